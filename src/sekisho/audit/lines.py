@@ -1,0 +1,78 @@
+"""The log file as records: whole lines read forward, or the last few read backward.
+
+Guarantees: a record is what stands before a line end; bytes after the last line end are told apart as torn,
+never taken for a record; a file without line ends cannot exhaust memory. Knows nothing of trees and keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from sekisho.errors import Unavailable
+
+__all__ = ["numbered", "read_records", "tail", "unreadable"]
+
+MAX_LINE_BYTES: Final = 65_536  # an entry of at most 65,535 bytes and its line end
+_BLOCK_BYTES: Final = 1 << 16
+
+
+def read_records(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Yield each record without its line end, and True; then what is torn off at the end, and False."""
+    readline = file.readline
+    while line := readline(MAX_LINE_BYTES):
+        if line[-1] != 0x0A:
+            yield line, False
+            return
+        yield line[:-1], True
+
+
+def unreadable(path: Path, problem: OSError) -> Unavailable:
+    """Return the error that says that a log cannot be read."""
+    return Unavailable("log_unavailable", f"the log {path} cannot be read: {problem.strerror}")
+
+
+def numbered(record: bytes, index: int) -> bool:
+    """True when the record says that it is number `index`; the journal always writes that first."""
+    return record.startswith(b'{"n":%d,' % index)
+
+
+def tail(path: Path, count: int) -> list[dict[str, object]]:
+    """Return the last `count` records, oldest first; a torn line and lines that are not records are left out.
+
+    Raises:
+        Unavailable: The log cannot be read.
+    """
+    if count <= 0:
+        return []
+    try:
+        with path.open("rb") as file:
+            lines = _last_lines(file, count)
+    except OSError as problem:
+        raise unreadable(path, problem) from problem
+    found: list[dict[str, object]] = []
+    for line in lines:
+        try:
+            found.append(msgspec.json.decode(line, type=dict[str, object]))
+        except msgspec.DecodeError:
+            continue  # `verify` reports it; a view of the end must not stop there
+    return found
+
+
+def _last_lines(file: BinaryIO, count: int) -> list[bytes]:
+    at = file.seek(0, os.SEEK_END)
+    bound = count * MAX_LINE_BYTES
+    data = b""
+    while at > 0 and data.count(b"\n") <= count and len(data) < bound:
+        step = min(_BLOCK_BYTES, at)
+        at -= step
+        file.seek(at)
+        data = file.read(step) + data
+    lines = data.split(b"\n")[:-1]  # what follows the last line end is torn or empty
+    if at > 0:
+        lines = lines[1:]  # the first may have begun before the part that was read
+    return lines[-count:]

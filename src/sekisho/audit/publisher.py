@@ -1,0 +1,59 @@
+"""Puts what proves the log beside it: tiles and bundles first, then the signed checkpoint, `key.pub` once.
+
+Guarantees: a checkpoint is replaced in one durable step, after the files a reader needs for it; it is never
+made for records that are not on disk (the journal syncs first), so a power cut cannot leave a checkpoint
+ahead of its log. Runs in a worker thread; decides nothing about when.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sekisho.audit.ledger import DueFiles
+from sekisho.audit.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
+from sekisho.audit.tiles import folder_of, replace_file
+
+__all__ = ["Publisher"]
+
+
+class Publisher:
+    """Writes into the folder of one log, with the log's key."""
+
+    def __init__(self, log: Path, key: Ed25519PrivateKey, origin: str) -> None:
+        self.folder = folder_of(log)
+        self._log = log
+        self._key = key
+        self._origin = origin
+
+    def prepare(self) -> None:
+        """Make the folder and write the public key into it."""
+        root = self.folder.root
+        root.mkdir(mode=0o700, exist_ok=True)
+        line = verifier_key(self._origin, self._key.public_key()) + "\n"
+        replace_file(root / "key.pub", line.encode(), durable=False)
+
+    def current(self) -> Checkpoint | None:
+        """Return the checkpoint in force, or None when there never was one.
+
+        Raises:
+            Tampered: There is one, and it is not ours.
+        """
+        try:
+            note = (self.folder.root / "checkpoint").read_bytes()
+        except FileNotFoundError:
+            return None
+        return open_checkpoint(note, self._key.public_key(), origin=self._origin)
+
+    def store(self, files: DueFiles) -> None:
+        """Write tiles and bundles."""
+        for row in files.tiles:
+            self.folder.write_tile(row)
+        for bundle in files.bundles:
+            self.folder.write_bundle(bundle.index, bundle.entries)
+
+    def publish(self, checkpoint: Checkpoint, files: DueFiles) -> None:
+        """Write the files, then the checkpoint over them."""
+        self.store(files)
+        replace_file(self.folder.root / "checkpoint", sign_checkpoint(checkpoint, self._key), durable=True)

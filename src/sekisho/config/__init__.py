@@ -1,0 +1,38 @@
+"""One schema for the two configuration files, read once.
+
+Guarantees that what loads can be honoured: unknown keys, wrong types and impossible values are refused with
+file, line, key and remedy. Each setting is declared once, with its meaning and its safe default. This room
+reads no environment variable and starts nothing; `assembly` stands above it and hands each room its own part.
+"""
+
+from sekisho.config.core import Approval, Audit, CoreConfig, CoreServer, PluginEntry, Plugins, Security
+from sekisho.config.load import load_core, load_plugin
+from sekisho.config.paths import check_paths
+from sekisho.config.plugin import PluginConfig, PluginServer
+from sekisho.config.reference import reference
+from sekisho.config.show import effective, warnings_of
+from sekisho.config.values import BindAddress
+from sekisho.config.workload import FilesystemPolicy, NetworkPolicy, Sandbox, Workload
+
+__all__ = [
+    "Approval",
+    "Audit",
+    "BindAddress",
+    "CoreConfig",
+    "CoreServer",
+    "FilesystemPolicy",
+    "NetworkPolicy",
+    "PluginConfig",
+    "PluginEntry",
+    "PluginServer",
+    "Plugins",
+    "Sandbox",
+    "Security",
+    "Workload",
+    "check_paths",
+    "effective",
+    "load_core",
+    "load_plugin",
+    "reference",
+    "warnings_of",
+]

@@ -1,0 +1,296 @@
+"""The core file, `sekisho.toml`: one class per table, one line per setting, the safe default beside it.
+
+Guarantees that a `CoreConfig` can be honoured as it stands: plain HTTP only where nobody else can listen, one
+name for one plugin, something to reach or to run behind every name. Whether files exist is asked by
+`check_paths`.
+"""
+
+# ruff: noqa: RUF009 - `setting` returns dataclasses.field, which ruff cannot see through
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sekisho.config.field import Wrong, choice, flag, listed, nested, number, path, setting, text, whole
+from sekisho.config.locate import Source
+from sekisho.config.values import (
+    BindAddress,
+    bind_address,
+    environment_name,
+    name_kind,
+    operation,
+    web_address,
+)
+from sekisho.config.workload import (
+    FilesystemPolicy,
+    NetworkPolicy,
+    Sandbox,
+    Workload,
+    command_words,
+    grants_of,
+    plugin_settings,
+    settings_names,
+)
+from sekisho.policy.grants import Grants
+
+__all__ = ["Approval", "Audit", "CoreConfig", "CoreServer", "PluginEntry", "Plugins", "Security"]
+
+TRUST_DOMAIN = r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreServer:
+    """`core_server`: the door for MCP clients."""
+
+    bind_addr: BindAddress = setting(
+        bind_address(),
+        "Address the door listens on; port 0 chooses a free one.",
+        default=BindAddress("127.0.0.1", 8080),
+    )
+    tls_cert_path: Path | None = setting(
+        path(), "Certificate shown to clients, PEM; else one of sekisho's own authority.", default=None
+    )
+    tls_key_path: Path | None = setting(path(), "Private key of that certificate, PEM.", default=None)
+    ca_cert_path: Path | None = setting(
+        path(), "Authority of the plugin servers' certificates, PEM; else sekisho's own.", default=None
+    )
+    tls: str = setting(
+        choice("on", "off"), '"off" serves plain HTTP, and is accepted only on loopback.', default="on"
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        listed(
+            text(
+                r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?", "a host name, or host:port"
+            )
+        ),
+        "Host names a request may name, besides those of bind_addr.",
+        default=(),
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        listed(text(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", "an origin such as https://app.example.com")),
+        "Web pages that may call, by origin; none unless listed.",
+        default=(),
+    )
+    status_addr: BindAddress | None = setting(
+        bind_address(may_be_off=True),
+        'Address of /healthz, /readyz and /metrics, or "off".',
+        default=BindAddress("127.0.0.1", 9464),
+    )
+    trust_domain: str = setting(
+        text(TRUST_DOMAIN, "a domain name in small letters"),
+        "Name of this installation inside every certificate (SPIFFE).",
+        default="sekisho.local",
+    )
+
+    def __post_init__(self) -> None:
+        if self.tls == "off" and not self.bind_addr.is_loopback:
+            raise Wrong(
+                f'is "off" while bind_addr is {self.bind_addr}; expected "on" on every address but loopback',
+                remedy='set tls = "on", or bind_addr = "127.0.0.1:8080"',
+                key="tls",
+            )
+        if (self.tls_cert_path is None) != (self.tls_key_path is None):
+            given, absent = (
+                ("tls_cert_path", "tls_key_path") if self.tls_cert_path else ("tls_key_path", "tls_cert_path")
+            )
+            raise Wrong(
+                f"stands without {absent}; expected both or neither", remedy=f"add {absent}", key=given
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """`security`: how much a client may ask."""
+
+    max_request_size_mb: int = setting(whole(1, 1024), "Largest request body, MB.", default=10)
+    request_timeout_seconds: float = setting(
+        number(0.001, 86_400), "Longest wait for an answer of a plugin.", default=30.0
+    )
+    rate_limit_per_minute: int = setting(
+        whole(1, 100_000_000), "Calls of one client in a minute.", default=100
+    )
+    max_in_flight: int = setting(
+        whole(1, 1_000_000), "Calls under way at one time, of all clients.", default=1024
+    )
+
+    @property
+    def max_request_bytes(self) -> int:
+        """`max_request_size_mb` in bytes."""
+        return self.max_request_size_mb << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """`audit`: the log nobody can rewrite, and the running log."""
+
+    log_level: str = setting(
+        choice("DEBUG", "INFO", "WARNING", "ERROR"),
+        "Least level of the running log on standard error.",
+        default="INFO",
+    )
+    log_file: Path | None = setting(
+        path(), "The audit log; else audit/log.jsonl in the home folder.", default=None
+    )
+    tamper_protection: bool = setting(
+        flag(),
+        "Hash tree and signed checkpoints; false leaves a plain file that anyone can edit.",
+        default=True,
+    )
+    durability: str = setting(
+        choice("effects", "every", "written"),
+        'Which results wait for the disk: of calls that may change something, of all, or "written": none.',
+        default="effects",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """`approval`: what happens to an operation that a plugin's require_approval lists."""
+
+    answer: str = setting(choice("no", "yes"), 'The standing answer; "yes" lets them all pass.', default="no")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginEntry:
+    """`plugins.servers`: one plugin, elsewhere (`url`) or run by this machine (`command` or `upstream`)."""
+
+    name: str = setting(name_kind(), "Its name; tools appear as name__tool.")
+    url: str | None = setting(
+        web_address("https", "unix", with_path=False),
+        "Where its plugin server listens; may be left out when this machine runs it.",
+        default=None,
+    )
+    cert_path: Path | None = setting(
+        path(), "Certificate of its plugin server, PEM; no other is accepted.", default=None
+    )
+    allowed_operations: tuple[str, ...] = setting(
+        listed(operation()), "Tools that may be called; none unless listed.", default=()
+    )
+    max_requests_per_minute: int = setting(
+        whole(1, 100_000_000), "Calls of all clients in a minute.", default=60
+    )
+    require_approval: tuple[str, ...] = setting(
+        listed(operation()), "Allowed tools that need approval each time.", default=()
+    )
+    command: tuple[str, ...] = setting(
+        command_words(), "Program and arguments of an MCP server on standard input and output.", default=()
+    )
+    upstream: str | None = setting(
+        web_address("http", "https", with_path=True),
+        "An MCP server that already speaks Streamable HTTP.",
+        default=None,
+    )
+    working_directory: Path | None = setting(path(), "Folder the command starts in.", default=None)
+    environment: tuple[str, ...] = setting(
+        listed(environment_name()), "Variables passed on from sekisho's own environment, by name.", default=()
+    )
+    settings: tuple[tuple[str, str], ...] = setting(
+        plugin_settings(), "Values handed to it as variables: url becomes NAME_URL.", default=()
+    )
+    runtime_paths: tuple[Path, ...] = setting(
+        listed(path()), "Interpreters and libraries it needs, shown read-only.", default=()
+    )
+    sandbox: Sandbox = setting(nested(Sandbox), "How much it may use.", default=Sandbox())
+    network_policy: NetworkPolicy = setting(
+        nested(NetworkPolicy), "Hosts it may reach.", default=NetworkPolicy()
+    )
+    filesystem_policy: FilesystemPolicy = setting(
+        nested(FilesystemPolicy), "Files it may see.", default=FilesystemPolicy()
+    )
+
+    def __post_init__(self) -> None:
+        if self.command and self.upstream:
+            raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
+        if not (self.command or self.upstream or self.url):
+            raise Wrong(
+                "names nothing to reach or run; expected url, command or upstream", remedy="add one of them"
+            )
+        for one in self.require_approval:
+            if one not in self.allowed_operations:
+                raise Wrong(
+                    f"names {one}, which allowed_operations does not",
+                    remedy="correct the name, or add it to allowed_operations",
+                    key="require_approval",
+                )
+        settings_names(self.name, self.settings)
+
+    @property
+    def runs_here(self) -> bool:
+        """True when this machine starts the plugin."""
+        return bool(self.command or self.upstream)
+
+    @property
+    def grants(self) -> Grants:
+        """Everything it may touch."""
+        return grants_of(
+            environment=self.environment,
+            allowed_operations=self.allowed_operations,
+            sandbox=self.sandbox,
+            network=self.network_policy,
+            files=self.filesystem_policy,
+        )
+
+    @property
+    def workload(self) -> Workload:
+        """The plugin as its plugin server runs it."""
+        return Workload(
+            name=self.name,
+            command=self.command,
+            upstream=self.upstream,
+            working_directory=self.working_directory,
+            runtime_paths=self.runtime_paths,
+            settings=self.settings,
+            grants=self.grants,
+            isolation=self.sandbox.isolation,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugins:
+    """`plugins`: the plugins, and how often they are looked after."""
+
+    discovery_timeout_seconds: float = setting(
+        number(0.001, 3_600), "Longest wait for a plugin to show its tools.", default=10.0
+    )
+    health_check_interval_seconds: float = setting(
+        number(0.1, 86_400), "Time between two questions after a plugin's health.", default=30.0
+    )
+    servers: tuple[PluginEntry, ...] = setting(nested(PluginEntry, many=True), "The plugins.", default=())
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.servers]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise Wrong(f"has two plugins named {name}", remedy="give each its own name", key="servers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfig:
+    """The whole core file."""
+
+    home: Path | None = setting(
+        path(),
+        "Folder of keys, log and registry; else $SEKISHO_HOME, else the user's data folder.",
+        default=None,
+    )
+    core_server: CoreServer = setting(nested(CoreServer), "The door for MCP clients.", default=CoreServer())
+    security: Security = setting(nested(Security), "How much a client may ask.", default=Security())
+    audit: Audit = setting(nested(Audit), "The audit log and the running log.", default=Audit())
+    plugins: Plugins = setting(nested(Plugins), "The plugins.", default=Plugins())
+    approval: Approval = setting(nested(Approval), "The standing answer to approvals.", default=Approval())
+    source: Source = field(default=Source(), compare=False, repr=False)
+
+    def audit_log(self, home: Path) -> Path:
+        """Where the audit log stands, given the home folder in use."""
+        return self.audit.log_file or home / "audit" / "log.jsonl"
+
+    def plugin(self, name: str) -> PluginEntry:
+        """The plugin of that name; raises Misconfigured."""
+        for one in self.plugins.servers:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in self.plugins.servers) or "none"
+        raise Wrong(
+            f"{self.source.path}: no plugin is named {name}; configured: {known}", remedy="use one of these"
+        )

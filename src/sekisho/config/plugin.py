@@ -1,0 +1,147 @@
+"""The plugin file: one plugin server, its plugin, its walls.
+
+Guarantees that the plugin's own table (`[wordpress]` for wordpress-handler) reaches the plugin as variables
+and nothing else in the file is ignored. The shared tables mean here what they mean in the core file.
+"""
+
+# ruff: noqa: RUF009 - `setting` returns dataclasses.field, which ruff cannot see through
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sekisho.config.field import Wrong, listed, nested, path, setting
+from sekisho.config.locate import Source
+from sekisho.config.values import (
+    BindAddress,
+    bind_address,
+    environment_name,
+    name_kind,
+    operation,
+    web_address,
+)
+from sekisho.config.workload import (
+    FilesystemPolicy,
+    NetworkPolicy,
+    Sandbox,
+    Workload,
+    command_words,
+    grants_of,
+    settings_names,
+)
+from sekisho.policy.grants import Grants
+
+__all__ = ["PluginConfig", "PluginServer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginServer:
+    """`plugin_server`: the process that owns the plugin's walls."""
+
+    name: str = setting(name_kind(), "The plugin's name, as the core file writes it.")
+    bind_addr: BindAddress = setting(
+        bind_address(), "Address it listens on for the core.", default=BindAddress("127.0.0.1", 8443)
+    )
+    tls_cert_path: Path | None = setting(
+        path(), "Certificate shown to the core, PEM; else one of sekisho's own authority.", default=None
+    )
+    tls_key_path: Path | None = setting(path(), "Private key of that certificate, PEM.", default=None)
+    ca_cert_path: Path | None = setting(
+        path(), "Authority of the core's certificate, PEM; else sekisho's own.", default=None
+    )
+    core_server_url: str | None = setting(
+        web_address("https", with_path=False),
+        "The only core that may connect; its certificate must name this host.",
+        default=None,
+    )
+    allowed_operations: tuple[str, ...] | None = setting(
+        listed(operation()),
+        "Tools it runs, whatever the core asks; else those the core's token names.",
+        default=None,
+    )
+    command: tuple[str, ...] = setting(
+        command_words(), "Program and arguments of an MCP server on standard input and output.", default=()
+    )
+    upstream: str | None = setting(
+        web_address("http", "https", with_path=True),
+        "An MCP server that already speaks Streamable HTTP.",
+        default=None,
+    )
+    working_directory: Path | None = setting(path(), "Folder the command starts in.", default=None)
+    environment: tuple[str, ...] = setting(
+        listed(environment_name()), "Variables passed on from sekisho's own environment, by name.", default=()
+    )
+    runtime_paths: tuple[Path, ...] = setting(
+        listed(path()), "Interpreters and libraries it needs, shown read-only.", default=()
+    )
+    home: Path | None = setting(
+        path(), "Folder of its keys and state; else $SEKISHO_HOME, else the user's data folder.", default=None
+    )
+
+    def __post_init__(self) -> None:
+        if self.command and self.upstream:
+            raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
+        if (self.tls_cert_path is None) != (self.tls_key_path is None):
+            given, absent = (
+                ("tls_cert_path", "tls_key_path") if self.tls_cert_path else ("tls_key_path", "tls_cert_path")
+            )
+            raise Wrong(
+                f"stands without {absent}; expected both or neither", remedy=f"add {absent}", key=given
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginConfig:
+    """The whole plugin file; `settings` is the table named after the plugin."""
+
+    plugin_server: PluginServer = setting(nested(PluginServer), "The process that owns the plugin's walls.")
+    sandbox: Sandbox = setting(nested(Sandbox), "How much the plugin may use.", default=Sandbox())
+    network_policy: NetworkPolicy = setting(
+        nested(NetworkPolicy), "Hosts it may reach.", default=NetworkPolicy()
+    )
+    filesystem_policy: FilesystemPolicy = setting(
+        nested(FilesystemPolicy), "Files it may see.", default=FilesystemPolicy()
+    )
+    settings: tuple[tuple[str, str], ...] = ()
+    settings_table: str = ""
+    source: Source = field(default=Source(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        settings_names(self.name, self.settings)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.plugin_server.name
+
+    @property
+    def home(self) -> Path | None:
+        """Folder of its keys and state, when the file names one."""
+        return self.plugin_server.home
+
+    @property
+    def grants(self) -> Grants:
+        """Everything the plugin may touch."""
+        return self.workload.grants
+
+    @property
+    def workload(self) -> Workload:
+        """The plugin as its plugin server runs it."""
+        server = self.plugin_server
+        return Workload(
+            name=server.name,
+            command=server.command,
+            upstream=server.upstream,
+            working_directory=server.working_directory,
+            runtime_paths=server.runtime_paths,
+            settings=self.settings,
+            grants=grants_of(
+                environment=server.environment,
+                allowed_operations=server.allowed_operations or (),
+                sandbox=self.sandbox,
+                network=self.network_policy,
+                files=self.filesystem_policy,
+            ),
+            isolation=self.sandbox.isolation,
+        )

@@ -1,0 +1,90 @@
+"""The configuration in effect, as plain values fit to print.
+
+Guarantees that no value under a secret-looking name is shown (paths are: they name a secret, they are not
+one), and that every choice which weakens a guarantee is listed under `warnings`, by its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sekisho.config.core import CoreConfig
+from sekisho.config.field import settings_of
+from sekisho.config.plugin import PluginConfig
+from sekisho.config.values import BindAddress, is_loopback, is_secret_name
+from sekisho.config.workload import Workload
+
+__all__ = ["MASK", "effective", "warnings_of"]
+
+MASK: Final = "•••"
+
+
+def effective(config: CoreConfig | PluginConfig) -> dict[str, Any]:
+    """Every setting with the value in use, defaults included, plus `warnings`."""
+    shown = _table(config)
+    if isinstance(config, PluginConfig) and config.settings:
+        shown[config.settings_table] = _settings(config.settings)
+    shown["warnings"] = list(warnings_of(config))
+    return shown
+
+
+def _table(table: Any) -> dict[str, Any]:
+    return {one.name: _plain(one.name, getattr(table, one.name)) for one, _, _ in settings_of(type(table))}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "settings":
+        return _settings(value)
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, BindAddress):
+        return _table(value)
+    if isinstance(value, tuple):
+        return [_plain("", one) for one in value]
+    if isinstance(value, Path | BindAddress):
+        return str(value)
+    if value is None and name == "status_addr":
+        return "off"
+    return value
+
+
+def _settings(settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return {key: MASK if is_secret_name(key) else _without_password(value) for key, value in settings}
+
+
+def _without_password(value: str) -> str:
+    """A URL may carry user and password before its host."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return MASK
+    return MASK if parts.scheme and "@" in parts.netloc else value
+
+
+def warnings_of(config: CoreConfig | PluginConfig) -> Iterator[str]:
+    """Each guarantee that this configuration gives up."""
+    if isinstance(config, PluginConfig):
+        yield from _workload_warnings(config.workload, config.settings_table)
+        return
+    if config.core_server.tls == "off":
+        yield "core_server.tls = off: clients on this machine talk to the core without encryption"
+    if config.audit.durability == "written":
+        yield "audit.durability = written: results do not wait for the disk; a power cut may lose records"
+    if not config.audit.tamper_protection:
+        yield "audit.tamper_protection = false: the audit log can be rewritten without a trace"
+    if config.approval.answer == "yes":
+        yield "approval.answer = yes: operations in require_approval pass without a person"
+    for entry in config.plugins.servers:
+        yield from _workload_warnings(entry.workload, f"plugins.servers.{entry.name}.settings")
+
+
+def _workload_warnings(workload: Workload, table: str) -> Iterator[str]:
+    for key in workload.secret_settings:
+        yield f"{table}.{key}: looks like a secret in the file; name a variable in environment instead"
+    if workload.upstream and workload.upstream.startswith("http:"):
+        host = urlsplit(workload.upstream).hostname or ""
+        if not is_loopback(host):
+            yield f"{workload.name}.upstream: plain HTTP to {host}"
+    if workload.upstream:
+        yield f"{workload.name}.upstream: runs outside sekisho's sandbox; its walls are its host's"

@@ -1,0 +1,258 @@
+"""What one plugin is and what it may touch: the tables that the core file and the plugin file share.
+
+Guarantees that both files say the same thing with the same words, and that both end in one `Workload`, whose
+`grants` is the single statement every enforcer renders (`policy.grants`). Ranges and host rules are judged
+there; this module only names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sekisho.config.field import (
+    Kind,
+    Wrong,
+    choice,
+    described,
+    flag,
+    judged,
+    listed,
+    number,
+    setting,
+    text,
+    whole,
+)
+from sekisho.config.values import is_secret_name
+from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
+
+__all__ = [
+    "FilesystemPolicy",
+    "NetworkPolicy",
+    "Sandbox",
+    "Workload",
+    "command_words",
+    "grants_of",
+    "plugin_settings",
+    "settings_names",
+]
+
+_BASE = LimitGrant()
+
+
+def _limit(name: str, low: int, high: int) -> Kind[int]:
+    return judged(whole(low, high), lambda value: replace(_BASE, **{name: value}))
+
+
+def _seconds(name: str, high: float) -> Kind[float]:
+    return judged(number(0.001, high), lambda value: replace(_BASE, **{name: value}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """`sandbox`: how much the plugin may use, and how strong its walls are."""
+
+    max_memory_mb: int = setting(
+        _limit("max_memory_mb", 16, 1 << 20),
+        "Memory of all its processes together, MB.",
+        default=_BASE.max_memory_mb,
+    )
+    max_cpu_percent: int = setting(
+        _limit("max_cpu_percent", 1, 100_000),
+        "Processor time; 100 is one core.",
+        default=_BASE.max_cpu_percent,
+    )
+    execution_timeout_seconds: float = setting(
+        _seconds("execution_timeout_s", 86_400),
+        "Longest run of one call; then the whole process tree is killed.",
+        default=_BASE.execution_timeout_s,
+    )
+    max_pids: int = setting(
+        _limit("max_pids", 1, 1 << 20), "Processes and threads at one time.", default=_BASE.max_pids
+    )
+    max_open_files: int = setting(
+        _limit("max_open_files", 16, 1 << 20), "Open files of each process.", default=_BASE.max_open_files
+    )
+    max_tmp_mb: int = setting(
+        _limit("max_tmp_mb", 1, 1 << 20), "Size of its private /tmp, MB.", default=_BASE.max_tmp_mb
+    )
+    start_timeout_seconds: float = setting(
+        _seconds("start_timeout_s", 3_600),
+        "Longest time from start to its first answer.",
+        default=_BASE.start_timeout_s,
+    )
+    isolation: str = setting(choice("strict"), "Which walls; there is no weaker word.", default="strict")
+
+
+def _hosts(judge: Callable[[tuple[str, ...]], object], star: str) -> Kind[tuple[str, ...]]:
+    expected = f"a list of host names such as api.example.com or *.example.com{star}"
+    return judged(listed(text()), judge, expected)
+
+
+def _ports(judge: Callable[[tuple[int, ...]], object]) -> Kind[tuple[int, ...]]:
+    return judged(listed(whole(1, 65535)), judge)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPolicy:
+    """`network_policy`: the hosts the plugin may reach; nothing unless listed."""
+
+    allowed_domains: tuple[str, ...] = setting(
+        _hosts(lambda value: NetworkGrant(allowed_domains=value), ""), "Hosts it may reach.", default=()
+    )
+    blocked_domains: tuple[str, ...] = setting(
+        _hosts(lambda value: NetworkGrant(blocked_domains=value), ' or "*"'),
+        'Hosts taken out of the allowed ones; a named block wins, "*" says that the rest is closed (it is, always).',
+        default=(),
+    )
+    allowed_ports: tuple[int, ...] = setting(
+        _ports(lambda value: NetworkGrant(allowed_ports=value)),
+        "Ports it may reach there.",
+        default=(80, 443),
+    )
+    allow_localhost: bool = setting(flag(), "Whether it may reach services of this machine.", default=False)
+    localhost_ports: tuple[int, ...] = setting(
+        _ports(lambda value: NetworkGrant(localhost_ports=value)), "Which of them, by port.", default=()
+    )
+
+    def __post_init__(self) -> None:
+        if self.allow_localhost and not self.localhost_ports:
+            raise Wrong(
+                "opens no port; expected localhost_ports beside it",
+                remedy="list the ports in localhost_ports",
+                key="allow_localhost",
+            )
+
+
+def _folders(judge: Callable[[tuple[str, ...]], object]) -> Kind[tuple[str, ...]]:
+    return judged(listed(text()), judge, "a list of absolute paths")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesystemPolicy:
+    """`filesystem_policy`: what the plugin sees of the file system; the most specific path wins, the rest is absent."""
+
+    read_only_paths: tuple[str, ...] = setting(
+        _folders(lambda value: FileGrant(read_only_paths=value)), "Paths it may read.", default=()
+    )
+    writable_paths: tuple[str, ...] = setting(
+        _folders(lambda value: FileGrant(writable_paths=value)), "Paths it may read and write.", default=()
+    )
+    blocked_paths: tuple[str, ...] = setting(
+        _folders(lambda value: FileGrant(blocked_paths=value)), "Paths taken out of the others.", default=()
+    )
+
+
+def command_words() -> Kind[tuple[str, ...]]:
+    """A program and its arguments; a list, never a line for a shell."""
+
+    def read(value: object, _folder: Path) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise Wrong(f"is {described(value)}" if value != [] else "is empty")
+        if not value[0] or any("\0" in one for one in value):
+            raise Wrong("names no program, or holds a NUL character")
+        return tuple(value)
+
+    return Kind("list of text", 'a list of words such as ["npx", "-y", "server"]', read)
+
+
+def plugin_settings() -> Kind[tuple[tuple[str, str], ...]]:
+    """A table of plain values that become environment variables of the plugin."""
+
+    def read(value: object, _folder: Path) -> tuple[tuple[str, str], ...]:
+        if not isinstance(value, dict):
+            raise Wrong(f"is {described(value)}")
+        return tuple((key, _as_text(key, one)) for key, one in value.items())
+
+    return Kind("table", "a table of texts, numbers and true/false", read)
+
+
+def _as_text(key: str, value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case str() if "\0" not in value:
+            return value
+        case _:
+            shown = "is a text with a NUL character" if isinstance(value, str) else f"is {described(value)}"
+            raise Wrong(f"{key} {shown}")
+
+
+def settings_names(name: str, settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The variables that carry `settings` to the plugin: `url` of `wordpress-handler` is WORDPRESS_URL."""
+    prefix = name.partition("-")[0].upper()
+    named: dict[str, str] = {}
+    for key, value in settings:
+        variable = f"{prefix}_{key}".upper().replace("-", "_").replace(".", "_")
+        if variable in named:
+            raise Wrong(f"gives {variable} twice", remedy="keep one of the two spellings")
+        Grants(environment=(variable,))  # loader and interpreter variables pass in no disguise
+        named[variable] = value
+    return named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One plugin as its plugin server runs it: what to start, with what, behind which walls.
+
+    `command` starts an MCP server on stdio; `upstream` names one that already speaks Streamable HTTP; at most one
+    of them is given.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    upstream: str | None
+    working_directory: Path | None
+    runtime_paths: tuple[Path, ...]
+    settings: tuple[tuple[str, str], ...]
+    grants: Grants
+    isolation: str
+
+    @property
+    def settings_environment(self) -> Mapping[str, str]:
+        """Variables whose values the configuration states."""
+        return settings_names(self.name, self.settings)
+
+    @property
+    def secret_settings(self) -> tuple[str, ...]:
+        """Settings that look like a secret written into the file."""
+        return tuple(key for key, _ in self.settings if is_secret_name(key))
+
+
+def grants_of(
+    *,
+    environment: tuple[str, ...],
+    allowed_operations: tuple[str, ...],
+    sandbox: Sandbox,
+    network: NetworkPolicy,
+    files: FilesystemPolicy,
+) -> Grants:
+    """The one statement of what a plugin may touch."""
+    return Grants(
+        network=NetworkGrant(
+            allowed_domains=network.allowed_domains,
+            blocked_domains=network.blocked_domains,
+            allowed_ports=network.allowed_ports,
+            allow_localhost=network.allow_localhost,
+            localhost_ports=network.localhost_ports,
+        ),
+        files=FileGrant(
+            read_only_paths=files.read_only_paths,
+            writable_paths=files.writable_paths,
+            blocked_paths=files.blocked_paths,
+        ),
+        limits=LimitGrant(
+            max_memory_mb=sandbox.max_memory_mb,
+            max_cpu_percent=sandbox.max_cpu_percent,
+            execution_timeout_s=sandbox.execution_timeout_seconds,
+            max_pids=sandbox.max_pids,
+            max_open_files=sandbox.max_open_files,
+            max_tmp_mb=sandbox.max_tmp_mb,
+            start_timeout_s=sandbox.start_timeout_seconds,
+        ),
+        environment=environment,
+        allowed_operations=allowed_operations,
+    )

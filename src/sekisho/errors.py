@@ -1,0 +1,146 @@
+"""Every error of Sekisho, on one page.
+
+Each error carries a stable `code` (part of the public contract: clients, logs, metrics and `sekisho why` use it),
+a sentence that says what happened, and a remedy that says what to do next. The families tell a caller how to act;
+the table `CODES` tells the door which HTTP status and JSON-RPC code a stranger receives. Nothing here contains a
+secret or a payload, because messages travel to clients and logs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = [
+    "CODES",
+    "CodeInfo",
+    "LocalProtocolError",
+    "Misconfigured",
+    "ProtocolError",
+    "RateLimited",
+    "Refused",
+    "RemoteProtocolError",
+    "SekishoError",
+    "Tampered",
+    "Unavailable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeInfo:
+    """What the door says for one code: HTTP status, JSON-RPC error code, and the default remedy."""
+
+    http_status: int
+    rpc_code: int
+    remedy: str
+
+
+# JSON-RPC 2.0 section 5.1 for -32700…-32603; -320xx values are MCP's (2026-07-28) or ours (-32050: refused by policy).
+CODES: Final[dict[str, CodeInfo]] = {
+    # what arrived cannot be read
+    "body_too_large": CodeInfo(413, -32600, "send a smaller request, or raise security.max_request_size_mb"),
+    "header_too_large": CodeInfo(431, -32600, "send fewer or shorter headers"),
+    "http_malformed": CodeInfo(400, -32600, "send a well-formed HTTP/1.1 request"),
+    "http_method_not_allowed": CodeInfo(405, -32600, "use POST (or DELETE to end a session)"),
+    "http_not_found": CodeInfo(404, -32601, "use /mcp or /p/<plugin>/mcp"),
+    "http_media_type": CodeInfo(415, -32600, "send Content-Type: application/json"),
+    "http_not_acceptable": CodeInfo(406, -32600, "accept application/json and text/event-stream"),
+    "http_timeout": CodeInfo(408, -32600, "send the whole request sooner"),
+    "origin_refused": CodeInfo(403, -32600, "call from an allowed origin and host name"),
+    "json_malformed": CodeInfo(400, -32700, "send one JSON-RPC 2.0 message as strict JSON in UTF-8"),
+    "json_too_deep": CodeInfo(400, -32600, "nest the message less deeply"),
+    "json_too_large": CodeInfo(400, -32600, "send fewer members or shorter strings"),
+    "json_duplicate_key": CodeInfo(400, -32600, "name every member once"),
+    "message_invalid": CodeInfo(400, -32600, "send one JSON-RPC 2.0 request, notification or response"),
+    "batch_refused": CodeInfo(400, -32600, "send one message per request"),
+    "method_unknown": CodeInfo(404, -32601, "call a method that server/discover or initialize announces"),
+    "params_invalid": CodeInfo(400, -32602, "send the parameters the method requires"),
+    "header_mismatch": CodeInfo(400, -32020, "make the Mcp-* headers equal to the body"),
+    "version_unsupported": CodeInfo(400, -32022, "use a supported protocol version"),
+    "session_required": CodeInfo(400, -32600, "send initialize first, then the Mcp-Session-Id it returned"),
+    "session_unknown": CodeInfo(404, -32600, "send initialize again to open a new session"),
+    # who asks, and what they may do
+    "token_missing": CodeInfo(401, -32001, "send Authorization: Bearer with the token of this gateway"),
+    "token_invalid": CodeInfo(401, -32001, "use the current token; the operator finds it in the token file"),
+    "plugin_unknown": CodeInfo(404, -32602, "name a configured plugin"),
+    "tool_unknown": CodeInfo(200, -32602, "call a tool that tools/list shows"),
+    "operation_not_allowed": CodeInfo(200, -32050, "ask the operator to add it to allowed_operations"),
+    "plugin_quarantined": CodeInfo(200, -32050, "the operator reviews it: sekisho review NAME, sekisho approve NAME"),
+    "definition_changed": CodeInfo(200, -32050, "the operator looks at the difference: sekisho review NAME"),
+    "rate_limited": CodeInfo(429, -32050, "call again after the time given in Retry-After"),
+    "busy": CodeInfo(503, -32050, "too many calls are in flight; call again shortly"),
+    "arguments_invalid": CodeInfo(200, -32602, "send arguments that fit the tool's input schema"),
+    "arguments_too_large": CodeInfo(200, -32602, "send smaller arguments"),
+    "approval_refused": CodeInfo(200, -32050, "a person has to allow this operation in the configuration"),
+    "token_not_accepted": CodeInfo(403, -32050, "renew the channel token"),
+    # the plugin and its answer
+    "plugin_unavailable": CodeInfo(200, -32051, "the plugin is down and restarts by itself; call again shortly"),
+    "plugin_timeout": CodeInfo(200, -32052, "the plugin took too long and was stopped; it restarts by itself"),
+    "plugin_protocol": CodeInfo(200, -32053, "the plugin sent something that is not MCP; look at its log"),
+    "plugin_exited": CodeInfo(200, -32051, "the plugin stopped during the call; it restarts by itself"),
+    "result_too_large": CodeInfo(200, -32053, "ask the plugin for less"),
+    "result_invalid": CodeInfo(200, -32053, "the plugin's answer breaks its own output schema; tell its author"),
+    "cancelled": CodeInfo(200, -32050, "the caller withdrew the request"),
+    # proofs that failed
+    "peer_untrusted": CodeInfo(502, -32054, "check the certificate, its pin and its SPIFFE id"),
+    "seal_broken": CodeInfo(502, -32054, "a sealed message was altered, replayed or reordered; the channel is reopened"),
+    "log_tampered": CodeInfo(500, -32054, "keep the log as evidence and restore it from a copy"),
+    "lock_invalid": CodeInfo(500, -32054, "restore sekisho.lock from version control, or approve again"),
+    # what an operator must mend
+    "log_unavailable": CodeInfo(503, -32055, "the audit log cannot be written: free space or mend the path"),
+    "config_invalid": CodeInfo(500, -32055, "correct the configuration file"),
+    "sandbox_unavailable": CodeInfo(500, -32055, "run sekisho doctor and install what it names"),
+    "key_unavailable": CodeInfo(500, -32055, "check the key folder and its permissions"),
+    "egress_refused": CodeInfo(403, -32050, "the operator adds the host to network_policy.allowed_domains"),
+    "internal": CodeInfo(500, -32603, "look at the gateway's own log for this call id"),
+}
+
+
+class SekishoError(Exception):
+    """The root of all errors; carries code, message and remedy."""
+
+    def __init__(self, code: str, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.info = CODES[code]
+        self.code = code
+        self.message = message
+        self.remedy = self.info.remedy if remedy is None else remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code}; {self.remedy})"
+
+
+class Refused(SekishoError):
+    """A rule said no; asking again changes nothing until the rule or the request does."""
+
+
+class RateLimited(Refused):
+    """The rate is used up; the next call fits after `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("rate_limited", "the calls of this minute are used up")
+        self.retry_after_s = retry_after_s
+
+
+class Tampered(SekishoError):
+    """A proof failed: a signature, seal, pin or log does not verify."""
+
+
+class Unavailable(SekishoError):
+    """Something needed is not there now; trying later may work."""
+
+
+class Misconfigured(SekishoError):
+    """An operator must act before this can work."""
+
+
+class ProtocolError(SekishoError):
+    """A message does not follow its protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to break a protocol: a bug of ours."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side broke a protocol."""

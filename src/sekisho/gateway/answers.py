@@ -1,0 +1,66 @@
+"""What the gateway says about itself: initialize, discover, ping and list results, per era, as bytes. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sekisho import __version__
+from sekisho.protocol import META_SERVER_INFO, SUPPORTED
+
+__all__ = ["call_result", "discover_result", "initialize_result", "list_result"]
+
+_SERVER_INFO = {"name": "sekisho", "title": "Sekisho", "version": __version__}
+_INSTRUCTIONS = (
+    "Every tool here runs behind a gate: calls are checked, limited and recorded. "
+    "A refusal names a code and what to do next."
+)
+# Lists are filtered per client and change on approval, so they may not be kept or shared (MCP 2026-07-28, caching).
+_MODERN_TAIL = msgspec.json.encode(
+    {
+        "resultType": "complete",
+        "ttlMs": 0,
+        "cacheScope": "private",
+        "_meta": {META_SERVER_INFO: _SERVER_INFO},
+    }
+)[1:]
+
+
+def initialize_result(version: str) -> bytes:
+    """The answer to a legacy `initialize`."""
+    return msgspec.json.encode(
+        {
+            "protocolVersion": version,
+            "capabilities": {"tools": {"listChanged": False}},
+            "serverInfo": _SERVER_INFO,
+            "instructions": _INSTRUCTIONS,
+        }
+    )
+
+
+def discover_result() -> bytes:
+    """The answer to `server/discover` (MCP 2026-07-28)."""
+    head = msgspec.json.encode(
+        {
+            "supportedVersions": list(SUPPORTED),
+            "capabilities": {"tools": {"listChanged": False}},
+            "instructions": _INSTRUCTIONS,
+        }
+    )
+    return head[:-1] + b"," + _MODERN_TAIL
+
+
+def list_result(tools: bytes, *, modern: bool) -> bytes:
+    """The answer to `tools/list` around a prebuilt array."""
+    if modern:
+        return b'{"tools":' + tools + b"," + _MODERN_TAIL
+    return b'{"tools":' + tools + b"}"
+
+
+def call_result(result: bytes, *, modern: bool) -> bytes:
+    """Give a tool result the member that the client's era requires, and take away what only the other era knows."""
+    members = msgspec.json.decode(result, type=dict[str, msgspec.Raw])
+    if modern:
+        members["resultType"] = msgspec.Raw(b'"complete"')
+    else:
+        members.pop("resultType", None)
+    return msgspec.json.encode(members)

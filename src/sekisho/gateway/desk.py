@@ -1,0 +1,164 @@
+"""The desk: what each plugin is worth right now.
+
+A plugin server reports the whole surface of its plugin; the desk keeps every surface it ever saw, compares it with
+`sekisho.lock`, and tells the gate whether calls may pass. Rules:
+- a plugin without an entry in the lock is quarantined;
+- any difference in any byte of any definition, in the command or in what it may touch stops its calls at once;
+- only a person (or `--trust-on-first-use`, for a plugin never seen before) puts an entry into the lock;
+- a lock file that cannot be read or verified stops every plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sekisho.errors import Refused, SekishoError, Unavailable
+from sekisho.gateway.checkpoint import Standing
+from sekisho.policy import RateRule
+from sekisho.protocol import PluginName
+from sekisho.registry import (
+    Definition,
+    Definitions,
+    Drift,
+    Listing,
+    LockedPlugin,
+    LockFile,
+    Shelf,
+    Surface,
+    compare,
+    surface_of,
+)
+
+__all__ = ["Desk", "Dossier"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dossier:
+    """What the configuration says of one plugin."""
+
+    name: PluginName
+    argv: tuple[str, ...]
+    grants_digest: str
+    rate: RateRule
+    timeout_s: float
+
+
+class Desk:
+    """Keeps the standing of every plugin."""
+
+    def __init__(
+        self,
+        *,
+        dossiers: Mapping[PluginName, Dossier],
+        shelf: Shelf,
+        lock_path: Path,
+        on_change: Callable[[PluginName, str], None],
+        trust_on_first_use: bool = False,
+    ) -> None:
+        self._dossiers = dossiers
+        self._shelf = shelf
+        self._lock_path = lock_path
+        self._on_change = on_change
+        self._trust_on_first_use = trust_on_first_use
+        self._surfaces: dict[PluginName, Surface | SekishoError] = {}
+        self._states: dict[PluginName, str] = {}
+        self._lock: LockFile | SekishoError = LockFile(plugins=())
+        self._lock_stamp: tuple[int, int, int] | None = None
+        self._standings: dict[PluginName, Standing] = {}
+        self.refresh_lock(force=True)
+
+    @property
+    def standings(self) -> Mapping[PluginName, Standing]:
+        """The standing of every configured plugin; a new mapping after every change."""
+        return self._standings
+
+    def reconfigure(self, dossiers: Mapping[PluginName, Dossier]) -> None:
+        """Take over a new configuration."""
+        self._dossiers = dossiers
+        self._surfaces = {name: surface for name, surface in self._surfaces.items() if name in dossiers}
+        self._judge_all()
+
+    def report(self, name: PluginName, listing: Listing, now: float) -> None:
+        """A plugin server says what its plugin offers now."""
+        if name not in self._dossiers:
+            return
+        try:
+            surface = surface_of(listing)
+            self._shelf.store(name, surface, now)
+            self._surfaces[name] = surface
+            if self._trust_on_first_use:
+                self._trust(name, surface, now)
+        except SekishoError as error:
+            self._surfaces[name] = error
+        self._judge_all()
+
+    def refresh_lock(self, *, force: bool = False) -> bool:
+        """Read the lock file again if it changed; True when it did."""
+        try:
+            status = self._lock_path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except FileNotFoundError:
+            stamp = None
+        if stamp == self._lock_stamp and not force:
+            return False
+        self._lock_stamp = stamp
+        try:
+            self._lock = LockFile.load(self._lock_path)
+        except SekishoError as error:
+            self._lock = error
+        self._judge_all()
+        return True
+
+    def _trust(self, name: PluginName, surface: Surface, now: float) -> None:
+        if isinstance(self._lock, SekishoError) or self._lock.find(name) is not None:
+            return
+        dossier = self._dossiers[name]
+        entry = LockedPlugin.of(
+            name=name,
+            argv=dossier.argv,
+            grants_digest=dossier.grants_digest,
+            surface=surface,
+            approved_by="trust-on-first-use",
+            approved_at=now,
+        )
+        self._lock = self._lock.with_plugin(entry)
+        self._lock.save(self._lock_path)
+
+    def _judge_all(self) -> None:
+        self._standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}
+        for name, standing in self._standings.items():
+            state = "approved" if standing.problem is None else standing.problem.code
+            if self._states.get(name) != state:
+                self._states[name] = state
+                self._on_change(name, state)
+
+    def _standing(self, dossier: Dossier) -> Standing:
+        try:
+            definitions = self._approved(dossier)
+            problem = None
+        except SekishoError as error:
+            definitions, problem = {}, error
+        return Standing(
+            definitions=definitions, rate=dossier.rate, timeout_s=dossier.timeout_s, problem=problem
+        )
+
+    def _approved(self, dossier: Dossier) -> Mapping[str, Definition]:
+        if isinstance(self._lock, SekishoError):
+            raise self._lock
+        surface = self._surfaces.get(dossier.name)
+        if surface is None:
+            raise Unavailable("plugin_unavailable", f"plugin {dossier.name!r} has not reported yet")
+        if isinstance(surface, SekishoError):
+            raise surface
+        drift: Drift = compare(
+            self._lock.find(dossier.name), surface, argv=dossier.argv, grants_digest=dossier.grants_digest
+        )
+        match drift.state:
+            case "unknown":
+                raise Refused("plugin_quarantined", f"plugin {dossier.name!r} was never approved")
+            case "changed":
+                raise Refused("definition_changed", f"plugin {dossier.name!r} changed since it was approved")
+            case "unchanged":
+                return Definitions.build(dossier.name, surface).tools

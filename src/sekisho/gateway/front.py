@@ -1,0 +1,154 @@
+"""The HTTP front: sockets, timers and back-pressure around the door.
+
+One `asyncio.Protocol` per connection, callbacks only. Guarantees that a client which sends slowly, reads slowly or
+opens many connections costs a bounded amount of memory and time. Decides nothing about calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from sekisho.errors import Refused, SekishoError
+from sekisho.gateway.door import Door
+from sekisho.gateway.road import Trip
+from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
+
+__all__ = ["Front", "FrontLimits", "Room"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontLimits:
+    """What one client may cost."""
+
+    http: HttpLimits
+    request_timeout_s: float = 30.0  # slow-loris: head and body must be here by then
+    idle_timeout_s: float = 300.0
+    max_connections: int = 1024
+    max_pipelined: int = 32  # requests waiting on one connection
+    max_unsent_bytes: int = 8 << 20  # a slow reader is cut off beyond this
+
+
+class Room:
+    """The connections of one listener; `connect` is its protocol factory."""
+
+    def __init__(self, door: Door, limits: FrontLimits) -> None:
+        self.door = door
+        self.limits = limits
+        self.fronts: set[Front] = set()
+
+    def connect(self) -> asyncio.Protocol:
+        """A protocol for a new connection."""
+        return Front(self)
+
+    def close(self) -> None:
+        """Cut every connection."""
+        for front in tuple(self.fronts):
+            front.abort()
+
+
+class Front(asyncio.Protocol):
+    """One client connection; requests are answered strictly in the order they came."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._limits = room.limits
+        self._reader = RequestReader(room.limits.http)
+        self._waiting: deque[HttpRequest] = deque()
+        self._is_answering = False
+        self._is_closing = False
+        self._is_late = False
+        self._trip: Trip | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or shed it when the house is full."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # TCP and TLS both are
+        self._transport = transport
+        if len(self._room.fronts) >= self._limits.max_connections:
+            transport.abort()
+            return
+        self._room.fronts.add(self)
+        transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
+        self._arm(self._limits.request_timeout_s)
+
+    def data_received(self, data: bytes) -> None:
+        """Read requests out of the bytes and answer them in order."""
+        if self._is_closing:
+            return
+        try:
+            self._waiting.extend(self._reader.feed(data))
+        except SekishoError as error:
+            self._give_up(error)
+            return
+        if len(self._waiting) > self._limits.max_pipelined:
+            self._give_up(Refused("busy", "too many requests are waiting on this connection"))
+            return
+        if self._reader.in_request and not self._is_late:
+            self._is_late = True  # the clock runs from the first byte, not from the latest
+            self._arm(self._limits.request_timeout_s)
+        self._next()
+
+    def pause_writing(self) -> None:
+        """The client does not read what it asked for: it has had its chance."""
+        self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A client that is gone withdraws its call."""
+        del exc
+        self._is_closing = True
+        self._room.fronts.discard(self)
+        self._disarm()
+        if self._trip is not None and self._is_answering:
+            self._trip.withdraw(Refused("cancelled", "the client closed the connection"))
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _next(self) -> None:
+        while self._waiting and not self._is_answering and not self._is_closing:
+            request = self._waiting.popleft()
+            self._is_answering = True
+            self._disarm()
+            self._trip = self._room.door.answer(
+                request, lambda data, keep=request.keep_alive: self._respond(data, is_last=not keep)
+            )
+
+    def _respond(self, data: bytes, *, is_last: bool) -> None:
+        self._is_answering = False
+        self._is_late = False
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if is_last:
+            self._is_closing = True
+            self._transport.close()
+            return
+        self._arm(self._limits.idle_timeout_s)
+        if self._waiting:
+            self._loop.call_soon(self._next)
+
+    def _give_up(self, error: SekishoError) -> None:
+        self._is_closing = True
+        self._waiting.clear()
+        self._room.door.refuse_unreadable(error, lambda data: self._respond(data, is_last=True))
+
+    def _arm(self, delay_s: float) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(delay_s, self._expire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        if self._reader.in_request:
+            self._give_up(Refused("http_timeout", "the request did not arrive in time"))
+        elif self._transport is not None:
+            self._transport.close()

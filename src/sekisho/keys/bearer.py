@@ -1,0 +1,58 @@
+"""Bearer tokens of clients: opaque, 256 bits, kept only as hashes.
+
+Guarantees that a leaked token book opens nothing (it holds SHA-256 of random 256-bit values) and that
+looking a token up takes no longer for a nearly right one: what is compared is its hash, which an attacker
+cannot steer. Knows no files; `store` writes the token file and the book.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from sekisho.errors import Misconfigured, Refused
+
+__all__ = ["TokenBook", "new_token", "token_hash"]
+
+_TOKEN: Final = re.compile(r"sk-[A-Za-z0-9_-]{43}")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def new_token() -> str:
+    """A fresh token: `sk-` and 43 base64url characters (256 random bits)."""
+    return "sk-" + secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """What the book keeps of a token; plain SHA-256 is enough because the token is random, not chosen."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class TokenBook:
+    """Which client a token belongs to, by hash."""
+
+    __slots__ = ("_clients",)
+
+    def __init__(self, clients: Mapping[str, str]) -> None:
+        for digest, client in clients.items():
+            if not _HASH.fullmatch(digest) or not client:
+                raise Misconfigured("key_unavailable", f"the token book's entry for {client!r} is not a hash")
+        self._clients = dict(clients)
+
+    def identify(self, header: str | None) -> str:
+        """The client whose token stands in this `Authorization` value; raises `Refused` otherwise."""
+        if header is None or not header:
+            raise Refused("token_missing", "the request carries no token")
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token):
+            raise Refused("token_invalid", "the Authorization header holds no token of this gateway")
+        client = self._clients.get(token_hash(token))
+        if client is None:
+            raise Refused("token_invalid", "the token is not known here")
+        return client
+
+    def __len__(self) -> int:
+        return len(self._clients)

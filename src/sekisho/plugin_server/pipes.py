@@ -1,0 +1,122 @@
+"""stdio to the plugin: newline-framed messages over three pipes.
+
+Guarantees: a line longer than the limit ends the plugin, not us; stderr is kept only as a short tail and never mixed with
+messages; writes of one loop turn are joined; a plugin that stops reading is ended once its pipe and our bounded buffer
+are full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from sekisho.errors import SekishoError, Unavailable
+from sekisho.protocol import LineReader
+
+__all__ = ["Pipes"]
+
+MAX_UNSENT_BYTES = 32 << 20  # a plugin that does not read must not fill our memory
+STDERR_TAIL_BYTES = 8 << 10  # enough for a traceback
+
+
+class Pipes:
+    """The three pipes of one running plugin."""
+
+    def __init__(
+        self,
+        *,
+        receive: Callable[[bytes], None],
+        on_end: Callable[[SekishoError], None],
+        max_line_bytes: int,
+    ) -> None:
+        self._receive = receive
+        self._on_end = on_end
+        self._lines = LineReader(max_line_bytes=max_line_bytes)
+        self._unsent: list[bytes] = []
+        self._is_flush_due = False
+        self._is_ended = False
+        self._tail = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._stdin: asyncio.WriteTransport | None = None
+        self._readers: list[asyncio.ReadTransport] = []
+
+    async def open(self, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> None:
+        """Take ownership of the descriptors."""
+        self._stdin, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(stdin_fd, "wb", 0))
+        for fd, take in ((stdout_fd, self._took_output), (stderr_fd, self._took_stderr)):
+            pipe = os.fdopen(fd, "rb", 0)
+            lost = self._lost if fd == stdout_fd else _ignore
+            reader, _ = await self._loop.connect_read_pipe(lambda t=take, gone=lost: _Reader(t, gone), pipe)
+            self._readers.append(reader)
+
+    def send(self, message: bytes) -> None:
+        """Queue one message; the messages of one loop turn leave in one write."""
+        if self._stdin is None or self._is_ended:
+            return
+        self._unsent.append(message)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last words of the plugin, for the operator's log of why it ended."""
+        return self._tail.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Close all three ends."""
+        self._is_ended = True
+        if self._stdin is not None:
+            self._stdin.abort()
+        for reader in self._readers:
+            reader.close()
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        messages, self._unsent = self._unsent, []
+        if self._stdin is None or self._is_ended:
+            return
+        self._stdin.write(b"\n".join(messages) + b"\n")
+        if self._stdin.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self._end(Unavailable("plugin_unavailable", "the plugin does not read its input"))
+
+    def _took_output(self, data: bytes) -> None:
+        if self._is_ended:
+            return
+        try:
+            lines = self._lines.feed(data)
+        except SekishoError as error:
+            self._end(error)
+            return
+        for line in lines:
+            self._receive(line)
+
+    def _took_stderr(self, data: bytes) -> None:
+        self._tail += data
+        del self._tail[:-STDERR_TAIL_BYTES]
+
+    def _lost(self) -> None:
+        self._end(Unavailable("plugin_exited", "the plugin closed its output"))
+
+    def _end(self, error: SekishoError) -> None:
+        if not self._is_ended:
+            self._is_ended = True
+            self._on_end(error)
+
+
+class _Reader(asyncio.Protocol):
+    def __init__(self, take: Callable[[bytes], None], gone: Callable[[], None]) -> None:
+        self._take = take
+        self._gone = gone
+
+    def data_received(self, data: bytes) -> None:
+        self._take(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._gone()
+
+
+def _ignore() -> None:
+    """stderr may end whenever it likes."""

@@ -1,0 +1,225 @@
+"""An MCP server that already listens somewhere (Streamable HTTP), as a plugin: a pool of kept connections.
+
+One POST per message, no other request per call. The client's own token never comes this far: only the headers below are
+sent. Answers come as JSON or as an SSE stream; both end in the same `receive` as stdio lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sekisho.errors import Misconfigured, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.protocol import (
+    BodyChunk,
+    HttpLimits,
+    ResponseEnd,
+    ResponseHead,
+    ResponseReader,
+    SseReader,
+    request_head_bytes,
+)
+
+__all__ = ["Upstream"]
+
+MAX_IDLE = 32  # kept connections; beyond this they are closed after use
+CONNECT_TIMEOUT_S = 5.0
+
+
+class _Id(msgspec.Struct):
+    id: int | None = None
+    method: str = ""
+
+
+class Upstream:
+    """Sends messages to one MCP server at a URL and hands its messages to `receive`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        receive: Callable[[bytes], None],
+        on_failure: Callable[[int, SekishoError], None],
+        max_body_bytes: int,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.hostname is None or parts.username or parts.fragment:
+            raise Misconfigured(
+                "config_invalid",
+                "upstream must be an http:// URL",
+                remedy="TLS to an MCP server at a URL comes with a later step; run a TLS proxy beside it",
+            )
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._authority = parts.netloc
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._receive = receive
+        self._on_failure = on_failure
+        self._limits = HttpLimits(max_head_bytes=32 << 10, max_body_bytes=max_body_bytes)
+        self._idle: list[_Exchange] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._session: str | None = None
+        self._version: str | None = None
+
+    def use_version(self, version: str) -> None:
+        """The protocol version agreed in the handshake; sent with every later message."""
+        self._version = version
+
+    def send(self, message: bytes) -> None:
+        """Post one message; its answer, if it is a request, arrives at `receive`."""
+        ident = msgspec.json.decode(message, type=_Id)
+        wanted = ident.id if ident.method else None
+        while self._idle:
+            exchange = self._idle.pop()
+            if exchange.is_open:
+                self._post(exchange, message, wanted)
+                return
+        task = self._loop.create_task(self._connect_and_post(message, wanted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Close kept connections and end those being opened."""
+        for exchange in self._idle:
+            exchange.abort()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect_and_post(self, message: bytes, wanted: int | None) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, exchange = await self._loop.create_connection(
+                    lambda: _Exchange(self._limits), self._host, self._port
+                )
+        except (OSError, TimeoutError):
+            self._fail(wanted, Unavailable("plugin_unavailable", "the MCP server at this URL does not answer"))
+            return
+        self._post(exchange, message, wanted)
+
+    def _post(self, exchange: _Exchange, message: bytes, wanted: int | None) -> None:
+        headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
+        if self._session is not None:
+            headers.append(("Mcp-Session-Id", self._session))
+        if self._version is not None:
+            headers.append(("MCP-Protocol-Version", self._version))
+        head = request_head_bytes("POST", self._target, self._authority, headers, len(message))
+        exchange.start(head + message, _Answer(self, exchange, wanted))
+
+    def _fail(self, wanted: int | None, error: SekishoError) -> None:
+        if wanted is not None:
+            self._on_failure(wanted, error)
+
+    def _keep(self, exchange: _Exchange) -> None:
+        if exchange.is_open and len(self._idle) < MAX_IDLE:
+            self._idle.append(exchange)
+        else:
+            exchange.abort()
+
+
+class _Answer:
+    """Reads the answer to one POST."""
+
+    def __init__(self, upstream: Upstream, exchange: _Exchange, wanted: int | None) -> None:
+        self._upstream = upstream
+        self._exchange = exchange
+        self._wanted = wanted
+        self._body = bytearray()
+        self._events: SseReader | None = None
+        self._head: ResponseHead | None = None
+
+    def take(self, event: ResponseHead | BodyChunk | ResponseEnd) -> None:
+        match event:
+            case ResponseHead():
+                self._head = event
+                session = event.headers.get("mcp-session-id")
+                if session is not None:
+                    self._upstream._session = session
+                if event.headers.get("content-type", "").startswith("text/event-stream"):
+                    self._events = SseReader()
+            case BodyChunk():
+                self._take_body(event.data)
+            case ResponseEnd():
+                self._finish(keep_alive=event.keep_alive)
+
+    def lose(self) -> None:
+        self._upstream._fail(
+            self._wanted, Unavailable("plugin_exited", "the MCP server closed the connection")
+        )
+
+    def break_off(self, error: SekishoError) -> None:
+        self._upstream._fail(self._wanted, error)
+
+    def _take_body(self, data: bytes) -> None:
+        if self._events is None:
+            self._body += data
+            return
+        for message in self._events.feed(data):
+            self._upstream._receive(message)
+
+    def _finish(self, *, keep_alive: bool) -> None:
+        status = self._head.status if self._head is not None else 0
+        if self._body and self._events is None and status < 500:
+            self._upstream._receive(bytes(self._body))
+        if status >= 400:
+            self._upstream._fail(
+                self._wanted, RemoteProtocolError("plugin_protocol", f"the MCP server answered HTTP {status}")
+            )
+        if keep_alive:
+            self._upstream._keep(self._exchange)
+        else:
+            self._exchange.abort()
+
+
+class _Exchange(asyncio.Protocol):
+    """One kept connection; one request at a time."""
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self._limits = limits
+        self._reader = ResponseReader(limits)
+        self._transport: asyncio.Transport | None = None
+        self._answer: _Answer | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def start(self, data: bytes, answer: _Answer) -> None:
+        self._answer = answer
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None:
+            self.abort()  # bytes nobody asked for
+            return
+        try:
+            events = self._reader.feed(data)
+        except SekishoError as error:
+            self._answer = None
+            self.abort()
+            answer.break_off(error)
+            return
+        for event in events:
+            if isinstance(event, ResponseEnd):
+                self._answer = None
+            answer.take(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.lose()

@@ -1,0 +1,116 @@
+"""A plugin behind the wall: sandbox, pipes and session joined into one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sekisho.egress import send_gate
+from sekisho.errors import SekishoError, Unavailable
+from sekisho.plugin_server.pipes import Pipes
+from sekisho.plugin_server.session import PluginSession
+from sekisho.plugin_server.upstream import Upstream
+from sekisho.protocol import JsonLimits
+from sekisho.sandbox import Driver, Plan, Sandbox
+
+__all__ = ["connect_url", "connect_walled"]
+
+
+class Walled:
+    """A running sandbox and its session."""
+
+    def __init__(self, session: PluginSession, sandbox: Sandbox, ended: asyncio.Future[SekishoError]) -> None:
+        self.session = session
+        self._sandbox = sandbox
+        self._ended = ended
+
+    async def ended(self) -> SekishoError:
+        """Return when the plugin is gone, with the reason."""
+        return await asyncio.shield(self._ended)
+
+    async def kill(self) -> None:
+        """End the whole process tree now."""
+        await self._sandbox.kill_tree()
+
+
+@asynccontextmanager
+async def connect_walled(
+    *,
+    driver: Driver,
+    plan: Plan,
+    limits: JsonLimits,
+    roots: Sequence[tuple[str, str]],
+    gate_path: Path | None,
+    log: Callable[..., None],
+    on_list_changed: Callable[[], None],
+) -> AsyncIterator[Walled]:
+    """Start the plugin in its sandbox and open its pipes; leaving the context kills the whole tree."""
+    sandbox = await driver.launch(plan)
+    ended: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
+
+    def end(error: SekishoError) -> None:
+        if not ended.done():
+            ended.set_result(error)
+
+    session = PluginSession(
+        send=lambda message: pipes.send(message), limits=limits, roots=roots, on_list_changed=on_list_changed
+    )
+    pipes = Pipes(receive=session.receive, on_end=end, max_line_bytes=limits.max_bytes)
+    try:
+        await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
+        if sandbox.gate_sockets is not None and gate_path is not None:
+            send_gate(gate_path, sandbox.gate_sockets.fds)
+            sandbox.gate_sockets.close()
+        async with asyncio.TaskGroup() as group:
+            waiter = group.create_task(_report_exit(sandbox, end))
+            try:
+                yield Walled(session, sandbox, ended)
+            finally:
+                waiter.cancel()
+    finally:
+        pipes.close()
+        await sandbox.kill_tree()
+        if session.counters.garbage or pipes.stderr_tail:
+            log("plugin_noise", garbage_lines=session.counters.garbage, stderr_bytes=len(pipes.stderr_tail))
+
+
+async def _report_exit(sandbox: Sandbox, end: Callable[[SekishoError], None]) -> None:
+    status = await sandbox.wait()
+    end(Unavailable("plugin_exited", f"the plugin ended ({status.reason})"))
+
+
+class Remote:
+    """A server at a URL: there is no process of ours to end."""
+
+    def __init__(self, session: PluginSession) -> None:
+        self.session = session
+        self._ended: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
+
+    async def ended(self) -> SekishoError:
+        """Return when somebody ended it."""
+        return await asyncio.shield(self._ended)
+
+    async def kill(self) -> None:
+        """Drop the session; a new one is opened."""
+        if not self._ended.done():
+            self._ended.set_result(Unavailable("plugin_exited", "the session was dropped"))
+
+
+@asynccontextmanager
+async def connect_url(
+    *, url: str, limits: JsonLimits, on_list_changed: Callable[[], None]
+) -> AsyncIterator[Remote]:
+    """Open a session with an MCP server that already listens at `url`."""
+    session = PluginSession(send=lambda message: upstream.send(message), limits=limits, on_list_changed=on_list_changed)
+    upstream = Upstream(
+        url,
+        receive=session.receive,
+        on_failure=lambda ident, error: session.fail_one(ident, error),
+        max_body_bytes=limits.max_bytes,
+    )
+    try:
+        yield Remote(session)
+    finally:
+        await upstream.close()

@@ -1,0 +1,203 @@
+"""The warden: keeps one plugin alive behind its wall, and its calls bounded.
+
+Guarantees
+- a call that outlives its execution time is withdrawn, given one second, and then the whole process tree is killed and
+  the plugin started anew; the caller hears `plugin_timeout`;
+- a plugin that ends, prints an endless line or breaks the protocol fails its own calls only, and restarts with backoff;
+- the surface is listed after every start, whenever the plugin says it changed, and at every health check, so that a
+  definition cannot change quietly;
+- nothing of the plugin outlives the warden.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from sekisho.errors import SekishoError, Unavailable
+from sekisho.plugin_server.listing import handshake, list_surface
+from sekisho.plugin_server.session import PluginSession
+from sekisho.wire import Inbound, StateFrame, SurfaceFrame
+
+__all__ = ["Connection", "Connector", "Publisher", "Warden", "WardenRules"]
+
+KILL_GRACE_S = 1.0  # between "cancelled" and the end of the process tree
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MOST_S = 30.0
+BACKOFF_RESET_S = 60.0  # a plugin that ran this long starts again without delay
+
+
+class Connection(Protocol):
+    """A running plugin: its session, and when it ended."""
+
+    session: PluginSession
+
+    async def ended(self) -> SekishoError:
+        """Return when the plugin is gone, with the reason."""
+
+    async def kill(self) -> None:
+        """End the whole process tree now."""
+
+
+class Connector(Protocol):
+    """Starts the plugin; leaving the context ends it."""
+
+    def __call__(self, on_list_changed: Callable[[], None]) -> AbstractAsyncContextManager[Connection]:
+        """Open one connection."""
+
+
+class Publisher(Protocol):
+    """Where the core hears about the plugin."""
+
+    def publish_surface(self, frame: SurfaceFrame) -> None:
+        """What the plugin offers now."""
+
+    def publish_state(self, frame: StateFrame) -> None:
+        """How it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WardenRules:
+    """Times of one plugin, in seconds."""
+
+    start_timeout_s: float
+    execution_timeout_s: float
+    health_interval_s: float
+
+
+class Warden:
+    """Owns one plugin."""
+
+    def __init__(
+        self,
+        *,
+        connect: Connector,
+        publisher: Publisher,
+        rules: WardenRules,
+        log: Callable[..., None],
+    ) -> None:
+        self._connect = connect
+        self._publisher = publisher
+        self._rules = rules
+        self._log = log
+        self._connection: Connection | None = None
+        self._restarts = 0
+        self._relist = asyncio.Event()
+        self._upstream_ids: dict[int, tuple[PluginSession, int]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._killers: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Keep the plugin running until cancelled."""
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            self._tell("starting" if self._restarts == 0 else "restarting", "")
+            started = self._loop.time()
+            reason = await self._one_life()
+            if self._loop.time() - started > BACKOFF_RESET_S:
+                backoff_s = BACKOFF_FIRST_S
+            self._log("plugin_ended", code=reason.code, reason=reason.message, restarts=self._restarts)
+            self._tell("restarting", reason.message)
+            self._restarts += 1
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, BACKOFF_MOST_S)
+
+    def call(self, inbound: Inbound) -> None:
+        """Carry out one call; its answer, refusal or timeout reaches `inbound` exactly once."""
+        connection = self._connection
+        if connection is None:
+            inbound.fail("plugin_unavailable", "the plugin is not running")
+            return
+        session = connection.session
+        timeout_s = min(inbound.frame.timeout_s, self._rules.execution_timeout_s)
+        timer = self._loop.call_later(timeout_s, lambda: self._overdue(inbound, connection, timeout_s))
+
+        def heard(result: bytes | SekishoError) -> None:
+            timer.cancel()
+            if self._upstream_ids.pop(inbound.call, None) is None:
+                return  # the call was withdrawn or timed out
+            if isinstance(result, SekishoError):
+                inbound.fail(result.code, result.message)
+            else:
+                inbound.reply(result)
+
+        ident = session.call_tool(inbound.frame.tool, bytes(inbound.frame.arguments), heard)
+        self._upstream_ids[inbound.call] = (session, ident)
+
+    def cancel(self, call: int) -> None:
+        """The core no longer waits for this call."""
+        found = self._upstream_ids.pop(call, None)
+        if found is not None:
+            session, ident = found
+            session.cancel(ident, "the caller withdrew the request")
+
+    def _overdue(self, inbound: Inbound, connection: Connection, timeout_s: float) -> None:
+        found = self._upstream_ids.pop(inbound.call, None)
+        if found is None:
+            return
+        session, ident = found
+        session.cancel(ident, "execution timeout")
+        inbound.fail("plugin_timeout", f"the plugin took longer than {timeout_s:g} s")
+        killer = self._loop.create_task(_kill_after(connection, KILL_GRACE_S))
+        self._killers.add(killer)
+        killer.add_done_callback(self._killers.discard)
+
+    async def _one_life(self) -> SekishoError:
+        """Start the plugin, serve it until it ends, and say why it did."""
+        try:
+            async with self._open() as connection:
+                opened = await handshake(connection.session, self._rules.start_timeout_s)
+                await self._publish(connection, opened)
+                self._connection = connection
+                self._tell("ready", "")
+                async with asyncio.TaskGroup() as group:
+                    watcher = group.create_task(self._watch(connection, opened))
+                    reason = await connection.ended()
+                    watcher.cancel()
+                return reason
+        except SekishoError as error:
+            return error
+        except ExceptionGroup as group_error:
+            # only the watcher raises here: a listing that failed ends this life of the plugin
+            found = group_error.split(SekishoError)
+            if found[1] is not None or found[0] is None:
+                raise
+            return Unavailable("plugin_unavailable", "the plugin could not be listed")
+        finally:
+            self._connection = None
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Connection]:
+        async with self._connect(self._relist.set) as connection:
+            try:
+                yield connection
+            finally:
+                connection.session.fail_all(Unavailable("plugin_exited", "the plugin ended during the call"))
+
+    async def _watch(self, connection: Connection, opened: SurfaceFrame) -> None:
+        """List again when the plugin says so, and at every health check."""
+        while True:
+            try:
+                async with asyncio.timeout(self._rules.health_interval_s):
+                    await self._relist.wait()
+            except TimeoutError:
+                pass
+            self._relist.clear()
+            await self._publish(connection, opened)
+
+    async def _publish(self, connection: Connection, opened: SurfaceFrame) -> None:
+        self._publisher.publish_surface(
+            await list_surface(connection.session, opened, self._rules.start_timeout_s)
+        )
+
+    def _tell(self, state: str, detail: str) -> None:
+        self._publisher.publish_state(StateFrame(state=state, detail=detail, restarts=self._restarts))
+
+
+async def _kill_after(connection: Connection, grace_s: float) -> None:
+    """Give the plugin a moment to end the withdrawn call, then end it: a call that hangs may hold anything."""
+    await asyncio.sleep(grace_s)
+    await connection.kill()

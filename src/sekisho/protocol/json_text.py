@@ -1,0 +1,146 @@
+"""Strict JSON text: what is accepted here means the same to every reader.
+
+Guarantees
+- `check_text`: the bytes are UTF-8 without a byte order mark, within the size, depth and member limits; it costs
+  well under a microsecond for an ordinary message because exact counting starts only when a cheap bound is passed.
+- `parse_strict`: in addition the text is JSON without duplicate keys at any depth, without NaN, Infinity, numbers
+  that overflow a double, or lone surrogates. Integers keep every digit.
+- `reemit`: bytes that carry exactly the parsed value, so the next reader cannot see another one.
+
+Why duplicates can be refused cheaply: a text that re-encodes to itself, byte for byte, has no duplicates, because
+encoding a parsed value never writes a key twice. Only texts that fail this test (blanks, odd escapes, odd numbers)
+are read a second time by a parser that reports every pair.
+
+Does not know JSON-RPC or MCP; `messages` above does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final, TypeAlias
+
+import msgspec
+
+from sekisho.errors import Refused, RemoteProtocolError
+
+__all__ = ["JsonLimits", "JsonValue", "check_text", "parse_strict", "reemit", "refuse_duplicates"]
+
+# A quoted recursive alias: the `type` statement needs Python 3.12.
+JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+
+MAX_MESSAGE_BYTES: Final = 10 << 20  # one message must not exhaust memory
+
+_BOM: Final = b"\xef\xbb\xbf"
+# Possessive, and an unterminated string runs to the end: hostile quotes and backslashes cost linear time.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+_decoder: Final = msgspec.json.Decoder()
+_encoder: Final = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLimits:
+    """How large one text may be. Depth counts nested arrays and objects; members count values in all of them."""
+
+    max_bytes: int = MAX_MESSAGE_BYTES
+    max_depth: int = 64  # deep nesting exhausts the stack of recursive readers
+    max_members: int = 100_000  # millions of tiny values cost far more memory than their bytes
+
+    def __post_init__(self) -> None:
+        if min(self.max_bytes, self.max_depth, self.max_members) < 1:
+            raise ValueError("limits are positive")
+
+
+def check_text(data: bytes, limits: JsonLimits) -> None:
+    """Refuse a text that is too large, not UTF-8, too deep or too full; syntax is the parser's business.
+
+    Raises:
+        Refused: `body_too_large`.
+        RemoteProtocolError: `json_malformed`, `json_too_deep` or `json_too_large`.
+    """
+    if len(data) > limits.max_bytes:
+        raise Refused("body_too_large", f"the message has {len(data)} bytes; the limit is {limits.max_bytes}")
+    if not data.isascii():
+        _check_utf8(data)
+    opened = data.count(b"{") + data.count(b"[")
+    if opened > limits.max_depth or opened + data.count(b",") > limits.max_members:
+        _count_exactly(data, limits)
+
+
+def parse_strict(data: bytes, limits: JsonLimits) -> JsonValue:
+    """The value of one JSON text that every strict reader understands alike.
+
+    Raises:
+        Refused: `body_too_large`.
+        RemoteProtocolError: a `json_*` code.
+    """
+    check_text(data, limits)
+    return _decode_distinct(data)[0]
+
+
+def reemit(raw: bytes | msgspec.Raw) -> bytes:
+    """The same value in our own spelling: no blanks, no duplicate keys, no parser differences.
+
+    The text must have passed `check_text` as part of its message. Duplicate keys at any depth are refused.
+    """
+    return _decode_distinct(bytes(raw))[1]
+
+
+def refuse_duplicates(data: bytes) -> None:
+    """Read the whole text with a parser that reports every pair; refuse a key that is named twice in one object."""
+    try:
+        json.loads(data, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise RemoteProtocolError("json_too_deep", "the message is nested too deeply") from error
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, or an integer of thousands of digits
+        raise RemoteProtocolError("json_malformed", "the message is not strict JSON") from error
+
+
+def _decode_distinct(data: bytes) -> tuple[JsonValue, bytes]:
+    try:
+        value: JsonValue = _decoder.decode(data)
+        text = _encoder.encode(value)
+    except RecursionError as error:
+        raise RemoteProtocolError("json_too_deep", "the message is nested too deeply") from error
+    except msgspec.ValidationError as error:  # a number beyond a double, or an integer of thousands of digits
+        raise RemoteProtocolError("json_too_large", "a number is out of range") from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise RemoteProtocolError("json_malformed", "the message is not strict JSON") from error
+    if text != data:
+        refuse_duplicates(data)
+    return value, text
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> None:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise RemoteProtocolError("json_duplicate_key", "an object names a member twice")
+
+
+def _refuse_constant(name: str) -> None:
+    raise RemoteProtocolError("json_malformed", f"{name} is not JSON")
+
+
+def _check_utf8(data: bytes) -> None:
+    if data.startswith(_BOM):
+        raise RemoteProtocolError("json_malformed", "the message starts with a byte order mark")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError("json_malformed", "the message is not UTF-8") from error
+
+
+def _count_exactly(data: bytes, limits: JsonLimits) -> None:
+    """Count brackets and commas outside strings."""
+    bare = _STRING.sub(b"", data)
+    brackets = bare.translate(None, _NOT_BRACKETS)
+    opened = brackets.count(b"{") + brackets.count(b"[")
+    if opened + bare.count(b",") > limits.max_members:
+        raise RemoteProtocolError("json_too_large", f"the message has more than {limits.max_members} members")
+    depth = max(accumulate(_STEP[bracket] for bracket in brackets), default=0)
+    if depth > limits.max_depth:
+        raise RemoteProtocolError("json_too_deep", f"the message is nested deeper than {limits.max_depth}")

@@ -1,0 +1,57 @@
+"""Lines out of a byte stream, as MCP frames messages on stdio.
+
+Never holds more than the limit: a line that grows past it is refused while it grows, not when it ends. Bytes are
+searched once, so a line that arrives in many pieces costs linear time. Does not know what a line contains.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sekisho.errors import RemoteProtocolError
+
+__all__ = ["LineReader"]
+
+MAX_LINE_BYTES: Final = 16 << 20  # a plugin that never ends its line must not exhaust memory
+
+
+class LineReader:
+    """Collects pieces and gives whole lines, without their line feed; blank lines are dropped unless wanted."""
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, *, keep_blank: bool = False) -> None:
+        self._limit = max_line_bytes
+        self._keep_blank = keep_blank
+        self._held = bytearray()  # one buffer: many tiny pieces must not cost an object each
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of an unfinished line is kept."""
+        return len(self._held)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes of the stream and give the lines they complete.
+
+        Raises:
+            RemoteProtocolError: `result_too_large` as soon as a line exceeds the limit; the stream is then lost.
+        """
+        first, *others = data.split(b"\n")
+        self._hold(first)
+        if not others:
+            return []
+        lines = [bytes(self._held), *others[:-1]]
+        self._held.clear()
+        for line in lines:
+            self._check(len(line))
+        self._hold(others[-1])
+        if self._keep_blank:
+            return lines
+        return [line for line in lines if line and not line.isspace()]
+
+    def _hold(self, piece: bytes) -> None:
+        self._check(len(self._held) + len(piece))
+        self._held += piece
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            self._held.clear()
+            raise RemoteProtocolError("result_too_large", f"a line is longer than {self._limit} bytes")

@@ -1,0 +1,270 @@
+"""JSON-RPC 2.0 messages of MCP, read only as far as a decision needs, and written again from what was read.
+
+Guarantees
+- One message is an object with `jsonrpc` "2.0" and known members only, each named once and spelled exactly; a
+  message that two readers could take for two different ones is refused, never guessed at.
+- Ids are integers or strings. `params`, `result`, `error` and a call's arguments stay raw bytes (`msgspec.Raw`),
+  proved to be JSON objects; whoever forwards them uses `reemit`.
+- The proof that no member was dropped as a duplicate is exact and almost free: the lengths of the parsed members
+  plus their punctuation must add up to the length of the text, or the members written out again must equal it.
+  Only a text with other blanks or escapes is read again in full.
+
+Does not know methods, revisions or headers (`ladder` does), nor what a tool's arguments mean.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.protocol.json_text import JsonLimits, check_text, refuse_duplicates
+
+__all__ = [
+    "Message",
+    "Notification",
+    "Request",
+    "Response",
+    "ToolCall",
+    "error_bytes",
+    "notification_bytes",
+    "parse_message",
+    "parse_tool_call",
+    "request_bytes",
+    "result_bytes",
+]
+
+MAX_ID_BYTES: Final = 256  # ids are kept and copied for every call in flight
+MAX_NAME_CHARS: Final = 256  # "<plugin>__<tool>" at its longest is 162
+
+_INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)")
+_METHOD: Final = re.compile(r"[A-Za-z0-9_$./-]{1,128}")
+_BLANKS: Final = b" \t\r\n"
+_CALL_MEMBERS: Final = frozenset({"name", "arguments", "_meta"})
+_NO_ARGUMENTS: Final = Raw(b"{}")
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that must be answered under its id. `params` is empty when absent."""
+
+    id: int | str
+    method: str
+    params: Raw = Raw()
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """A message without an answer. `params` is empty when absent."""
+
+    method: str
+    params: Raw = Raw()
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer: exactly one of `result` and `error` is non-empty. The id is null only in an error."""
+
+    id: int | str | None
+    result: Raw = Raw()
+    error: Raw = Raw()
+
+
+Message: TypeAlias = Request | Notification | Response
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of `tools/call`. `arguments` is `{}` when absent, `meta` empty."""
+
+    name: str
+    arguments: Raw = _NO_ARGUMENTS
+    meta: Raw = Raw()
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """Every member JSON-RPC knows; case variants are unknown members."""
+
+    jsonrpc: str
+    id: Raw = Raw()
+    method: str | None = None
+    params: Raw = Raw()
+    result: Raw = Raw()
+    error: Raw = Raw()
+
+
+_envelopes: Final = msgspec.json.Decoder(_Envelope)
+_objects: Final = msgspec.json.Decoder(dict[str, Raw])
+_strings: Final = msgspec.json.Decoder(str)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def parse_message(data: bytes, limits: JsonLimits) -> Message:
+    """Read one message.
+
+    Raises:
+        Refused: `body_too_large`.
+        RemoteProtocolError: `json_*`, `batch_refused` or `message_invalid`.
+    """
+    check_text(data, limits)
+    try:
+        read = _envelopes.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _unreadable(data, error) from error
+    if read.jsonrpc != "2.0":
+        raise _invalid("jsonrpc is not 2.0")
+    if _length(read) != len(data):
+        _refuse_dropped_members(data)
+    if read.method is None:
+        return _response(read)
+    if not _METHOD.fullmatch(read.method):
+        raise _invalid("the method is not a method name")
+    params = read.params
+    if params and not _is_object(params) or read.result or read.error:
+        raise _invalid("params is an object, and a request has no result or error")
+    if not read.id:
+        return Notification(method=read.method, params=params)
+    return Request(id=_id(read.id), method=read.method, params=params)
+
+
+def parse_tool_call(params: Raw) -> ToolCall:
+    """Read the parameters of `tools/call`, taken from a parsed message. Unknown members are ignored, not kept.
+
+    Raises:
+        RemoteProtocolError: `params_invalid`, `json_malformed` or `json_duplicate_key`.
+    """
+    data = bytes(params)
+    try:
+        members = _objects.decode(data)
+        if _members_length(members) != len(data):
+            _refuse_dropped_members(data)
+        name = _strings.decode(members["name"])
+    except KeyError:
+        raise _bad_params("tools/call needs a name") from None
+    except msgspec.ValidationError as error:
+        raise _bad_params("params is an object, and its name a string") from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RemoteProtocolError("json_malformed", "the parameters are not strict JSON") from error
+    for key in members.keys() - _CALL_MEMBERS:
+        # Some readers match member names without case, by Unicode folding: to them "Name" or "argumentſ" is ours.
+        if key.casefold() in _CALL_MEMBERS:
+            raise _bad_params("a member differs from name, arguments or _meta in case only")
+    arguments = members.get("arguments", _NO_ARGUMENTS)
+    meta = members.get("_meta", Raw())
+    if not _is_object(arguments) or (meta and not _is_object(meta)):
+        raise _bad_params("arguments and _meta are objects")
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
+        raise _bad_params("the name is empty or too long")
+    return ToolCall(name=name, arguments=arguments, meta=meta)
+
+
+def request_bytes(id: int | str, method: str, params: bytes | None = None) -> bytes:  # noqa: A002 - JSON-RPC's word
+    """One request; `params` is a JSON object already encoded."""
+    tail = b"}" if params is None else b',"params":' + params + b"}"
+    return b'{"jsonrpc":"2.0","id":' + _encode(id) + b',"method":' + _encode(method) + tail
+
+
+def notification_bytes(method: str, params: bytes | None = None) -> bytes:
+    """One notification; `params` is a JSON object already encoded."""
+    tail = b"}" if params is None else b',"params":' + params + b"}"
+    return b'{"jsonrpc":"2.0","method":' + _encode(method) + tail
+
+
+def result_bytes(id: int | str, result: bytes | Raw) -> bytes:  # noqa: A002 - JSON-RPC's word
+    """A successful answer; `result` is a JSON object already encoded."""
+    return b'{"jsonrpc":"2.0","id":' + _encode(id) + b',"result":' + bytes(result) + b"}"
+
+
+def error_bytes(
+    id: int | str | None,  # noqa: A002 - JSON-RPC's word
+    error: SekishoError,
+    *,
+    call_id: str | None = None,
+) -> bytes:
+    """An answer that refuses: the code and remedy for programs, the sentence for people."""
+    data = {"code": error.code, "remedy": error.remedy}
+    if call_id is not None:
+        data["call"] = call_id
+    body = {"code": error.info.rpc_code, "message": error.message, "data": data}
+    return b'{"jsonrpc":"2.0","id":' + _encode(id) + b',"error":' + _encode(body) + b"}"
+
+
+def _response(read: _Envelope) -> Response:
+    if read.params or bool(read.result) == bool(read.error) or not read.id:
+        raise _invalid("a response has an id and exactly one of result and error")
+    if not _is_object(read.result or read.error):
+        raise _invalid("a result or error is an object")
+    if bytes(read.id) != b"null":
+        return Response(id=_id(read.id), result=read.result, error=read.error)
+    if read.result:
+        raise _invalid("a result answers an id")
+    return Response(id=None, error=read.error)
+
+
+def _id(raw: Raw) -> int | str:
+    text = bytes(raw)
+    if len(text) <= MAX_ID_BYTES:
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if text[0] == ord('"'):
+            try:
+                return _strings.decode(text)
+            except (msgspec.DecodeError, UnicodeError) as error:
+                raise RemoteProtocolError("json_malformed", "the id is not strict JSON") from error
+    raise _invalid("the id is a short string or an integer")
+
+
+def _length(read: _Envelope) -> int:
+    """How long the text is if it holds each member once, without blanks and without escapes in names."""
+    total = 16  # {"jsonrpc":"2.0"
+    if read.id:
+        total += 6 + len(bytes(read.id))  # ,"id":
+    if read.method is not None:
+        total += 12 + len(read.method)  # ,"method":"" (a method is ASCII, or refused below)
+    if read.params:
+        total += 10 + len(bytes(read.params))  # ,"params":
+    if read.result:
+        total += 10 + len(bytes(read.result))
+    if read.error:
+        total += 9 + len(bytes(read.error))
+    return total + 1
+
+
+def _members_length(members: dict[str, Raw]) -> int:
+    # One comma or brace before each member, one brace at the end; names outside ASCII fail the test and are re-read.
+    return sum([len(name) + 4 + len(bytes(value)) for name, value in members.items()]) + 1
+
+
+def _refuse_dropped_members(data: bytes) -> None:
+    """Prove that a parse dropped no member, by writing the members out in the two usual styles; else read it all."""
+    try:
+        members = _objects.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _unreadable(data, error) from error
+    bare = data.strip(_BLANKS)
+    for comma, colon in ((b",", b":"), (b", ", b": ")):
+        written = comma.join([_encode(name) + colon + bytes(value) for name, value in members.items()])
+        if bare[1:-1] == written:
+            return
+    refuse_duplicates(data)
+
+
+def _is_object(raw: Raw) -> bool:
+    return bytes(raw)[:1] == b"{"
+
+
+def _unreadable(data: bytes, error: Exception) -> RemoteProtocolError:
+    if isinstance(error, RecursionError):
+        return RemoteProtocolError("json_too_deep", "the message is nested too deeply")
+    if not isinstance(error, msgspec.ValidationError):
+        return RemoteProtocolError("json_malformed", "the message is not strict JSON")
+    if data.lstrip(_BLANKS)[:1] == b"[":
+        return RemoteProtocolError("batch_refused", "batches are not accepted")
+    return _invalid("the message is not an object of JSON-RPC members")
+
+
+def _invalid(what: str) -> RemoteProtocolError:
+    return RemoteProtocolError("message_invalid", what)
+
+
+def _bad_params(what: str) -> RemoteProtocolError:
+    return RemoteProtocolError("params_invalid", what)

@@ -1,0 +1,228 @@
+"""The system call filter: an allow-list, assembled to classic BPF in pure Python.
+
+Guarantees, for the machines of `MACHINES`:
+- a call that is not listed is refused (EPERM), one we have never heard of does not exist (ENOSYS);
+- a call through a foreign entry (ia32, x32) kills the process, because its numbers mean something else;
+- sockets are Unix, TCP, UDP and route netlink; no raw, ICMP, packet, vsock, netfilter or kernel crypto sockets;
+- no new namespace, no mount, no tracing of another process, no key ring, no io_uring, no terminal injection.
+
+Knows nothing of namespaces or files: it is one wall among several. Judgement only: values in, bytes out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from sekisho.errors import Misconfigured
+from sekisho.sandbox.syscalls import AARCH64, X86_64
+
+__all__ = ["ALLOWED", "MACHINES", "Machine", "assemble"]
+
+EPERM: Final = 1
+ENOSYS: Final = 38
+EAFNOSUPPORT: Final = 97
+
+KILL: Final = 0x8000_0000  # SECCOMP_RET_KILL_PROCESS
+ALLOW: Final = 0x7FFF_0000
+ERRNO: Final = 0x0005_0000
+
+_LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_AND: Final = 0x54  # BPF_ALU | BPF_AND | BPF_K
+_JUMP: Final = 0x05  # BPF_JMP | BPF_JA
+_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
+_RETURN: Final = 0x06  # BPF_RET | BPF_K
+
+_NR_OFFSET: Final = 0  # struct seccomp_data
+_ARCH_OFFSET: Final = 4
+_MAX_JUMP: Final = 255  # conditional jumps have eight bits
+MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
+
+# NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: each one opens kernel code to whoever is root inside it.
+_NAMESPACE_FLAGS: Final = 0x7E02_0000
+_X32_BIT: Final = 0x4000_0000
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One architecture: its audit number and its table of calls."""
+
+    audit_arch: int
+    numbers: dict[str, int]
+
+
+MACHINES: Final = {
+    "x86_64": Machine(0xC000_003E, X86_64),
+    "aarch64": Machine(0xC000_00B7, AARCH64),
+}
+
+ALLOWED: Final = frozenset(
+    """
+    accept accept4 access alarm arch_prctl bind brk capget capset chdir chmod chown clock_getres clock_gettime
+    clock_nanosleep close close_range connect copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl
+    epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execve execveat exit exit_group faccessat faccessat2
+    fadvise64 fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fork
+    fremovexattr fsetxattr fstat fstatfs fsync ftruncate futex futex_waitv futimesat getcpu getcwd getdents getdents64
+    getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom
+    getresgid getresuid getrlimit get_robust_list getrusage getsid getsockname getsockopt gettid gettimeofday getuid
+    getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents
+    io_setup io_submit ioprio_get ioprio_set kill lchown lgetxattr link linkat listen listxattr llistxattr
+    lremovexattr lseek lsetxattr lstat madvise membarrier memfd_create mincore mkdir mkdirat mlock mlock2 mlockall mmap
+    mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap msgctl msgget msgrcv msgsnd
+    msync munlock munlockall munmap nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal
+    pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64 pselect6 pwrite64
+    pwritev pwritev2 read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg remap_file_pages removexattr
+    rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo
+    rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min
+    sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity
+    sched_setattr sched_setparam sched_setscheduler sched_yield select semctl semget semop semtimedop sendfile
+    sendmmsg sendmsg sendto setfsgid setfsuid setgid setgroups setitimer setpgid setpriority setregid setresgid
+    setresuid setreuid setrlimit set_robust_list setsid setsockopt set_tid_address setuid setxattr shmat shmctl shmdt
+    shmget shutdown sigaltstack signalfd signalfd4 splice stat statfs statx symlink symlinkat sync sync_file_range
+    syncfs sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime
+    timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat utime utimensat
+    utimes vfork wait4 waitid write writev
+    """.split()
+)
+
+type_of_code = list[tuple[int, int, int, int]]
+
+
+def assemble(machine: str) -> bytes:
+    """The filter for one machine, as the array of `struct sock_filter` that seccomp takes."""
+    known = MACHINES.get(machine)
+    if known is None:
+        raise Misconfigured(
+            "sandbox_unavailable",
+            f"no system call filter for {machine}",
+            remedy="run plugins on " + " or ".join(sorted(MACHINES)),
+        )
+    code: type_of_code = [(_LOAD, 0, 0, _ARCH_OFFSET), (_EQUAL, 1, 0, known.audit_arch), _answer(KILL)]
+    code += [(_LOAD, 0, 0, _NR_OFFSET)]
+    if machine == "x86_64":
+        # -1 is how a tracer skips a call; every other number with the bit is the x32 table.
+        code += [(_AT_LEAST, 0, 1, _X32_BIT), _answer(KILL)]
+    code += _search(_intervals(known.numbers))
+    if len(code) > MAX_INSTRUCTIONS:
+        raise Misconfigured("sandbox_unavailable", "the system call filter is too long for the kernel")
+    return b"".join(struct.pack("=HBBI", *step) for step in code)
+
+
+def _answer(value: int) -> tuple[int, int, int, int]:
+    return (_RETURN, 0, 0, value)
+
+
+def _error(number: int) -> type_of_code:
+    return [_answer(ERRNO | number)]
+
+
+def _argument(index: int, *, high: bool = False) -> tuple[int, int, int, int]:
+    return (_LOAD, 0, 0, 16 + 8 * index + (4 if high else 0))  # both machines are little endian
+
+
+def _one_of(values: Iterable[int], errno: int) -> type_of_code:
+    """Allow when the loaded word is one of these."""
+    chosen = list(values)
+    steps: type_of_code = [(_EQUAL, len(chosen) - index, 0, value) for index, value in enumerate(chosen)]
+    return [*steps, *_error(errno), _answer(ALLOW)]
+
+
+def _clone() -> type_of_code:
+    return [_argument(0), (_ANY_BIT, 0, 1, _NAMESPACE_FLAGS), *_error(EPERM), _answer(ALLOW)]
+
+
+def _clone3() -> type_of_code:
+    return _error(ENOSYS)  # its flags lie in memory a filter cannot read; C libraries then fall back to clone
+
+
+def _ioctl() -> type_of_code:
+    refused = (0x5412, 0x541C, 0x541D)  # TIOCSTI, TIOCLINUX, TIOCCONS put words into somebody's terminal
+    steps: type_of_code = [(_EQUAL, len(refused) - index, 0, value) for index, value in enumerate(refused)]
+    return [_argument(1), *steps, _answer(ALLOW), *_error(EPERM)]
+
+
+def _personality() -> type_of_code:
+    return [_argument(0), *_one_of((0, 0xFFFF_FFFF), EPERM)]  # Linux, or the question which one it is
+
+
+def _mknod(mode_argument: int) -> type_of_code:
+    plain = (0, 0o100000, 0o010000, 0o140000)  # file, FIFO, socket: never a device
+    return [_argument(mode_argument), (_AND, 0, 0, 0o170000), *_one_of(plain, EPERM)]
+
+
+def _socketpair() -> type_of_code:
+    return [_argument(0), *_one_of((1,), EAFNOSUPPORT)]
+
+
+def _socket() -> type_of_code:
+    """Unix; IPv4 and IPv6 streams (TCP) and datagrams (UDP); route netlink, without which Node cannot start a server."""
+    stream = [_argument(2), *_one_of((0, 6), EAFNOSUPPORT)]
+    datagram = [_argument(2), *_one_of((0, 17), EAFNOSUPPORT)]
+    inet: type_of_code = [
+        _argument(1),
+        (_AND, 0, 0, 0xF),  # the rest of the word is SOCK_CLOEXEC and SOCK_NONBLOCK
+        (_EQUAL, 2, 0, 1),
+        (_EQUAL, 1 + len(stream), 0, 2),
+        *_error(EAFNOSUPPORT),
+        *stream,
+        *datagram,
+    ]
+    netlink = [_argument(2), *_one_of((0,), EAFNOSUPPORT)]
+    return [
+        _argument(0),
+        (_EQUAL, 4, 0, 1),
+        (_EQUAL, 4, 0, 2),
+        (_EQUAL, 3, 0, 10),
+        (_EQUAL, 2 + len(inet), 0, 16),
+        *_error(EAFNOSUPPORT),
+        _answer(ALLOW),
+        *inet,
+        *netlink,
+    ]
+
+
+_CHECKED: Final[dict[str, Callable[[], type_of_code]]] = {
+    "clone": _clone,
+    "clone3": _clone3,
+    "ioctl": _ioctl,
+    "mknod": lambda: _mknod(1),
+    "mknodat": lambda: _mknod(2),
+    "personality": _personality,
+    "socket": _socket,
+    "socketpair": _socketpair,
+}
+
+
+def _intervals(numbers: dict[str, int]) -> list[tuple[int, tuple[tuple[int, int, int, int], ...]]]:
+    """(first number, what to do) in order; each holds up to the next one."""
+    by_number = {number: name for name, number in numbers.items()}
+    # fchmodat2 is newer than the table around it; calls between are unknown to us and answer so.
+    newest = max(number for name, number in numbers.items() if name != "fchmodat2")
+
+    def leaf(number: int) -> tuple[tuple[int, int, int, int], ...]:
+        name = by_number.get(number)
+        if name in _CHECKED:
+            return tuple(_CHECKED[name]())
+        if name in ALLOWED:
+            return (_answer(ALLOW),)
+        return tuple(_error(EPERM if number <= newest else ENOSYS))
+
+    every = [(number, leaf(number)) for number in range(max(by_number) + 2)]
+    return [next(group) for _, group in groupby(every, key=lambda entry: entry[1])]
+
+
+def _search(intervals: list[tuple[int, tuple[tuple[int, int, int, int], ...]]]) -> type_of_code:
+    """A binary search over the intervals: eight comparisons instead of three hundred."""
+    if len(intervals) == 1:
+        return list(intervals[0][1])
+    middle = len(intervals) // 2
+    low, high = _search(intervals[:middle]), _search(intervals[middle:])
+    pivot = intervals[middle][0]
+    if len(low) <= _MAX_JUMP:
+        return [(_AT_LEAST, len(low), 0, pivot), *low, *high]
+    return [(_AT_LEAST, 0, 1, pivot), (_JUMP, 0, 0, len(low)), *low, *high]

@@ -1,0 +1,103 @@
+"""What one sandboxed plugin needs, and what this host can enforce: the two values every driver reads.
+
+Guarantees that a value of these types is complete and plausible. Deliberately knows no file system, process or
+kernel: whether a path exists is asked by `closure`, whether a wall holds is tried by `probe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from sekisho.errors import Misconfigured
+from sekisho.policy.grants import Grants
+
+__all__ = [
+    "DEFAULT_SEARCH_PATH",
+    "INNER_HOME",
+    "Capabilities",
+    "Closure",
+    "Link",
+    "SandboxSpec",
+    "unavailable",
+]
+
+DEFAULT_SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+INNER_HOME: Final = "/home/plugin"
+
+CgroupVersion = Literal["v1", "v2", "none"]
+
+
+def unavailable(message: str, remedy: str | None = None) -> Misconfigured:
+    """The one way this room says that a wall cannot be built."""
+    return Misconfigured("sandbox_unavailable", message, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """One plugin: what to run, and what it may touch.
+
+    `environment` holds values, not names; it is the whole environment besides the fixed part of `plan`.
+    `runtime_paths` are read-only extras its interpreter needs; `search_path` finds `argv[0]` on the host.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    grants: Grants
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    runtime_paths: tuple[str, ...] = ()
+    isolation: str = "strict"
+    wants_network: bool = False
+    search_path: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.argv or not self.argv[0]:
+            raise unavailable(f"plugin {self.name!r} has no command", "write its command in the configuration")
+        if self.isolation != "strict":
+            raise unavailable(f"isolation {self.isolation!r} cannot be given", 'write isolation = "strict"')
+        for text in (*self.argv, *self.environment, *self.environment.values(), *self.runtime_paths):
+            if "\0" in text:
+                raise unavailable(f"plugin {self.name!r} has a NUL character in its command or environment")
+        for path in (*self.runtime_paths, *((self.cwd,) if self.cwd is not None else ())):
+            if not path.startswith("/"):
+                raise unavailable(f"{path!r} is not an absolute path", "write it from /")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What this host can enforce. `missing` names each wall that cannot be built; empty means all stand."""
+
+    bwrap: str | None
+    machine: str
+    cgroup: CgroupVersion = "none"
+    memory_cgroup: str | None = None
+    pids_cgroup: str | None = None
+    cpu_cgroup: str | None = None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A symbolic link to be made inside, so that a path the host resolves also resolves there."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """What was found on the host for one spec: nothing in it is a decision, every path in it exists.
+
+    `argv` is the command with an absolute program; `blocked` maps each blocked path that exists to whether it is a
+    folder; `missing_blocked` are those that do not exist.
+    """
+
+    argv: tuple[str, ...]
+    read_only: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    blocked: tuple[tuple[str, bool], ...] = ()
+    missing_blocked: tuple[str, ...] = ()
+    proc_masks: tuple[str, ...] = ()
+    file_grants: tuple[str, ...] = ()

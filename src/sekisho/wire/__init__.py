@@ -1,0 +1,25 @@
+"""wire: the sealed channel between core and plugin server.
+
+`PlugLine` is the core's side, `Listener` the plugin server's. `frames`, `messages` and `upgrade` are
+judgement; the rest are hands. Stands on `keys`; `gateway` and `plugin_server` stand on it.
+"""
+
+from sekisho.wire.address import Address, TcpAddress, UnixAddress, parse_address
+from sekisho.wire.client import PlugLine
+from sekisho.wire.messages import CallFrame, FailureFrame, StateFrame, SurfaceFrame
+from sekisho.wire.plugin_end import Inbound
+from sekisho.wire.server import Listener
+
+__all__ = [
+    "Address",
+    "CallFrame",
+    "FailureFrame",
+    "Inbound",
+    "Listener",
+    "PlugLine",
+    "StateFrame",
+    "SurfaceFrame",
+    "TcpAddress",
+    "UnixAddress",
+    "parse_address",
+]

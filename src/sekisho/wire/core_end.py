@@ -1,0 +1,266 @@
+"""The core's end of one channel: opens it, carries calls, fails every open call when it ends.
+
+- Nothing is sent before the plugin server proved that it holds its pinned HPKE key (its first sealed frame).
+- Both certificates are looked at again twice a second and at every call: revoked or expired means cut.
+- The channel token is renewed in front of the first call that needs it, in band, so order makes it safe.
+- A call has exactly one answer: result, failure, or the reason the channel ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sekisho.errors import RemoteProtocolError, SekishoError, Tampered, Unavailable
+from sekisho.keys import HandshakeGate, Identity, PeerFacts, SealPair, offer, peer_facts, sign_channel_token
+from sekisho.wire.frames import Kind, length_prefix
+from sekisho.wire.messages import (
+    CallFrame,
+    FailureFrame,
+    StateFrame,
+    SurfaceFrame,
+    decode_payload,
+    encode_payload,
+)
+from sekisho.wire.messages import error_of as error_of_failure
+from sekisho.wire.pipe import SealedPipe
+from sekisho.wire.upgrade import epoch_info, hung_up, read_answer, request_bytes
+
+__all__ = ["CoreEnd", "CoreTerms", "Done"]
+
+Done = Callable[[bytes | SekishoError], None]
+
+TICK_S: Final = 0.5  # a revoked peer is cut within one second
+PING_S: Final = 5.0
+SILENCE_S: Final = 15.0  # a peer that is gone without a word is noticed after this
+TOKEN_RENEW_S: Final = 20.0  # before a token's end, so that clocks a few seconds apart never see it expire
+TOKEN_LIFE_S: Final = 60
+ANSWER_GRACE_S: Final = 5.0  # the plugin server ends a call itself; this is the bound when it does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreTerms:
+    """What one channel needs to know."""
+
+    identity: Identity
+    gate: HandshakeGate
+    peer_hpke_public: bytes
+    ops: frozenset[str]
+    clock: Callable[[], float]
+    on_surface: Callable[[SurfaceFrame], None]
+    on_state: Callable[[StateFrame], None]
+
+
+class CoreEnd(asyncio.Protocol):
+    """One connection to a plugin server."""
+
+    def __init__(self, terms: CoreTerms, loop: asyncio.AbstractEventLoop) -> None:
+        self._terms = terms
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._pipe: SealedPipe | None = None
+        self._facts: PeerFacts | None = None
+        self._head = b""
+        self._tick: asyncio.TimerHandle | None = None
+        self._pending: dict[int, tuple[Done, float]] = {}
+        self._token_renew_at = 0.0
+        self._pinged_at = 0.0
+        self._draining = False
+        self.opened: asyncio.Future[SekishoError | None] = loop.create_future()
+        self.lost: asyncio.Future[SekishoError] = loop.create_future()
+        self.unknown_answers = 0
+
+    # for the line
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._pending)
+
+    @property
+    def is_open(self) -> bool:
+        return self._pipe is not None and self.opened.done() and not self.lost.done()
+
+    @property
+    def records(self) -> int:
+        return 0 if self._pipe is None else self._pipe.seals.records
+
+    @property
+    def not_after(self) -> float:
+        """When this channel must have been replaced: the end of the first of both certificates."""
+        own = self._terms.identity.not_after
+        return own if self._facts is None else min(own, self._facts.not_after)
+
+    def call(self, number: int, frame: CallFrame, done: Done) -> None:
+        """Send a call; `done` gets its one answer, later."""
+        pipe, now = self._pipe, self._terms.clock()
+        if pipe is None or not self._still_trusted():
+            self._loop.call_soon(done, _gone())
+            return
+        if pipe.is_full:
+            self._loop.call_soon(done, Unavailable("busy", "the plugin server reads too slowly"))
+            return
+        if now >= self._token_renew_at:
+            pipe.send(Kind.TOKEN, 0, self._token(now).encode())
+        pipe.send(Kind.CALL, number, encode_payload(frame))
+        self._pending[number] = (done, self._loop.time() + frame.timeout_s + ANSWER_GRACE_S)
+
+    def cancel(self, number: int) -> bool:
+        """Withdraw a call; False when it is not ours (any more). Its answer is `cancelled`."""
+        entry = self._pending.pop(number, None)
+        if entry is None:
+            return False
+        if self._pipe is not None:
+            self._pipe.send(Kind.CANCEL, number)
+        self._loop.call_soon(entry[0], Unavailable("cancelled", "the caller withdrew the request"))
+        self._close_if_drained()
+        return True
+
+    def drain(self) -> None:
+        """Take no new calls; close when the last open one is answered."""
+        self._draining = True
+        self._close_if_drained()
+
+    def cut(self, error: SekishoError) -> None:
+        """End the channel now."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._end(error)
+
+    # for the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - both loops give a full transport for streams
+        self._transport = transport
+        self._facts = peer_facts(transport.get_extra_info("ssl_object"))
+        transport.write(request_bytes(self._token(self._terms.clock())))
+        self._tick = self._loop.call_later(TICK_S, self._on_tick)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._pipe is None:
+                data = self._on_answer(data)
+            if self._pipe is not None and data:
+                for kind, number, payload in self._pipe.receive(data):
+                    self._on_frame(kind, number, payload)
+        except SekishoError as error:
+            self.cut(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._pipe is None and not self._head:
+            self._end(hung_up())
+        elif isinstance(exc, ssl.SSLError):
+            self._end(hung_up() if self._pipe is None else _gone())
+        else:
+            self._end(_gone())
+
+    # opening
+
+    def _on_answer(self, data: bytes) -> bytes:
+        self._head += data
+        answer = read_answer(self._head)
+        if answer is None:
+            return b""
+        nonce, rest = answer
+        facts, transport, identity = self._facts, self._transport, self._terms.identity
+        if facts is None or transport is None:
+            raise _gone()
+        info = epoch_info(core=identity.spiffe, plugin=facts.spiffe, nonce=nonce, core_x5t=identity.x5t_s256)
+        enc, secret = offer(self._terms.peer_hpke_public, info)
+        transport.write(length_prefix(enc) + enc)
+        self._pipe = SealedPipe(transport, SealPair(secret=secret, salt=nonce, role="core"), self._loop)
+        return rest
+
+    def _token(self, now: float) -> str:
+        if self._facts is None:
+            raise _gone()
+        self._token_renew_at = now + TOKEN_LIFE_S - TOKEN_RENEW_S
+        identity = self._terms.identity
+        jti = secrets.token_urlsafe(16)
+        return sign_channel_token(
+            identity, self._facts.spiffe, self._terms.ops, cert_x5t=identity.x5t_s256, now=now, jti=jti
+        )
+
+    # frames
+
+    def _on_frame(self, kind: Kind, number: int, payload: bytes) -> None:
+        if kind is Kind.RESULT:
+            self._answer(number, payload)
+        elif kind is Kind.FAILURE:
+            self._answer(number, error_of_failure(decode_payload(payload, FailureFrame)))
+        elif kind is Kind.HELLO:
+            if not self.opened.done():
+                self.opened.set_result(None)
+        elif not self.opened.done():
+            raise RemoteProtocolError("plugin_protocol", "the plugin server did not say hello first")
+        elif kind is Kind.SURFACE:
+            self._terms.on_surface(decode_payload(payload, SurfaceFrame))
+        elif kind is Kind.STATE:
+            self._terms.on_state(decode_payload(payload, StateFrame))
+
+    def _answer(self, number: int, answer: bytes | SekishoError) -> None:
+        entry = self._pending.pop(number, None)
+        if entry is None:
+            self.unknown_answers += 1  # answered after it was cancelled or timed out
+            return
+        entry[0](answer)
+        if self._draining:
+            self._close_if_drained()
+
+    # the end
+
+    def _still_trusted(self) -> bool:
+        if self._facts is None or self.lost.done():
+            return False
+        try:
+            self._terms.gate.recheck(self._facts)
+        except Tampered as error:
+            self.cut(error)
+            return False
+        return True
+
+    def _on_tick(self) -> None:
+        self._tick = self._loop.call_later(TICK_S, self._on_tick)
+        if not self._still_trusted():
+            return
+        now, pipe = self._loop.time(), self._pipe
+        if pipe is not None:
+            if now - pipe.heard_at > SILENCE_S:
+                self.cut(_gone())
+                return
+            if now - self._pinged_at > PING_S:
+                self._pinged_at = now
+                pipe.send(Kind.PING)
+        for number in [number for number, (_, deadline) in self._pending.items() if now > deadline]:
+            done, _ = self._pending.pop(number)
+            if pipe is not None:
+                pipe.send(Kind.CANCEL, number)
+            done(Unavailable("plugin_timeout", "the plugin server did not answer in time"))
+        self._close_if_drained()
+
+    def _close_if_drained(self) -> None:
+        if self._draining and not self._pending and self._transport is not None and not self.lost.done():
+            if self._pipe is not None:
+                self._pipe.flush()
+            self._transport.close()
+
+    def _end(self, error: SekishoError) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(error)
+        if not self.opened.done():
+            self.opened.set_result(error)
+        if self._tick is not None:
+            self._tick.cancel()
+        if self._pipe is not None:
+            self._pipe.stop()
+        pending, self._pending = self._pending, {}
+        for done, _ in pending.values():
+            done(_gone())
+
+
+def _gone() -> Unavailable:
+    return Unavailable("plugin_unavailable", "the connection to the plugin server ended")

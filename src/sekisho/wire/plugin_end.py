@@ -1,0 +1,311 @@
+"""The plugin server's end of one channel: admits a core, checks every call, answers.
+
+- Before the 101 the core's certificate passed the gate and its token was verified.
+- Every call is checked again: certificate not revoked or expired, token alive, operation in the token *and*
+  in our own list. A call that fails a check is answered with a failure and never reaches the plugin.
+- When the channel ends, every call in work is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sekisho.errors import (
+    LocalProtocolError,
+    Refused,
+    RemoteProtocolError,
+    SekishoError,
+    Tampered,
+    Unavailable,
+)
+from sekisho.keys import (
+    ChannelClaims,
+    HandshakeGate,
+    Identity,
+    PeerFacts,
+    ReplayWindow,
+    SealPair,
+    accept,
+    peer_facts,
+    verify_channel_token,
+)
+from sekisho.wire.frames import FrameReader, Kind
+from sekisho.wire.messages import CallFrame, FailureFrame, decode_payload, encode_payload
+from sekisho.wire.pipe import SealedPipe
+from sekisho.wire.upgrade import NONCE_BYTES, epoch_info, read_request, refusal_bytes, welcome_bytes
+
+__all__ = ["Inbound", "PluginEnd", "PluginTerms"]
+
+TICK_S: Final = 0.5  # a revoked core is cut within one second
+OPENING_S: Final = 5.0  # a peer that opens and says nothing does not hold a place for longer
+SILENCE_S: Final = 20.0  # the core pings every five seconds
+MAX_OFFER_BYTES: Final = 4096  # an HPKE offer has 80 bytes, a hybrid one about 1200
+MAX_CALLS_IN_WORK: Final = 1 << 16
+
+
+class Inbound:
+    """One call that passed every check; answer it once, with `reply` or `fail`."""
+
+    __slots__ = ("_end", "call", "frame")
+
+    def __init__(self, call: int, frame: CallFrame, end: PluginEnd) -> None:
+        self.call = call
+        self.frame = frame
+        self._end: PluginEnd | None = end
+
+    @property
+    def is_open(self) -> bool:
+        """False once it is answered, cancelled, or its channel is gone; further answers are dropped."""
+        return self._end is not None
+
+    def reply(self, result: bytes) -> None:
+        """Answer with the raw JSON of the result."""
+        end = self._detach()
+        if end is not None:
+            end.answer(self.call, Kind.RESULT, result)
+
+    def fail(self, code: str, message: str) -> None:
+        """Answer with an error code of ours."""
+        end = self._detach()
+        if end is not None:
+            end.answer(self.call, Kind.FAILURE, encode_payload(FailureFrame(code=code, message=message)))
+
+    def _detach(self) -> PluginEnd | None:
+        end, self._end = self._end, None
+        return end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginTerms:
+    """What every channel of one listener shares."""
+
+    identity: Identity
+    gate: HandshakeGate
+    core_token_public: bytes
+    ops: frozenset[str]
+    clock: Callable[[], float]
+    replay: ReplayWindow
+    on_call: Callable[[Inbound], None]
+    on_cancel: Callable[[Inbound], None]
+    on_joined: Callable[[PluginEnd], None]
+    on_left: Callable[[PluginEnd], None]
+    on_refused: Callable[[SekishoError], None]
+
+
+class PluginEnd(asyncio.Protocol):
+    """One connection from a core."""
+
+    def __init__(self, terms: PluginTerms, loop: asyncio.AbstractEventLoop) -> None:
+        self._terms = terms
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._facts: PeerFacts | None = None
+        self._claims: ChannelClaims | None = None
+        self._pipe: SealedPipe | None = None
+        self._stage: Literal["request", "offer", "open", "ended"] = "request"
+        self._head = b""
+        self._nonce = b""
+        self._offers = FrameReader(limit=MAX_OFFER_BYTES)
+        self._opened_at = loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._calls: dict[int, Inbound] = {}
+
+    # for the listener
+
+    def send(self, kind: Kind, payload: bytes) -> None:
+        """Send a frame that belongs to no call."""
+        if self._pipe is not None and self._stage == "open":
+            self._pipe.send(kind, 0, payload)
+
+    def answer(self, call: int, kind: Kind, payload: bytes) -> None:
+        """Send the answer of a call; one that is too large for a frame becomes a failure."""
+        self._calls.pop(call, None)
+        if self._pipe is None or self._stage != "open":
+            return
+        try:
+            self._pipe.send(kind, call, payload)
+        except LocalProtocolError as error:
+            self._fail(call, error)
+
+    def cut(self) -> None:
+        """End the channel now."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    def close(self) -> None:
+        """End the channel after what is queued has been written."""
+        if self._pipe is not None:
+            self._pipe.flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    # for the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - both loops give a full transport for streams
+        self._transport = transport
+        self._facts = peer_facts(transport.get_extra_info("ssl_object"))
+        self._timer = self._loop.call_later(TICK_S, self._on_tick)
+        self._terms.on_joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._stage == "open" and self._pipe is not None:
+                for kind, number, payload in self._pipe.receive(data):
+                    self._on_frame(kind, number, payload)
+            elif self._stage == "request":
+                self._on_request(data)
+            elif self._stage == "offer":
+                self._on_offer(data)
+        except SekishoError as error:
+            self._refuse(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+
+    def pause_writing(self) -> None:
+        if self._transport is not None and self._stage == "open":
+            self._transport.pause_reading()  # a core that does not read answers sends no more calls
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and self._stage == "open":
+            self._transport.resume_reading()
+
+    # opening
+
+    def _on_request(self, data: bytes) -> None:
+        self._head += data
+        token = read_request(self._head)
+        if token is None or self._transport is None:
+            return
+        self._claims = self._verified(token)
+        self._nonce = secrets.token_bytes(NONCE_BYTES)
+        self._stage = "offer"
+        self._transport.write(welcome_bytes(self._nonce))
+
+    def _on_offer(self, data: bytes) -> None:
+        offers = self._offers.feed(data)
+        if not offers or self._transport is None or self._facts is None:
+            return
+        # the core says nothing sealed before our hello, so there is exactly one record here
+        if len(offers) > 1:
+            raise RemoteProtocolError("plugin_protocol", "the core sent more than its offer")
+        identity, facts = self._terms.identity, self._facts
+        info = epoch_info(
+            core=facts.spiffe, plugin=identity.spiffe, nonce=self._nonce, core_x5t=facts.x5t_s256
+        )
+        secret = accept(identity.hpke_private, offers[0], info)
+        seals = SealPair(secret=secret, salt=self._nonce, role="plugin")
+        self._pipe = SealedPipe(self._transport, seals, self._loop)
+        self._stage = "open"
+        self._pipe.send(Kind.HELLO)
+        self._terms.on_joined(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self._stage == "open"
+
+    def _verified(self, token: str) -> ChannelClaims:
+        if self._facts is None:
+            raise Tampered("peer_untrusted", "the connection did not pass the gate")
+        return verify_channel_token(
+            token,
+            self._terms.core_token_public,
+            issuer=self._facts.spiffe,
+            audience=self._terms.identity.spiffe,
+            x5t=self._facts.x5t_s256,
+            now=self._terms.clock(),
+            replay=self._terms.replay,
+        )
+
+    # frames
+
+    def _on_frame(self, kind: Kind, number: int, payload: bytes) -> None:
+        if kind is Kind.CALL:
+            self._on_call(number, payload)
+        elif kind is Kind.CANCEL:
+            self._cancel(self._calls.pop(number, None))
+        elif kind is Kind.TOKEN:
+            self._claims = self._verified(payload.decode("ascii", "replace"))
+        elif kind is Kind.PING and self._pipe is not None:
+            self._pipe.send(Kind.PONG)
+
+    def _on_call(self, number: int, payload: bytes) -> None:
+        if self._facts is None or self._claims is None:
+            return
+        self._terms.gate.recheck(self._facts)
+        if number in self._calls:
+            raise RemoteProtocolError("plugin_protocol", "the core used a call number twice")
+        frame = decode_payload(payload, CallFrame)
+        refusal = self._judge(frame.tool, self._claims)
+        if refusal is not None:
+            self._terms.on_refused(refusal)
+            self._fail(number, refusal)
+            return
+        inbound = Inbound(number, frame, self)
+        self._calls[number] = inbound
+        self._terms.on_call(inbound)
+
+    def _judge(self, tool: str, claims: ChannelClaims) -> SekishoError | None:
+        if self._terms.clock() >= claims.exp:
+            return Refused("token_not_accepted", "the channel token has expired")
+        if tool not in claims.ops or tool not in self._terms.ops:
+            return Refused(
+                "operation_not_allowed", f"operation {tool[:128]!r} is not allowed on this channel"
+            )
+        if len(self._calls) >= MAX_CALLS_IN_WORK:
+            return Unavailable("busy", "too many calls are in work")
+        return None
+
+    def _fail(self, number: int, error: SekishoError) -> None:
+        if self._pipe is not None:
+            failure = FailureFrame(code=error.code, message=error.message)
+            self._pipe.send(Kind.FAILURE, number, encode_payload(failure))
+
+    def _cancel(self, inbound: Inbound | None) -> None:
+        if inbound is not None and inbound.is_open:
+            inbound._detach()
+            self._terms.on_cancel(inbound)
+
+    # the end
+
+    def _refuse(self, error: SekishoError) -> None:
+        self._terms.on_refused(error)
+        if self._stage == "request" and self._transport is not None:
+            self._transport.write(refusal_bytes(error))
+            self.close()
+            self._end()
+        else:
+            self.cut()
+
+    def _on_tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_S, self._on_tick)
+        now = self._loop.time()
+        if self._pipe is None:
+            if now - self._opened_at > OPENING_S:
+                self.cut()
+        elif now - self._pipe.heard_at > SILENCE_S:
+            self.cut()
+        elif self._facts is not None:
+            try:
+                self._terms.gate.recheck(self._facts)
+            except Tampered as error:
+                self._refuse(error)
+
+    def _end(self) -> None:
+        if self._stage == "ended":
+            return
+        self._stage = "ended"
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._pipe is not None:
+            self._pipe.stop()
+        calls, self._calls = self._calls, {}
+        for inbound in calls.values():
+            self._cancel(inbound)
+        self._terms.on_left(self)
