@@ -355,4 +355,6 @@ class Journal:
 
 def _recovered(file: LogFile, publisher: Publisher, origin: str) -> Ledger:
     publisher.prepare()
-    return recover(file, publisher, origin)
+    ledger = recover(file, publisher, origin)
+    publisher.announce_key()  # only now: a foreign log keeps the key that belongs to it
+    return ledger

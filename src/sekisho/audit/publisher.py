@@ -28,11 +28,13 @@ class Publisher:
         self._origin = origin
 
     def prepare(self) -> None:
-        """Make the folder and write the public key into it."""
-        root = self.folder.root
-        root.mkdir(mode=0o700, exist_ok=True)
+        """Make the folder."""
+        self.folder.root.mkdir(mode=0o700, exist_ok=True)
+
+    def announce_key(self) -> None:
+        """Write the public key into the folder, for readers who have learned its hash elsewhere."""
         line = verifier_key(self._origin, self._key.public_key()) + "\n"
-        replace_file(root / "key.pub", line.encode(), durable=False)
+        replace_file(self.folder.root / "key.pub", line.encode(), durable=False)
 
     def current(self) -> Checkpoint | None:
         """Return the checkpoint in force, or None when there never was one.

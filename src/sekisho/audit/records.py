@@ -43,7 +43,7 @@ def salt_for(secret: bytes, call: str) -> bytes:
 
 
 def commitment(payload: bytes, salt: bytes | None = None) -> dict[str, object]:
-    """Return the salt of one call, which only the owner of `secret` can compute again."""
+    """Return size and salted SHA-256 of a payload; without `salt` a fresh one is written beside it."""
     if salt is not None:
         return {"sha256": sha256(salt + payload).hexdigest(), "size": len(payload)}
     fresh = secrets.token_bytes(_SALT_BYTES)

@@ -90,7 +90,7 @@ def _check_root(ledger: Ledger, checkpoint: Checkpoint | None) -> None:
 
 
 def _complete_files(file: LogFile, publisher: Publisher, origin: str) -> None:
-    """Write the full tiles and bundles that are not there; they are never synced, so a crash may lose some."""
+    """Write the full tiles and bundles that are not there; never synced, a crash may lose some."""
     folder = publisher.folder
     ledger = Ledger(origin)
     with file.reader() as reader:

@@ -39,10 +39,9 @@ def bind(table: type[T], values: Mapping[str, object], source: Source, where: Ke
     try:
         return table(**arguments)
     except Misconfigured as problem:
-        key = getattr(problem, "key", "")
-        raise refusal(
-            source, (*where, key) if key else where, problem.message, "", problem.remedy
-        ) from problem
+        inner = getattr(problem, "key", "")
+        place = (*where, inner) if inner else where
+        raise refusal(source, place, problem.message, "", problem.remedy) from problem
 
 
 def refusal(source: Source, key: KeyPath, what: str, expected: str, remedy: str = "") -> Misconfigured:

@@ -17,6 +17,7 @@ from sekisho.config.locate import Source
 from sekisho.config.values import (
     BindAddress,
     bind_address,
+    check_pair,
     environment_name,
     name_kind,
     operation,
@@ -36,6 +37,7 @@ from sekisho.policy.grants import Grants
 
 __all__ = ["Approval", "Audit", "CoreConfig", "CoreServer", "PluginEntry", "Plugins", "Security"]
 
+HOST_HEADER = r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 TRUST_DOMAIN = r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?"
 
 
@@ -59,11 +61,7 @@ class CoreServer:
         choice("on", "off"), '"off" serves plain HTTP, and is accepted only on loopback.', default="on"
     )
     allowed_hosts: tuple[str, ...] = setting(
-        listed(
-            text(
-                r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?", "a host name, or host:port"
-            )
-        ),
+        listed(text(HOST_HEADER, "a host name, or host:port")),
         "Host names a request may name, besides those of bind_addr.",
         default=(),
     )
@@ -90,13 +88,7 @@ class CoreServer:
                 remedy='set tls = "on", or bind_addr = "127.0.0.1:8080"',
                 key="tls",
             )
-        if (self.tls_cert_path is None) != (self.tls_key_path is None):
-            given, absent = (
-                ("tls_cert_path", "tls_key_path") if self.tls_cert_path else ("tls_key_path", "tls_cert_path")
-            )
-            raise Wrong(
-                f"stands without {absent}; expected both or neither", remedy=f"add {absent}", key=given
-            )
+        check_pair(self.tls_cert_path, self.tls_key_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ MAX_SHOWN: Final = 40  # a message names the wrong value, it does not repeat a p
 
 
 class Wrong(Misconfigured):
-    """A value cannot be honoured; `key` names the setting inside its table when the table as a whole refuses."""
+    """A value cannot be honoured; `key` names the setting when its table as a whole refuses."""
 
     def __init__(self, what: str, *, remedy: str | None = None, key: str = "") -> None:
         super().__init__("config_invalid", what, remedy=remedy)
@@ -150,7 +150,7 @@ def choice(*values: str) -> Kind[str]:
 
 
 def path() -> Kind[Path]:
-    """A path; a relative one starts at the folder of the configuration file. Existence is `check_paths`' matter."""
+    """A path; a relative one starts at the folder of the configuration file."""
 
     def read(value: object, folder: Path) -> Path:
         if not isinstance(value, str) or not value or "\0" in value:

@@ -95,7 +95,7 @@ class _Walker:
         return True
 
     def _open_row(self, key: tuple[str, ...], line: int) -> None:
-        array = self._resolve(key[:-1]) + (key[-1],)
+        array = (*self._resolve(key[:-1]), key[-1])
         self._note(array, line)
         row = self.rows.get(array, -1) + 1
         self.rows[array] = row
@@ -131,10 +131,10 @@ class _Walker:
             1 if self.text.startswith("]", self.position) else 0
         )  # the rest of a header closes what was opened
         for step in _STEP.finditer(self.text, self.position):
-            token = step[0]
-            if token == "\n" and depth <= 0:
+            mark = step[0]
+            if mark == "\n" and depth <= 0:
                 return
-            depth += (token in "[{") - (token in "]}") if len(token) == 1 else 0
+            depth += (mark in "[{") - (mark in "]}") if len(mark) == 1 else 0
             self.position = step.end()
 
     def _skip(self, pattern: re.Pattern[str]) -> None:

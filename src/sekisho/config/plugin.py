@@ -16,6 +16,7 @@ from sekisho.config.locate import Source
 from sekisho.config.values import (
     BindAddress,
     bind_address,
+    check_pair,
     environment_name,
     name_kind,
     operation,
@@ -82,13 +83,7 @@ class PluginServer:
     def __post_init__(self) -> None:
         if self.command and self.upstream:
             raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
-        if (self.tls_cert_path is None) != (self.tls_key_path is None):
-            given, absent = (
-                ("tls_cert_path", "tls_key_path") if self.tls_cert_path else ("tls_key_path", "tls_cert_path")
-            )
-            raise Wrong(
-                f"stands without {absent}; expected both or neither", remedy=f"add {absent}", key=given
-            )
+        check_pair(self.tls_cert_path, self.tls_key_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,16 @@
-"""Writes docs/reference/configuration.md from the schema, so that the page cannot disagree with the loader."""
+"""Writes docs/reference/configuration.md from the schema, so that page and loader cannot disagree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator from dataclasses import MISSING from pathlib import Path from typing
-import Any
+from collections.abc import Iterator
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
 
-from sekisho.config.core import CoreConfig from sekisho.config.field import settings_of from
-sekisho.config.plugin import PluginConfig from sekisho.config.values import BindAddress
+from sekisho.config.core import CoreConfig
+from sekisho.config.field import settings_of
+from sekisho.config.plugin import PluginConfig
+from sekisho.config.values import BindAddress
 
 __all__ = ["reference"]
 
@@ -21,7 +25,7 @@ _OWN_TABLE = """
 ### `[NAME]`
 
 One more table may carry the plugin's name, or the part of it before the first hyphen (`[wordpress]` for
-`wordpress-handler`). Its texts, numbers and true/false reach the plugin as environment variables: `url` becomes
+`wordpress-handler`). Its texts, numbers and true/false reach the plugin as variables: `url` becomes
 `WORDPRESS_URL`. Secrets do not belong here: name a variable in `environment`.
 """
 

@@ -21,6 +21,7 @@ from sekisho.protocol import plugin_name
 __all__ = [
     "BindAddress",
     "bind_address",
+    "check_pair",
     "environment_name",
     "is_secret_name",
     "name_kind",
@@ -84,6 +85,15 @@ def bind_address(*, may_be_off: bool = False) -> Kind[BindAddress | None]:
 
     expected = "host:port, for example 127.0.0.1:8080"
     return Kind("address", expected + (', or "off"' if may_be_off else ""), read)
+
+
+def check_pair(certificate: Path | None, key: Path | None) -> None:
+    """A certificate is of no use without its key, nor the key without it."""
+    if (certificate is None) != (key is None):
+        given, absent = (
+            ("tls_cert_path", "tls_key_path") if certificate else ("tls_key_path", "tls_cert_path")
+        )
+        raise Wrong(f"stands without {absent}; expected both or neither", remedy=f"add {absent}", key=given)
 
 
 def web_address(*schemes: str, with_path: bool) -> Kind[str]:

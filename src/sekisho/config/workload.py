@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sekisho.config.field import (
     Kind,
@@ -42,11 +43,16 @@ _BASE = LimitGrant()
 
 
 def _limit(name: str, low: int, high: int) -> Kind[int]:
-    return judged(whole(low, high), lambda value: replace(_BASE, **{name: value}))
+    return judged(whole(low, high), lambda value: _limits(name, value))
 
 
 def _seconds(name: str, high: float) -> Kind[float]:
-    return judged(number(0.001, high), lambda value: replace(_BASE, **{name: value}))
+    return judged(number(0.001, high), lambda value: _limits(name, value))
+
+
+def _limits(name: str, value: Any) -> LimitGrant:
+    """One limit among the defaults: its range is judged where limits are defined."""
+    return replace(_BASE, **{name: value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +109,7 @@ class NetworkPolicy:
     )
     blocked_domains: tuple[str, ...] = setting(
         _hosts(lambda value: NetworkGrant(blocked_domains=value), ' or "*"'),
-        'Hosts taken out of the allowed ones; a named block wins, "*" says that the rest is closed (it is, always).',
+        'Hosts taken out of the allowed ones; a named block wins; "*" closes the rest (as always).',
         default=(),
     )
     allowed_ports: tuple[int, ...] = setting(
@@ -131,7 +137,7 @@ def _folders(judge: Callable[[tuple[str, ...]], object]) -> Kind[tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesystemPolicy:
-    """`filesystem_policy`: what the plugin sees of the file system; the most specific path wins, the rest is absent."""
+    """`filesystem_policy`: what the plugin sees of the file system; the longest path wins."""
 
     read_only_paths: tuple[str, ...] = setting(
         _folders(lambda value: FileGrant(read_only_paths=value)), "Paths it may read.", default=()
@@ -198,8 +204,8 @@ def settings_names(name: str, settings: tuple[tuple[str, str], ...]) -> dict[str
 class Workload:
     """One plugin as its plugin server runs it: what to start, with what, behind which walls.
 
-    `command` starts an MCP server on stdio; `upstream` names one that already speaks Streamable HTTP; at most one
-    of them is given.
+    `command` starts an MCP server on stdio; `upstream` names one that already speaks Streamable HTTP; never
+    both.
     """
 
     name: str

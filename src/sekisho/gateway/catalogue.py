@@ -5,11 +5,9 @@ Nothing is asked upstream. Lists are memoised per (client, endpoint) and thrown 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sekisho.gateway.checkpoint import House
-from sekisho.protocol import PluginName, joined
-from sekisho.registry import Definition
+from sekisho.protocol import PluginName
+from sekisho.registry import tools_array
 
 __all__ = ["Catalogue"]
 
@@ -40,17 +38,10 @@ def _array(house: House, client: str, plugin: PluginName | None) -> bytes:
     pieces: list[bytes] = []
     for name in names:
         standing = house.standings.get(name)
-        if standing is None or standing.problem is not None:
+        if standing is None or standing.definitions is None:
             continue
-        pieces += _pieces(house, client, name, standing.definitions, is_prefixed=plugin is None)
-    return b"[" + b",".join(pieces) + b"]"
-
-
-def _pieces(
-    house: House, client: str, plugin: PluginName, definitions: Mapping[str, Definition], *, is_prefixed: bool
-) -> list[bytes]:
-    return [
-        definition.renamed(joined(plugin, definition.tool)) if is_prefixed else definition.raw
-        for definition in definitions.values()
-        if house.access.permits(client, plugin, definition.tool)
-    ]
+        allowed = frozenset(
+            tool for tool in standing.definitions.tools if house.access.permits(client, name, tool)
+        )
+        pieces += standing.definitions.pieces(allowed, prefixed=plugin is None)
+    return tools_array(pieces)

@@ -34,7 +34,7 @@ from sekisho.gateway.stages import (
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule
 from sekisho.protocol import JsonLimits, PluginName, check_text, reemit
-from sekisho.registry import Definition
+from sekisho.registry import Definitions
 from sekisho.wire import CallFrame
 
 __all__ = ["Approvals", "House", "Standing", "authenticate", "judge", "release"]
@@ -49,9 +49,9 @@ class Approvals(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the registry says of one plugin now. `problem` is None only while its approved definitions hold."""
+    """What the registry says of one plugin now: its approved definitions while they hold, else the problem."""
 
-    definitions: Mapping[str, Definition]
+    definitions: Definitions | None
     rate: RateRule
     timeout_s: float
     problem: SekishoError | None
@@ -104,11 +104,9 @@ def _authorise(identified: Identified, house: House) -> Permitted:
     standing = house.standings.get(call.plugin)
     if standing is None:
         raise Refused("plugin_unknown", f"there is no plugin {call.plugin!r}")
-    if standing.problem is not None:
-        raise standing.problem
+    if standing.definitions is None:
+        raise standing.problem or Refused("plugin_quarantined", f"plugin {call.plugin!r} is not approved")
     definition = standing.definitions.get(call.tool)
-    if definition is None:
-        raise Refused("tool_unknown", f"plugin {call.plugin!r} has no tool of that name")
     if not house.access.permits(identified.client, call.plugin, call.tool):
         raise Refused("operation_not_allowed", f"{call.tool!r} is not an allowed operation of {call.plugin!r}")
     return Permitted(identified=identified, definition=definition)
@@ -152,9 +150,10 @@ def _seal(approved: Approved, house: House) -> Sealed:
     return Sealed(approved=approved, frame=frame)
 
 
-class _ToolResult(msgspec.Struct, rename="camel"):
+class _ToolResult(msgspec.Struct):
+    """What every tool result has (MCP 2025-11-25 server/tools)."""
+
     content: list[msgspec.Raw]
-    structured_content: msgspec.Raw = msgspec.Raw()
 
 
 def _inspect_result(sealed: Sealed, result: bytes, house: House) -> bytes:
@@ -162,9 +161,9 @@ def _inspect_result(sealed: Sealed, result: bytes, house: House) -> bytes:
         raise Refused("result_too_large", f"the result exceeds {house.result_limits.max_bytes} bytes")
     try:
         check_text(result, house.result_limits)
-        shape = msgspec.json.decode(result, type=_ToolResult)
+        msgspec.json.decode(result, type=_ToolResult)
         emitted = reemit(result)
     except (msgspec.MsgspecError, SekishoError) as error:
         raise RemoteProtocolError("plugin_protocol", "the plugin's answer is not an MCP tool result") from error
-    sealed.definition.check_result(bytes(shape.structured_content))
+    sealed.definition.check_result(emitted)
     return emitted

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sekisho.errors import Refused, SekishoError, Unavailable
@@ -19,16 +20,17 @@ from sekisho.gateway.checkpoint import Standing
 from sekisho.policy import RateRule
 from sekisho.protocol import PluginName
 from sekisho.registry import (
-    Definition,
     Definitions,
-    Drift,
+    DriftState,
+    ItemKind,
     Listing,
-    LockedPlugin,
     LockFile,
     Shelf,
     Surface,
     compare,
-    surface_of,
+    load_lock,
+    lock_entry,
+    save_lock,
 )
 
 __all__ = ["Desk", "Dossier"]
@@ -40,7 +42,7 @@ class Dossier:
 
     name: PluginName
     argv: tuple[str, ...]
-    grants_digest: str
+    grants: str
     rate: RateRule
     timeout_s: float
 
@@ -64,7 +66,7 @@ class Desk:
         self._trust_on_first_use = trust_on_first_use
         self._surfaces: dict[PluginName, Surface | SekishoError] = {}
         self._states: dict[PluginName, str] = {}
-        self._lock: LockFile | SekishoError = LockFile(plugins=())
+        self._lock: LockFile | SekishoError = LockFile()
         self._lock_stamp: tuple[int, int, int] | None = None
         self._standings: dict[PluginName, Standing] = {}
         self.refresh_lock(force=True)
@@ -85,9 +87,7 @@ class Desk:
         if name not in self._dossiers:
             return
         try:
-            surface = surface_of(listing)
-            self._shelf.store(name, surface, now)
-            self._surfaces[name] = surface
+            self._surfaces[name] = surface = self._shelf.store(name, listing, now)
             if self._trust_on_first_use:
                 self._trust(name, surface, now)
         except SekishoError as error:
@@ -105,26 +105,26 @@ class Desk:
             return False
         self._lock_stamp = stamp
         try:
-            self._lock = LockFile.load(self._lock_path)
+            self._lock = load_lock(self._lock_path)
         except SekishoError as error:
             self._lock = error
         self._judge_all()
         return True
 
     def _trust(self, name: PluginName, surface: Surface, now: float) -> None:
-        if isinstance(self._lock, SekishoError) or self._lock.find(name) is not None:
+        if isinstance(self._lock, SekishoError) or self._lock.get(name) is not None:
             return
         dossier = self._dossiers[name]
-        entry = LockedPlugin.of(
+        entry = lock_entry(
             name=name,
             argv=dossier.argv,
-            grants_digest=dossier.grants_digest,
+            grants=dossier.grants,
             surface=surface,
             approved_by="trust-on-first-use",
-            approved_at=now,
+            approved_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         )
         self._lock = self._lock.with_plugin(entry)
-        self._lock.save(self._lock_path)
+        save_lock(self._lock_path, self._lock)
 
     def _judge_all(self) -> None:
         self._standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}
@@ -135,16 +135,17 @@ class Desk:
                 self._on_change(name, state)
 
     def _standing(self, dossier: Dossier) -> Standing:
+        definitions: Definitions | None = None
+        problem: SekishoError | None = None
         try:
             definitions = self._approved(dossier)
-            problem = None
         except SekishoError as error:
-            definitions, problem = {}, error
+            problem = error
         return Standing(
             definitions=definitions, rate=dossier.rate, timeout_s=dossier.timeout_s, problem=problem
         )
 
-    def _approved(self, dossier: Dossier) -> Mapping[str, Definition]:
+    def _approved(self, dossier: Dossier) -> Definitions:
         if isinstance(self._lock, SekishoError):
             raise self._lock
         surface = self._surfaces.get(dossier.name)
@@ -152,13 +153,11 @@ class Desk:
             raise Unavailable("plugin_unavailable", f"plugin {dossier.name!r} has not reported yet")
         if isinstance(surface, SekishoError):
             raise surface
-        drift: Drift = compare(
-            self._lock.find(dossier.name), surface, argv=dossier.argv, grants_digest=dossier.grants_digest
-        )
-        match drift.state:
-            case "unknown":
-                raise Refused("plugin_quarantined", f"plugin {dossier.name!r} was never approved")
-            case "changed":
-                raise Refused("definition_changed", f"plugin {dossier.name!r} changed since it was approved")
-            case "unchanged":
-                return Definitions.build(dossier.name, surface).tools
+        locked = self._lock.get(dossier.name)
+        drift = compare(locked, surface, dossier.argv, dossier.grants)
+        if locked is None or drift.state is DriftState.UNKNOWN:
+            raise Refused("plugin_quarantined", f"plugin {dossier.name!r} was never approved")
+        if not drift.is_unchanged:
+            raise Refused("definition_changed", f"plugin {dossier.name!r} changed since it was approved")
+        # Every tool is compiled, so that one that is not allowed is refused as such and not as unknown.
+        return Definitions.build(locked, surface, [item.id.name for item in surface.of_kind(ItemKind.TOOL)])

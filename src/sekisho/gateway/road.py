@@ -14,7 +14,7 @@ from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway.checkpoint import House, judge, release
 from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
-from sekisho.protocol import JsonValue, PluginName
+from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
 from sekisho.wire import CallFrame
 
@@ -30,7 +30,7 @@ class Journal(Protocol):
     """The log: `done` is called with None once the entry is on record, or with the reason why it is not."""
 
     def append(
-        self, entry: Mapping[str, JsonValue], *, effect: bool, done: Callable[[SekishoError | None], None]
+        self, entry: Mapping[str, object], *, effect: bool, done: Callable[[SekishoError | None], None]
     ) -> int:
         """Queue one entry and return its index."""
 

@@ -90,6 +90,7 @@ class Authority:
         spiffe: SpiffeId,
         public_key: ec.EllipticCurvePublicKey,
         now: float,
+        *,
         life_s: float = LEAF_LIFE_S,
         dns: Sequence[str] = (),
         ips: Sequence[str] = (),
@@ -119,10 +120,7 @@ class Authority:
             )
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key()),
-                critical=False,
-            )
+            .add_extension(issuer, critical=False)
             .sign(self.private_key, hashes.SHA256())
         )
 

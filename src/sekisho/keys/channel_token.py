@@ -53,7 +53,7 @@ class ChannelClaims:
 
 
 class ReplayWindow:
-    """Remembers token ids until they expire; full of live ones it refuses: forgetting would admit a replay."""
+    """Remembers token ids until they expire; when full it refuses: forgetting would admit a replay."""
 
     __slots__ = ("_expiry", "_limit")
 

@@ -175,7 +175,7 @@ class KeyFolder:
                     remedy="issue certificates where the authority's key is",
                 )
             authority = Authority.create(self.trust_domain, now)
-            # certificate last: a crash between the two leaves a key without certificate, and both are made anew
+            # certificate last: a crash between the two leaves a lone key, and both are made anew
             files.write_private(key, authority.key_pem)
             files.write_public(certificate, authority.certificate_pem)
         if not certificate.exists():
@@ -210,7 +210,7 @@ class KeyFolder:
         key = serialization.load_pem_private_key(files.read_private(folder / "tls.key"), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise Misconfigured("key_unavailable", f"{folder / 'tls.key'} is not a P-256 key")
-        leaf = authority.issue(spiffe, key.public_key(), now, life_s, dns, ips)
+        leaf = authority.issue(spiffe, key.public_key(), now, life_s=life_s, dns=dns, ips=ips)
         files.write_public(folder / "tls.crt", _chain_pem(leaf))
         identity = self.identity(spiffe)
         self._publish(identity)

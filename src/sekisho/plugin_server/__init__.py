@@ -1,1 +1,6 @@
-"""plugin_server"""
+"""plugin_server: the other end: one plugin, its wall, its MCP session."""
+
+from sekisho.plugin_server.walled import connect_url, connect_walled
+from sekisho.plugin_server.warden import Warden, WardenRules
+
+__all__ = ["Warden", "WardenRules", "connect_url", "connect_walled"]

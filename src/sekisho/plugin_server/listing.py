@@ -46,6 +46,7 @@ async def handshake(session: PluginSession, timeout_s: float) -> SurfaceFrame:
     """Open the session; the surface returned has no lists yet."""
     result = await ask(session, "initialize", session.initialize_params(), timeout_s)
     answer = session.read_initialized(result)
+    session.on_version(answer.protocol_version)
     session.send(notification_bytes("notifications/initialized", None))
     return SurfaceFrame(
         server_info=answer.server_info,

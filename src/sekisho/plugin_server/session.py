@@ -64,6 +64,7 @@ class PluginSession:
     limits: JsonLimits
     roots: Sequence[tuple[str, str]] = ()
     on_list_changed: Callable[[], None] = lambda: None
+    on_version: Callable[[str], None] = lambda version: None
     counters: Counters = field(default_factory=Counters)
     _waiting: dict[int, Waiter] = field(default_factory=dict)
     _next_id: int = 1

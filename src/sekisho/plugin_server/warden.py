@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.listing import handshake, list_surface
@@ -86,7 +86,7 @@ class Warden:
         self._connection: Connection | None = None
         self._restarts = 0
         self._relist = asyncio.Event()
-        self._upstream_ids: dict[int, tuple[PluginSession, int]] = {}
+        self._under_way: dict[Inbound, tuple[PluginSession, int]] = {}
         self._loop = asyncio.get_running_loop()
         self._killers: set[asyncio.Task[None]] = set()
 
@@ -113,11 +113,11 @@ class Warden:
             return
         session = connection.session
         timeout_s = min(inbound.frame.timeout_s, self._rules.execution_timeout_s)
-        timer = self._loop.call_later(timeout_s, lambda: self._overdue(inbound, connection, timeout_s))
+        timer = self._loop.call_later(timeout_s, self._overdue, inbound, connection, timeout_s)
 
         def heard(result: bytes | SekishoError) -> None:
             timer.cancel()
-            if self._upstream_ids.pop(inbound.call, None) is None:
+            if self._under_way.pop(inbound, None) is None:
                 return  # the call was withdrawn or timed out
             if isinstance(result, SekishoError):
                 inbound.fail(result.code, result.message)
@@ -125,17 +125,17 @@ class Warden:
                 inbound.reply(result)
 
         ident = session.call_tool(inbound.frame.tool, bytes(inbound.frame.arguments), heard)
-        self._upstream_ids[inbound.call] = (session, ident)
+        self._under_way[inbound] = (session, ident)
 
-    def cancel(self, call: int) -> None:
+    def cancel(self, inbound: Inbound) -> None:
         """The core no longer waits for this call."""
-        found = self._upstream_ids.pop(call, None)
+        found = self._under_way.pop(inbound, None)
         if found is not None:
             session, ident = found
             session.cancel(ident, "the caller withdrew the request")
 
     def _overdue(self, inbound: Inbound, connection: Connection, timeout_s: float) -> None:
-        found = self._upstream_ids.pop(inbound.call, None)
+        found = self._under_way.pop(inbound, None)
         if found is None:
             return
         session, ident = found
@@ -193,7 +193,7 @@ class Warden:
             await list_surface(connection.session, opened, self._rules.start_timeout_s)
         )
 
-    def _tell(self, state: str, detail: str) -> None:
+    def _tell(self, state: Literal["starting", "ready", "restarting", "failed"], detail: str) -> None:
         self._publisher.publish_state(StateFrame(state=state, detail=detail, restarts=self._restarts))
 
 

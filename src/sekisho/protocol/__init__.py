@@ -1,1 +1,105 @@
-"""protocol"""
+"""The language: JSON-RPC and MCP messages, HTTP and stdio framing, canonical bytes, names, revisions.
+
+Judgement only: bytes in, values or refusals out. Stands on `errors`; every other room stands on this one.
+"""
+
+from sekisho.protocol.canonical import canonical_bytes, digest
+from sekisho.protocol.http1 import (
+    HttpLimits,
+    HttpRequest,
+    RequestReader,
+)
+from sekisho.protocol.http_response import (
+    BodyChunk,
+    HttpResponse,
+    ResponseEnd,
+    ResponseEvent,
+    ResponseHead,
+    ResponseReader,
+    collect,
+)
+from sekisho.protocol.http_write import request_head_bytes, response_bytes
+from sekisho.protocol.json_text import JsonLimits, JsonValue, check_text, parse_strict, reemit
+from sekisho.protocol.ladder import (
+    META_CLIENT_CAPABILITIES,
+    META_CLIENT_INFO,
+    META_LOG_LEVEL,
+    META_PROTOCOL_VERSION,
+    META_SERVER_INFO,
+    Envelope,
+    decode_header,
+    encode_header,
+    envelope,
+)
+from sekisho.protocol.lines import LineReader
+from sekisho.protocol.messages import (
+    Message,
+    Notification,
+    Request,
+    Response,
+    ToolCall,
+    error_bytes,
+    notification_bytes,
+    parse_message,
+    parse_tool_call,
+    request_bytes,
+    result_bytes,
+)
+from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, split, tool_name
+from sekisho.protocol.revisions import LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
+from sekisho.protocol.sse import SseReader
+
+__all__ = [
+    "LEGACY",
+    "META_CLIENT_CAPABILITIES",
+    "META_CLIENT_INFO",
+    "META_LOG_LEVEL",
+    "META_PROTOCOL_VERSION",
+    "META_SERVER_INFO",
+    "MODERN",
+    "SUPPORTED",
+    "BodyChunk",
+    "Envelope",
+    "HttpLimits",
+    "HttpRequest",
+    "HttpResponse",
+    "JsonLimits",
+    "JsonValue",
+    "LineReader",
+    "Message",
+    "Notification",
+    "PluginName",
+    "Request",
+    "RequestReader",
+    "Response",
+    "ResponseEnd",
+    "ResponseEvent",
+    "ResponseHead",
+    "ResponseReader",
+    "SseReader",
+    "ToolCall",
+    "ToolName",
+    "VersionUnsupported",
+    "canonical_bytes",
+    "check_text",
+    "collect",
+    "decode_header",
+    "digest",
+    "encode_header",
+    "envelope",
+    "error_bytes",
+    "joined",
+    "negotiate",
+    "notification_bytes",
+    "parse_message",
+    "parse_strict",
+    "parse_tool_call",
+    "plugin_name",
+    "reemit",
+    "request_bytes",
+    "request_head_bytes",
+    "response_bytes",
+    "result_bytes",
+    "split",
+    "tool_name",
+]

@@ -1,8 +1,9 @@
 """Canonical bytes of a JSON value (RFC 8785), and digests that cannot be mistaken for one another.
 
 Two values have the same canonical bytes exactly when they are equal as I-JSON. What RFC 8785 cannot express
-(integers beyond 2^53, NaN, Infinity, lone surrogates) is refused, never rounded. A digest commits to its domain and
-to its data, with the length of the domain in front, so no digest of one kind is ever valid as another.
+(integers beyond 2^53, NaN, Infinity, lone surrogates) is refused, never rounded. A digest commits to its
+domain and to its data, with the length of the domain in front, so no digest of one kind is ever valid as
+another.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """Strict JSON text: what is accepted here means the same to every reader.
 
 Guarantees
-- `check_text`: the bytes are UTF-8 without a byte order mark, within the size, depth and member limits; it costs
-  well under a microsecond for an ordinary message because exact counting starts only when a cheap bound is passed.
-- `parse_strict`: in addition the text is JSON without duplicate keys at any depth, without NaN, Infinity, numbers
-  that overflow a double, or lone surrogates. Integers keep every digit.
+- `check_text`: the bytes are UTF-8 without a byte order mark, within the size, depth and member limits; it
+  costs well under a microsecond for an ordinary message because exact counting starts only when a cheap bound
+  is passed.
+- `parse_strict`: in addition the text is JSON without duplicate keys at any depth, without NaN, Infinity,
+  numbers that overflow a double, or lone surrogates. Integers keep every digit.
 - `reemit`: bytes that carry exactly the parsed value, so the next reader cannot see another one.
 
-Why duplicates can be refused cheaply: a text that re-encodes to itself, byte for byte, has no duplicates, because
-encoding a parsed value never writes a key twice. Only texts that fail this test (blanks, odd escapes, odd numbers)
-are read a second time by a parser that reports every pair.
+Why duplicates can be refused cheaply: a text that re-encodes to itself, byte for byte, has no duplicates,
+because encoding a parsed value never writes a key twice. Only texts that fail this test (blanks, odd escapes,
+odd numbers) are read a second time by a parser that reports every pair.
 
 Does not know JSON-RPC or MCP; `messages` above does.
 """
@@ -29,7 +30,7 @@ from sekisho.errors import Refused, RemoteProtocolError
 __all__ = ["JsonLimits", "JsonValue", "check_text", "parse_strict", "reemit", "refuse_duplicates"]
 
 # A quoted recursive alias: the `type` statement needs Python 3.12.
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 MAX_MESSAGE_BYTES: Final = 10 << 20  # one message must not exhaust memory
 
@@ -45,7 +46,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonLimits:
-    """How large one text may be. Depth counts nested arrays and objects; members count values in all of them."""
+    """How large one text may be; depth counts nested containers, members the values in all of them."""
 
     max_bytes: int = MAX_MESSAGE_BYTES
     max_depth: int = 64  # deep nesting exhausts the stack of recursive readers
@@ -92,7 +93,7 @@ def reemit(raw: bytes | msgspec.Raw) -> bytes:
 
 
 def refuse_duplicates(data: bytes) -> None:
-    """Read the whole text with a parser that reports every pair; refuse a key that is named twice in one object."""
+    """Read the whole text with a parser that reports every pair; refuse a key named twice in one object."""
     try:
         json.loads(data, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except RecursionError as error:

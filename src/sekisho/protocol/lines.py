@@ -1,7 +1,8 @@
 """Lines out of a byte stream, as MCP frames messages on stdio.
 
-Never holds more than the limit: a line that grows past it is refused while it grows, not when it ends. Bytes are
-searched once, so a line that arrives in many pieces costs linear time. Does not know what a line contains.
+Never holds more than the limit: a line that grows past it is refused while it grows, not when it ends. Bytes
+are searched once, so a line that arrives in many pieces costs linear time. Does not know what a line
+contains.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ MAX_LINE_BYTES: Final = 16 << 20  # a plugin that never ends its line must not e
 
 
 class LineReader:
-    """Collects pieces and gives whole lines, without their line feed; blank lines are dropped unless wanted."""
+    """Gives whole lines, without their line feed; blank lines are dropped unless wanted."""
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, *, keep_blank: bool = False) -> None:
         self._limit = max_line_bytes
@@ -32,7 +33,7 @@ class LineReader:
         """Take the next bytes of the stream and give the lines they complete.
 
         Raises:
-            RemoteProtocolError: `result_too_large` as soon as a line exceeds the limit; the stream is then lost.
+            RemoteProtocolError: `result_too_large` as soon as a line exceeds the limit; the stream is lost.
         """
         first, *others = data.split(b"\n")
         self._hold(first)

@@ -3,11 +3,11 @@
 Guarantees
 - One message is an object with `jsonrpc` "2.0" and known members only, each named once and spelled exactly; a
   message that two readers could take for two different ones is refused, never guessed at.
-- Ids are integers or strings. `params`, `result`, `error` and a call's arguments stay raw bytes (`msgspec.Raw`),
-  proved to be JSON objects; whoever forwards them uses `reemit`.
-- The proof that no member was dropped as a duplicate is exact and almost free: the lengths of the parsed members
-  plus their punctuation must add up to the length of the text, or the members written out again must equal it.
-  Only a text with other blanks or escapes is read again in full.
+- Ids are integers or strings. `params`, `result`, `error` and a call's arguments stay raw bytes
+  (`msgspec.Raw`), proved to be JSON objects; whoever forwards them uses `reemit`.
+- The proof that no member was dropped as a duplicate is exact and almost free: the lengths of the parsed
+  members plus their punctuation must add up to the length of the text, or the members written out again must
+  equal it. Only a text with other blanks or escapes is read again in full.
 
 Does not know methods, revisions or headers (`ladder` does), nor what a tool's arguments mean.
 """
@@ -22,6 +22,7 @@ from msgspec import Raw
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.protocol.json_text import JsonLimits, check_text, refuse_duplicates
+from sekisho.protocol.revisions import SUPPORTED, VersionUnsupported
 
 __all__ = [
     "Message",
@@ -33,6 +34,8 @@ __all__ = [
     "notification_bytes",
     "parse_message",
     "parse_tool_call",
+    "read_members",
+    "read_text",
     "request_bytes",
     "result_bytes",
 ]
@@ -119,7 +122,7 @@ def parse_message(data: bytes, limits: JsonLimits) -> Message:
     if not _METHOD.fullmatch(read.method):
         raise _invalid("the method is not a method name")
     params = read.params
-    if params and not _is_object(params) or read.result or read.error:
+    if (params and not _is_object(params)) or read.result or read.error:
         raise _invalid("params is an object, and a request has no result or error")
     if not read.id:
         return Notification(method=read.method, params=params)
@@ -127,34 +130,51 @@ def parse_message(data: bytes, limits: JsonLimits) -> Message:
 
 
 def parse_tool_call(params: Raw) -> ToolCall:
-    """Read the parameters of `tools/call`, taken from a parsed message. Unknown members are ignored, not kept.
+    """Read the parameters of `tools/call` in a parsed message. Unknown members are ignored, not kept.
 
     Raises:
         RemoteProtocolError: `params_invalid`, `json_malformed` or `json_duplicate_key`.
     """
-    data = bytes(params)
-    try:
-        members = _objects.decode(data)
-        if _members_length(members) != len(data):
-            _refuse_dropped_members(data)
-        name = _strings.decode(members["name"])
-    except KeyError:
-        raise _bad_params("tools/call needs a name") from None
-    except msgspec.ValidationError as error:
-        raise _bad_params("params is an object, and its name a string") from error
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise RemoteProtocolError("json_malformed", "the parameters are not strict JSON") from error
-    for key in members.keys() - _CALL_MEMBERS:
-        # Some readers match member names without case, by Unicode folding: to them "Name" or "argumentſ" is ours.
-        if key.casefold() in _CALL_MEMBERS:
-            raise _bad_params("a member differs from name, arguments or _meta in case only")
+    members = read_members(params, _CALL_MEMBERS)
+    name = read_text(members.get("name", Raw()))
+    if name is None or not 1 <= len(name) <= MAX_NAME_CHARS:
+        raise _bad_params("tools/call needs a name, a short string")
     arguments = members.get("arguments", _NO_ARGUMENTS)
     meta = members.get("_meta", Raw())
     if not _is_object(arguments) or (meta and not _is_object(meta)):
         raise _bad_params("arguments and _meta are objects")
-    if not 1 <= len(name) <= MAX_NAME_CHARS:
-        raise _bad_params("the name is empty or too long")
     return ToolCall(name=name, arguments=arguments, meta=meta)
+
+
+def read_members(raw: Raw, known: frozenset[str]) -> dict[str, Raw]:
+    """The members of one object in a parsed message, each named once; near-copies of known names refused."""
+    data = bytes(raw)
+    try:
+        members = _objects.decode(data)
+    except msgspec.ValidationError as error:
+        raise _bad_params("an object was expected") from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RemoteProtocolError("json_malformed", "the parameters are not strict JSON") from error
+    # A comma or brace before each member, a brace at the end; names outside ASCII fail and are read again.
+    if sum([len(name) + 4 + len(bytes(value)) for name, value in members.items()]) + 1 != len(data):
+        _refuse_dropped_members(data)
+    for name in members.keys() - known:
+        # Some readers match names without case, by Unicode folding: to them "Name" and "argumentſ" are ours.
+        if name.casefold() in known:
+            raise _bad_params("a member differs from a known one in case only")
+    return members
+
+
+def read_text(raw: Raw) -> str | None:
+    """The string this raw value is; None for any other value, or none at all."""
+    try:
+        return _strings.decode(raw)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        if not raw:
+            return None
+        raise RemoteProtocolError("json_malformed", "a string is not strict JSON") from error
 
 
 def request_bytes(id: int | str, method: str, params: bytes | None = None) -> bytes:  # noqa: A002 - JSON-RPC's word
@@ -181,7 +201,9 @@ def error_bytes(
     call_id: str | None = None,
 ) -> bytes:
     """An answer that refuses: the code and remedy for programs, the sentence for people."""
-    data = {"code": error.code, "remedy": error.remedy}
+    data: dict[str, object] = {"code": error.code, "remedy": error.remedy}
+    if isinstance(error, VersionUnsupported):  # clients that negotiate read these two
+        data |= {"supported": SUPPORTED, "requested": error.requested}
     if call_id is not None:
         data["call"] = call_id
     body = {"code": error.info.rpc_code, "message": error.message, "data": data}
@@ -205,11 +227,9 @@ def _id(raw: Raw) -> int | str:
     if len(text) <= MAX_ID_BYTES:
         if _INTEGER.fullmatch(text):
             return int(text)
-        if text[0] == ord('"'):
-            try:
-                return _strings.decode(text)
-            except (msgspec.DecodeError, UnicodeError) as error:
-                raise RemoteProtocolError("json_malformed", "the id is not strict JSON") from error
+        name = read_text(raw)
+        if name is not None:
+            return name
     raise _invalid("the id is a short string or an integer")
 
 
@@ -229,13 +249,8 @@ def _length(read: _Envelope) -> int:
     return total + 1
 
 
-def _members_length(members: dict[str, Raw]) -> int:
-    # One comma or brace before each member, one brace at the end; names outside ASCII fail the test and are re-read.
-    return sum([len(name) + 4 + len(bytes(value)) for name, value in members.items()]) + 1
-
-
 def _refuse_dropped_members(data: bytes) -> None:
-    """Prove that a parse dropped no member, by writing the members out in the two usual styles; else read it all."""
+    """Prove that a parse dropped no member by writing them out in the two usual styles; else read it all."""
     try:
         members = _objects.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

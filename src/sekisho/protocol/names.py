@@ -1,7 +1,7 @@
 """Names of plugins and tools, and the one way to join and split them.
 
-A plugin's name holds no underscore, so `<plugin>__<tool>` splits at its first `__` in exactly one way, whatever the
-tool is called. Knows the grammar only; whether such a plugin exists is asked elsewhere.
+A plugin's name holds no underscore, so `<plugin>__<tool>` splits at its first `__` in exactly one way,
+whatever the tool is called. Knows the grammar only; whether such a plugin exists is asked elsewhere.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """The revisions of MCP that this gateway speaks, newest first, and how a handshake picks one.
 
-*Legacy* revisions open with `initialize`; *modern* ones state their version in every request and never negotiate.
-Knows no features: what a revision changes is decided where it matters.
+*Legacy* revisions open with `initialize`; *modern* ones state their version in every request and never
+negotiate. Knows no features: what a revision changes is decided where it matters.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["LEGACY", "MODERN", "SUPPORTED", "negotiate"]
+from sekisho.errors import RemoteProtocolError
+
+__all__ = ["LEGACY", "MODERN", "SUPPORTED", "VersionUnsupported", "negotiate"]
 
 LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 MODERN: Final = ("2026-07-28",)
@@ -16,5 +18,13 @@ SUPPORTED: Final = MODERN + LEGACY
 
 
 def negotiate(requested: str) -> str:
-    """The revision with which `initialize` is answered: the requested one if it is legacy, else our newest legacy."""
+    """The revision that answers `initialize`: the requested one if it is legacy, else our newest legacy."""
     return requested if requested in LEGACY else LEGACY[0]
+
+
+class VersionUnsupported(RemoteProtocolError):  # noqa: N818 - named like its family
+    """A request states a revision we do not speak; the client reads `requested` back and tries another."""
+
+    def __init__(self, requested: str) -> None:
+        super().__init__("version_unsupported", "this protocol version is not supported")
+        self.requested = requested[:64]  # it is the client's text and goes back to it

@@ -47,6 +47,9 @@ MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
 _NAMESPACE_FLAGS: Final = 0x7E02_0000
 _X32_BIT: Final = 0x4000_0000
 
+Step = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+Code = list[Step]
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -90,9 +93,6 @@ ALLOWED: Final = frozenset(
     """.split()
 )
 
-type_of_code = list[tuple[int, int, int, int]]
-
-
 def assemble(machine: str) -> bytes:
     """The filter for one machine, as the array of `struct sock_filter` that seccomp takes."""
     known = MACHINES.get(machine)
@@ -102,10 +102,9 @@ def assemble(machine: str) -> bytes:
             f"no system call filter for {machine}",
             remedy="run plugins on " + " or ".join(sorted(MACHINES)),
         )
-    code: type_of_code = [(_LOAD, 0, 0, _ARCH_OFFSET), (_EQUAL, 1, 0, known.audit_arch), _answer(KILL)]
+    code: Code = [(_LOAD, 0, 0, _ARCH_OFFSET), (_EQUAL, 1, 0, known.audit_arch), _answer(KILL)]
     code += [(_LOAD, 0, 0, _NR_OFFSET)]
     if machine == "x86_64":
-        # -1 is how a tracer skips a call; every other number with the bit is the x32 table.
         code += [(_AT_LEAST, 0, 1, _X32_BIT), _answer(KILL)]
     code += _search(_intervals(known.numbers))
     if len(code) > MAX_INSTRUCTIONS:
@@ -113,57 +112,58 @@ def assemble(machine: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in code)
 
 
-def _answer(value: int) -> tuple[int, int, int, int]:
+def _answer(value: int) -> Step:
     return (_RETURN, 0, 0, value)
 
 
-def _error(number: int) -> type_of_code:
+def _error(number: int) -> Code:
     return [_answer(ERRNO | number)]
 
 
-def _argument(index: int, *, high: bool = False) -> tuple[int, int, int, int]:
-    return (_LOAD, 0, 0, 16 + 8 * index + (4 if high else 0))  # both machines are little endian
+def _argument(index: int) -> Step:
+    # The low word of argument `index`: both machines are little endian, and the kernel reads no more of these than that.
+    return (_LOAD, 0, 0, 16 + 8 * index)
 
 
-def _one_of(values: Iterable[int], errno: int) -> type_of_code:
+def _one_of(values: Iterable[int], errno: int) -> Code:
     """Allow when the loaded word is one of these."""
     chosen = list(values)
-    steps: type_of_code = [(_EQUAL, len(chosen) - index, 0, value) for index, value in enumerate(chosen)]
+    steps: Code = [(_EQUAL, len(chosen) - index, 0, value) for index, value in enumerate(chosen)]
     return [*steps, *_error(errno), _answer(ALLOW)]
 
 
-def _clone() -> type_of_code:
+def _clone() -> Code:
     return [_argument(0), (_ANY_BIT, 0, 1, _NAMESPACE_FLAGS), *_error(EPERM), _answer(ALLOW)]
 
 
-def _clone3() -> type_of_code:
+def _clone3() -> Code:
     return _error(ENOSYS)  # its flags lie in memory a filter cannot read; C libraries then fall back to clone
 
 
-def _ioctl() -> type_of_code:
+def _ioctl() -> Code:
     refused = (0x5412, 0x541C, 0x541D)  # TIOCSTI, TIOCLINUX, TIOCCONS put words into somebody's terminal
-    steps: type_of_code = [(_EQUAL, len(refused) - index, 0, value) for index, value in enumerate(refused)]
+    steps: Code = [(_EQUAL, len(refused) - index, 0, value) for index, value in enumerate(refused)]
     return [_argument(1), *steps, _answer(ALLOW), *_error(EPERM)]
 
 
-def _personality() -> type_of_code:
+def _personality() -> Code:
     return [_argument(0), *_one_of((0, 0xFFFF_FFFF), EPERM)]  # Linux, or the question which one it is
 
 
-def _mknod(mode_argument: int) -> type_of_code:
+def _mknod(mode_argument: int) -> Code:
     plain = (0, 0o100000, 0o010000, 0o140000)  # file, FIFO, socket: never a device
     return [_argument(mode_argument), (_AND, 0, 0, 0o170000), *_one_of(plain, EPERM)]
 
 
-def _socketpair() -> type_of_code:
+def _socketpair() -> Code:
     return [_argument(0), *_one_of((1,), EAFNOSUPPORT)]
 
 
-def _socket() -> type_of_code:
+def _socket() -> Code:
     """Unix; IPv4 and IPv6 streams (TCP) and datagrams (UDP); route netlink, without which Node cannot start a server."""
     stream = [_argument(2), *_one_of((0, 6), EAFNOSUPPORT)]
     datagram = [_argument(2), *_one_of((0, 17), EAFNOSUPPORT)]
-    inet: type_of_code = [
+    inet: Code = [
         _argument(1),
         (_AND, 0, 0, 0xF),  # the rest of the word is SOCK_CLOEXEC and SOCK_NONBLOCK
         (_EQUAL, 2, 0, 1),
@@ -186,7 +186,7 @@ def _socket() -> type_of_code:
     ]
 
 
-_CHECKED: Final[dict[str, Callable[[], type_of_code]]] = {
+_CHECKED: Final[dict[str, Callable[[], Code]]] = {
     "clone": _clone,
     "clone3": _clone3,
     "ioctl": _ioctl,
@@ -198,13 +198,13 @@ _CHECKED: Final[dict[str, Callable[[], type_of_code]]] = {
 }
 
 
-def _intervals(numbers: dict[str, int]) -> list[tuple[int, tuple[tuple[int, int, int, int], ...]]]:
+def _intervals(numbers: dict[str, int]) -> list[tuple[int, tuple[Step, ...]]]:
     """(first number, what to do) in order; each holds up to the next one."""
     by_number = {number: name for name, number in numbers.items()}
     # fchmodat2 is newer than the table around it; calls between are unknown to us and answer so.
     newest = max(number for name, number in numbers.items() if name != "fchmodat2")
 
-    def leaf(number: int) -> tuple[tuple[int, int, int, int], ...]:
+    def leaf(number: int) -> tuple[Step, ...]:
         name = by_number.get(number)
         if name in _CHECKED:
             return tuple(_CHECKED[name]())
@@ -216,7 +216,7 @@ def _intervals(numbers: dict[str, int]) -> list[tuple[int, tuple[tuple[int, int,
     return [next(group) for _, group in groupby(every, key=lambda entry: entry[1])]
 
 
-def _search(intervals: list[tuple[int, tuple[tuple[int, int, int, int], ...]]]) -> type_of_code:
+def _search(intervals: list[tuple[int, tuple[Step, ...]]]) -> Code:
     """A binary search over the intervals: eight comparisons instead of three hundred."""
     if len(intervals) == 1:
         return list(intervals[0][1])

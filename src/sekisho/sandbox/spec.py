@@ -67,15 +67,21 @@ class SandboxSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What this host can enforce. `missing` names each wall that cannot be built; empty means all stand."""
+    """What this host can enforce.
+
+    `missing` names each wall that cannot be built; empty means all stand. `cgroup_parents` are (controller, folder)
+    pairs below which a group may be made; without a controller a weaker limit takes its place, and the plan says so.
+    """
 
     bwrap: str | None
     machine: str
     cgroup: CgroupVersion = "none"
-    memory_cgroup: str | None = None
-    pids_cgroup: str | None = None
-    cpu_cgroup: str | None = None
+    cgroup_parents: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
+
+    def enforces(self, controller: str) -> bool:
+        """True when the kernel itself holds this limit for a whole tree of processes."""
+        return any(name == controller for name, _ in self.cgroup_parents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +97,8 @@ class Closure:
     """What was found on the host for one spec: nothing in it is a decision, every path in it exists.
 
     `argv` is the command with an absolute program; `blocked` maps each blocked path that exists to whether it is a
-    folder; `missing_blocked` are those that do not exist.
+    folder; `missing_blocked` are those that do not exist. `proc_masks` are parts of /proc to hide, `proc_folders` those
+    of them that are folders.
     """
 
     argv: tuple[str, ...]
@@ -100,4 +107,5 @@ class Closure:
     blocked: tuple[tuple[str, bool], ...] = ()
     missing_blocked: tuple[str, ...] = ()
     proc_masks: tuple[str, ...] = ()
-    file_grants: tuple[str, ...] = ()
+    proc_folders: tuple[str, ...] = ()
+    localtime: bytes = b""

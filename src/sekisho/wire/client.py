@@ -84,7 +84,7 @@ class PlugLine:
         return current + sum(end.in_flight for end in self._draining)
 
     def call(self, frame: CallFrame, done: Done) -> int:
-        """Send a call; `done` gets the raw result or the error, exactly once. Returns its number for `cancel`."""
+        """Send a call; `done` gets the raw result or the error, once. Returns the number for `cancel`."""
         self._last_call = number = self._last_call + 1
         current = self._current
         if current is None or not current.is_open:
@@ -131,7 +131,8 @@ class PlugLine:
         opened_at = self._clock()
         while self._current is not None:
             end = self._current
-            due = min(opened_at + EPOCH_S, (opened_at + end.not_after) / 2)
+            # never twice in a second, however little is left of a certificate that nobody renews
+            due = max(min(opened_at + EPOCH_S, (opened_at + end.not_after) / 2), opened_at + 1.0)
             await self._wait(end, min(max(due - self._clock(), 0.0), LOOK_S))
             if end.lost.done():
                 self._current = None

@@ -13,9 +13,9 @@ import secrets
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from sekisho.errors import RemoteProtocolError, SekishoError, Tampered, Unavailable
+from sekisho.errors import LocalProtocolError, RemoteProtocolError, SekishoError, Tampered, Unavailable
 from sekisho.keys import HandshakeGate, Identity, PeerFacts, SealPair, offer, peer_facts, sign_channel_token
 from sekisho.wire.frames import Kind, length_prefix
 from sekisho.wire.messages import (
@@ -105,7 +105,11 @@ class CoreEnd(asyncio.Protocol):
             return
         if now >= self._token_renew_at:
             pipe.send(Kind.TOKEN, 0, self._token(now).encode())
-        pipe.send(Kind.CALL, number, encode_payload(frame))
+        try:
+            pipe.send(Kind.CALL, number, encode_payload(frame))
+        except LocalProtocolError as error:  # larger than any frame may be
+            self._loop.call_soon(done, error)
+            return
         self._pending[number] = (done, self._loop.time() + frame.timeout_s + ANSWER_GRACE_S)
 
     def cancel(self, number: int) -> bool:
@@ -133,10 +137,10 @@ class CoreEnd(asyncio.Protocol):
     # for the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - both loops give a full transport for streams
-        self._transport = transport
+        # uvloop's stream transports keep asyncio's promises without inheriting its class
+        self._transport = cast(asyncio.Transport, transport)
         self._facts = peer_facts(transport.get_extra_info("ssl_object"))
-        transport.write(request_bytes(self._token(self._terms.clock())))
+        self._transport.write(request_bytes(self._token(self._terms.clock())))
         self._tick = self._loop.call_later(TICK_S, self._on_tick)
 
     def data_received(self, data: bytes) -> None:

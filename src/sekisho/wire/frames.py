@@ -73,7 +73,7 @@ class FrameReader:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Every record that is now complete; raises `RemoteProtocolError` for one that is empty or too long."""
+        """Every record now complete; raises `RemoteProtocolError` for one that is empty or too long."""
         if self._rest:
             self._rest += data
             return self._cut_rest()

@@ -50,7 +50,7 @@ class SealedPipe:
             self._loop.call_soon(self.flush)
 
     def receive(self, data: bytes) -> Iterator[tuple[Kind, int, bytes]]:
-        """Open what arrived; raises `Tampered` or `RemoteProtocolError`, after which the channel must be cut."""
+        """Open what arrived; after `Tampered` or `RemoteProtocolError` the channel must be cut."""
         self.heard_at = self._loop.time()
         opened = self.seals.open
         for record in self._reader.feed(data):

@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from sekisho.errors import (
     LocalProtocolError,
@@ -147,8 +147,8 @@ class PluginEnd(asyncio.Protocol):
     # for the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - both loops give a full transport for streams
-        self._transport = transport
+        # uvloop's stream transports keep asyncio's promises without inheriting its class
+        self._transport = cast(asyncio.Transport, transport)
         self._facts = peer_facts(transport.get_extra_info("ssl_object"))
         self._timer = self._loop.call_later(TICK_S, self._on_tick)
         self._terms.on_joined(self)

@@ -92,7 +92,11 @@ class Listener:
         sock = _bind(self.address, self._socket_mode)
         if isinstance(self.address, TcpAddress):
             self.address = TcpAddress(host=self.address.host, port=sock.getsockname()[1])
-        server = await self._start(loop, sock)
+        try:
+            server = await self._start(loop, sock)
+        except OSError as error:
+            sock.close()
+            raise _cannot_listen(self.address, error) from error
         self._listening.set()
         try:
             while True:
@@ -191,6 +195,10 @@ def _bind(address: Address, mode: int) -> socket.socket:
             raise
         return sock
     except OSError as error:
-        raise Misconfigured(
-            "config_invalid", f"cannot listen on {address}: {error}", remedy="choose a free address"
-        ) from error
+        raise _cannot_listen(address, error) from error
+
+
+def _cannot_listen(address: Address, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        "config_invalid", f"cannot listen on {address}: {error}", remedy="choose a free address"
+    )

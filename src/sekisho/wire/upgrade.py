@@ -110,8 +110,8 @@ def _whole_head(received: bytes) -> bytes | None:
 def hung_up() -> Tampered:
     """The error for a connection that ends right after our handshake.
 
-    In TLS 1.3 a client finishes its handshake before the server has judged the client's certificate, so a refusal
-    only shows as an end of the stream at the first read.
+    In TLS 1.3 a client finishes its handshake before the server has judged the client's certificate, so a
+    refusal only shows as an end of the stream at the first read.
     """
     return Tampered(
         "peer_untrusted",

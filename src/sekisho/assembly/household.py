@@ -1,0 +1,102 @@
+"""From configuration to the values the gate reads; built again whenever configuration or approvals change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sekisho.config import CoreConfig, PluginEntry
+from sekisho.gateway import Approvals, Desk, Dossier, DoorRules, House, Inspected, loopback_names
+from sekisho.keys import TokenBook
+from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
+from sekisho.protocol import JsonLimits, PluginName, plugin_name
+from sekisho.registry import grants_digest
+
+__all__ = ["Household", "StandingAnswer", "door_rules", "dossiers"]
+
+MAX_RESULT_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StandingAnswer:
+    """Approvals from configuration: operations that need one get the standing answer."""
+
+    needing: frozenset[tuple[str, str]]
+    answer: bool
+
+    def is_granted(self, inspected: Inspected) -> bool:
+        """True when nobody has to be asked, or the standing answer is yes."""
+        call = inspected.permitted.identified.arrived.call
+        return self.answer or (call.plugin, call.tool) not in self.needing
+
+
+class Household:
+    """Holds the current `House`; `house()` is one comparison while nothing changed."""
+
+    def __init__(self, config: CoreConfig, tokens: TokenBook, desk: Desk) -> None:
+        self._desk = desk
+        self._limiter = RateLimiter()
+        self._config = config
+        self._tokens = tokens
+        self._house = self._build()
+
+    def house(self) -> House:
+        """What judgements read now."""
+        if self._house.standings is not self._desk.standings:
+            self._house = self._build()
+        return self._house
+
+    def reconfigure(self, config: CoreConfig, tokens: TokenBook) -> None:
+        """Take over a new configuration; rate limits keep what was used."""
+        self._config = config
+        self._tokens = tokens
+        self._desk.reconfigure(dossiers(config))
+        self._house = self._build()
+
+    def _build(self) -> House:
+        config = self._config
+        servers = config.plugins.servers
+        needing = frozenset((one.name, operation) for one in servers for operation in one.require_approval)
+        approvals: Approvals = StandingAnswer(needing, config.approval.answer == "yes")
+        return House(
+            tokens=self._tokens,
+            access=AccessPolicy(
+                Rule(client="*", plugin=plugin_name(one.name), operations=frozenset(one.allowed_operations))
+                for one in servers
+            ),
+            limiter=self._limiter,
+            client_rate=RateRule(per_minute=config.security.rate_limit_per_minute),
+            standings=self._desk.standings,
+            approvals=approvals,
+            argument_limits=JsonLimits(max_bytes=config.security.max_request_bytes),
+            result_limits=JsonLimits(max_bytes=MAX_RESULT_BYTES),
+        )
+
+
+def dossiers(config: CoreConfig) -> Mapping[PluginName, Dossier]:
+    """What the desk has to know of each plugin."""
+    return {plugin_name(one.name): _dossier(config, one) for one in config.plugins.servers}
+
+
+def _dossier(config: CoreConfig, one: PluginEntry) -> Dossier:
+    return Dossier(
+        name=plugin_name(one.name),
+        argv=one.command or ((one.upstream,) if one.upstream else ()),
+        grants=grants_digest(one.grants),
+        rate=RateRule(per_minute=one.max_requests_per_minute),
+        timeout_s=min(config.security.request_timeout_seconds, one.sandbox.execution_timeout_seconds),
+    )
+
+
+def door_rules(config: CoreConfig) -> DoorRules:
+    """Whom the door lets as far as the token."""
+    server = config.core_server
+    hosts = {host.lower().rpartition(":")[0] or host.lower() for host in server.allowed_hosts}
+    hosts.add(server.bind_addr.host.lower())
+    if server.bind_addr.is_loopback or server.bind_addr.host in ("0.0.0.0", "::"):
+        hosts |= loopback_names()
+    return DoorRules(
+        hosts=frozenset(hosts),
+        origins=frozenset(server.allowed_origins),
+        message_limits=JsonLimits(max_bytes=config.security.max_request_bytes),
+    )

@@ -1,0 +1,73 @@
+"""Where one installation keeps what, given its home folder. Creates folders, opens nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sekisho.errors import Misconfigured
+
+__all__ = ["Places"]
+
+MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of Linux, less its terminator
+LONGEST_SOCKET_NAME: Final = len("/egress-.sock") + 32  # with the longest plugin name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """The folders and files of one installation."""
+
+    home: Path
+    config: Path
+
+    @property
+    def keys(self) -> Path:
+        """Certificates, keys, tokens."""
+        return self.home / "keys"
+
+    @property
+    def lock(self) -> Path:
+        """What was approved; stands beside the configuration, so that both go into version control together."""
+        return self.config.parent / "sekisho.lock"
+
+    @property
+    def egress_log(self) -> Path:
+        """What the egress proxy let through and refused, one file a plugin."""
+        return self.home / "egress"
+
+    @property
+    def run(self) -> Path:
+        """Sockets of running processes. A home with a long path gets a short folder for them."""
+        folder = self.home / "run"
+        if len(os.fsencode(folder)) + LONGEST_SOCKET_NAME <= MAX_SOCKET_PATH_BYTES:
+            return folder
+        mark = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"sekisho-{os.getuid()}-{mark}"
+
+    def plugin_socket(self, name: str) -> Path:
+        """Where the plugin server of a local plugin listens."""
+        return self.run / f"plugin-{name}.sock"
+
+    def gate_socket(self, name: str) -> Path:
+        """Where the egress proxy takes over the sockets of one plugin; the path is the plugin's identity."""
+        return self.run / f"egress-{name}.sock"
+
+    def make_folders(self) -> None:
+        """Create the folders, for us alone; a run folder somebody else made first is refused."""
+        for folder in (self.home, self.run, self.egress_log):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                status = folder.lstat()
+            except OSError as error:
+                raise Misconfigured(
+                    "config_invalid", f"{folder} cannot be created: {error.strerror}", remedy="choose another home"
+                ) from error
+            if status.st_uid != os.getuid() or folder.is_symlink():
+                raise Misconfigured(
+                    "config_invalid", f"{folder} belongs to somebody else", remedy="remove it or choose another home"
+                )
+        self.run.chmod(0o700)

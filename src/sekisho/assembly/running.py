@@ -1,0 +1,61 @@
+"""What every process of ours does first and last: the loop, the signals, and the one line an error becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+
+import uvloop
+
+from sekisho.errors import SekishoError
+
+__all__ = ["run_until_stopped"]
+
+
+def run_until_stopped(
+    work: Coroutine[None, None, None], *, on_hangup: Callable[[], None] | None = None
+) -> int:
+    """Run `work` until it ends or SIGTERM or SIGINT asks it to; returns the exit status.
+
+    Errors of ours end the process with one line and a remedy on standard error.
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_stoppable(work, on_hangup))
+    except SekishoError as error:
+        return _say(error)
+    except BaseExceptionGroup as group:
+        ours, others = group.split(SekishoError)
+        if others is not None or ours is None:
+            raise
+        return _say(_first(ours))
+    return 0
+
+
+async def _stoppable(work: Coroutine[None, None, None], on_hangup: Callable[[], None] | None) -> None:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    if on_hangup is not None:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            raise
+
+
+def _say(error: SekishoError) -> int:
+    sys.stderr.write(f"sekisho: {error.message}\n→ {error.remedy}\n")
+    return 2 if error.code == "config_invalid" else 1
+
+
+def _first(group: BaseExceptionGroup[SekishoError]) -> SekishoError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, SekishoError)  # noqa: S101  # split() leaves only these
+    return found

@@ -1,0 +1,111 @@
+"""`sekisho up`: every process of one machine, kept running, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import signal
+import time
+from pathlib import Path
+
+from sekisho.assembly.children import Child
+from sekisho.assembly.identities import ensure_all
+from sekisho.assembly.places import Places
+from sekisho.assembly.running import run_until_stopped
+from sekisho.config import CoreConfig, check_paths, load_core
+from sekisho.errors import SekishoError
+from sekisho.keys import KeyFolder
+from sekisho.telemetry import Logger
+
+__all__ = ["run_up"]
+
+
+def run_up(config_path: Path, home: Path, *, trust_on_first_use: bool = False) -> int:
+    """Start core, plugin servers and egress proxy; run until SIGTERM. Returns the exit status.
+
+    Prints the core's ready line on standard output once calls can be served, once.
+    """
+    up = Up(config_path, home, trust_on_first_use=trust_on_first_use)
+    return run_until_stopped(up.serve(), on_hangup=up.reload)
+
+
+class Up:
+    """The supervisor. Holds no keys in memory and opens no socket."""
+
+    def __init__(self, config_path: Path, home: Path, *, trust_on_first_use: bool) -> None:
+        self._config = load_core(config_path)
+        check_paths(self._config)
+        self._places = Places(home=home.absolute(), config=config_path.absolute())
+        self._places.make_folders()
+        self._log = Logger("up", level=self._config.audit.log_level)
+        self._trust_on_first_use = trust_on_first_use
+        self._children: dict[str, Child] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._is_ready = False
+
+    async def serve(self) -> None:
+        """Run until cancelled."""
+        if self._trust_on_first_use:
+            self._log.warning(
+                "trust_on_first_use",
+                meaning="plugins never seen before are approved unread; use sekisho review and approve instead",
+            )
+        keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
+        ensure_all(keys, self._config, _local(self._config), time.time())
+        async with asyncio.TaskGroup() as self._group:
+            if _local(self._config):
+                self._start("egress", ["egress"])
+            for name in _local(self._config):
+                self._start(f"plugin {name}", ["plugin"], name)
+            extra = ["--trust-on-first-use"] if self._trust_on_first_use else []
+            core = self._start("core", ["core"], *extra)
+            core.on_line = self._took_line
+
+    def reload(self) -> None:
+        """Take over a changed configuration: the core first reads it, changed plugins are started anew."""
+        try:
+            config = load_core(self._places.config)
+            check_paths(config)
+        except SekishoError as error:
+            self._log.error("reload_refused", code=error.code, reason=error.message)
+            return
+        before, self._config = self._config, config
+        keys = KeyFolder(self._places.keys, config.core_server.trust_domain)
+        ensure_all(keys, config, _local(config), time.time())
+        for name in _local(before):
+            if name not in _local(config) or config.plugin(name) != before.plugin(name):
+                self._tasks.pop(f"plugin {name}").cancel()
+                self._children.pop(f"plugin {name}")
+        if {n: before.plugin(n).grants.network for n in _local(before)} != {
+            n: config.plugin(n).grants.network for n in _local(config)
+        }:
+            self._restart_egress()
+        for name in _local(config):
+            if f"plugin {name}" not in self._children:
+                self._start(f"plugin {name}", ["plugin"], name)
+        self._children["core"].send_signal(signal.SIGHUP)
+
+    def _restart_egress(self) -> None:
+        task = self._tasks.pop("egress", None)
+        if task is not None:
+            task.cancel()
+        self._start("egress", ["egress"])
+
+    def _start(self, role: str, command: list[str], *rest: str) -> Child:
+        assert self._group is not None  # noqa: S101  # serve made it
+        arguments = [*command, str(self._places.config), str(self._places.home), *rest]
+        child = self._children[role] = Child(role, arguments, log=self._log.warning)
+        self._tasks[role] = self._group.create_task(child.run())
+        return child
+
+    def _took_line(self, line: bytes) -> None:
+        """The core says it is ready after each of its starts; the caller of `up` hears it once."""
+        if not self._is_ready:
+            self._is_ready = True
+            sys.stdout.write(line.decode("utf-8", "replace"))
+            sys.stdout.flush()
+
+
+def _local(config: CoreConfig) -> tuple[str, ...]:
+    return tuple(one.name for one in config.plugins.servers if one.runs_here)

@@ -1,0 +1,261 @@
+"""HTTP/1.1 requests out of bytes; no socket, no clock.
+
+Guarantees, on top of llhttp in its strict mode (which refuses bare CR or LF, folded headers, blanks around
+names, control characters, malformed chunks, and any message with both Content-Length and Transfer-Encoding):
+- a head and a body never hold more than the limits, and are refused as soon as that is known;
+- a header whose meaning another reader could take from the other copy appears once;
+- `Transfer-Encoding` is exactly `chunked`, in HTTP/1.1 only; trailers are refused, chunk extensions ignored
+  and bounded, as RFC 9112 section 7.1 asks;
+- the target is a path of this server; one `Host` is present.
+
+An `Upgrade` is ignored unless the reader was made to honour it: some clients (Java's) offer h2c with every
+request. After an error the connection is lost: the reader refuses to go on. Does not know MCP.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import httptools
+import msgspec
+
+from sekisho.errors import Refused, RemoteProtocolError, SekishoError
+
+__all__ = [
+    "HttpLimits",
+    "HttpRequest",
+    "RequestReader",
+]
+
+MAX_HEADERS: Final = 100  # thousands of tiny headers cost more than their bytes
+MAX_CHUNK_SLACK: Final = 64 << 10  # head, extensions and framing that come on top of a chunked body
+MAX_CHUNK_FACTOR: Final = 8  # a body of one-byte chunks costs six bytes each; more is padding
+
+# Two readers that pick different copies of these would see different requests.
+_SINGLE: Final = frozenset(
+    {
+        "authorization", "content-encoding", "content-length", "content-type", "expect", "host", "origin",
+        "proxy-authorization", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How large one message may be."""
+
+    max_head_bytes: int = 32 << 10
+    max_body_bytes: int = 10 << 20
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One whole request. Header names are lower-case; values carry no outer blanks and are Latin-1."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes = b""
+    keep_alive: bool = True
+    upgrade: bool = False
+
+
+class RequestReader:
+    """Gives requests as soon as they are complete; pipelined ones come together, in order."""
+
+    def __init__(self, limits: HttpLimits | None = None, *, honour_upgrade: bool = False) -> None:
+        self._limits = limits or HttpLimits()
+        self._honour_upgrade = honour_upgrade
+        self._parser = httptools.HttpRequestParser(self)
+        self._done: list[HttpRequest] = []
+        self._is_lost = False
+        self._is_upgraded = False
+        self._rest = bytearray()
+        self.on_message_begin()
+        self._in_request = False
+
+    @property
+    def in_request(self) -> bool:
+        """True while a request has begun and is not complete."""
+        return self._in_request
+
+    @property
+    def wants_continue(self) -> bool:
+        """True while the client waits for `100 Continue` before it sends the body."""
+        return self._in_request and not self._in_head and not self._body and "expect" in self._headers
+
+    @property
+    def rest(self) -> bytes:
+        """What followed the request that upgraded the connection."""
+        return bytes(self._rest)
+
+    def feed(self, data: bytes) -> list[HttpRequest]:
+        """Take the next bytes of the connection and give the requests they complete.
+
+        Raises:
+            Refused: `body_too_large`.
+            RemoteProtocolError: `http_malformed` or `header_too_large`.
+        """
+        if self._is_lost:
+            raise _malformed("the connection was refused before")
+        try:
+            self._feed(data)
+        except SekishoError:
+            self._is_lost = True
+            raise
+        done, self._done = self._done, []
+        return done
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            if self._is_upgraded:
+                self._rest += data
+                return
+            if self._owed:
+                data = self._take_owed(data)
+                continue
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stop:
+                # An ignored offer ends llhttp's message early: a fresh parser reads on after the body.
+                self._parser = httptools.HttpRequestParser(self)
+                data = data[stop.args[0] :]
+                continue
+            except httptools.HttpParserError as error:
+                if isinstance(error.__context__, SekishoError):
+                    raise error.__context__ from None
+                raise _malformed("the request is not well-formed HTTP/1.1") from error
+            self._count(len(data))
+            return
+
+    def _count(self, size: int) -> None:
+        """Bound what the parser holds or skips without telling us: unfinished headers, chunk extensions."""
+        if not self._in_request or self._done:
+            return  # a request begun in these bytes is counted from the next ones on
+        self._wire += size
+        if self._in_head and self._wire > self._limits.max_head_bytes:
+            raise _head_too_large()
+        if self._is_chunked and self._wire > MAX_CHUNK_SLACK + MAX_CHUNK_FACTOR * len(self._body):
+            raise _malformed("the chunks are mostly padding")
+
+    def _take_owed(self, data: bytes) -> bytes:
+        taken = data[: self._owed]
+        self._owed -= len(taken)
+        self.on_body(taken)
+        if not self._owed:
+            self.on_message_complete()
+        return data[len(taken) :]
+
+    # callbacks of httptools; an exception raised here arrives at _feed as the context of the parser's own
+
+    def on_message_begin(self) -> None:
+        """Start afresh."""
+        self._in_request = True
+        self._in_head = True
+        self._wire = 0
+        self._head_bytes = 0
+        self._target = b""
+        self._method = ""
+        self._headers: dict[str, str] = {}
+        self._count_headers = 0
+        self._body: bytes | bytearray = b""
+        self._is_chunked = False
+        self._owed = 0
+        self._keep_alive = True
+        self._wants_upgrade = False
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """One header, or a trailer."""
+        if not self._in_head:
+            raise _malformed("trailers are not accepted")
+        content = value or b""
+        self._count_headers += 1
+        self._head_bytes += len(name) + len(content) + 4
+        if self._count_headers > MAX_HEADERS or self._head_bytes > self._limits.max_head_bytes:
+            raise _head_too_large()
+        collect_header(self._headers, name, content)
+
+    def on_headers_complete(self) -> None:
+        """Judge the head."""
+        self._in_head = False
+        if self._head_bytes + len(self._target) > self._limits.max_head_bytes:
+            raise _head_too_large()
+        headers = self._headers
+        self._method = self._parser.get_method().decode("ascii")
+        version = self._parser.get_http_version()
+        if version not in {"1.1", "1.0"} or (version == "1.1" and "host" not in headers):
+            raise _malformed("HTTP/1.1 with a Host header is spoken here")
+        if not (self._target.startswith(b"/") or self._target == b"*") or b"#" in self._target:
+            raise _malformed("the target is a path")
+        length = int(headers.get("content-length", "0"))  # llhttp has checked the digits
+        if length > self._limits.max_body_bytes:
+            raise self._too_large()
+        coding = headers.get("transfer-encoding")
+        if coding is not None and (coding.lower() != "chunked" or version != "1.1"):
+            raise _malformed("the only transfer coding is chunked, in HTTP/1.1")
+        if headers.get("expect", "100-continue").lower() != "100-continue":
+            raise _malformed("the only expectation is 100-continue")
+        self._is_chunked = coding is not None
+        self._keep_alive = self._parser.should_keep_alive()
+        if self._parser.should_upgrade():
+            self._judge_upgrade(length)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if len(self._body) + len(data) > self._limits.max_body_bytes:
+            raise self._too_large()
+        if not self._body:
+            self._body = data  # the usual case: the body comes in one piece
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
+
+    def on_message_complete(self) -> None:
+        """Hand out the request, unless the parser was told to stop before a body that we still read."""
+        if self._owed:
+            return
+        self._in_request = False
+        self._is_upgraded = self._wants_upgrade
+        self._done.append(
+            HttpRequest(
+                method=self._method,
+                target=self._target.decode("ascii"),
+                headers=self._headers,
+                body=bytes(self._body),
+                keep_alive=self._keep_alive,
+                upgrade=self._wants_upgrade,
+            )
+        )
+
+    def _judge_upgrade(self, length: int) -> None:
+        if self._method == "CONNECT" or self._is_chunked:
+            raise _malformed("no tunnel or upgrade is offered for this request")
+        self._wants_upgrade = self._honour_upgrade and self._method == "GET" and not length
+        self._owed = length
+
+    def _too_large(self) -> Refused:
+        return Refused("body_too_large", f"a body has at most {self._limits.max_body_bytes} bytes")
+
+
+def collect_header(headers: dict[str, str], raw_name: bytes, raw_value: bytes) -> None:
+    """Add one header line; a second copy is joined with a comma where that is harmless, else refused."""
+    name = raw_name.decode("ascii").lower()
+    # llhttp leaves blanks at the end; a reader that keeps them would see another value.
+    value = raw_value.decode("latin-1").strip(" \t")
+    if name not in headers:
+        headers[name] = value
+    elif name in _SINGLE or name.startswith("mcp-"):
+        raise _malformed(f"the header {name} appears twice")
+    else:
+        headers[name] += ", " + value
+
+
+def _malformed(what: str) -> RemoteProtocolError:
+    return RemoteProtocolError("http_malformed", what)
+
+
+def _head_too_large() -> RemoteProtocolError:
+    return RemoteProtocolError("header_too_large", "the head of the request is too large")

@@ -1,0 +1,166 @@
+"""The envelope of one request: its era, and whether headers and body say the same (MCP 2026-07-28).
+
+A request is modern when its `_meta` or its `MCP-Protocol-Version` header says so. Rungs, in order, each can
+refuse:
+1. a modern request states its version and the client's capabilities in `params._meta` (`params_invalid`);
+2. `MCP-Protocol-Version`, `Mcp-Method` and, where a name is called, `Mcp-Name` equal the body
+   (`header_mismatch`): a proxy in front may have decided on the headers, so they must not tell another story;
+3. the version is one we speak (`version_unsupported`); after the headers, so that a client which contradicts
+   itself is told so first.
+
+A legacy request need not send the `Mcp-*` headers, but those it sends must be true. Does not know whether a
+method exists, nor sessions; every value it returns is the client's claim and decides nothing about rights.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from sekisho.errors import RemoteProtocolError
+from sekisho.protocol.messages import Notification, Request, read_members, read_text
+from sekisho.protocol.revisions import LEGACY, MODERN, VersionUnsupported
+
+__all__ = [
+    "META_CLIENT_CAPABILITIES",
+    "META_CLIENT_INFO",
+    "META_LOG_LEVEL",
+    "META_PROTOCOL_VERSION",
+    "META_SERVER_INFO",
+    "Envelope",
+    "decode_header",
+    "encode_header",
+    "envelope",
+]
+
+META_PROTOCOL_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+META_CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
+META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
+META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
+
+MAX_CLIENT_NAME: Final = 128  # it goes to the log
+
+_VERSION_HEADER: Final = "mcp-protocol-version"
+_NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_PARAMS: Final = frozenset({"_meta", "name", "uri"})
+_META: Final = frozenset({META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL})
+_INFO: Final = frozenset({"name"})
+_PREFIX: Final = "=?base64?"
+_SUFFIX: Final = "?="
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says about itself. `version` is None when a legacy request states none."""
+
+    modern: bool
+    version: str | None = None
+    client_name: str | None = None
+    capabilities: Raw = Raw()
+
+
+def envelope(headers: Mapping[str, str], message: Request | Notification) -> Envelope:
+    """Climb the ladder. Header names are lower-case, as `http1` gives them.
+
+    Raises:
+        RemoteProtocolError: `params_invalid`, `header_mismatch` or `version_unsupported`.
+    """
+    params = read_members(message.params, _PARAMS) if message.params else {}
+    stated = headers.get(_VERSION_HEADER)
+    meta = _meta(params)
+    if META_PROTOCOL_VERSION in meta or stated in MODERN:
+        return _modern(headers, message, params, meta)
+    _check_name_headers(headers, message, params, are_required=False)
+    # An initialize negotiates in its body; the header is for the requests that follow it.
+    if stated is not None and stated not in LEGACY and message.method != "initialize":
+        raise VersionUnsupported(stated)
+    return Envelope(modern=False, version=stated)
+
+
+def encode_header(value: str) -> str:
+    """The value as a header can carry it: as it is, or in the `=?base64?…?=` form."""
+    is_safe = value.isascii() and value.isprintable() and value == value.strip(" ")
+    if is_safe and not (value.startswith(_PREFIX) and value.endswith(_SUFFIX)):
+        return value
+    return _PREFIX + base64.b64encode(value.encode()).decode("ascii") + _SUFFIX
+
+
+def decode_header(value: str) -> str | None:
+    """Undo `encode_header`; None when the base64 form is not exactly what it would write."""
+    if not (value.startswith(_PREFIX) and value.endswith(_SUFFIX)):
+        return value
+    inner = value[len(_PREFIX) : -len(_SUFFIX)]
+    try:
+        raw = base64.b64decode(inner, validate=True)
+        # Loose base64 (unused bits set) would give one name two spellings.
+        return raw.decode() if base64.b64encode(raw).decode("ascii") == inner else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _modern(
+    headers: Mapping[str, str],
+    message: Request | Notification,
+    params: Mapping[str, Raw],
+    meta: Mapping[str, Raw],
+) -> Envelope:
+    capabilities = meta.get(META_CLIENT_CAPABILITIES, Raw())
+    # The envelope is required of requests; a notification may come bare and is then judged by its headers.
+    is_request = isinstance(message, Request)
+    if is_request and (META_PROTOCOL_VERSION not in meta or not capabilities):
+        raise RemoteProtocolError(
+            "params_invalid", "params._meta states the protocol version and the client capabilities"
+        )
+    if capabilities and bytes(capabilities)[:1] != b"{":
+        raise RemoteProtocolError("params_invalid", "the client capabilities are an object")
+    stated = headers.get(_VERSION_HEADER)
+    version = read_text(meta[META_PROTOCOL_VERSION]) if META_PROTOCOL_VERSION in meta else stated
+    if version is None or version != stated:
+        raise _mismatch("MCP-Protocol-Version")
+    _check_name_headers(headers, message, params, are_required=is_request)
+    if version not in MODERN:
+        raise VersionUnsupported(version)
+    return Envelope(modern=True, version=version, client_name=_client_name(meta), capabilities=capabilities)
+
+
+def _meta(params: Mapping[str, Raw]) -> dict[str, Raw]:
+    raw = params.get("_meta")
+    return {} if raw is None else read_members(raw, _META)
+
+
+def _check_name_headers(
+    headers: Mapping[str, str],
+    message: Request | Notification,
+    params: Mapping[str, Raw],
+    *,
+    are_required: bool,
+) -> None:
+    method = headers.get("mcp-method")
+    if method != message.method and (are_required or method is not None):
+        raise _mismatch("Mcp-Method")
+    key = _NAMED.get(message.method)
+    if key is None or key not in params:
+        return  # without a name in the body the method itself refuses
+    name = headers.get("mcp-name")
+    if name is None:
+        if are_required:
+            raise _mismatch("Mcp-Name")
+    elif decode_header(name) != read_text(params[key]) or read_text(params[key]) is None:
+        raise _mismatch("Mcp-Name")
+
+
+def _client_name(meta: Mapping[str, Raw]) -> str | None:
+    info = meta.get(META_CLIENT_INFO)
+    if info is None:
+        return None
+    name = read_text(read_members(info, _INFO).get("name", Raw()))
+    return None if name is None else name[:MAX_CLIENT_NAME]
+
+
+def _mismatch(header: str) -> RemoteProtocolError:
+    return RemoteProtocolError("header_mismatch", f"the {header} header does not say what the body says")

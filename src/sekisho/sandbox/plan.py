@@ -1,0 +1,342 @@
+"""Turns one spec into the exact walls around it: every argument, mount, filter and limit, printable before anything runs.
+
+Guarantees
+- nothing of the host is inside unless it is listed here; what is listed is read-only unless granted for writing;
+- the longest listed path decides, and of equal ones the stricter: blocked, then read-only, then writable;
+- a blocked path inside a granted one is covered by an empty, read-only cover;
+- no path of the kernel's own interfaces (/proc, /sys, /dev) can be granted;
+- environment values travel in a descriptor, never on a command line that other users can read.
+
+Deliberately knows no file system, process or clock: what exists was found by `closure`, what holds by `probe`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Final, Literal
+
+from sekisho.protocol.json_text import JsonValue
+from sekisho.sandbox.seccomp import assemble
+from sekisho.sandbox.spec import (
+    DEFAULT_SEARCH_PATH,
+    INNER_HOME,
+    Capabilities,
+    Closure,
+    SandboxSpec,
+    unavailable,
+)
+
+__all__ = ["Limits", "Mount", "Plan", "describe", "describe_text", "plan"]
+
+INNER_ID: Final = "1000"
+HOST_NAME: Final = "plugin"
+PROXY_URL: Final = "http://127.0.0.1:3128"
+OWN_PROCESSES: Final = 2  # bwrap and the first process of the inner world count against the limit too
+HARD_DATA_FACTOR: Final = 4  # RLIMIT_DATA is per process and counts untouched pages; it only stops a sudden burst
+MIN_DATA_BYTES: Final = 1 << 30  # Node reserves this much before it runs a line
+SHM_BYTES: Final = 16 << 20  # semaphores and small shared maps; the memory limit counts it as well
+_MIB: Final = 1 << 20
+_KERNEL_FOLDERS: Final = ("/proc", "/sys", "/dev")
+
+MountKind = Literal["read", "write", "cover", "link", "tmpfs", "file", "proc", "dev"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One thing that is visible inside, and where it comes from."""
+
+    kind: MountKind
+    path: str
+    source: str = ""
+    size: int = 0
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one plugin may use, and which mechanism holds it."""
+
+    memory_bytes: int
+    cpu_percent: int
+    pids: int
+    memory_by: Literal["cgroup", "guard"]
+    pids_by: Literal["cgroup", "rlimit"]
+    cpu_by: Literal["cgroup", "nothing"]
+    rlimits: tuple[tuple[str, int], ...]
+    inner_rlimits: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything the driver needs, and everything a person may want to read first.
+
+    `argv` is the command of bwrap; `{fd:NAME}` stands for a descriptor that will hold `data[NAME]`.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    command: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    environment: Mapping[str, str] = field(repr=False)  # values may be secrets
+    data: Mapping[str, bytes] = field(repr=False)
+    limits: Limits
+    wants_network: bool
+    cgroup_parents: tuple[tuple[str, str], ...]
+    cgroup_version: str
+
+    @property
+    def filter_digest(self) -> str:
+        """The SHA-256 of the system call filter."""
+        return "sha256:" + hashlib.sha256(self.data["filter"]).hexdigest()
+
+
+def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Plan:
+    """Draw the walls for one spec on one host.
+
+    Raises:
+        Misconfigured: a wall cannot be built here, or a grant cannot be honoured.
+    """
+    if capabilities.missing or capabilities.bwrap is None:
+        raise unavailable(f"this host cannot wall in plugin {spec.name!r}: " + "; ".join(capabilities.missing))
+    data = {"filter": assemble(capabilities.machine), **_etc(closure)}
+    mounts = (*_base(spec, data, closure), *_listed(spec, closure))
+    environment = _environment(spec, closure)
+    argv = (
+        capabilities.bwrap,
+        *_namespaces(spec),
+        *(word for mount in mounts for word in _words(mount)),
+        *(word for mount in reversed(mounts) if mount.kind == "cover" for word in ("--remount-ro", mount.path)),
+        "--remount-ro", "/dev", "--remount-ro", "/",
+        "--clearenv",
+        *(word for name, value in environment.items() for word in ("--setenv", name, value)),
+        "--chdir", spec.cwd or INNER_HOME,
+        "--seccomp", "{fd:filter}",
+        "--block-fd", "{fd:gate}",
+        "--json-status-fd", "{fd:status}",
+        "--",
+        *closure.argv,
+    )  # fmt: skip
+    return Plan(
+        name=spec.name,
+        argv=argv,
+        command=closure.argv,
+        mounts=mounts,
+        environment=environment,
+        data=data,
+        limits=_limits(spec, capabilities),
+        wants_network=spec.wants_network,
+        cgroup_parents=capabilities.cgroup_parents,
+        cgroup_version=capabilities.cgroup,
+    )
+
+
+def describe(plan: Plan) -> dict[str, JsonValue]:
+    """The plan as JSON for `sekisho sandbox plan NAME --json`; environment values are left out."""
+    limits = plan.limits
+    return {
+        "plugin": plan.name,
+        "command": list(plan.command),
+        "read_only": [mount.path for mount in plan.mounts if mount.kind == "read"],
+        "writable": [mount.path for mount in plan.mounts if mount.kind == "write"],
+        "blocked": [mount.path for mount in plan.mounts if mount.kind == "cover"],
+        "private": [mount.path for mount in plan.mounts if mount.kind in {"tmpfs", "file", "proc", "dev"}],
+        "environment": sorted(plan.environment),
+        "network": "through the gate" if plan.wants_network else "none",
+        "system_call_filter": plan.filter_digest,
+        "limits": {
+            "memory_mb": limits.memory_bytes // _MIB,
+            "memory_by": limits.memory_by,
+            "cpu_percent": limits.cpu_percent,
+            "cpu_by": limits.cpu_by,
+            "pids": limits.pids,
+            "pids_by": limits.pids_by,
+            "cgroup": plan.cgroup_version,
+            "rlimits": dict((*limits.rlimits, *limits.inner_rlimits)),
+        },
+        "argv": _hide_values(plan.argv),
+    }
+
+
+def describe_text(plan: Plan) -> str:
+    """The plan as lines for a person."""
+    limits = plan.limits
+    sections = (
+        ("command", [" ".join(plan.command)]),
+        ("reads", [mount.path for mount in plan.mounts if mount.kind == "read"]),
+        ("writes", [mount.path for mount in plan.mounts if mount.kind == "write"]),
+        ("blocked", [mount.path for mount in plan.mounts if mount.kind == "cover" and "/proc/" not in mount.path]),
+        ("environment", [" ".join(sorted(plan.environment))]),
+        ("network", ["through the gate only" if plan.wants_network else "none"]),
+        (
+            "limits",
+            [
+                f"memory {limits.memory_bytes // _MIB} MiB (by {limits.memory_by})",
+                f"processes {limits.pids} (by {limits.pids_by})",
+                f"cpu {limits.cpu_percent} % (by {limits.cpu_by})",
+            ],
+        ),
+        ("filter", [plan.filter_digest]),
+    )
+    return "\n".join(
+        f"{title if first else '':<12} {line}"
+        for title, lines in sections
+        for first, line in ((index == 0, line) for index, line in enumerate(lines or ["nothing"]))
+    )
+
+
+def _namespaces(spec: SandboxSpec) -> tuple[str, ...]:
+    network = () if spec.wants_network else ("--unshare-net",)  # else the launcher made one with the gate's sockets
+    return (
+        "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
+        *network,
+        "--uid", INNER_ID, "--gid", INNER_ID,
+        "--hostname", HOST_NAME,
+        "--cap-drop", "ALL",
+        "--die-with-parent", "--new-session",
+    )  # fmt: skip
+
+
+def _etc(closure: Closure) -> dict[str, bytes]:
+    """A private /etc: names of the host's users, hosts and resolvers never show inside."""
+    files = {
+        "/etc/passwd": f"root:x:0:0:root:/nonexistent:/bin/false\nplugin:x:{INNER_ID}:{INNER_ID}::{INNER_HOME}:/bin/sh\n",
+        "/etc/group": f"root:x:0:\nplugin:x:{INNER_ID}:\n",
+        "/etc/hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n",
+        "/etc/hostname": f"{HOST_NAME}\n",
+        "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+        "/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+    }
+    made = {path: text.encode() for path, text in files.items()}
+    return {**made, "/etc/localtime": closure.localtime} if closure.localtime else made
+
+
+def _base(spec: SandboxSpec, data: Mapping[str, bytes], closure: Closure) -> tuple[Mount, ...]:
+    """What every plugin sees: kernel views of itself, private scratch space, a private /etc."""
+    scratch = spec.grants.limits.max_tmp_mb * _MIB
+    return (
+        Mount(kind="proc", path="/proc"),
+        *(_cover(path, is_folder=path in closure.proc_folders) for path in closure.proc_masks),
+        Mount(kind="dev", path="/dev"),
+        Mount(kind="tmpfs", path="/dev/shm", size=SHM_BYTES, mode="1777"),  # noqa: S108 - inside the wall
+        Mount(kind="tmpfs", path="/tmp", size=scratch, mode="1777"),  # noqa: S108 - inside the wall
+        Mount(kind="tmpfs", path=INNER_HOME, size=scratch, mode="0700"),
+        *(Mount(kind="file", path=path, mode="0444") for path in data if path.startswith("/")),
+    )
+
+
+def _listed(spec: SandboxSpec, closure: Closure) -> tuple[Mount, ...]:
+    """What is bound from the host, shallow before deep, so that the longest path is mounted last and wins."""
+    files = spec.grants.files
+    # Later assignments win: a path that is listed twice gets the stricter of its grants.
+    chosen: dict[str, Mount] = {}
+    for path in map(_normal, files.writable_paths):
+        chosen[path] = Mount(kind="write", path=path, source=path)
+    for path in map(_normal, files.read_only_paths):
+        chosen[path] = Mount(kind="read", path=path, source=path)
+    for path in closure.read_only:
+        chosen.setdefault(path, Mount(kind="read", path=path, source=path))
+    for path in map(_normal, (*files.writable_paths, *files.read_only_paths)):
+        if _is_below(path, _KERNEL_FOLDERS):
+            raise unavailable(f"{path} cannot be granted", "/proc, /sys and /dev are the kernel's own; leave them out")
+    bound = tuple(chosen)
+    for path in closure.missing_blocked:
+        if _is_below(path, bound):
+            raise unavailable(
+                f"blocked path {path} does not exist, so it cannot be covered inside a granted folder",
+                "create it empty, or grant less",
+            )
+    for path, is_folder in closure.blocked:
+        if path == "/" or _is_below("/usr", (path,)):
+            raise unavailable(f"blocked path {path} would hide the system itself", "block what lies below it")
+        # Where nothing is bound above and nothing below, there is nothing to hide.
+        if _is_below(path, bound) or any(_is_below(other, (path,)) for other in bound):
+            chosen[path] = _cover(path, is_folder=is_folder)
+    links = tuple(Mount(kind="link", path=link.path, source=link.target) for link in closure.links)
+    return (*links, *(chosen[path] for path in sorted(chosen, key=_depth)))
+
+
+def _cover(path: str, *, is_folder: bool) -> Mount:
+    return Mount(kind="cover", path=path, source="" if is_folder else "/dev/null", size=4096)
+
+
+def _words(mount: Mount) -> tuple[str, ...]:
+    """One mount in the words of bwrap."""
+    match mount.kind:
+        case "read":
+            return ("--ro-bind", mount.source, mount.path)
+        case "write":
+            return ("--bind", mount.source, mount.path)
+        case "link":
+            return ("--symlink", mount.source, mount.path)
+        case "proc":
+            return ("--proc", mount.path)
+        case "dev":
+            return ("--dev", mount.path)
+        case "file":
+            return ("--perms", mount.mode, "--file", "{fd:" + mount.path + "}", mount.path)
+        case "tmpfs":
+            return ("--perms", mount.mode, "--size", str(mount.size), "--tmpfs", mount.path)
+        case "cover" if mount.source:
+            return ("--ro-bind", mount.source, mount.path)
+        case "cover":
+            return ("--perms", "0555", "--size", str(mount.size), "--tmpfs", mount.path)
+
+
+def _environment(spec: SandboxSpec, closure: Closure) -> dict[str, str]:
+    program_folder = str(PurePosixPath(closure.argv[0]).parent)
+    direct = {} if spec.grants.network.allow_localhost else {"NO_PROXY": "localhost,127.0.0.1,::1"}
+    proxies = {"HTTP_PROXY": PROXY_URL, "HTTPS_PROXY": PROXY_URL, **direct}
+    return {
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",  # noqa: S108 - inside the wall
+        **spec.environment,
+        "HOME": INNER_HOME,
+        "PATH": ":".join(dict.fromkeys((program_folder, *DEFAULT_SEARCH_PATH.split(":")))),
+        **proxies,
+        **{name.lower(): value for name, value in proxies.items()},
+    }
+
+
+def _limits(spec: SandboxSpec, capabilities: Capabilities) -> Limits:
+    asked = spec.grants.limits
+    memory = asked.max_memory_mb * _MIB
+    by_group = capabilities.enforces("memory")
+    pids_by_group = capabilities.enforces("pids")
+    # Deno reserves more than any sensible limit and dies under RLIMIT_DATA; the guard alone watches it.
+    bounds_data = not by_group and PurePosixPath(spec.argv[0]).name != "deno"
+    data_bytes = max(memory * HARD_DATA_FACTOR, MIN_DATA_BYTES)
+    return Limits(
+        memory_bytes=memory,
+        cpu_percent=asked.max_cpu_percent,
+        pids=asked.max_pids,
+        memory_by="cgroup" if by_group else "guard",
+        pids_by="cgroup" if pids_by_group else "rlimit",
+        cpu_by="cgroup" if capabilities.enforces("cpu") else "nothing",
+        rlimits=(("CORE", 0), ("NOFILE", asked.max_open_files)),
+        inner_rlimits=(
+            # Set inside, where the kernel counts the processes of this plugin alone.
+            *(() if pids_by_group else (("NPROC", asked.max_pids + 1),)),
+            *((("DATA", data_bytes),) if bounds_data else ()),
+        ),
+    )
+
+
+def _hide_values(argv: tuple[str, ...]) -> list[JsonValue]:
+    hidden = {index + 2 for index, word in enumerate(argv[: argv.index("--")]) if word == "--setenv"}
+    return ["…" if index in hidden else word for index, word in enumerate(argv)]
+
+
+def _normal(path: str) -> str:
+    text = str(PurePosixPath(path))
+    return text[1:] if text.startswith("//") else text
+
+
+def _depth(path: str) -> tuple[int, str]:
+    return (path.count("/"), path)
+
+
+def _is_below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(folder + "/") for folder in folders)

@@ -1,0 +1,140 @@
+"""The documents are in step with each other and with the code, and their examples are real."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+COMMAND: Final = re.compile(r"(?:^|[`/(\s])sekisho((?: [a-z][a-z-]*)+)")
+HEADING: Final = re.compile(r"^(#+) ", re.MULTILINE)
+FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+MAX_README_LINES: Final = 100  # two screens
+
+
+def test_every_relative_link_leads_somewhere(root: Path, pages: dict[str, str]) -> None:
+    for page, text in pages.items():
+        for target in LINK.findall(FENCED.sub("", text)):
+            if not target.startswith(("https://", "http://", "#")):
+                assert (root / page).parent.joinpath(target.partition("#")[0]).exists(), f"{page}: {target}"
+
+
+def test_every_page_is_reached_from_the_readme(root: Path, pages: dict[str, str]) -> None:
+    reached, waiting = set[str](), ["README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page not in pages:
+            continue
+        reached.add(page)
+        for target in LINK.findall(pages[page]):
+            found = (root / page).parent.joinpath(target.partition("#")[0]).resolve()
+            if found.is_relative_to(root):
+                waiting.append(found.relative_to(root).as_posix())
+    lonely = {page for page in pages if not page.startswith("docs/decisions/")} - reached - {"README.ja.md"}
+    assert not lonely
+
+
+def test_both_readmes_have_the_same_shape(pages: dict[str, str], blocks: list[tuple[str, str, str]]) -> None:
+    english, japanese = pages["README.md"], pages["README.ja.md"]
+
+    def shape(text: str) -> list[str]:
+        return HEADING.findall(FENCED.sub("", text))
+
+    def code(page: str) -> list[tuple[str, str]]:
+        return [(language, text) for its_page, language, text in blocks if its_page == page]
+
+    assert shape(english) == shape(japanese)
+    assert code("README.md") == code("README.ja.md")
+    assert set(LINK.findall(english)) == set(LINK.findall(japanese))
+
+
+def test_the_readme_fits_two_screens(pages: dict[str, str]) -> None:
+    assert len(pages["README.md"].splitlines()) <= MAX_README_LINES
+
+
+def test_every_example_parses(blocks: list[tuple[str, str, str]]) -> None:
+    for page, language, text in blocks:
+        try:
+            match language:
+                case "toml":
+                    tomllib.loads(text)
+                case "json":
+                    json.loads(text)
+                case "python":
+                    ast.parse(text)
+                case "console" | "text":
+                    pass
+                case _:
+                    pytest.fail(f"{page}: a block without a known language")
+        except ValueError as error:
+            pytest.fail(f"{page}: {error}")
+
+
+def test_every_configuration_example_loads(blocks: list[tuple[str, str, str]], tmp_path: Path) -> None:
+    from sekisho.config import load_core  # here, so that a fault in config fails this test and not the page
+
+    for number, (_, language, text) in enumerate(blocks):
+        if language == "toml":
+            path = tmp_path / f"{number}.toml"
+            path.write_text(text, encoding="utf-8")
+            load_core(path)
+
+
+def test_every_picture_is_sound_and_described(root: Path) -> None:
+    for path in sorted((root / "docs").rglob("*.svg")):
+        picture = ET.parse(path).getroot()  # noqa: S314 - our own file
+        names = {child.tag.rpartition("}")[2] for child in picture}
+        assert {"title", "desc"} <= names, path
+        assert "script" not in names, path
+
+
+def test_every_command_in_the_documents_exists(pages: dict[str, str], root: Path) -> None:
+    mentioned = {
+        (page, tuple(words.split()))
+        for page, text in pages.items()
+        for line in _code(text)
+        for words in COMMAND.findall(line)
+    }
+    names = {"git", "files", "weather", "wordpress-handler"}  # plugins of the examples, not commands
+    wanted: dict[tuple[str, ...], str] = {}
+    for page, words in mentioned:
+        command = tuple(word for word in words if word not in names)
+        wanted[command] = page
+    assert wanted
+    for command, page in sorted(wanted.items()):
+        done = subprocess.run(
+            [sys.executable, "-c", "from sekisho.cli.app import main; main()", *command, "--help"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page}: sekisho {' '.join(command)}: {done.stderr[-300:]}"
+
+
+def _code(text: str) -> list[str]:
+    """The lines of console blocks, and the inline code of the prose."""
+    consoles = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("#")[0] for block in consoles for line in block.splitlines()]
+    return lines + re.findall(r"`([^`\n]+)`", FENCED.sub("", text))
+
+
+def test_the_changelog_has_an_unreleased_section(pages: dict[str, str]) -> None:
+    assert "\n## Unreleased\n" in pages["CHANGELOG.md"]
+
+
+def test_decisions_are_numbered_without_a_gap(root: Path, pages: dict[str, str]) -> None:
+    found = sorted(path.name for path in (root / "docs" / "decisions").glob("*.md"))
+    assert [int(name[:4]) for name in found] == list(range(1, len(found) + 1))
+    for name in found:
+        assert pages[f"docs/decisions/{name}"].startswith(f"# {int(name[:4])}. "), name

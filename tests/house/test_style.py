@@ -1,0 +1,82 @@
+"""Nothing unfinished, pretended or bound to one machine stands in the tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+MAX_LINES: Final = 600  # a table may be long; a subject that needs more is two subjects
+TEXT: Final = {".py", ".md", ".toml", ".svg", ".yml", ".yaml", ".json", ".txt", ".cfg", ""}
+SKIPPED: Final = {
+    ".git", ".venv", ".cache", ".hypothesis", "__pycache__", "build", "dist", "node_modules", "LICENSE"
+}  # fmt: skip
+# Each word has a letter in brackets, so that this page may keep its own rule.
+UNFINISHED: Final = re.compile(r"\b(T[O]DO|F[I]XME|X[X]X|H[A]CK)\b")
+PRETENDED: Final = re.compile(
+    r"\bimport m[o]ck\b|unittest\.m[o]ck|Magic[M]ock|\bm[o]cker\b|monkeypatch\.s[e]tattr"
+)
+MACHINE: Final = re.compile(
+    r"(?<![\w./-])/(w[o]rk|r[o]ot|home/(?!you\b)\w+)/|(?<!\w)\.l[i]brary\b|/tmp/p[l]an"
+)
+# Where a banned word is the subject: the setting that bans it.
+EXEMPT: Final = {("pyproject.toml", "pretended")}
+
+
+def _files(root: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        hidden = any(part in SKIPPED or part.endswith("_cache") for part in parts)
+        if path.is_file() and path.suffix in TEXT and not hidden:
+            yield path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
+
+
+def _hits(root: Path, pattern: re.Pattern[str], subject: str) -> list[str]:
+    return [
+        f"{name}:{number}: {line.strip()[:80]}"
+        for name, text in _files(root)
+        if (name, subject) not in EXEMPT
+        for number, line in enumerate(text.splitlines(), start=1)
+        if pattern.search(line)
+    ]
+
+
+def test_nothing_is_left_unfinished(root: Path) -> None:
+    assert not _hits(root, UNFINISHED, "unfinished")
+
+
+def test_no_test_replaces_our_own_functions(root: Path) -> None:
+    assert not _hits(root, PRETENDED, "pretended")
+
+
+def test_no_file_names_a_path_of_one_machine(root: Path) -> None:
+    assert not _hits(root, MACHINE, "machine")
+
+
+def test_no_module_grows_beyond_one_subject(root: Path) -> None:
+    source = root / "src" / "sekisho"
+    long = [path.name for path in source.rglob("*.py") if len(path.read_text().splitlines()) > MAX_LINES]
+    assert not long
+
+
+def test_the_environment_is_read_by_the_command_line_alone(root: Path) -> None:
+    source = root / "src" / "sekisho"
+    readers = [
+        path.relative_to(source).as_posix()
+        for path in sorted(source.rglob("*.py"))
+        if path.relative_to(source).parts[0] not in ("cli", "testing") and _reads_environment(path)
+    ]
+    assert not readers
+
+
+def _reads_environment(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "environb", "getenv")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+        for node in ast.walk(tree)
+    )

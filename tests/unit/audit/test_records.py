@@ -1,0 +1,111 @@
+"""What a record says, and what it never says."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.audit import records
+
+NOW = 1_763_735_400.123456
+
+
+def test_time_is_rfc_3339_with_microseconds() -> None:
+    assert records.timestamp(0.0) == "1970-01-01T00:00:00.000000Z"
+    assert records.timestamp(NOW) == "2025-11-21T14:30:00.123456Z"
+    assert records.timestamp(1.9999999) == "1970-01-01T00:00:02.000000Z"
+
+
+@pytest.mark.requirement("A2.3")
+def test_an_intent_names_the_call_and_commits_to_its_arguments() -> None:
+    entry = records.intent(
+        now=NOW, call="c1", client="ide", plugin="files", tool="read", arguments=b'{"path":"/x"}', salt=b"s" * 32
+    )
+    assert entry == {
+        "v": 1,
+        "time": "2025-11-21T14:30:00.123456Z",
+        "kind": "intent",
+        "call": "c1",
+        "client": "ide",
+        "plugin": "files",
+        "tool": "read",
+        "arguments": {"sha256": sha256(b"s" * 32 + b'{"path":"/x"}').hexdigest(), "size": 13},
+    }
+
+
+def test_no_payload_enters_a_record() -> None:
+    secret = "hunter2-hunter2"
+    entries = [
+        records.intent(now=NOW, call="c", client="i", plugin="p", tool="t", arguments=secret.encode()),
+        records.outcome(now=NOW, call="c", client="i", plugin="p", tool="t", result=secret.encode()),
+    ]
+    assert secret not in json.dumps(entries)
+
+
+def test_equal_payloads_do_not_look_equal() -> None:
+    first, second = records.commitment(b"pin 1234"), records.commitment(b"pin 1234")
+    assert first["sha256"] != second["sha256"]
+    assert first["sha256"] == sha256(bytes.fromhex(str(first["salt"])) + b"pin 1234").hexdigest()
+
+
+def test_only_the_owner_of_the_secret_can_open_a_commitment() -> None:
+    salt = records.salt_for(b"k" * 32, "call-1")
+    assert "salt" not in records.commitment(b"pin 1234", salt)
+    assert salt == records.salt_for(b"k" * 32, "call-1")
+    assert salt != records.salt_for(b"j" * 32, "call-1")
+    assert salt != records.salt_for(b"k" * 32, "call-2")
+
+
+def test_an_outcome_tells_how_a_call_ended() -> None:
+    entry = records.outcome(now=NOW, call="c", client="i", plugin="p", tool="t", code="plugin_timeout", reason="30 s")
+    assert (entry["kind"], entry["code"], entry["reason"]) == ("outcome", "plugin_timeout", "30 s")
+    assert "result" not in entry
+
+
+def test_a_refusal_leaves_out_what_could_not_be_read() -> None:
+    entry = records.refusal(now=NOW, call=None, code="token_missing", reason="no token")
+    assert set(entry) == {"v", "time", "kind", "code", "reason"}
+    entry = records.refusal(
+        now=NOW, call="c", client="i", plugin="p", tool="t", code="operation_not_allowed", reason="no rule"
+    )
+    assert (entry["kind"], entry["client"], entry["tool"]) == ("refusal", "i", "t")
+
+
+def test_an_event_has_a_name_and_fields() -> None:
+    entry = records.event(now=NOW, name="plugin_restarted", plugin="files", restarts=2, detail=None)
+    assert (entry["kind"], entry["name"], entry["plugin"], entry["restarts"]) == (
+        "event",
+        "plugin_restarted",
+        "files",
+        2,
+    )
+    assert "detail" not in entry
+    with pytest.raises(ValueError, match="taken"):
+        records.event(now=NOW, name="x", kind="intent")
+    with pytest.raises(ValueError, match="taken"):
+        records.event(now=NOW, name="x", n=7)
+
+
+@given(st.text(alphabet=st.characters(), max_size=2000))
+def test_any_stranger_s_text_fits_one_bounded_line(text: str) -> None:
+    entry = records.refusal(now=NOW, call=text, client=text, plugin=text, tool=text, code="tool_unknown", reason=text)
+    line = msgspec.json.encode(entry)
+    assert b"\n" not in line
+    assert len(line) < 65_535
+
+
+def test_the_worst_text_still_fits() -> None:
+    worst = "\x00" * 5000
+    entry = records.refusal(now=NOW, call=worst, client=worst, plugin=worst, tool=worst, code="x", reason=worst)
+    assert len(msgspec.json.encode(entry)) < 65_535
+    assert str(entry["reason"]).endswith("…")
+
+
+def test_lone_surrogates_do_not_break_the_log() -> None:
+    entry = records.refusal(now=NOW, call="\ud800", code="x", reason="\udfff")
+    assert msgspec.json.decode(msgspec.json.encode(entry))["call"] == "?"

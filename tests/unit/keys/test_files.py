@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from sekisho.errors import Misconfigured
+from sekisho.keys import files
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_private_file_is_written_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "key"
+    files.write_private(path, b"secret")
+    assert files.read_private(path) == b"secret"
+    assert mode(path) == 0o600
+    assert mode(path.parent) == 0o700
+
+
+@pytest.mark.parametrize("loose", [0o640, 0o604, 0o660, 0o620, 0o644])
+def test_a_private_file_others_may_touch_is_refused(tmp_path: Path, loose: int) -> None:
+    path = tmp_path / "key"
+    files.write_private(path, b"secret")
+    path.chmod(loose)
+    with pytest.raises(Misconfigured) as caught:
+        files.read_private(path)
+    assert caught.value.code == "key_unavailable"
+
+
+def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    path = tmp_path / "page"
+    files.write_public(path, b"one")
+    files.write_public(path, b"two")
+    assert files.read_public(path) == b"two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page"]
+
+
+def test_a_missing_file_names_itself(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="absent"):
+        files.read_public(tmp_path / "absent")
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge"
+    path.write_bytes(b"x" * (files.MAX_FILE_BYTES + 1))
+    with pytest.raises(Misconfigured):
+        files.read_public(path)
+
+
+def test_a_folder_that_is_a_file_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    with pytest.raises(Misconfigured):
+        files.ensure_folder(path / "below")
+    with pytest.raises(Misconfigured), files.locked(path / "lock"):
+        pass
+
+
+def test_a_lock_can_be_taken_again_after_it_was_left(tmp_path: Path) -> None:
+    for _ in range(2):
+        with files.locked(tmp_path / "lock"):
+            pass
+    assert len(files.random_bytes(16)) == 16

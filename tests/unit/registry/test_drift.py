@@ -1,0 +1,126 @@
+"""Only what was approved is unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
+from sekisho.protocol.names import PluginName
+from sekisho.registry import (
+    DriftState,
+    ItemId,
+    ItemKind,
+    Listing,
+    LockedPlugin,
+    Surface,
+    compare,
+    grants_digest,
+    lock_entry,
+    surface_of,
+)
+
+ARGV = ("node", "server.js")
+GRANTS = grants_digest(Grants())
+
+
+def surface(**tools: str) -> Surface:
+    return surface_of(
+        Listing(
+            tools=tuple(
+                f'{{"name":"{name}","description":"{text}"}}'.encode() for name, text in tools.items()
+            )
+        )
+    )
+
+
+def approved(**tools: str) -> LockedPlugin:
+    return lock_entry(
+        name=PluginName("p"),
+        argv=ARGV,
+        grants=GRANTS,
+        surface=surface(**tools),
+        approved_by="aya",
+        approved_at="2026-11-21T12:00:00Z",
+    )
+
+
+def tool(name: str) -> ItemId:
+    return ItemId(ItemKind.TOOL, name)
+
+
+def test_a_plugin_nobody_approved_is_unknown() -> None:
+    drift = compare(None, surface(a="x"), ARGV, GRANTS)
+    assert drift.state is DriftState.UNKNOWN
+    assert not drift.is_unchanged
+    assert tool("a") in drift.added
+
+
+def test_what_was_approved_is_unchanged() -> None:
+    drift = compare(approved(a="x", b="y"), surface(b="y", a="x"), ARGV, GRANTS)
+    assert drift.is_unchanged
+    assert drift.summary() == "unchanged"
+
+
+@pytest.mark.requirement("B4.1")
+@pytest.mark.threat("T-RUGPULL")
+def test_added_removed_and_changed_tools_are_named() -> None:
+    drift = compare(approved(a="x", b="y"), surface(a="X", c="z"), ARGV, GRANTS)
+    assert drift.state is DriftState.CHANGED
+    assert (drift.added, drift.removed, drift.changed) == ((tool("c"),), (tool("b"),), (tool("a"),))
+    assert drift.summary() == "1 added, 1 removed, 1 changed"
+
+
+@pytest.mark.parametrize("argv", [(), ("node",), ("server.js", "node"), ("node", "server.js", "--evil")])
+def test_another_launcher_is_a_change(argv: tuple[str, ...]) -> None:
+    drift = compare(approved(a="x"), surface(a="x"), argv, GRANTS)
+    assert drift.argv_changed
+    assert not drift.is_unchanged
+    assert not drift.surface_changed
+
+
+def test_other_permissions_are_a_change() -> None:
+    wider = grants_digest(Grants(network=NetworkGrant(allowed_domains=("example.com",))))
+    drift = compare(approved(a="x"), surface(a="x"), ARGV, wider)
+    assert drift.grants_changed
+    assert not drift.is_unchanged
+
+
+def test_a_root_that_does_not_follow_from_the_items_is_a_change() -> None:
+    broken = replace(approved(a="x"), root="sha256:00")
+    assert not compare(broken, surface(a="x"), ARGV, GRANTS).is_unchanged
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.sampled_from("xy"), max_size=4),
+    st.dictionaries(st.sampled_from("abcd"), st.sampled_from("xy"), max_size=4),
+)
+def test_unchanged_means_equal_and_nothing_else(then: dict[str, str], now: dict[str, str]) -> None:
+    assert compare(approved(**then), surface(**now), ARGV, GRANTS).is_unchanged is (then == now)
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        Grants(files=FileGrant(read_only_paths=("/srv",))),
+        Grants(files=FileGrant(writable_paths=("/srv",))),
+        Grants(files=FileGrant(blocked_paths=("/srv",))),
+        Grants(network=NetworkGrant(blocked_domains=("*",))),
+        Grants(network=NetworkGrant(allowed_ports=(443,))),
+        Grants(network=NetworkGrant(allow_localhost=True, localhost_ports=(1,))),
+        Grants(environment=("API_KEY",)),
+        Grants(allowed_operations=("a",)),
+    ],
+)
+def test_every_permission_counts(wider: Grants) -> None:
+    assert grants_digest(wider) != GRANTS
+
+
+def test_limits_and_order_do_not_ask_for_a_new_review() -> None:
+    assert grants_digest(Grants(limits=LimitGrant(max_memory_mb=2048))) == GRANTS
+    one = Grants(allowed_operations=("a", "b"), network=NetworkGrant(allowed_domains=("a.com", "b.com")))
+    other = Grants(allowed_operations=("b", "a"), network=NetworkGrant(allowed_domains=("b.com", "a.com")))
+    assert grants_digest(one) == grants_digest(other)
