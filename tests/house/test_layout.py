@@ -8,7 +8,7 @@ from typing import Final
 
 # Modules tested somewhere else than tests/unit/<room>/test_<module>.py: where, and why.
 ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
-    "assembly": (
+    "assembly/": (
         "tests/scenario",
         "it joins rooms; only the assembled house shows whether it joins them rightly",
     ),

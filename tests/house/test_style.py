@@ -15,8 +15,9 @@ SKIPPED: Final = {
 }  # fmt: skip
 # Each word has a letter in brackets, so that this page may keep its own rule.
 UNFINISHED: Final = re.compile(r"\b(T[O]DO|F[I]XME|X[X]X|H[A]CK)\b")
+# Lowering a limit (a name in capitals) replaces no function: the real code then runs at the smaller number.
 PRETENDED: Final = re.compile(
-    r"\bimport m[o]ck\b|unittest\.m[o]ck|Magic[M]ock|\bm[o]cker\b|monkeypatch\.s[e]tattr"
+    r"\bimport m[o]ck\b|unittest\.m[o]ck|\bm[o]cker\b|monkeypatch\.s[e]tattr\((?!\w+, \"[A-Z_]+\")"
 )
 MACHINE: Final = re.compile(
     r"(?<![\w./-])/(w[o]rk|r[o]ot|home/(?!you\b)\w+)/|(?<!\w)\.l[i]brary\b|/tmp/p[l]an"

@@ -20,6 +20,7 @@ What it costs: encoding in `append`; one write() per loop turn for all records o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -180,6 +181,7 @@ class Journal:
                 await asyncio.wait(running)
             if self._fatal is None:
                 await loop.run_in_executor(self._pool, self._finish)
+                self._publish_problem = None  # the last checkpoint made up for those that failed
         except OSError as problem:
             raise Unavailable(
                 "log_unavailable", f"the log could not be completed: {problem.strerror}"
@@ -349,8 +351,9 @@ class Journal:
         self._file.sync()
         if self._ledger is None:
             return
-        self._publisher.store(self._ledger.partial_files())
         self._put_out(_Publication(self._ledger.checkpoint(), self._ledger.full_files()))
+        with contextlib.suppress(OSError):  # a full disk: log and checkpoint stand without partial tiles
+            self._publisher.store(self._ledger.partial_files())
 
 
 def _recovered(file: LogFile, publisher: Publisher, origin: str) -> Ledger:

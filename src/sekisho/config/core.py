@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from sekisho.config.field import Wrong, choice, flag, listed, nested, number, path, setting, text, whole
 from sekisho.config.locate import Source
@@ -57,7 +58,7 @@ class CoreServer:
     ca_cert_path: Path | None = setting(
         path(), "Authority of the plugin servers' certificates, PEM; else sekisho's own.", default=None
     )
-    tls: str = setting(
+    tls: Literal["on", "off"] = setting(
         choice("on", "off"), '"off" serves plain HTTP, and is accepted only on loopback.', default="on"
     )
     allowed_hosts: tuple[str, ...] = setting(
@@ -116,7 +117,7 @@ class Security:
 class Audit:
     """`audit`: the log nobody can rewrite, and the running log."""
 
-    log_level: str = setting(
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         choice("DEBUG", "INFO", "WARNING", "ERROR"),
         "Least level of the running log on standard error.",
         default="INFO",
@@ -129,7 +130,7 @@ class Audit:
         "Hash tree and signed checkpoints; false leaves a plain file that anyone can edit.",
         default=True,
     )
-    durability: str = setting(
+    durability: Literal["effects", "every", "written"] = setting(
         choice("effects", "every", "written"),
         'Which results wait for the disk: of calls that may change something, of all, or "written": none.',
         default="effects",
@@ -140,7 +141,9 @@ class Audit:
 class Approval:
     """`approval`: what happens to an operation that a plugin's require_approval lists."""
 
-    answer: str = setting(choice("no", "yes"), 'The standing answer; "yes" lets them all pass.', default="no")
+    answer: Literal["no", "yes"] = setting(
+        choice("no", "yes"), 'The standing answer; "yes" lets them all pass.', default="no"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

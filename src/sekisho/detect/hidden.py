@@ -1,8 +1,9 @@
 """Characters that a reviewer cannot see, shown by code point.
 
-- Control, format (bidirectional, zero-width, tag), variation-selector, private-use, unassigned and surrogate code
-  points, line and paragraph separators, and the letters that draw nothing, become `⟨U+202E⟩`.
-- What comes out of `visible` and `visible_json` can be written to a terminal: it holds no escape and encodes as UTF-8.
+- Control, format (bidirectional, zero-width, tag), variation-selector, private-use, unassigned and surrogate
+  code points, line and paragraph separators, and the letters that draw nothing, become `⟨U+202E⟩`.
+- What comes out of `visible` and `visible_json` can be written to a terminal: it holds no escape and encodes
+  as UTF-8.
 - Nothing is dropped and nothing is normalised; look-alike letters are shown as they are. Whether a text is an
   instruction to a model is not judged here.
 """
@@ -38,7 +39,7 @@ _INDENT: Final = "  "
 class HiddenCharacter(NamedTuple):
     """Where it stands in the text, which code point it is, and what Unicode calls it."""
 
-    index: int
+    position: int
     codepoint: int
     name: str
 
@@ -71,7 +72,8 @@ def visible_json(value: JsonValue) -> str:
 
 
 def _render(value: JsonValue, newline: str) -> Iterator[str]:
-    # Written out by hand: rebuilding the value with visible keys could merge two keys into one and hide a member.
+    # Written out by hand: rebuilding the value with visible keys could merge two keys into one and hide a
+    # member.
     inner = newline + _INDENT
     if isinstance(value, dict) and value:
         yield "{"

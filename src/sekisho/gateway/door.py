@@ -43,7 +43,7 @@ from sekisho.protocol import (
 
 __all__ = ["Door", "DoorRules", "Respond"]
 
-type Respond = Callable[[bytes], None]
+Respond = Callable[[bytes], None]
 
 
 
@@ -69,6 +69,13 @@ class _Visit:
     endpoint: PluginName | None = None
     request_id: int | str | None = None
     modern: bool = False
+
+    @property
+    def known_client(self) -> str:
+        """Who asks; there is nobody before the token was checked."""
+        if self.client is None:
+            raise LocalProtocolError("internal", "nobody was identified yet")
+        return self.client
 
 
 class Door:
@@ -136,7 +143,8 @@ class Door:
     def _read(self, request: HttpRequest, visit: _Visit, house: House) -> Trip | None:
         message = parse_message(request.body, self._rules().message_limits)
         if isinstance(message, Response):
-            return self._accept(visit)
+            self._accept(visit)
+            return None
         if isinstance(message, Request):
             visit.request_id = message.id
         shape = envelope(request.headers, message)
@@ -144,7 +152,8 @@ class Door:
         session = self._session(request, message, shape, visit)
         if isinstance(message, Notification):
             self._notice(message, visit, session)
-            return self._accept(visit)
+            self._accept(visit)
+            return None
         return self._dispatch(message, visit, session, house)
 
     def _session(
@@ -152,9 +161,8 @@ class Door:
     ) -> Session | None:
         if shape.modern or message.method == "initialize":
             return None
-        assert visit.client is not None  # noqa: S101  # _enter identified it
         return self._sessions.find(
-            request.headers.get("mcp-session-id"), visit.client, visit.endpoint, visit.now
+            request.headers.get("mcp-session-id"), visit.known_client, visit.endpoint, visit.now
         )
 
     def _dispatch(
@@ -165,17 +173,17 @@ class Door:
                 return self._call(message, visit, session)
             case "tools/list":
                 _refuse_cursor(message.params)
-                assert visit.client is not None  # noqa: S101
-                tools = self._catalogue.tools(house, visit.client, visit.endpoint)
-                return self._result(visit, answers.list_result(tools, modern=visit.modern))
+                tools = self._catalogue.tools(house, visit.known_client, visit.endpoint)
+                self._result(visit, answers.list_result(tools, modern=visit.modern))
             case "server/discover" if visit.modern:
-                return self._result(visit, answers.discover_result())
+                self._result(visit, answers.discover_result())
             case "initialize" if not visit.modern:
-                return self._initialize(message, visit)
+                self._initialize(message, visit)
             case "ping" if not visit.modern:
-                return self._result(visit, b"{}")
+                self._result(visit, b"{}")
             case _:
                 raise RemoteProtocolError("method_unknown", "this method is not served")
+        return None
 
     def _initialize(self, message: Request, visit: _Visit) -> None:
         try:
@@ -183,8 +191,7 @@ class Door:
         except msgspec.MsgspecError as error:
             raise RemoteProtocolError("params_invalid", "initialize needs protocolVersion") from error
         version = negotiate(wish.protocolVersion)
-        assert visit.client is not None  # noqa: S101
-        ticket = self._sessions.open(visit.client, visit.endpoint, version, visit.now)
+        ticket = self._sessions.open(visit.known_client, visit.endpoint, version, visit.now)
         body = result_bytes(message.id, answers.initialize_result(version))
         visit.respond(
             response_bytes(200, body, headers=(("Mcp-Session-Id", ticket),), close=not visit.keep_alive)
@@ -202,7 +209,7 @@ class Door:
             digest=_digest(visit.call_id, plugin, tool, arguments),
         )
         arrived = Arrived(call=call, authorization=visit.authorization, now=visit.now)
-        key = (visit.client or "", session.ident if session else visit.call_id, message.id)
+        key = (visit.known_client, session.ident if session else visit.call_id, message.id)
         if key in self._trips:
             raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
 
@@ -228,7 +235,7 @@ class Door:
             target = msgspec.json.decode(message.params, type=_Cancelled).requestId
         except msgspec.MsgspecError as error:
             raise RemoteProtocolError("params_invalid", "cancelled needs requestId") from error
-        trip = self._trips.get((visit.client or "", session.ident, target))
+        trip = self._trips.get((visit.known_client, session.ident, target))
         if trip is not None:
             trip.withdraw(Refused("cancelled", "the caller withdrew the request"))
 

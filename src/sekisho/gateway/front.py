@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from sekisho.errors import Refused, SekishoError
 from sekisho.gateway.door import Door
@@ -115,9 +116,7 @@ class Front(asyncio.Protocol):
             request = self._waiting.popleft()
             self._is_answering = True
             self._disarm()
-            self._trip = self._room.door.answer(
-                request, lambda data, keep=request.keep_alive: self._respond(data, is_last=not keep)
-            )
+            self._trip = self._room.door.answer(request, partial(self._respond, is_last=not request.keep_alive))
 
     def _respond(self, data: bytes, *, is_last: bool) -> None:
         self._is_answering = False

@@ -20,7 +20,7 @@ from sekisho.wire import CallFrame
 
 __all__ = ["Clock", "Journal", "Line", "Outcome", "Road", "Timer", "Trip"]
 
-type Outcome = Answered | Refusal
+Outcome = Answered | Refusal
 
 # A plugin server enforces the execution timeout itself; the core waits this much longer before it gives up on it.
 TIMEOUT_GRACE_S = 5.0

@@ -18,6 +18,7 @@ from sekisho.keys.gate import (
     front_context,
     peer_facts,
     server_context,
+    spki_sha256,
 )
 from sekisho.keys.identity import Identity, PublicIdentity
 from sekisho.keys.seals import SealPair, accept, offer
@@ -53,6 +54,7 @@ __all__ = [
     "seal_ticket",
     "server_context",
     "sign_channel_token",
+    "spki_sha256",
     "token_hash",
     "verify_channel_token",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.protocol import LineReader
@@ -47,7 +48,7 @@ class Pipes:
         for fd, take in ((stdout_fd, self._took_output), (stderr_fd, self._took_stderr)):
             pipe = os.fdopen(fd, "rb", 0)
             lost = self._lost if fd == stdout_fd else _ignore
-            reader, _ = await self._loop.connect_read_pipe(lambda t=take, gone=lost: _Reader(t, gone), pipe)
+            reader, _ = await self._loop.connect_read_pipe(partial(_Reader, take, lost), pipe)
             self._readers.append(reader)
 
     def send(self, message: bytes) -> None:

@@ -29,7 +29,7 @@ from sekisho.protocol import (
 
 __all__ = ["Counters", "PluginSession", "Waiter"]
 
-type Waiter = Callable[[bytes | SekishoError], None]
+Waiter = Callable[[bytes | SekishoError], None]
 
 MAX_PAGES = 100  # a server that always offers another page must not keep us listing for ever
 MAX_ITEMS = 5_000
@@ -94,9 +94,9 @@ class PluginSession:
         for waiter in waiting.values():
             waiter(error)
 
-    def fail_one(self, ident: int, error: SekishoError) -> None:
+    def fail_one(self, ident: int | str, error: SekishoError) -> None:
         """One request cannot be answered."""
-        waiter = self._waiting.pop(ident, None)
+        waiter = self._waiting.pop(ident, None) if isinstance(ident, int) else None
         if waiter is not None:
             waiter(error)
 

@@ -7,7 +7,8 @@ sent. Answers come as JSON or as an SSE stream; both end in the same `receive` a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,7 +31,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 
 class _Id(msgspec.Struct):
-    id: int | None = None
+    id: int | str | None = None
     method: str = ""
 
 
@@ -42,17 +43,20 @@ class Upstream:
         url: str,
         *,
         receive: Callable[[bytes], None],
-        on_failure: Callable[[int, SekishoError], None],
+        on_failure: Callable[[int | str, SekishoError], None],
         max_body_bytes: int,
+        context: ssl.SSLContext | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "http" or parts.hostname is None or parts.username or parts.fragment:
+        if parts.scheme not in ("http", "https") or parts.hostname is None or parts.username or parts.fragment:
             raise Misconfigured(
-                "config_invalid",
-                "upstream must be an http:// URL",
-                remedy="TLS to an MCP server at a URL comes with a later step; run a TLS proxy beside it",
+                "config_invalid", f"{url!r} is not the URL of an MCP server", remedy="write http(s)://host:port/path"
             )
-        self._host, self._port = parts.hostname, parts.port or 80
+        self._context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
+        self._headers = tuple(headers)
+        self._host = parts.hostname
+        self._port = parts.port or (80 if self._context is None else 443)
         self._authority = parts.netloc
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._receive = receive
@@ -89,19 +93,19 @@ class Upstream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _connect_and_post(self, message: bytes, wanted: int | None) -> None:
+    async def _connect_and_post(self, message: bytes, wanted: int | str | None) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, exchange = await self._loop.create_connection(
-                    lambda: _Exchange(self._limits), self._host, self._port
+                    lambda: _Exchange(self._limits), self._host, self._port, ssl=self._context
                 )
         except (OSError, TimeoutError):
             self._fail(wanted, Unavailable("plugin_unavailable", "the MCP server at this URL does not answer"))
             return
         self._post(exchange, message, wanted)
 
-    def _post(self, exchange: _Exchange, message: bytes, wanted: int | None) -> None:
-        headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
+    def _post(self, exchange: _Exchange, message: bytes, wanted: int | str | None) -> None:
+        headers = [*self._headers, ("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
         if self._session is not None:
             headers.append(("Mcp-Session-Id", self._session))
         if self._version is not None:
@@ -109,7 +113,7 @@ class Upstream:
         head = request_head_bytes("POST", self._target, self._authority, headers, len(message))
         exchange.start(head + message, _Answer(self, exchange, wanted))
 
-    def _fail(self, wanted: int | None, error: SekishoError) -> None:
+    def _fail(self, wanted: int | str | None, error: SekishoError) -> None:
         if wanted is not None:
             self._on_failure(wanted, error)
 
@@ -123,7 +127,7 @@ class Upstream:
 class _Answer:
     """Reads the answer to one POST."""
 
-    def __init__(self, upstream: Upstream, exchange: _Exchange, wanted: int | None) -> None:
+    def __init__(self, upstream: Upstream, exchange: _Exchange, wanted: int | str | None) -> None:
         self._upstream = upstream
         self._exchange = exchange
         self._wanted = wanted
@@ -162,7 +166,10 @@ class _Answer:
 
     def _finish(self, *, keep_alive: bool) -> None:
         status = self._head.status if self._head is not None else 0
-        if self._body and self._events is None and status < 500:
+        is_json = self._head is not None and self._head.headers.get("content-type", "").startswith(
+            "application/json"
+        )
+        if self._body and is_json:
             self._upstream._receive(bytes(self._body))
         if status >= 400:
             self._upstream._fail(

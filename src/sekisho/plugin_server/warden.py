@@ -42,11 +42,8 @@ class Connection(Protocol):
         """End the whole process tree now."""
 
 
-class Connector(Protocol):
-    """Starts the plugin; leaving the context ends it."""
-
-    def __call__(self, on_list_changed: Callable[[], None]) -> AbstractAsyncContextManager[Connection]:
-        """Open one connection."""
+# Starts the plugin; leaving the context ends it. The argument is told whenever the plugin says its lists changed.
+Connector = Callable[[Callable[[], None]], AbstractAsyncContextManager[Connection]]
 
 
 class Publisher(Protocol):

@@ -2,12 +2,14 @@
 
 from sekisho.policy.access import AccessPolicy, Rule
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
-from sekisho.policy.hosts import canonical_host, is_listed, is_public, permits
+from sekisho.policy.hosts import LOCALHOST, Address, canonical_host, is_listed, is_public, permits
 from sekisho.policy.limits import RateLimiter, RateRule
 from sekisho.policy.paths import PathVerdict, verdict
 
 __all__ = [
+    "LOCALHOST",
     "AccessPolicy",
+    "Address",
     "FileGrant",
     "Grants",
     "LimitGrant",

@@ -1,8 +1,8 @@
 """Which client may use which operation of which plugin. Default deny.
 
-Rules only ever add: no rule, an empty rule or an unknown name means no. `*` stands for "any authenticated client" and
-only in that place; operations are always written out, because tomorrow's new tool was not judged by today's rule.
-Authentication happened before; whether the definition is approved is asked elsewhere.
+Rules only ever add: no rule, an empty rule or an unknown name means no. `*` stands for "any authenticated
+client" and only in that place; operations are always written out, because tomorrow's new tool was not judged
+by today's rule. Authentication happened before; whether the definition is approved is asked elsewhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What one plugin may touch: the single statement that every enforcer renders.
 
 Sandbox drivers, the egress proxy, the lock file and the review page all read this value; none of them has an
-allow-list of its own. An empty grant allows nothing. Constructors refuse what cannot be honoured, so a half-valid
-grant never exists. Knows no file system: whether a path exists is asked where it is mounted.
+allow-list of its own. An empty grant allows nothing. Constructors refuse what cannot be honoured, so a
+half-valid grant never exists. Knows no file system: whether a path exists is asked where it is mounted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NetworkGrant:
                 raise Misconfigured(
                     "config_invalid",
                     f"{rule!r} is not a host name",
-                    remedy="write a lower-case host name such as api.example.com or *.example.com, never an address",
+                    remedy="write a lower-case name like api.example.com or *.example.com, never an address",
                 )
         for port in self.allowed_ports + self.localhost_ports:
             if not 1 <= port <= 65535:
@@ -134,7 +134,7 @@ class Grants:
 
 # Each of these makes a loader or interpreter run code, or moves traffic past the gate.
 _DANGEROUS_ENV: Final = (
-    "LD_", "DYLD_", "GLIBC_", "PYTHON", "NODE_", "NPM_", "BASH_", "PERL", "RUBY", "JAVA_", "GIT_SSH", "GIT_EXEC",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    "SSL_CERT", "OPENSSL_", "PATH", "IFS", "ENV",
+    "LD_", "DYLD_", "GLIBC_", "PYTHON", "NODE_", "NPM_", "BASH_", "PERL", "RUBY", "JAVA_", "GIT_SSH",
+    "GIT_EXEC", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+    "all_proxy", "no_proxy", "SSL_CERT", "OPENSSL_", "PATH", "IFS", "ENV",
 )  # fmt: skip

@@ -1,13 +1,14 @@
 """Which hosts a plugin may reach, and which addresses nobody may be sent to.
 
-- A host is a DNS name in lower-case letters, digits and hyphens whose last label starts with a letter. That one rule
-  refuses an address in every spelling (dotted, decimal, hex, octal, short, bracketed), a trailing dot, a NUL,
-  Unicode look-alikes and anything a second parser might read differently.
+- A host is a DNS name in lower-case letters, digits and hyphens whose last label starts with a letter. That
+  one rule refuses an address in every spelling (dotted, decimal, hex, octal, short, bracketed), a trailing
+  dot, a NUL, Unicode look-alikes and anything a second parser might read differently.
 - A rule matches by exact name, or `*.suffix` for everything below the suffix (not the suffix itself).
-- A specific block beats every allow; `*` among the blocks states the default, which is no anyway. So adding a block
-  never allows more.
+- A specific block beats every allow; `*` among the blocks states the default, which is no anyway. So adding a
+  block never allows more.
 - `localhost` is reached only when it was granted by its own switch and port, never through a name rule.
-- An address is public only if no special range, and no IPv6 form that carries an IPv4 address, says otherwise.
+- An address is public only if no special range, and no IPv6 form that carries an IPv4 address, says
+  otherwise.
 
 Knows no resolver: the egress gate resolves once and asks `is_public` about what it will dial.
 """

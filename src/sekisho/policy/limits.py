@@ -2,11 +2,11 @@
 
 - `burst` calls fit at once, then one every 60 / `per_minute` seconds; a refused call costs nothing.
 - Several keys can be charged together: all or none, so that a refusal by one limit never eats into another.
-- The number of keys is bounded. A live key is never forgotten to make room (that would reset its limit); when every
-  key is live, a new key waits.
+- The number of keys is bounded. A live key is never forgotten to make room (that would reset its limit); when
+  every key is live, a new key waits.
 
-The instant is an argument; a clock that jumps back costs a key at most one full burst. Knows neither clients nor
-plugins: a key is whatever the caller counts by.
+The instant is an argument; a clock that jumps back costs a key at most one full burst. Knows neither clients
+nor plugins: a key is whatever the caller counts by.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _MAX_PER_MINUTE: Final = 60_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateRule:
-    """`per_minute` calls a minute in the long run; `burst` at once (as many as a minute holds when not given)."""
+    """`per_minute` calls a minute in the long run; `burst` at once (as many as a minute holds when not
+    given)."""
 
     per_minute: int
     burst: int | None = None

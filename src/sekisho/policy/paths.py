@@ -1,8 +1,8 @@
 """What a plugin may do with one path: the longest listed prefix decides, and unlisted means nothing.
 
-Blocked wins over an equally long grant, read over an equally long write. Pure text: paths are compared part by part,
-so `/data` says nothing about `/database`; a path with `..`, a NUL or no leading slash gets nothing. Symbolic links
-are the business of whoever mounts.
+Blocked wins over an equally long grant, read over an equally long write. Pure text: paths are compared part
+by part, so `/data` says nothing about `/database`; a path with `..`, a NUL or no leading slash gets nothing.
+Symbolic links are the business of whoever mounts.
 """
 
 from __future__ import annotations

@@ -175,7 +175,8 @@ class RequestReader:
         self._head_bytes += len(name) + len(content) + 4
         if self._count_headers > MAX_HEADERS or self._head_bytes > self._limits.max_head_bytes:
             raise _head_too_large()
-        collect_header(self._headers, name, content)
+        if not collect_header(self._headers, name, content):
+            raise _malformed("a header that decides something appears twice")
 
     def on_headers_complete(self) -> None:
         """Judge the head."""
@@ -240,17 +241,18 @@ class RequestReader:
         return Refused("body_too_large", f"a body has at most {self._limits.max_body_bytes} bytes")
 
 
-def collect_header(headers: dict[str, str], raw_name: bytes, raw_value: bytes) -> None:
-    """Add one header line; a second copy is joined with a comma where that is harmless, else refused."""
+def collect_header(headers: dict[str, str], raw_name: bytes, raw_value: bytes) -> bool:
+    """Add one header line; a second copy is joined with a comma where that is harmless, else False."""
     name = raw_name.decode("ascii").lower()
     # llhttp leaves blanks at the end; a reader that keeps them would see another value.
     value = raw_value.decode("latin-1").strip(" \t")
     if name not in headers:
         headers[name] = value
     elif name in _SINGLE or name.startswith("mcp-"):
-        raise _malformed(f"the header {name} appears twice")
+        return False
     else:
         headers[name] += ", " + value
+    return True
 
 
 def _malformed(what: str) -> RemoteProtocolError:

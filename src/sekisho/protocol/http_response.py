@@ -171,7 +171,8 @@ class ResponseReader:
         self._head_bytes += len(name) + len(content) + 4
         if self._header_lines > MAX_HEADERS or self._head_bytes > self._limits.max_head_bytes:
             raise _too_large("the head of the response is too large")
-        collect_header(self._headers, name, content)
+        if not collect_header(self._headers, name, content):
+            raise _malformed("a header that decides something appears twice")
 
     def on_headers_complete(self) -> None:
         """Judge the head."""
@@ -217,11 +218,12 @@ class ResponseReader:
 
 def collect(events: Iterable[ResponseEvent]) -> HttpResponse:
     """The response that the events of exactly one response make up."""
-    head, *others = events
-    if not isinstance(head, ResponseHead) or not others or not isinstance(others[-1], ResponseEnd):
-        raise _malformed("these are not the events of one whole response")
-    body = b"".join([event.data for event in others[:-1] if isinstance(event, BodyChunk)])
-    return HttpResponse(status=head.status, headers=head.headers, body=body, keep_alive=others[-1].keep_alive)
+    match list(events):
+        case [ResponseHead() as head, *middle, ResponseEnd() as end]:
+            body = b"".join([event.data for event in middle if isinstance(event, BodyChunk)])
+        case _:
+            raise _malformed("these are not the events of one whole response")
+    return HttpResponse(status=head.status, headers=head.headers, body=body, keep_alive=end.keep_alive)
 
 
 def _malformed(what: str) -> RemoteProtocolError:

@@ -33,7 +33,7 @@ def response_bytes(
     """One whole response, with its length stated."""
     head = _STATUS_LINES[status]
     if body:
-        head += f"Content-Type: {content_type}\r\n"
+        head += _lines((("Content-Type", content_type),))
     if status >= 200 and status not in {204, 304}:  # RFC 9110 section 8.6 forbids a length there
         head += f"Content-Length: {len(body)}\r\n"
     if close:

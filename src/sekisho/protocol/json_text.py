@@ -46,7 +46,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonLimits:
-    """How large one text may be; depth counts nested containers, members the values in all of them."""
+    """How large one text may be. Members are counted as containers plus commas."""
 
     max_bytes: int = MAX_MESSAGE_BYTES
     max_depth: int = 64  # deep nesting exhausts the stack of recursive readers

@@ -3,7 +3,8 @@
 A schema comes from the plugin, so it is hostile input to the core. Guarantees:
 - nothing is fetched: only references that start with `#` are accepted, and the compiler is told to stay
   offline;
-- size, depth and the number of parts are bounded; patterns run on an automaton, never on a backtracker;
+- size, depth and the number of parts are bounded; patterns run on an automaton, and only those that need
+  look-around on a backtracker with a small budget, whose end counts as "does not fit";
 - work is bounded before it is done (`schema_cost`): a value too deep or too large for its schema is refused;
 - a refusal names the place and the keyword, never the value and never a key that the caller invented.
 
@@ -13,7 +14,7 @@ What JSON Schema leaves open stays open: without `additionalProperties: false`, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -30,6 +31,8 @@ MAX_SCHEMA_PARTS: Final = 20_000  # every value inside the schema; public server
 MAX_SCHEMA_DEPTH: Final = 48  # the compiler recurses
 MAX_WORK: Final = 50_000_000  # evaluations for one value: about a second at worst
 MAX_REGEX_BYTES: Final = 1 << 20  # one compiled pattern
+MAX_BACKTRACKS: Final = 10_000  # per match; about half a millisecond
+BACKTRACK_WEIGHT: Final = 100  # how much dearer an evaluation may be when a pattern backtracks
 MAX_REPORTED: Final = 3  # problems named in one refusal
 _UNSUPPORTED: Final = ("$dynamicRef", "$recursiveRef")  # their target depends on who asks; no tool needs them
 
@@ -82,12 +85,22 @@ def compile_schema(schema: JsonValue) -> CompiledSchema:
     _check_references(schema)
     cost = cost_of(schema)
     try:
-        validator = jsonschema_rs.validator_for(
-            schema, offline=True, pattern_options=jsonschema_rs.RegexOptions(size_limit=MAX_REGEX_BYTES)
-        )
-    except (ValueError, TypeError) as error:  # what jsonschema_rs raises for schemas and references
-        raise _unusable("does not compile as JSON Schema") from error
+        validator = _compiled(schema, jsonschema_rs.RegexOptions(size_limit=MAX_REGEX_BYTES))
+    except RemoteProtocolError:
+        # look-around needs the other engine; zod, which writes many servers' schemas, uses it for e-mail
+        fancy = jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS, size_limit=MAX_REGEX_BYTES)
+        validator = _compiled(schema, fancy)
+        cost = replace(cost, evaluations=cost.evaluations * BACKTRACK_WEIGHT)
     return CompiledSchema(validator=validator, cost=cost, known_names=frozenset(_names(schema)))
+
+
+def _compiled(
+    schema: dict[str, JsonValue], patterns: jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions
+) -> jsonschema_rs.Validator:
+    try:
+        return jsonschema_rs.validator_for(schema, offline=True, pattern_options=patterns)
+    except ValueError as error:  # jsonschema_rs: ValidationError and ReferencingError alike
+        raise _unusable("does not compile as JSON Schema") from error
 
 
 def _unusable(why: str) -> RemoteProtocolError:

@@ -1,1 +1,35 @@
-"""sandbox"""
+"""Walls around a process: what a plugin may touch, drawn as a plan, raised by bubblewrap, held by the
+kernel.
+"""
+
+from sekisho.sandbox.bubblewrap import Bubblewrap, Driver
+from sekisho.sandbox.closure import survey
+from sekisho.sandbox.describe import describe, describe_text
+from sekisho.sandbox.limits import Usage
+from sekisho.sandbox.plan import Limits, Mount, Plan, plan
+from sekisho.sandbox.probe import Row, doctor, probe
+from sekisho.sandbox.running import Exit, GateSockets, Sandbox
+from sekisho.sandbox.spec import Capabilities, Closure, Link, SandboxSpec
+
+__all__ = [
+    "Bubblewrap",
+    "Capabilities",
+    "Closure",
+    "Driver",
+    "Exit",
+    "GateSockets",
+    "Limits",
+    "Link",
+    "Mount",
+    "Plan",
+    "Row",
+    "Sandbox",
+    "SandboxSpec",
+    "Usage",
+    "describe",
+    "describe_text",
+    "doctor",
+    "plan",
+    "probe",
+    "survey",
+]

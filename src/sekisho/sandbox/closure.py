@@ -1,9 +1,11 @@
-"""Looks at the host for one spec: where the program is, what its interpreter needs, whether the granted paths exist.
+"""Looks at the host for one spec: where the program is, what its interpreter needs, whether the granted paths
+exist.
 
 Guarantees
 - the program is found the way the host finds it, and every link on the way to it is remembered;
-- a virtual environment brings its base interpreter, a `node_modules` entry brings its whole tree, a script brings
-  the interpreter of its first line; never a whole home folder, only `bin`, `lib` and their kin below a prefix;
+- a virtual environment brings its base interpreter, a `node_modules` entry brings its whole tree, a script
+  brings the interpreter of its first line; never a whole home folder, only `bin`, `lib` and their kin below a
+  prefix;
 - a granted path that does not exist, or that leads elsewhere through a symbolic link, is refused.
 
 Decides nothing about walls: `plan` does. Reads the file system, writes nothing.
@@ -38,11 +40,13 @@ _SYSTEM_FILES: Final = (
 )
 # Parts of /proc that describe the host, not the plugin; some are guarded by the uid alone.
 _PROC_MASKS: Final = (
-    "acpi", "asound", "config.gz", "consoles", "driver", "fs", "iomem", "ioports", "kallsyms", "kcore", "key-users",
-    "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats", "modules", "mtrr", "pagetypeinfo",
-    "sched_debug", "schedstat", "scsi", "slabinfo", "swaps", "sysvipc", "timer_list", "vmallocinfo", "zoneinfo",
+    "acpi", "asound", "config.gz", "consoles", "driver", "fs", "iomem", "ioports", "kallsyms", "kcore",
+    "key-users", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats", "modules",
+    "mtrr", "pagetypeinfo", "sched_debug", "schedstat", "scsi", "slabinfo", "swaps", "sysvipc",
+    "timer_list", "vmallocinfo", "zoneinfo",
 )  # fmt: skip
-# Version managers put scripts here that look for the real program at run time; inside the wall they would not find it.
+# Version managers put scripts here that look for the real program at run time; inside the wall they would not
+# find it.
 _SHIM_FOLDER: Final = "shims"
 
 
@@ -82,7 +86,9 @@ def _program(spec: SandboxSpec) -> Path:
     name = spec.argv[0]
     if "/" in name:
         if not name.startswith("/"):
-            raise unavailable(f"program {name!r} is neither a plain name nor an absolute path", "write it from /")
+            raise unavailable(
+                f"program {name!r} is neither a plain name nor an absolute path", "write it from /"
+            )
         found: str | None = name if os.access(name, os.X_OK) and Path(name).is_file() else None
     else:
         path = spec.search_path or os.environ.get("PATH") or DEFAULT_SEARCH_PATH
@@ -90,13 +96,16 @@ def _program(spec: SandboxSpec) -> Path:
         found = shutil.which(name, path=":".join(folder for folder in folders if folder.startswith("/")))
     if found is None:
         raise unavailable(
-            f"program {name!r} of plugin {spec.name!r} is not on this host", "install it, or write its absolute path"
+            f"program {name!r} of plugin {spec.name!r} is not on this host",
+            "install it, or write its absolute path",
         )
     return Path(os.path.normpath(found))
 
 
 def _script_arguments(arguments: tuple[str, ...]) -> Iterator[Path]:
-    """The script given to an interpreter is the first argument that is a file; later ones are data, and need grants."""
+    """The script given to an interpreter is the first argument that is a file; later ones are data, and need
+    grants.
+    """
     for argument in arguments:
         if argument.startswith("/") and Path(argument).is_file():
             yield Path(os.path.normpath(argument))
@@ -106,7 +115,9 @@ def _script_arguments(arguments: tuple[str, ...]) -> Iterator[Path]:
 def _refuse_astray(path: str) -> None:
     """A listed path must exist and be where it says: a link would grant a place that nobody listed."""
     if not Path(path).exists():
-        raise unavailable(f"granted path {path} does not exist", "create it, or take it out of filesystem_policy")
+        raise unavailable(
+            f"granted path {path} does not exist", "create it, or take it out of filesystem_policy"
+        )
     normal = os.path.normpath(path)
     real = os.path.realpath(path)
     if real != normal:
@@ -154,7 +165,9 @@ class _Trail:
     def __init__(self) -> None:
         self.folders: list[str] = []
         self.links: list[Link] = []
-        self._real_roots = tuple(dict.fromkeys((*_SYSTEM_FOLDERS, *(os.path.realpath(f) for f in _SYSTEM_FOLDERS))))
+        self._system = tuple(
+            dict.fromkeys((*_SYSTEM_FOLDERS, *(os.path.realpath(f) for f in _SYSTEM_FOLDERS)))
+        )
 
     def follow_program(self, program: Path, depth: int = 0) -> None:
         real = self._walk(program)
@@ -167,11 +180,15 @@ class _Trail:
 
     def follow_listed(self, path: str) -> None:
         if not Path(path).exists():
-            raise unavailable(f"runtime path {path} does not exist", "create it, or take it out of runtime_paths")
+            raise unavailable(
+                f"runtime path {path} does not exist", "create it, or take it out of runtime_paths"
+            )
         self._walk(Path(os.path.normpath(path)), whole=True)
 
     def _walk(self, path: Path, *, whole: bool = False) -> Path:
-        """Follow `path` link by link; what stands beside each stop is added, so each stop resolves inside too."""
+        """Follow `path` link by link; what stands beside each stop is added, so each stop resolves inside
+        too.
+        """
         for _ in range(MAX_LINK_HOPS):
             self._stop(path)
             hop = _first_link(path)
@@ -226,7 +243,7 @@ class _Trail:
             self.folders.append(str(path))
 
     def _covered(self, path: str) -> bool:
-        return _is_below(path, (*self._real_roots, *self.folders))
+        return _is_below(path, (*self._system, *self.folders))
 
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:

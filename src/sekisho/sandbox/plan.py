@@ -1,13 +1,16 @@
-"""Turns one spec into the exact walls around it: every argument, mount, filter and limit, printable before anything runs.
+"""Turns one spec into the exact walls around it: every argument, mount, filter and limit, printable before
+anything runs.
 
 Guarantees
-- nothing of the host is inside unless it is listed here; what is listed is read-only unless granted for writing;
+- nothing of the host is inside unless it is listed here; what is listed is read-only unless granted for
+  writing;
 - the longest listed path decides, and of equal ones the stricter: blocked, then read-only, then writable;
 - a blocked path inside a granted one is covered by an empty, read-only cover;
 - no path of the kernel's own interfaces (/proc, /sys, /dev) can be granted;
 - environment values travel in a descriptor, never on a command line that other users can read.
 
-Deliberately knows no file system, process or clock: what exists was found by `closure`, what holds by `probe`.
+Deliberately knows no file system, process or clock: what exists was found by `closure`, what holds by
+`probe`.
 """
 
 from __future__ import annotations
@@ -18,24 +21,26 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from sekisho.protocol.json_text import JsonValue
 from sekisho.sandbox.seccomp import assemble
 from sekisho.sandbox.spec import (
     DEFAULT_SEARCH_PATH,
     INNER_HOME,
     Capabilities,
+    CgroupVersion,
     Closure,
     SandboxSpec,
     unavailable,
 )
 
-__all__ = ["Limits", "Mount", "Plan", "describe", "describe_text", "plan"]
+__all__ = ["OWN_PROCESSES", "Limits", "Mount", "MountKind", "Plan", "plan"]
 
 INNER_ID: Final = "1000"
 HOST_NAME: Final = "plugin"
 PROXY_URL: Final = "http://127.0.0.1:3128"
 OWN_PROCESSES: Final = 2  # bwrap and the first process of the inner world count against the limit too
-HARD_DATA_FACTOR: Final = 4  # RLIMIT_DATA is per process and counts untouched pages; it only stops a sudden burst
+HARD_DATA_FACTOR: Final = (
+    4  # RLIMIT_DATA is per process and counts untouched pages; it only stops a sudden burst
+)
 MIN_DATA_BYTES: Final = 1 << 30  # Node reserves this much before it runs a line
 SHM_BYTES: Final = 16 << 20  # semaphores and small shared maps; the memory limit counts it as well
 _MIB: Final = 1 << 20
@@ -73,11 +78,13 @@ class Limits:
 class Plan:
     """Everything the driver needs, and everything a person may want to read first.
 
-    `argv` is the command of bwrap; `{fd:NAME}` stands for a descriptor that will hold `data[NAME]`.
+    `program` is bwrap, `options` its words; `{fd:NAME}` in them stands for a descriptor that holds
+    `data[NAME]`.
     """
 
     name: str
-    argv: tuple[str, ...]
+    program: str
+    options: tuple[str, ...] = field(repr=False)
     command: tuple[str, ...]
     mounts: tuple[Mount, ...]
     environment: Mapping[str, str] = field(repr=False)  # values may be secrets
@@ -85,7 +92,14 @@ class Plan:
     limits: Limits
     wants_network: bool
     cgroup_parents: tuple[tuple[str, str], ...]
-    cgroup_version: str
+    cgroup_version: CgroupVersion
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The whole command, as it would be typed; environment values are hidden."""
+        hidden = {index + 2 for index, word in enumerate(self.options) if word == "--setenv"}
+        shown = ("…" if index in hidden else word for index, word in enumerate(self.options))
+        return (self.program, *shown, "--", *self.command)
 
     @property
     def filter_digest(self) -> str:
@@ -100,15 +114,16 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         Misconfigured: a wall cannot be built here, or a grant cannot be honoured.
     """
     if capabilities.missing or capabilities.bwrap is None:
-        raise unavailable(f"this host cannot wall in plugin {spec.name!r}: " + "; ".join(capabilities.missing))
+        raise unavailable(
+            f"this host cannot wall in plugin {spec.name!r}: " + "; ".join(capabilities.missing)
+        )
     data = {"filter": assemble(capabilities.machine), **_etc(closure)}
     mounts = (*_base(spec, data, closure), *_listed(spec, closure))
     environment = _environment(spec, closure)
-    argv = (
-        capabilities.bwrap,
+    options = (
         *_namespaces(spec),
         *(word for mount in mounts for word in _words(mount)),
-        *(word for mount in reversed(mounts) if mount.kind == "cover" for word in ("--remount-ro", mount.path)),
+        *(word for mount in mounts if _is_folder_cover(mount) for word in ("--remount-ro", mount.path)),
         "--remount-ro", "/dev", "--remount-ro", "/",
         "--clearenv",
         *(word for name, value in environment.items() for word in ("--setenv", name, value)),
@@ -116,12 +131,11 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         "--seccomp", "{fd:filter}",
         "--block-fd", "{fd:gate}",
         "--json-status-fd", "{fd:status}",
-        "--",
-        *closure.argv,
     )  # fmt: skip
     return Plan(
         name=spec.name,
-        argv=argv,
+        program=capabilities.bwrap,
+        options=options,
         command=closure.argv,
         mounts=mounts,
         environment=environment,
@@ -133,62 +147,10 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
     )
 
 
-def describe(plan: Plan) -> dict[str, JsonValue]:
-    """The plan as JSON for `sekisho sandbox plan NAME --json`; environment values are left out."""
-    limits = plan.limits
-    return {
-        "plugin": plan.name,
-        "command": list(plan.command),
-        "read_only": [mount.path for mount in plan.mounts if mount.kind == "read"],
-        "writable": [mount.path for mount in plan.mounts if mount.kind == "write"],
-        "blocked": [mount.path for mount in plan.mounts if mount.kind == "cover"],
-        "private": [mount.path for mount in plan.mounts if mount.kind in {"tmpfs", "file", "proc", "dev"}],
-        "environment": sorted(plan.environment),
-        "network": "through the gate" if plan.wants_network else "none",
-        "system_call_filter": plan.filter_digest,
-        "limits": {
-            "memory_mb": limits.memory_bytes // _MIB,
-            "memory_by": limits.memory_by,
-            "cpu_percent": limits.cpu_percent,
-            "cpu_by": limits.cpu_by,
-            "pids": limits.pids,
-            "pids_by": limits.pids_by,
-            "cgroup": plan.cgroup_version,
-            "rlimits": dict((*limits.rlimits, *limits.inner_rlimits)),
-        },
-        "argv": _hide_values(plan.argv),
-    }
-
-
-def describe_text(plan: Plan) -> str:
-    """The plan as lines for a person."""
-    limits = plan.limits
-    sections = (
-        ("command", [" ".join(plan.command)]),
-        ("reads", [mount.path for mount in plan.mounts if mount.kind == "read"]),
-        ("writes", [mount.path for mount in plan.mounts if mount.kind == "write"]),
-        ("blocked", [mount.path for mount in plan.mounts if mount.kind == "cover" and "/proc/" not in mount.path]),
-        ("environment", [" ".join(sorted(plan.environment))]),
-        ("network", ["through the gate only" if plan.wants_network else "none"]),
-        (
-            "limits",
-            [
-                f"memory {limits.memory_bytes // _MIB} MiB (by {limits.memory_by})",
-                f"processes {limits.pids} (by {limits.pids_by})",
-                f"cpu {limits.cpu_percent} % (by {limits.cpu_by})",
-            ],
-        ),
-        ("filter", [plan.filter_digest]),
-    )
-    return "\n".join(
-        f"{title if first else '':<12} {line}"
-        for title, lines in sections
-        for first, line in ((index == 0, line) for index, line in enumerate(lines or ["nothing"]))
-    )
-
-
 def _namespaces(spec: SandboxSpec) -> tuple[str, ...]:
-    network = () if spec.wants_network else ("--unshare-net",)  # else the launcher made one with the gate's sockets
+    network = (
+        () if spec.wants_network else ("--unshare-net",)
+    )  # else the launcher made one with the gate's sockets
     return (
         "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
         *network,
@@ -202,7 +164,7 @@ def _namespaces(spec: SandboxSpec) -> tuple[str, ...]:
 def _etc(closure: Closure) -> dict[str, bytes]:
     """A private /etc: names of the host's users, hosts and resolvers never show inside."""
     files = {
-        "/etc/passwd": f"root:x:0:0:root:/nonexistent:/bin/false\nplugin:x:{INNER_ID}:{INNER_ID}::{INNER_HOME}:/bin/sh\n",
+        "/etc/passwd": f"root:x:0:0::/:/bin/false\nplugin:x:{INNER_ID}:{INNER_ID}::{INNER_HOME}:/bin/sh\n",
         "/etc/group": f"root:x:0:\nplugin:x:{INNER_ID}:\n",
         "/etc/hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n",
         "/etc/hostname": f"{HOST_NAME}\n",
@@ -240,7 +202,9 @@ def _listed(spec: SandboxSpec, closure: Closure) -> tuple[Mount, ...]:
         chosen.setdefault(path, Mount(kind="read", path=path, source=path))
     for path in map(_normal, (*files.writable_paths, *files.read_only_paths)):
         if _is_below(path, _KERNEL_FOLDERS):
-            raise unavailable(f"{path} cannot be granted", "/proc, /sys and /dev are the kernel's own; leave them out")
+            raise unavailable(
+                f"{path} cannot be granted", "/proc, /sys and /dev are the kernel's own; leave them out"
+            )
     bound = tuple(chosen)
     for path in closure.missing_blocked:
         if _is_below(path, bound):
@@ -260,6 +224,10 @@ def _listed(spec: SandboxSpec, closure: Closure) -> tuple[Mount, ...]:
 
 def _cover(path: str, *, is_folder: bool) -> Mount:
     return Mount(kind="cover", path=path, source="" if is_folder else "/dev/null", size=4096)
+
+
+def _is_folder_cover(mount: Mount) -> bool:
+    return mount.kind == "cover" and not mount.source
 
 
 def _words(mount: Mount) -> tuple[str, ...]:
@@ -315,18 +283,14 @@ def _limits(spec: SandboxSpec, capabilities: Capabilities) -> Limits:
         memory_by="cgroup" if by_group else "guard",
         pids_by="cgroup" if pids_by_group else "rlimit",
         cpu_by="cgroup" if capabilities.enforces("cpu") else "nothing",
-        rlimits=(("CORE", 0), ("NOFILE", asked.max_open_files)),
+        rlimits=(("CORE", 0),),
         inner_rlimits=(
+            ("NOFILE", asked.max_open_files),
             # Set inside, where the kernel counts the processes of this plugin alone.
             *(() if pids_by_group else (("NPROC", asked.max_pids + 1),)),
             *((("DATA", data_bytes),) if bounds_data else ()),
         ),
     )
-
-
-def _hide_values(argv: tuple[str, ...]) -> list[JsonValue]:
-    hidden = {index + 2 for index, word in enumerate(argv[: argv.index("--")]) if word == "--setenv"}
-    return ["…" if index in hidden else word for index, word in enumerate(argv)]
 
 
 def _normal(path: str) -> str:

@@ -3,7 +3,8 @@
 Guarantees, for the machines of `MACHINES`:
 - a call that is not listed is refused (EPERM), one we have never heard of does not exist (ENOSYS);
 - a call through a foreign entry (ia32, x32) kills the process, because its numbers mean something else;
-- sockets are Unix, TCP, UDP and route netlink; no raw, ICMP, packet, vsock, netfilter or kernel crypto sockets;
+- sockets are Unix, TCP, UDP and route netlink; no raw, ICMP, packet, vsock, netfilter or kernel crypto
+  sockets;
 - no new namespace, no mount, no tracing of another process, no key ring, no io_uring, no terminal injection.
 
 Knows nothing of namespaces or files: it is one wall among several. Judgement only: values in, bytes out.
@@ -43,7 +44,8 @@ _ARCH_OFFSET: Final = 4
 _MAX_JUMP: Final = 255  # conditional jumps have eight bits
 MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
 
-# NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: each one opens kernel code to whoever is root inside it.
+# NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: each one opens kernel code to whoever is root
+# inside it.
 _NAMESPACE_FLAGS: Final = 0x7E02_0000
 _X32_BIT: Final = 0x4000_0000
 
@@ -64,34 +66,38 @@ MACHINES: Final = {
     "aarch64": Machine(0xC000_00B7, AARCH64),
 }
 
-ALLOWED: Final = frozenset(
+ALLOWED: Final = frozenset(  # one text reads better than three hundred quotes
     """
-    accept accept4 access alarm arch_prctl bind brk capget capset chdir chmod chown clock_getres clock_gettime
-    clock_nanosleep close close_range connect copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl
-    epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execve execveat exit exit_group faccessat faccessat2
-    fadvise64 fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fork
-    fremovexattr fsetxattr fstat fstatfs fsync ftruncate futex futex_waitv futimesat getcpu getcwd getdents getdents64
-    getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom
-    getresgid getresuid getrlimit get_robust_list getrusage getsid getsockname getsockopt gettid gettimeofday getuid
-    getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents
-    io_setup io_submit ioprio_get ioprio_set kill lchown lgetxattr link linkat listen listxattr llistxattr
-    lremovexattr lseek lsetxattr lstat madvise membarrier memfd_create mincore mkdir mkdirat mlock mlock2 mlockall mmap
-    mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap msgctl msgget msgrcv msgsnd
-    msync munlock munlockall munmap nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal
-    pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64 pselect6 pwrite64
-    pwritev pwritev2 read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg remap_file_pages removexattr
-    rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo
-    rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min
-    sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity
-    sched_setattr sched_setparam sched_setscheduler sched_yield select semctl semget semop semtimedop sendfile
-    sendmmsg sendmsg sendto setfsgid setfsuid setgid setgroups setitimer setpgid setpriority setregid setresgid
-    setresuid setreuid setrlimit set_robust_list setsid setsockopt set_tid_address setuid setxattr shmat shmctl shmdt
-    shmget shutdown sigaltstack signalfd signalfd4 splice stat statfs statx symlink symlinkat sync sync_file_range
-    syncfs sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime
-    timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat utime utimensat
-    utimes vfork wait4 waitid write writev
-    """.split()
+    accept accept4 access alarm arch_prctl bind brk capget capset chdir chmod chown clock_getres
+    clock_gettime clock_nanosleep close close_range connect copy_file_range creat dup dup2 dup3
+    epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execve
+    execveat exit exit_group faccessat faccessat2 fadvise64 fallocate fchdir fchmod fchmodat fchmodat2
+    fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fork fremovexattr fsetxattr fstat fstatfs
+    fsync ftruncate futex futex_waitv futimesat getcpu getcwd getdents getdents64 getegid geteuid getgid
+    getgroups getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom getresgid
+    getresuid getrlimit get_robust_list getrusage getsid getsockname getsockopt gettid gettimeofday getuid
+    getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy
+    io_getevents io_pgetevents io_setup io_submit ioprio_get ioprio_set kill lchown lgetxattr link linkat
+    listen listxattr llistxattr lremovexattr lseek lsetxattr lstat madvise membarrier memfd_create mincore
+    mkdir mkdirat mlock mlock2 mlockall mmap mprotect mq_getsetattr mq_notify mq_open mq_timedreceive
+    mq_timedsend mq_unlink mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nanosleep
+    newfstatat open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free
+    pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2
+    read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg remap_file_pages removexattr rename
+    renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask
+    rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max
+    sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
+    sched_rr_get_interval sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield
+    select semctl semget semop semtimedop sendfile sendmmsg sendmsg sendto setfsgid setfsuid setgid
+    setgroups setitimer setpgid setpriority setregid setresgid setresuid setreuid setrlimit
+    set_robust_list setsid setsockopt set_tid_address setuid setxattr shmat shmctl shmdt shmget shutdown
+    sigaltstack signalfd signalfd4 splice stat statfs statx symlink symlinkat sync sync_file_range syncfs
+    sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime
+    timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat utime
+    utimensat utimes vfork wait4 waitid write writev
+    """.split()  # noqa: SIM905
 )
+
 
 def assemble(machine: str) -> bytes:
     """The filter for one machine, as the array of `struct sock_filter` that seccomp takes."""
@@ -121,7 +127,8 @@ def _error(number: int) -> Code:
 
 
 def _argument(index: int) -> Step:
-    # The low word of argument `index`: both machines are little endian, and the kernel reads no more of these than that.
+    # The low word of argument `index`: both machines are little endian, and the kernel reads no more of these
+    # than that.
     return (_LOAD, 0, 0, 16 + 8 * index)
 
 
@@ -160,7 +167,9 @@ def _socketpair() -> Code:
 
 
 def _socket() -> Code:
-    """Unix; IPv4 and IPv6 streams (TCP) and datagrams (UDP); route netlink, without which Node cannot start a server."""
+    """Unix; IPv4 and IPv6 streams (TCP) and datagrams (UDP); route netlink, without which Node cannot start a
+    server.
+    """
     stream = [_argument(2), *_one_of((0, 6), EAFNOSUPPORT)]
     datagram = [_argument(2), *_one_of((0, 17), EAFNOSUPPORT)]
     inet: Code = [

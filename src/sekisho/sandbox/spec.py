@@ -1,7 +1,7 @@
 """What one sandboxed plugin needs, and what this host can enforce: the two values every driver reads.
 
-Guarantees that a value of these types is complete and plausible. Deliberately knows no file system, process or
-kernel: whether a path exists is asked by `closure`, whether a wall holds is tried by `probe`.
+Guarantees that a value of these types is complete and plausible. Deliberately knows no file system, process
+or kernel: whether a path exists is asked by `closure`, whether a wall holds is tried by `probe`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_SEARCH_PATH",
     "INNER_HOME",
     "Capabilities",
+    "CgroupVersion",
     "Closure",
     "Link",
     "SandboxSpec",
@@ -54,7 +55,9 @@ class SandboxSpec:
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
-            raise unavailable(f"plugin {self.name!r} has no command", "write its command in the configuration")
+            raise unavailable(
+                f"plugin {self.name!r} has no command", "write its command in the configuration"
+            )
         if self.isolation != "strict":
             raise unavailable(f"isolation {self.isolation!r} cannot be given", 'write isolation = "strict"')
         for text in (*self.argv, *self.environment, *self.environment.values(), *self.runtime_paths):
@@ -69,8 +72,9 @@ class SandboxSpec:
 class Capabilities:
     """What this host can enforce.
 
-    `missing` names each wall that cannot be built; empty means all stand. `cgroup_parents` are (controller, folder)
-    pairs below which a group may be made; without a controller a weaker limit takes its place, and the plan says so.
+    `missing` names each wall that cannot be built; empty means all stand. `cgroup_parents` are (controller,
+    folder) pairs below which a group may be made; without a controller a weaker limit takes its place, and
+    the plan says so.
     """
 
     bwrap: str | None
@@ -96,9 +100,9 @@ class Link:
 class Closure:
     """What was found on the host for one spec: nothing in it is a decision, every path in it exists.
 
-    `argv` is the command with an absolute program; `blocked` maps each blocked path that exists to whether it is a
-    folder; `missing_blocked` are those that do not exist. `proc_masks` are parts of /proc to hide, `proc_folders` those
-    of them that are folders.
+    `argv` is the command with an absolute program; `blocked` maps each blocked path that exists to whether it
+    is a folder; `missing_blocked` are those that do not exist. `proc_masks` are parts of /proc to hide,
+    `proc_folders` those of them that are folders.
     """
 
     argv: tuple[str, ...]

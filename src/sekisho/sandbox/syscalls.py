@@ -1,7 +1,7 @@
 """The system call numbers of the kernels we filter for: a table, nothing else.
 
-Guarantees that a name means the number of `asm/unistd.h` (x86_64) and of the generic table (aarch64). Knows no policy:
-what is allowed is decided in `seccomp`.
+Guarantees that a name means the number of `asm/unistd.h` (x86_64) and of the generic table (aarch64). Knows
+no policy: what is allowed is decided in `seccomp`.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ judgement; the rest are hands. Stands on `keys`; `gateway` and `plugin_server` s
 
 from sekisho.wire.address import Address, TcpAddress, UnixAddress, parse_address
 from sekisho.wire.client import PlugLine
+from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import CallFrame, FailureFrame, StateFrame, SurfaceFrame
-from sekisho.wire.plugin_end import Inbound
 from sekisho.wire.server import Listener
 
 __all__ = [

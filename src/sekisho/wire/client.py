@@ -115,7 +115,7 @@ class PlugLine:
         try:
             while True:
                 try:
-                    self._current = await self._open()
+                    await self._open()
                 except SekishoError as error:
                     self._on_down(error)
                     await asyncio.sleep(pause * (0.5 + self._jitter()))
@@ -142,11 +142,9 @@ class PlugLine:
             self._replacement_asked = False
             opened_at = self._clock()  # also after a failure: the next try comes at half of what is then left
             try:
-                fresh = await self._open()
+                await self._open()
             except SekishoError:
                 continue  # the old channel lives on; if nothing is mended it ends with its certificate
-            self._retire(end)
-            self._current = fresh
         return _down()
 
     async def _wait(self, end: CoreEnd, timeout_s: float) -> None:
@@ -160,12 +158,15 @@ class PlugLine:
     def _wake(self, _: object) -> None:
         self._woken.set()
 
-    def _retire(self, end: CoreEnd) -> None:
-        self._draining.add(end)
-        end.lost.add_done_callback(lambda _: self._draining.discard(end))
-        end.drain()
+    def _take(self, end: CoreEnd) -> None:
+        """Send new calls over `end`; the channel before it finishes what it carries."""
+        old, self._current = self._current, end
+        if old is not None and not old.lost.done():
+            self._draining.add(old)
+            old.lost.add_done_callback(lambda _: self._draining.discard(old))
+            old.drain()
 
-    async def _open(self) -> CoreEnd:
+    async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         identity = self._identity.fresh()
         terms = CoreTerms(
@@ -174,6 +175,7 @@ class PlugLine:
             peer_hpke_public=self._peer_hpke_public,
             ops=self._ops,
             clock=self._clock,
+            on_open=self._take,
             on_surface=self._on_surface,
             on_state=self._on_state,
         )
@@ -196,7 +198,6 @@ class PlugLine:
             ) from problem
         if error is not None:
             raise error
-        return end
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, end: CoreEnd, context: ssl.SSLContext) -> None:
         if isinstance(self.address, UnixAddress):

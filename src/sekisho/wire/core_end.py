@@ -51,6 +51,7 @@ class CoreTerms:
     peer_hpke_public: bytes
     ops: frozenset[str]
     clock: Callable[[], float]
+    on_open: Callable[[CoreEnd], None]
     on_surface: Callable[[SurfaceFrame], None]
     on_state: Callable[[StateFrame], None]
 
@@ -198,6 +199,9 @@ class CoreEnd(asyncio.Protocol):
         elif kind is Kind.HELLO:
             if not self.opened.done():
                 self.opened.set_result(None)
+                self._terms.on_open(
+                    self
+                )  # at once: who hears of a state behind this hello may call right away
         elif not self.opened.done():
             raise RemoteProtocolError("plugin_protocol", "the plugin server did not say hello first")
         elif kind is Kind.SURFACE:

@@ -34,49 +34,18 @@ from sekisho.keys import (
     verify_channel_token,
 )
 from sekisho.wire.frames import FrameReader, Kind
+from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import CallFrame, FailureFrame, decode_payload, encode_payload
 from sekisho.wire.pipe import SealedPipe
 from sekisho.wire.upgrade import NONCE_BYTES, epoch_info, read_request, refusal_bytes, welcome_bytes
 
-__all__ = ["Inbound", "PluginEnd", "PluginTerms"]
+__all__ = ["PluginEnd", "PluginTerms"]
 
 TICK_S: Final = 0.5  # a revoked core is cut within one second
 OPENING_S: Final = 5.0  # a peer that opens and says nothing does not hold a place for longer
 SILENCE_S: Final = 20.0  # the core pings every five seconds
 MAX_OFFER_BYTES: Final = 4096  # an HPKE offer has 80 bytes, a hybrid one about 1200
 MAX_CALLS_IN_WORK: Final = 1 << 16
-
-
-class Inbound:
-    """One call that passed every check; answer it once, with `reply` or `fail`."""
-
-    __slots__ = ("_end", "call", "frame")
-
-    def __init__(self, call: int, frame: CallFrame, end: PluginEnd) -> None:
-        self.call = call
-        self.frame = frame
-        self._end: PluginEnd | None = end
-
-    @property
-    def is_open(self) -> bool:
-        """False once it is answered, cancelled, or its channel is gone; further answers are dropped."""
-        return self._end is not None
-
-    def reply(self, result: bytes) -> None:
-        """Answer with the raw JSON of the result."""
-        end = self._detach()
-        if end is not None:
-            end.answer(self.call, Kind.RESULT, result)
-
-    def fail(self, code: str, message: str) -> None:
-        """Answer with an error code of ours."""
-        end = self._detach()
-        if end is not None:
-            end.answer(self.call, Kind.FAILURE, encode_payload(FailureFrame(code=code, message=message)))
-
-    def _detach(self) -> PluginEnd | None:
-        end, self._end = self._end, None
-        return end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +216,7 @@ class PluginEnd(asyncio.Protocol):
             self._terms.on_refused(refusal)
             self._fail(number, refusal)
             return
-        inbound = Inbound(number, frame, self)
+        inbound = Inbound(number, frame, self.answer)
         self._calls[number] = inbound
         self._terms.on_call(inbound)
 
@@ -269,7 +238,7 @@ class PluginEnd(asyncio.Protocol):
 
     def _cancel(self, inbound: Inbound | None) -> None:
         if inbound is not None and inbound.is_open:
-            inbound._detach()
+            inbound.close()
             self._terms.on_cancel(inbound)
 
     # the end

@@ -21,8 +21,9 @@ from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import HandshakeGate, Identity, PeerRule, ReplayWindow, Revocations, server_context
 from sekisho.wire.address import Address, TcpAddress, UnixAddress
 from sekisho.wire.frames import Kind
+from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import StateFrame, SurfaceFrame, encode_payload
-from sekisho.wire.plugin_end import Inbound, PluginEnd, PluginTerms
+from sekisho.wire.plugin_end import PluginEnd, PluginTerms
 
 __all__ = ["Listener"]
 

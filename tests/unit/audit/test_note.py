@@ -42,7 +42,10 @@ def test_a_verifier_key_of_the_go_implementation_is_read() -> None:
 @given(st.integers(0, (1 << 63) - 1), st.binary(min_size=32, max_size=32))
 def test_what_was_signed_is_what_is_opened(size: int, root: bytes) -> None:
     checkpoint = Checkpoint("log.example", size, root)
-    assert open_checkpoint(sign_checkpoint(checkpoint, KEY), KEY.public_key(), origin="log.example") == checkpoint
+    assert (
+        open_checkpoint(sign_checkpoint(checkpoint, KEY), KEY.public_key(), origin="log.example")
+        == checkpoint
+    )
 
 
 @pytest.mark.threat("T-LOG")
@@ -111,13 +114,17 @@ def test_arbitrary_bytes_are_never_a_checkpoint(data: bytes) -> None:
         open_checkpoint(data, KEY.public_key())
 
 
-@pytest.mark.parametrize("origin", ["", "two words", "a+b", "line\nend", "tab\t", "x" * 256, "zero\u200bwidth"])
+@pytest.mark.parametrize(
+    "origin", ["", "two words", "a+b", "line\nend", "tab\t", "x" * 256, "zero\u200bwidth"]
+)
 def test_names_that_cannot_be_signed_are_refused(origin: str) -> None:
     with pytest.raises(Misconfigured):
         check_origin(origin)
 
 
-@pytest.mark.parametrize("line", ["", "a+b", "a+00000000+AAAA", verifier_key("a", KEY.public_key())[:-1] + "B"])
+@pytest.mark.parametrize(
+    "line", ["", "a+b", "a+00000000+AAAA", verifier_key("a", KEY.public_key())[:-1] + "B"]
+)
 def test_a_damaged_verifier_key_is_refused(line: str) -> None:
     with pytest.raises(Misconfigured):
         read_verifier_key(line)

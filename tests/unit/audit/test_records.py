@@ -24,7 +24,13 @@ def test_time_is_rfc_3339_with_microseconds() -> None:
 @pytest.mark.requirement("A2.3")
 def test_an_intent_names_the_call_and_commits_to_its_arguments() -> None:
     entry = records.intent(
-        now=NOW, call="c1", client="ide", plugin="files", tool="read", arguments=b'{"path":"/x"}', salt=b"s" * 32
+        now=NOW,
+        call="c1",
+        client="ide",
+        plugin="files",
+        tool="read",
+        arguments=b'{"path":"/x"}',
+        salt=b"s" * 32,
     )
     assert entry == {
         "v": 1,
@@ -62,7 +68,9 @@ def test_only_the_owner_of_the_secret_can_open_a_commitment() -> None:
 
 
 def test_an_outcome_tells_how_a_call_ended() -> None:
-    entry = records.outcome(now=NOW, call="c", client="i", plugin="p", tool="t", code="plugin_timeout", reason="30 s")
+    entry = records.outcome(
+        now=NOW, call="c", client="i", plugin="p", tool="t", code="plugin_timeout", reason="30 s"
+    )
     assert (entry["kind"], entry["code"], entry["reason"]) == ("outcome", "plugin_timeout", "30 s")
     assert "result" not in entry
 
@@ -93,7 +101,9 @@ def test_an_event_has_a_name_and_fields() -> None:
 
 @given(st.text(alphabet=st.characters(), max_size=2000))
 def test_any_stranger_s_text_fits_one_bounded_line(text: str) -> None:
-    entry = records.refusal(now=NOW, call=text, client=text, plugin=text, tool=text, code="tool_unknown", reason=text)
+    entry = records.refusal(
+        now=NOW, call=text, client=text, plugin=text, tool=text, code="tool_unknown", reason=text
+    )
     line = msgspec.json.encode(entry)
     assert b"\n" not in line
     assert len(line) < 65_535
@@ -101,7 +111,9 @@ def test_any_stranger_s_text_fits_one_bounded_line(text: str) -> None:
 
 def test_the_worst_text_still_fits() -> None:
     worst = "\x00" * 5000
-    entry = records.refusal(now=NOW, call=worst, client=worst, plugin=worst, tool=worst, code="x", reason=worst)
+    entry = records.refusal(
+        now=NOW, call=worst, client=worst, plugin=worst, tool=worst, code="x", reason=worst
+    )
     assert len(msgspec.json.encode(entry)) < 65_535
     assert str(entry["reason"]).endswith("…")
 

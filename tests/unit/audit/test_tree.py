@@ -117,9 +117,7 @@ def test_a_later_tree_proves_that_it_only_grew(size: int, data: st.DataObject) -
     hashes = leaves(size)
     old = data.draw(st.integers(1, size))
     proof, old_root, new_root = consistency_proof(hashes, old), root_of(hashes[:old]), root_of(hashes)
-    assert verify_consistency(
-        old_size=old, new_size=size, old_root=old_root, new_root=new_root, proof=proof
-    )
+    assert verify_consistency(old_size=old, new_size=size, old_root=old_root, new_root=new_root, proof=proof)
     changed = data.draw(st.integers(0, old - 1))
     forged = [*hashes[:changed], leaf_hash(b"forged"), *hashes[changed + 1 :]]
     assert not verify_consistency(

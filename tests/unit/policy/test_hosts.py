@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused
@@ -91,8 +91,10 @@ def test_adding_a_block_never_allows_more(network: NetworkGrant, host: str, bloc
 
 @given(network=GRANTS, host=HOSTS)
 def test_nothing_is_permitted_that_no_rule_names(network: NetworkGrant, host: str) -> None:
-    assume(permits(network, host, 443))
-    assert any(host == rule or host.endswith(rule.removeprefix("*")) for rule in network.allowed_domains)
+    is_named = any(
+        host.endswith(rule[1:]) if rule.startswith("*") else host == rule for rule in network.allowed_domains
+    )
+    assert permits(network, host, 443) <= is_named
 
 
 def test_localhost_needs_its_own_switch_and_port() -> None:
@@ -123,9 +125,11 @@ def test_no_spelling_of_a_special_address_is_a_host(address: IPv4Address) -> Non
 @pytest.mark.parametrize(
     "text",
     [
-        "", ".", "a..b", ".a", "a.", "-a", "a-", "a_b", "a b", "a\tb", "a/b", "a?b", "a#b", "a@b", "a:443", "a%2eb",
+        "", ".", "a..b", ".a", "a.", "-a", "a-", "a_b", "a b", "a\tb", "a/b", "a?b", "a#b",
+        "a@b", "a:443", "a%2eb",
         "a\r\nb", "a\0", "a" * 64, ("a" * 63 + ".") * 4 + "a", "[::1]", "::1", "fe80::1%eth0", "ⓔxample.com",
-        "exampl\u212a.com", "example.com\u200b", "1.1", "0x7f.1", "a.0x7f000001", "127.0.0.1", "2130706433", "*.a",
+        "exampl\u212a.com", "example.com\u200b", "1.1", "0x7f.1", "a.0x7f000001", "127.0.0.1", "2130706433",
+        "*.a",
     ],
 )  # fmt: skip
 def test_what_is_not_a_plain_name_is_refused(text: str) -> None:
@@ -167,10 +171,11 @@ def test_special_addresses_are_not_public_in_any_ipv6_form(address: IPv4Address)
 @pytest.mark.parametrize(
     "text",
     [
-        "::", "::1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::254", "fd20:ce::254", "ff02::1", "2001:db8::1",
-        "2001::1", "2002:808:808::1", "3fff::1", "64:ff9b:1::808:808", "::ffff:8.8.8.8", "::8.8.8.8", "100::1",
-        "5f00::1", "4000::1", "0.0.0.0", "0.1.2.3", "100.127.255.255", "172.31.0.1", "192.0.0.192", "192.88.99.1",
-        "198.19.0.1", "203.0.113.7", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255",
+        "::", "::1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::254", "fd20:ce::254", "ff02::1",
+        "2001:db8::1", "2001::1", "2002:808:808::1", "3fff::1", "64:ff9b:1::808:808", "::ffff:8.8.8.8",
+        "::8.8.8.8", "100::1", "5f00::1", "4000::1", "0.0.0.0", "0.1.2.3", "100.127.255.255", "172.31.0.1",
+        "192.0.0.192", "192.88.99.1", "198.19.0.1", "203.0.113.7", "224.0.0.1", "239.255.255.250",
+        "240.0.0.1", "255.255.255.255",
     ],
 )  # fmt: skip
 def test_special_ranges_are_not_public(text: str) -> None:

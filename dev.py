@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""demo | test | check | bench: everything a newcomer or CI does with this project.
+
+Needs only Python >= 3.11 with pip; builds `.venv` for itself. System packages that the walls and the demo need are
+installed when we are root, else the exact command is printed. Arguments after the word go to the tool behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+CACHE = ROOT / ".cache"
+DEMO = ROOT / "demo"
+MIN_NODE = 20
+
+# program it is found by → Debian package
+SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of the words; returns its exit status."""
+    words = {"demo": demo, "test": test, "check": check, "bench": bench}
+    if not arguments or arguments[0] not in words:
+        print("usage: python3 dev.py demo | test | check | bench [arguments]", file=sys.stderr)
+        return 2
+    return words[arguments[0]](list(arguments[1:]))
+
+
+def demo(rest: list[str]) -> int:
+    """Two real servers and a hostile one behind a real gateway; exit 0 only if every step really happened."""
+    prepare("dev")
+    return run([PYTHON, DEMO / "main.py", *rest])
+
+
+def test(rest: list[str]) -> int:
+    """Everything that can run on this machine; what cannot is listed with its reason."""
+    prepare("dev")
+    return run([PYTHON, "-m", "pytest", *rest])
+
+
+def check(_rest: list[str]) -> int:
+    """Format, lint, types and floors; all are run, so that one round shows everything."""
+    install("dev")
+    bin_ = VENV / "bin"
+    steps = (
+        [bin_ / "ruff", "format", "--check", "."],
+        [bin_ / "ruff", "check", "."],
+        [bin_ / "mypy"],
+        [bin_ / "lint-imports"],
+    )
+    failed = [step for step in steps if run(step) != 0]
+    for step in failed:
+        print("failed:", " ".join(str(word) for word in step), file=sys.stderr)
+    return 1 if failed else 0
+
+
+def bench(rest: list[str]) -> int:
+    """What the road costs, beside a direct call and another proxy, in one run."""
+    prepare("dev,bench")
+    return run([PYTHON, ROOT / "bench" / "main.py", *rest])
+
+
+def prepare(extras: str) -> None:
+    """All that demo and tests need: system packages, our environment, the two real servers."""
+    install_system()
+    install(extras)
+    install_git_server()
+    install_filesystem_server()
+    install_node()
+
+
+def install_system() -> None:
+    """Debian packages, by the programs they bring."""
+    missing = sorted(package for program, package in SYSTEM.items() if shutil.which(program) is None)
+    if not missing:
+        return
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        sys.exit(f"these are missing: {', '.join(missing)}. Install them first: sudo {' '.join(command)}")
+    quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    say(f"installing {', '.join(missing)}")
+    subprocess.run(["apt-get", "update", "--quiet=2"], check=True, env=quiet)
+    subprocess.run([*command, "--quiet=2"], check=True, env=quiet, stdout=subprocess.DEVNULL)
+
+
+def install(extras: str) -> None:
+    """Our own environment, made anew when the dependencies change."""
+    stamp = digest(ROOT / "pyproject.toml", extras)
+    if once(VENV, stamp):
+        return
+    say("building .venv")
+    make_venv(VENV)
+    pip(PYTHON, "--editable", f"{ROOT}[{extras}]")
+    done(VENV, stamp)
+
+
+def install_git_server() -> None:
+    """mcp-server-git with its whole dependency tree, every file checked against its recorded hash."""
+    requirements = DEMO / "git-requirements.txt"
+    folder, stamp = CACHE / "demo" / "git", digest(requirements, "")
+    if once(folder, stamp):
+        return
+    say("installing mcp-server-git, hash-locked")
+    make_venv(folder)
+    pip(folder / "bin" / "python", "--require-hashes", "--only-binary=:all:", "--requirement", str(requirements))
+    done(folder, stamp)
+
+
+def install_filesystem_server() -> None:
+    """@modelcontextprotocol/server-filesystem, from its lock file; no install script runs."""
+    npm_ci("filesystem", "installing @modelcontextprotocol/server-filesystem, hash-locked")
+
+
+def install_node() -> None:
+    """A Node.js of our own where the system's is missing or old."""
+    if node_major() < MIN_NODE:
+        npm_ci("node", "installing node 22")
+
+
+def node_major() -> int:
+    """The major version of the system's Node.js, 0 when there is none."""
+    if shutil.which("node") is None:
+        return 0
+    shown = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
+    return int(shown.strip().lstrip("v").partition(".")[0] or 0)
+
+
+def npm_ci(name: str, what: str) -> None:
+    """Install one locked npm project into the cache."""
+    folder, stamp = CACHE / "demo" / name, digest(DEMO / name / "package-lock.json", "")
+    if once(folder, stamp):
+        return
+    say(what)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(DEMO / name, folder)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    done(folder, stamp)
+
+
+def make_venv(folder: Path) -> None:
+    """An empty environment; without pip, because Debian's Python cannot put one in."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+
+
+def pip(python: Path, *arguments: str) -> None:
+    """Install with our own pip into another environment."""
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, *arguments], check=True)
+
+
+def once(folder: Path, stamp: str) -> bool:
+    """True when this was done before, to the end."""
+    mark = folder / ".sekisho-stamp"
+    return mark.exists() and mark.read_text() == stamp
+
+
+def done(folder: Path, stamp: str) -> None:
+    """Remember that this was done to the end."""
+    (folder / ".sekisho-stamp").write_text(stamp)
+
+
+def digest(path: Path, extra: str) -> str:
+    """What an installation depends on."""
+    return hashlib.sha256(path.read_bytes() + extra.encode() + sys.version.encode()).hexdigest()
+
+
+def run(command: Sequence[str | Path]) -> int:
+    """Run one tool in the project's folder."""
+    return subprocess.run([str(word) for word in command], cwd=ROOT, check=False).returncode
+
+
+def say(text: str) -> None:
+    """Tell the person what takes so long."""
+    print(f"· {text} …", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,37 @@
+"""The egress process: the only door out of every sandbox of this machine. Holds no keys of the core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sekisho.assembly.places import Places
+from sekisho.assembly.running import run_until_stopped
+from sekisho.config import load_core
+from sekisho.egress import EgressEvent, EgressSettings, serve
+from sekisho.telemetry import Logger
+
+__all__ = ["run_egress"]
+
+
+def run_egress(config_path: Path, home: Path) -> int:
+    """Serve the gates of all plugins this machine runs, until SIGTERM; returns the exit status."""
+    config = load_core(config_path)
+    places = Places(home=home, config=config_path)
+    places.make_folders()
+    log = Logger("egress", level=config.audit.log_level)
+    settings = EgressSettings(
+        sockets={
+            one.name: (places.gate_socket(one.name), one.grants.network)
+            for one in config.plugins.servers
+            if one.runs_here
+        },
+        log_folder=places.egress_log,
+    )
+
+    def tell(event: EgressEvent) -> None:
+        if not event.allowed:
+            log.warning(
+                "egress_refused", plugin=event.plugin, kind=event.kind, host=event.host, port=event.port, reason=event.reason
+            )
+
+    return run_until_stopped(serve(settings, on_event=tell))

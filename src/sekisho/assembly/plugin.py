@@ -1,0 +1,234 @@
+"""The plugin server process: one plugin, its wall, and the sealed line to the core."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sekisho.assembly.identities import core_id, plugin_id
+from sekisho.assembly.places import Places
+from sekisho.assembly.running import run_until_stopped
+from sekisho.config import Workload, check_paths, load_core, load_plugin
+from sekisho.errors import Misconfigured, SekishoError
+from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
+from sekisho.plugin_server import Warden, WardenRules, connect_url, connect_walled
+from sekisho.plugin_server.warden import Connection, Connector
+from sekisho.protocol import JsonLimits
+from sekisho.sandbox import Bubblewrap, SandboxSpec
+from sekisho.telemetry import Logger
+from sekisho.wire import Address, Listener, TcpAddress, UnixAddress
+
+__all__ = ["run_plugin", "sandbox_spec"]
+
+MAX_MESSAGE_BYTES = 16 << 20
+HEALTH_INTERVAL_S = 30.0
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Post:
+    """Everything one plugin server needs to know."""
+
+    workload: Workload
+    address: Address
+    identity: Identity
+    ca_pem: bytes
+    core: PeerRule
+    core_token_public: bytes
+    ops: frozenset[str]
+    gate_path: Path | None
+    health_interval_s: float
+    keys: KeyFolder
+    log_level: str = "INFO"
+
+
+def run_plugin(config_path: Path, home: Path, name: str | None, command: tuple[str, ...]) -> int:
+    """Run one plugin server until SIGTERM; returns the exit status.
+
+    Args:
+        config_path: a plugin file, or with `name` the core file that holds the plugin.
+        command: replaces the configured command.
+    """
+    post = _from_plugin_file(config_path, home) if name is None else _from_core_file(config_path, home, name)
+    if command:
+        post = replace(post, workload=replace(post.workload, command=command, upstream=None))
+    return run_until_stopped(_serve(post))
+
+
+def sandbox_spec(workload: Workload, environment: dict[str, str]) -> SandboxSpec:
+    """The wall of one plugin, as its configuration states it; `environment` is ours, of which it gets named parts."""
+    passed = {key: environment[key] for key in workload.grants.environment if key in environment}
+    return SandboxSpec(
+        name=workload.name,
+        argv=workload.command,
+        grants=workload.grants,
+        environment={**passed, **workload.settings_environment},
+        cwd=str(workload.working_directory) if workload.working_directory is not None else None,
+        runtime_paths=tuple(str(path) for path in workload.runtime_paths),
+        isolation=workload.isolation,
+        wants_network=not workload.grants.network.is_closed,
+    )
+
+
+async def _serve(post: _Post) -> None:
+    log = Logger(f"plugin {post.workload.name}", level=post.log_level)
+    revoked = Revocations(post.keys.revoked_serials())
+    listener = Listener(
+        address=post.address,
+        identity=post.identity,
+        ca_pem=post.ca_pem,
+        peer=post.core,
+        core_token_public=post.core_token_public,
+        ops=post.ops,
+        clock=time.time,
+        on_call=lambda inbound: warden.call(inbound),
+        on_cancel=lambda inbound: warden.cancel(inbound),
+        on_refused=lambda error: log.warning("core_refused", code=error.code, reason=error.message),
+        revoked=revoked,
+    )
+    limits = post.workload.grants.limits
+    rules = WardenRules(
+        start_timeout_s=limits.start_timeout_s,
+        execution_timeout_s=limits.execution_timeout_s,
+        health_interval_s=post.health_interval_s,
+    )
+    async with _Walls(post, log) as walls:
+        warden = Warden(connect=walls.connect, publisher=listener, rules=rules, log=log.info)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listener.serve())
+            group.create_task(warden.run())
+            group.create_task(_follow_revocations(post.keys, revoked))
+
+
+class _Walls:
+    """How this plugin is reached: a sandbox with a warm launcher, or a URL."""
+
+    def __init__(self, post: _Post, log: Logger) -> None:
+        self._post = post
+        self._log = log
+        self._driver = Bubblewrap()
+        self._stack = AsyncExitStack()
+        self._limits = JsonLimits(max_bytes=MAX_MESSAGE_BYTES)
+        self.connect: Connector
+
+    async def __aenter__(self) -> _Walls:
+        workload = self._post.workload
+        if workload.upstream is not None:
+            self.connect = partial(self._connect_url, workload.upstream)
+            return self
+        if not workload.command:
+            raise Misconfigured(
+                "config_invalid",
+                f"plugin {workload.name!r} has neither command nor upstream",
+                remedy="write command = [...] in its file, or give the command after --",
+            )
+        await self._stack.enter_async_context(self._driver)
+        plan = await self._driver.plan(sandbox_spec(workload, dict(os.environ)))
+        roots = _roots(workload)
+
+        def connect_here(on_list_changed: Callable[[], None]) -> AbstractAsyncContextManager[Connection]:
+            return connect_walled(
+                driver=self._driver,
+                plan=plan,
+                limits=self._limits,
+                roots=roots,
+                gate_path=self._post.gate_path,
+                log=self._log.info,
+                on_list_changed=on_list_changed,
+            )
+
+        self.connect = connect_here
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    def _connect_url(
+        self, url: str, on_list_changed: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Connection]:
+        return connect_url(url=url, limits=self._limits, on_list_changed=on_list_changed)
+
+
+def _roots(workload: Workload) -> tuple[tuple[str, str], ...]:
+    """What `roots/list` is answered with: exactly the paths the plugin may reach."""
+    files = workload.grants.files
+    return tuple((Path(path).as_uri(), Path(path).name) for path in (*files.writable_paths, *files.read_only_paths))
+
+
+async def _follow_revocations(keys: KeyFolder, revoked: Revocations) -> None:
+    while True:
+        await asyncio.sleep(LOOK_S)
+        keys.refresh_revoked(revoked)
+
+
+def _from_core_file(config_path: Path, home: Path, name: str) -> _Post:
+    config = load_core(config_path)
+    entry = config.plugin(name)
+    domain = config.core_server.trust_domain
+    places = Places(home=home, config=config_path)
+    keys = KeyFolder(places.keys, domain)
+    core = keys.public_identity(core_id(domain))
+    return _Post(
+        workload=entry.workload,
+        address=UnixAddress(path=str(places.plugin_socket(name))),
+        identity=keys.identity(plugin_id(domain, name)),
+        ca_pem=keys.ca_pem(),
+        core=core.rule,
+        core_token_public=core.token_public,
+        ops=frozenset(entry.allowed_operations),
+        gate_path=places.gate_socket(name),
+        health_interval_s=config.plugins.health_check_interval_seconds,
+        keys=keys,
+        log_level=config.audit.log_level,
+    )
+
+
+def _from_plugin_file(config_path: Path, home: Path) -> _Post:
+    config = load_plugin(config_path)
+    check_paths(config)
+    server = config.plugin_server
+    places = Places(home=home, config=config_path)
+    keys = KeyFolder(places.keys)
+    core = _known_core(keys, server.core_server_url)
+    spiffe = plugin_id(keys.trust_domain, config.name)
+    if keys.holds_authority:
+        keys.ensure_identity(spiffe, time.time(), dns=(config.name,))
+    identity = keys.identity(spiffe)
+    if server.tls_cert_path is not None and server.tls_key_path is not None:
+        identity = replace(identity, cert_path=server.tls_cert_path, key_path=server.tls_key_path)
+    ca_path = server.ca_cert_path
+    return _Post(
+        workload=config.workload,
+        address=TcpAddress(host=server.bind_addr.host, port=server.bind_addr.port),
+        identity=identity,
+        ca_pem=ca_path.read_bytes() if ca_path is not None else keys.ca_pem(),
+        core=core[0],
+        core_token_public=core[1],
+        ops=frozenset(server.allowed_operations or ()),
+        gate_path=places.gate_socket(config.name),
+        health_interval_s=HEALTH_INTERVAL_S,
+        keys=keys,
+    )
+
+
+def _known_core(keys: KeyFolder, url: str | None) -> tuple[PeerRule, bytes]:
+    """The one core that may connect: its pinned keys, and the host name that the file states."""
+    spiffe = SpiffeId(trust_domain=keys.trust_domain, role=Role.CORE, name="main")
+    try:
+        public = keys.public_identity(spiffe)
+    except SekishoError as error:
+        raise Misconfigured(
+            "key_unavailable",
+            "the core's public keys are not here",
+            remedy=f"copy public/core-main.json of the core into {keys.path / 'public'}",
+        ) from error
+    host = urlsplit(url).hostname if url is not None else None
+    rule = public.rule if host is None else replace(public.rule, dns=host)
+    return rule, public.token_public

@@ -1,0 +1,174 @@
+"""The egress gate of one plugin: it serves the four sockets that were opened inside that plugin's network
+namespace.
+
+- The plugin is known by the sockets its connections come in on; there is nothing in the sandbox to present or
+  forge.
+- A connection to port 443 or 80 that did not go to a synthetic address went to an address literal and is
+  refused.
+- The number of connections is bounded for each plugin; one more is refused, not queued.
+- Every refusal, and the end of everything that was let through, is one `EgressEvent`.
+
+The sockets are all it has: the gate itself lives outside, and reaches the world through `Outlet`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, ip_address
+from typing import Any, Final, cast
+
+from sekisho.egress.handoff import GateSockets
+from sekisho.egress.names import SyntheticNames, answer
+from sekisho.egress.outlet import Outlet, SystemResolver
+from sekisho.egress.proxy import EgressEvent, Journey, Kind
+from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
+from sekisho.egress.tunnel import Target
+from sekisho.policy import NetworkGrant, is_listed
+
+__all__ = ["EgressGate"]
+
+MAX_CONNECTIONS: Final = 256  # one plugin must not use up the descriptors of all
+_DESCRIPTORS_GONE_WAIT_S: Final = 0.1
+_DESCRIPTORS_GONE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+logger = logging.getLogger("sekisho.egress")
+
+_ADDRESS_LITERAL: Final = "the connection went to an address instead of a name"
+
+
+class EgressGate:
+    """One plugin's door. `serve` it until cancelled."""
+
+    def __init__(
+        self,
+        plugin: str,
+        network: NetworkGrant,
+        on_event: Callable[[EgressEvent], None],
+        *,
+        outlet: Outlet | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        idle_s: float = IDLE_TIMEOUT_S,
+    ) -> None:
+        self._plugin = plugin
+        self._network = network
+        self._on_event = on_event
+        self._resolver = SystemResolver()
+        self._outlet = Outlet(network, resolve=self._resolver) if outlet is None else outlet
+        self._max_connections = max_connections
+        self._idle_s = idle_s
+        self._names = SyntheticNames()
+        self._open = 0
+
+    async def serve(self, sockets: GateSockets) -> None:
+        """Serve the sockets until cancelled; they are closed at the end, and every connection with them."""
+        loop = asyncio.get_running_loop()
+        with sockets:
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: _NameService(self._answer), sock=sockets.dns.dup()
+            )
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._accept(sockets.proxy, group, self._serve_proxy))
+                    group.create_task(self._accept(sockets.tls, group, self._serve_tls))
+                    group.create_task(self._accept(sockets.http, group, self._serve_http))
+            finally:
+                transport.close()
+                self._resolver.close()
+
+    async def _accept(
+        self, listener: socket.socket, group: asyncio.TaskGroup, serve: Callable[[Stream], Awaitable[None]]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                if error.errno in _DESCRIPTORS_GONE:
+                    await asyncio.sleep(
+                        _DESCRIPTORS_GONE_WAIT_S
+                    )  # others close theirs; accepting at once would spin
+                continue  # the client went away between its knock and our answer
+            if self._open >= self._max_connections:
+                connection.close()
+                self._refuse("connection", "", 0, "too many open connections")
+                continue
+            self._open += 1
+            group.create_task(self._serve_one(connection, serve))
+
+    async def _serve_one(self, connection: socket.socket, serve: Callable[[Stream], Awaitable[None]]) -> None:
+        try:
+            with connection:
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await serve(Stream(connection))
+        except Exception:  # the top of this task: a bug of ours ends one connection, not the gate
+            logger.exception("egress_connection_failed", extra={"plugin": self._plugin})
+            self._refuse("connection", "", 0, "internal error")
+        finally:
+            self._open -= 1
+
+    async def _serve_proxy(self, client: Stream) -> None:
+        await self._journey(client).serve_proxy()
+
+    async def _serve_tls(self, client: Stream) -> None:
+        target = self._target_of(client, 443)
+        if target is None:
+            return self._refuse("tls", "", 443, _ADDRESS_LITERAL)
+        await self._journey(client).serve_tls(target)
+        return None
+
+    async def _serve_http(self, client: Stream) -> None:
+        target = self._target_of(client, 80)
+        if target is None:
+            return self._refuse("http", "", 80, _ADDRESS_LITERAL)
+        await self._journey(client).serve_http(target)
+        return None
+
+    def _journey(self, client: Stream) -> Journey:
+        return Journey(
+            plugin=self._plugin,
+            client=client,
+            outlet=self._outlet,
+            on_event=self._on_event,
+            idle_s=self._idle_s,
+        )
+
+    def _target_of(self, client: Stream, port: int) -> Target | None:
+        """The name behind the synthetic address this connection was made to."""
+        address = ip_address(client.sock.getsockname()[0])
+        name = self._names.name_of(address) if isinstance(address, IPv4Address) else None
+        return None if name is None else Target(host=name, port=port)
+
+    def _answer(self, query: bytes) -> bytes | None:
+        reply = answer(query, lambda host: is_listed(self._network, host), self._names)
+        if reply is None:
+            return None
+        if reply.refused is not None:
+            self._refuse("dns", reply.refused, 53, "the name is not on the allow-list")
+        return reply.data
+
+    def _refuse(self, kind: Kind, host: str, port: int, reason: str) -> None:
+        self._on_event(
+            EgressEvent(plugin=self._plugin, kind=kind, host=host, port=port, allowed=False, reason=reason)
+        )
+
+
+class _NameService(asyncio.DatagramProtocol):
+    """Carries questions to a judgement and its replies back."""
+
+    def __init__(self, reply_to: Callable[[bytes], bytes | None]) -> None:
+        self._reply_to = reply_to
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(
+            "asyncio.DatagramTransport", transport
+        )  # uvloop's class is not a subclass of it
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        reply = self._reply_to(data)
+        if reply is not None and self._transport is not None:
+            self._transport.sendto(reply, addr)

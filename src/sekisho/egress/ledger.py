@@ -1,0 +1,84 @@
+"""What the gate let through and refused, one JSON line each, one bounded file a plugin.
+
+- A file is rotated once (`NAME.jsonl`, `NAME.jsonl.1`), so a plugin cannot fill the disk with refusals.
+- Refusals are written at a bounded rate, so that a flood of new ones does not push the old ones out; the next
+  line says how many were left out.
+- A line holds names and counts, never a payload, address or path of a request.
+
+This is the operator's view; the proof is the audit log, which is written elsewhere. A file that cannot be
+written is reported once through the log and does not stop the gate.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from sekisho.egress.proxy import EgressEvent
+from sekisho.policy import RateLimiter, RateRule
+
+__all__ = ["Ledger"]
+
+MAX_FILE_BYTES: Final = 4 << 20
+REFUSAL_RATE: Final = RateRule(per_minute=600, burst=300)
+logger = logging.getLogger("sekisho.egress")
+
+
+class Ledger:
+    """Writes the events of one plugin."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float],
+        *,
+        max_bytes: int = MAX_FILE_BYTES,
+        rate: RateRule = REFUSAL_RATE,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._rate = rate
+        self._limiter = RateLimiter(max_keys=1)
+        self._left_out = 0
+        self._is_failing = False
+
+    def write(self, event: EgressEvent) -> None:
+        """Append one event."""
+        now = self._clock()
+        if not event.allowed and self._limiter.admit("refusals", self._rate, now) > 0:
+            self._left_out += 1
+            return
+        entry = {
+            "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
+            "plugin": event.plugin,
+            "kind": event.kind,
+            "host": event.host,
+            "port": event.port,
+            "allowed": event.allowed,
+            "reason": event.reason,
+            "bytes": event.bytes,
+        }
+        if self._left_out:
+            entry["left_out"] = self._left_out
+        if self._append(json.dumps(entry, separators=(",", ":")) + "\n"):
+            self._left_out = 0
+
+    def _append(self, line: str) -> bool:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._path.exists() and self._path.stat().st_size + len(line) > self._max_bytes:
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+            with self._path.open("a", encoding="ascii") as file:
+                file.write(line)
+        except OSError:
+            if not self._is_failing:
+                logger.exception("egress_ledger_failed", extra={"path": str(self._path)})
+            self._is_failing = True
+            return False
+        self._is_failing = False
+        return True

@@ -1,0 +1,148 @@
+"""The egress process: one gate for each plugin, all in one event loop, with no key and no token of the core.
+
+- Every plugin's hand-off socket is open before `ready` is called.
+- A new hand-off replaces the gate of that plugin: its sandbox was started again, the old one is gone.
+- A hand-off that is refused is logged and changes nothing.
+- What happens is written to `<log_folder>/<plugin>.jsonl` and told to `on_event`.
+
+Which plugins there are and what they may reach comes from the settings; nothing a sandbox sends can change
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sekisho.egress.gate import EgressGate
+from sekisho.egress.handoff import GateSockets, listen, receive_gate
+from sekisho.egress.ledger import Ledger
+from sekisho.egress.outlet import Outlet
+from sekisho.egress.proxy import EgressEvent
+from sekisho.errors import Misconfigured, RemoteProtocolError
+from sekisho.policy import NetworkGrant
+
+__all__ = ["EgressSettings", "serve"]
+
+logger = logging.getLogger("sekisho.egress")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressSettings:
+    """`sockets`: for each plugin the path of its hand-off socket and its grant. `log_folder`: one file a
+    plugin."""
+
+    sockets: Mapping[str, tuple[Path, NetworkGrant]]
+    log_folder: Path
+
+
+async def serve(
+    settings: EgressSettings,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    on_event: Callable[[EgressEvent], None] = lambda _event: None,
+    clock: Callable[[], float] = time.time,
+    outlet_for: Callable[[NetworkGrant], Outlet] | None = None,
+) -> None:
+    """Serve all gates until cancelled.
+
+    Args:
+        settings: the plugins.
+        ready: called once every hand-off socket listens.
+        on_event: told of every event, after it was written.
+        clock: Unix time in seconds, for the log.
+        outlet_for: how connections are opened for a grant; by default through the system's resolver.
+
+    Raises:
+        Misconfigured: a hand-off socket cannot be opened.
+    """
+    with ExitStack() as stack:
+        desks = []
+        for plugin, (path, network) in settings.sockets.items():
+            listener = stack.enter_context(_listen(path))
+            stack.callback(path.unlink, missing_ok=True)
+            ledger = Ledger(settings.log_folder / f"{plugin}.jsonl", clock)
+            outlet = None if outlet_for is None else outlet_for(network)
+            desks.append(_Desk(plugin, network, listener, _both(ledger.write, on_event), outlet))
+        ready()
+        async with asyncio.TaskGroup() as group:
+            for desk in desks:
+                group.create_task(desk.serve())
+            group.create_task(
+                asyncio.Event().wait()
+            )  # without plugins there is nothing to do, but no reason to end
+
+
+class _Desk:
+    """Takes the hand-offs of one plugin and keeps the gate of the newest."""
+
+    def __init__(
+        self,
+        plugin: str,
+        network: NetworkGrant,
+        listener: socket.socket,
+        on_event: Callable[[EgressEvent], None],
+        outlet: Outlet | None,
+    ) -> None:
+        self._plugin = plugin
+        self._network = network
+        self._listener = listener
+        self._on_event = on_event
+        self._outlet = outlet
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        current: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            while True:
+                connection, _ = await loop.sock_accept(self._listener)
+                with connection:
+                    connection.setblocking(False)
+                    sockets = await self._receive(connection)
+                if sockets is None:
+                    continue
+                if current is not None:
+                    current.cancel()
+                gate = EgressGate(self._plugin, self._network, self._on_event, outlet=self._outlet)
+                current = group.create_task(self._keep(gate, sockets))
+                logger.info("egress_gate_opened", extra={"plugin": self._plugin})
+
+    async def _receive(self, connection: socket.socket) -> GateSockets | None:
+        try:
+            return await receive_gate(connection)
+        except RemoteProtocolError as error:
+            logger.warning("egress_handoff_refused", extra={"plugin": self._plugin, "reason": error.message})
+            return None
+
+    async def _keep(self, gate: EgressGate, sockets: GateSockets) -> None:
+        try:
+            await gate.serve(sockets)
+        except Exception:  # the top of this task: one plugin loses its network, the others keep theirs
+            logger.exception("egress_gate_failed", extra={"plugin": self._plugin})
+
+
+def _listen(path: Path) -> socket.socket:
+    try:
+        return listen(path)
+    except OSError as error:
+        raise Misconfigured(
+            "sandbox_unavailable",
+            f"cannot listen at {path}",
+            remedy="check the run folder and its permissions",
+        ) from error
+
+
+def _both(
+    first: Callable[[EgressEvent], None], second: Callable[[EgressEvent], None]
+) -> Callable[[EgressEvent], None]:
+    def tell(event: EgressEvent) -> None:
+        first(event)
+        second(event)
+
+    return tell

@@ -1,0 +1,203 @@
+"""One connection out of a sandbox, from its first byte to its last.
+
+Three roads: a request to the explicit proxy, a connection to a synthetic address on port 443, and one on port
+80. Each first learns what is wanted, then lets `Outlet` judge and open it, then carries bytes. On every road:
+- inside TLS the server name must equal the host that was asked for, before the first byte goes out;
+- plain HTTP is one judged request per connection, on ports other than 443;
+- a tunnel to `localhost` carries anything, because its address and port were granted as such. The result is
+  one event, whether it was let through or not; a refused proxy request also gets an answer in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from sekisho.egress.hello import ALERT_ACCESS_DENIED, server_name
+from sekisho.egress.outlet import Outlet
+from sekisho.egress.stream import IDLE_TIMEOUT_S, OPENING_TIMEOUT_S, Stream, relay
+from sekisho.egress.tunnel import (
+    BodyReader,
+    ProxyRequest,
+    Target,
+    find_head,
+    judge_origin_request,
+    judge_proxy_request,
+    refusal_bytes,
+)
+from sekisho.errors import Refused, SekishoError, Unavailable
+from sekisho.policy import LOCALHOST
+
+__all__ = ["EgressEvent", "Journey", "Kind"]
+
+Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection"]
+_ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_TLS_FIRST_BYTE: Final = b"\x16"
+_HTTP_PORT: Final = 80
+_LAST_WORDS_TIMEOUT_S: Final = 1.0  # a refused client gets no more of our time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressEvent:
+    """What the gate did for one plugin. `bytes` counts both directions; `reason` is empty when all went
+    well."""
+
+    plugin: str
+    kind: Kind
+    host: str
+    port: int
+    allowed: bool
+    reason: str
+    bytes: int = 0
+
+
+class Journey:
+    """One connection. Serve it once, by one of the three roads; what a peer does ends in an event, not an
+    error."""
+
+    def __init__(
+        self,
+        *,
+        plugin: str,
+        client: Stream,
+        outlet: Outlet,
+        on_event: Callable[[EgressEvent], None],
+        idle_s: float = IDLE_TIMEOUT_S,
+    ) -> None:
+        self._plugin = plugin
+        self._client = client
+        self._outlet = outlet
+        self._on_event = on_event
+        self._idle_s = idle_s
+        self._kind: Kind = "connection"
+        self._target = Target(host="", port=0)
+        self._host: Stream | None = None
+        self._answer: Callable[[SekishoError], bytes] = _silence
+
+    async def serve_proxy(self) -> None:
+        """The explicit proxy: CONNECT, or one absolute-form request."""
+        self._kind, self._answer = "proxy", _in_words
+        await self._serve(self._proxy)
+
+    async def serve_tls(self, target: Target) -> None:
+        """A connection to a synthetic address on port 443."""
+        self._kind, self._target = "tls", target
+        await self._serve(self._tls)
+
+    async def serve_http(self, target: Target) -> None:
+        """A connection to a synthetic address on port 80."""
+        self._kind, self._target, self._answer = "http", target, _in_words
+        await self._serve(self._http)
+
+    async def _serve(self, road: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await road()
+        except SekishoError as error:
+            await self._refuse(error)
+        except TimeoutError:
+            await self._refuse(Refused("egress_refused", "it took too long to say what it wants"))
+        except OSError:
+            self._report("the connection broke", allowed=False)
+        except asyncio.CancelledError:
+            self._report("the gate was closed", allowed=self._host is not None)
+            raise
+        else:
+            self._report("", allowed=True)
+        finally:
+            if self._host is not None:
+                self._host.sock.close()
+
+    async def _proxy(self) -> None:
+        request = judge_proxy_request(self._client.take(await self._client.look(find_head)))
+        self._target = request.target
+        if not request.is_tunnel:
+            self._kind = "http"
+            await self._exchange(request)
+            return
+        self._kind = "tunnel"
+        self._host = Stream(await self._outlet.open(self._target))
+        self._answer = _silence  # after the 200 a line of text would be taken for the host's answer
+        await self._client.write(_ESTABLISHED)
+        if self._target.host == LOCALHOST:
+            await self._carry(self._host, _everything)
+        elif self._target.port == _HTTP_PORT and not await self._client.look(_begins_tls):
+            await self._http()
+        else:
+            await self._tls()
+
+    async def _tls(self) -> None:
+        name = await self._client.look(server_name)
+        self._answer = _by_alert
+        if name != self._target.host:
+            raise Refused("egress_refused", "the TLS server name is another host")
+        await self._carry(await self._opened(), _everything)
+
+    async def _http(self) -> None:
+        head = self._client.take(await self._client.look(find_head))
+        await self._exchange(judge_origin_request(head, self._target))
+
+    async def _exchange(self, request: ProxyRequest) -> None:
+        host = await self._opened()
+        async with asyncio.timeout(OPENING_TIMEOUT_S):
+            await host.write(request.head)
+        body = BodyReader(request.body_length)
+        await self._carry(host, lambda data: None if body.is_done else body.feed(data))
+
+    async def _opened(self) -> Stream:
+        if self._host is None:
+            self._host = Stream(await self._outlet.open(self._target))
+        return self._host
+
+    async def _carry(self, host: Stream, filter_out: Callable[[bytes], bytes | None]) -> None:
+        self._answer = _silence
+        await relay(self._client, host, filter_out=filter_out, idle_s=self._idle_s)
+
+    async def _refuse(self, error: SekishoError) -> None:
+        self._report(error.message, allowed=False)
+        words = self._answer(error)
+        if not words:
+            return
+        try:
+            async with asyncio.timeout(_LAST_WORDS_TIMEOUT_S):
+                await self._client.write(words)
+                self._client.end()
+                while await self._client.read():
+                    continue  # closing on unread bytes resets the connection, and the words would be lost
+        except OSError:
+            return
+
+    def _report(self, reason: str, *, allowed: bool) -> None:
+        carried = self._client.sent + (self._host.sent if self._host is not None else 0)
+        self._on_event(
+            EgressEvent(
+                plugin=self._plugin,
+                kind=self._kind,
+                host=self._target.host,
+                port=self._target.port,
+                allowed=allowed,
+                reason=reason,
+                bytes=carried,
+            )
+        )
+
+
+def _everything(data: bytes) -> bytes:
+    return data
+
+
+def _begins_tls(data: bytes) -> bool:
+    return data.startswith(_TLS_FIRST_BYTE)
+
+
+def _silence(_error: SekishoError) -> bytes:
+    return b""
+
+
+def _in_words(error: SekishoError) -> bytes:
+    return refusal_bytes(error.message, is_unreachable=isinstance(error, Unavailable))
+
+
+def _by_alert(_error: SekishoError) -> bytes:
+    return ALERT_ACCESS_DENIED

@@ -1,0 +1,238 @@
+"""What a plugin asks of the gate: the heads of its HTTP requests, judged before anything is opened.
+
+- Two forms are understood: `CONNECT host:port`, and one plain HTTP/1.1 request, either `GET http://host/path`
+  sent to the proxy or `GET /path` sent to a synthetic address whose name is known.
+- The host is a plain DNS name; the Host header must be present once and name the same host and port.
+- What goes out is written anew: our own Host, our own framing, no hop-by-hop header, `Connection: close`. A
+  body ends where its framing says, so a second request cannot ride behind the first to another host.
+- Nothing here decides whether a host is allowed (`policy.hosts`), opens a socket, or looks inside TLS
+  (`hello`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from sekisho.errors import Refused
+from sekisho.policy import canonical_host
+
+__all__ = [
+    "MAX_HEAD_BYTES",
+    "BodyReader",
+    "ProxyRequest",
+    "Target",
+    "find_head",
+    "judge_origin_request",
+    "judge_proxy_request",
+    "refusal_bytes",
+]
+
+MAX_HEAD_BYTES: Final = 32 << 10  # a head is held in memory before it is judged
+MAX_CHUNK_LINE_BYTES: Final = 16  # a chunk-size line may not be used to hold memory either
+_HTTP_PORT: Final = 80
+_TLS_PORT: Final = 443
+
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.1")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e\x80-\xff\t ]*)")
+_AUTHORITY: Final = re.compile(r"([^:@/?#\[\]]+)(?::([1-9][0-9]{0,4}))?")
+_ABSOLUTE: Final = re.compile(r"[Hh][Tt][Tt][Pp]://([^/?#]*)(/[^#]*)?(\?[^#]*)?")
+_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+_CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
+# RFC 9110 section 7.6.1, and what programs send to proxies only.
+_HOP_BY_HOP: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer", b"upgrade"}
+)
+_OURS: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A canonical host and a port; not yet permitted."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyRequest:
+    """One judged request. `head` is what goes out, empty for a tunnel; `body_length` None means chunked."""
+
+    target: Target
+    is_tunnel: bool
+    head: bytes = b""
+    body_length: int | None = 0
+
+
+def find_head(data: bytes) -> int | None:
+    """Where the head ends in these bytes; None while it is not complete."""
+    end = data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
+    if end >= 0:
+        return end + 4
+    if len(data) >= MAX_HEAD_BYTES:
+        raise _refused("the request head is too long")
+    return None
+
+
+def judge_proxy_request(head: bytes) -> ProxyRequest:
+    """Read the head of a request that was sent to the proxy."""
+    method, text, fields = _parse(head)
+    if method == b"CONNECT":
+        target = _authority(text, default_port=None)
+        _check_host(fields, target, default_port=target.port)
+        return ProxyRequest(target=target, is_tunnel=True)
+    match = _ABSOLUTE.fullmatch(text)
+    if match is None:
+        raise _refused("the proxy takes CONNECT or an absolute http:// address")
+    target = _authority(match[1], default_port=_HTTP_PORT)
+    return _plain_request(method, (match[2] or "/") + (match[3] or ""), fields, target)
+
+
+def judge_origin_request(head: bytes, target: Target) -> ProxyRequest:
+    """Read the head of a request that was sent straight to a host whose name is already known."""
+    method, text, fields = _parse(head)
+    if method == b"CONNECT" or not text.startswith("/"):
+        raise _refused("a request to a host names a path")
+    return _plain_request(method, text, fields, target)
+
+
+def refusal_bytes(reason: str, *, is_unreachable: bool = False) -> bytes:
+    """The answer when nothing was opened: 403 (or 502) and one line that names the rule (or the problem)."""
+    status = b"502 Bad Gateway" if is_unreachable else b"403 Forbidden"
+    body = f"sekisho egress gate: {reason}\n".encode()
+    return (
+        b"HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (status, len(body), body)
+    )
+
+
+class BodyReader:
+    """Passes on exactly one request body and drops what follows it; chunks are framed anew."""
+
+    def __init__(self, length: int | None) -> None:
+        self._is_chunked = length is None
+        self._left = length or 0
+        self._line = b""
+        self._expects = "size"
+        self.is_done = length == 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What of these bytes goes on."""
+        if self.is_done:
+            return b""
+        if not self._is_chunked:
+            passed = data[: self._left]
+            self._left -= len(passed)
+            self.is_done = self._left == 0
+            return passed
+        return b"".join(self._chunks(data))
+
+    def _chunks(self, data: bytes) -> list[bytes]:
+        out: list[bytes] = []
+        while data and not self.is_done:
+            if self._expects == "data":
+                piece, data = data[: self._left], data[self._left :]
+                self._left -= len(piece)
+                out.append(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self._expects = "data" if self._left else "data end"
+                continue
+            line, data = self._take_line(data)
+            if line is not None:
+                self._end_line(line)
+        if self.is_done:
+            out.append(b"0\r\n\r\n")
+        return out
+
+    def _take_line(self, data: bytes) -> tuple[bytes | None, bytes]:
+        buffered, self._line = self._line + data, b""
+        end = buffered.find(b"\r\n", 0, MAX_CHUNK_LINE_BYTES)
+        if end >= 0:
+            return buffered[:end], buffered[end + 2 :]
+        if len(buffered) >= MAX_CHUNK_LINE_BYTES:
+            raise _refused("the chunked body is malformed")
+        self._line = buffered
+        return None, b""
+
+    def _end_line(self, line: bytes) -> None:
+        if self._expects == "size":
+            if not _CHUNK_SIZE.fullmatch(line):
+                raise _refused("the chunked body is malformed")
+            self._left = int(line, 16)
+            self._expects = "data" if self._left else "last"
+            return
+        if line:  # also a trailer: a field that was not there when the head was judged
+            raise _refused("the chunked body is malformed")
+        self.is_done = self._expects == "last"
+        self._expects = "size"
+
+
+def _parse(head: bytes) -> tuple[bytes, str, list[tuple[bytes, bytes]]]:
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    request_line = _REQUEST_LINE.fullmatch(first)
+    if request_line is None:
+        raise _refused("not an HTTP/1.1 request")
+    fields: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise _refused("a header line is malformed")
+        fields.append((field[1].lower(), field[2].rstrip(b" \t")))
+    return request_line[1], request_line[2].decode("ascii"), fields
+
+
+def _plain_request(
+    method: bytes, path: str, fields: list[tuple[bytes, bytes]], target: Target
+) -> ProxyRequest:
+    if target.port == _TLS_PORT:
+        raise _refused("port 443 is for TLS only")
+    _check_host(fields, target, default_port=_HTTP_PORT)
+    length, framing = _framing(fields)
+    named = {word.strip().lower() for word in b",".join(_values(fields, b"connection")).split(b",")}
+    kept = [field for field in fields if field[0] not in _HOP_BY_HOP | _OURS | named]
+    host = target.host if target.port == _HTTP_PORT else f"{target.host}:{target.port}"
+    lines = [b"%s %s HTTP/1.1" % (method, path.encode("ascii")), b"host: " + host.encode("ascii")]
+    lines += [b"%s: %s" % field for field in kept]
+    head = b"\r\n".join([*lines, *framing, b"connection: close", b"", b""])
+    return ProxyRequest(target=target, is_tunnel=False, head=head, body_length=length)
+
+
+def _framing(fields: list[tuple[bytes, bytes]]) -> tuple[int | None, list[bytes]]:
+    lengths, encodings = _values(fields, b"content-length"), _values(fields, b"transfer-encoding")
+    if len(lengths) + len(encodings) > 1:
+        raise _refused("the length of the body is stated more than once")  # request smuggling
+    if encodings:
+        if encodings[0].lower() != b"chunked":
+            raise _refused("the only transfer encoding is chunked")
+        return None, [b"transfer-encoding: chunked"]
+    if not lengths:
+        return 0, []
+    if not _LENGTH.fullmatch(lengths[0]):
+        raise _refused("the length of the body is not a number")
+    return int(lengths[0]), [b"content-length: %d" % int(lengths[0])]
+
+
+def _check_host(fields: list[tuple[bytes, bytes]], target: Target, *, default_port: int) -> None:
+    hosts = _values(fields, b"host")
+    if len(hosts) != 1:
+        raise _refused("exactly one Host header is needed")
+    if _authority(hosts[0].decode("latin-1"), default_port=default_port) != target:
+        raise _refused("the Host header names another host")
+
+
+def _authority(text: str, *, default_port: int | None) -> Target:
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        raise _refused("the host is not a plain DNS name (addresses are never accepted)")
+    port = int(match[2]) if match[2] else default_port
+    if port is None or port > 65535:
+        raise _refused("the port is missing or is not a port")
+    return Target(host=canonical_host(match[1]), port=port)
+
+
+def _values(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for field, value in fields if field == name]
+
+
+def _refused(reason: str) -> Refused:
+    return Refused("egress_refused", reason)

@@ -1,0 +1,229 @@
+"""The bubblewrap driver: draws a plan, has the launcher carry it out, and holds the life of what runs inside.
+
+Guarantees
+- `launch` returns only when every wall stands; otherwise it raises, says what is missing, and nothing keeps
+  running;
+- `wait` tells how the plugin ended, and tells a kill for memory from any other;
+- `kill_tree` returns when no process of the plugin is left, daemons and all;
+- leaving the driver's context kills every sandbox it made.
+
+Stands on `plan` (what the walls are) and `launcher` (how they are raised). Decides no rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from types import TracebackType
+from typing import Final, Protocol
+
+from sekisho.errors import SekishoError
+from sekisho.sandbox.closure import survey
+from sekisho.sandbox.limits import Group, make_group, sweep
+from sekisho.sandbox.plan import Plan, plan
+from sekisho.sandbox.probe import LAUNCHER, probe
+from sekisho.sandbox.running import END_S, Exit, Pipes, Sandbox, close_fds
+from sekisho.sandbox.spec import Capabilities, SandboxSpec, unavailable
+
+__all__ = ["Bubblewrap", "Driver"]
+
+START_S: Final = 15.0  # all walls stand within milliseconds; a host that needs longer is broken
+MAX_MESSAGE_BYTES: Final = 64 << 10
+MAX_COMPLAINT_BYTES: Final = 2000
+
+
+class Driver(Protocol):
+    """What a plugin server needs of any kind of wall."""
+
+    async def probe(self) -> Capabilities:
+        """What this host can enforce."""
+
+    async def plan(self, spec: SandboxSpec) -> Plan:
+        """The walls for one spec."""
+
+    async def launch(self, plan: Plan) -> Sandbox:
+        """Raise them and start the plugin."""
+
+
+class Bubblewrap:
+    """A driver and its launcher: enter it once per plugin server, from the thread that lives as long as the
+    server.
+
+    The launcher dies with the thread that started it, which is how the kernel defines a parent.
+    """
+
+    def __init__(self, capabilities: Capabilities | None = None) -> None:
+        self._capabilities = capabilities
+        self._numbers = itertools.count(1)
+        self._sandboxes: dict[int, Sandbox] = {}
+        self._control: socket.socket | None = None
+        self._launcher: asyncio.subprocess.Process | None = None
+
+    @property
+    def launcher_pid(self) -> int | None:
+        """The launcher's process, while it runs."""
+        return None if self._launcher is None else self._launcher.pid
+
+    async def __aenter__(self) -> Bubblewrap:
+        """Start the launcher."""
+        capabilities = await self.probe()
+        sweep(capabilities.cgroup_parents)
+        await self._start_launcher()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill every sandbox, then the launcher."""
+        for sandbox in list(self._sandboxes.values()):
+            with contextlib.suppress(SekishoError):
+                await sandbox.kill_tree()
+        self._lose_launcher()
+        if self._launcher is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await self._launcher.wait()
+            if self._launcher.returncode is None:
+                self._launcher.kill()
+                await self._launcher.wait()
+
+    async def probe(self) -> Capabilities:
+        """What this host can enforce; tried once and remembered."""
+        if self._capabilities is None:
+            self._capabilities = await asyncio.to_thread(probe)
+        return self._capabilities
+
+    async def plan(self, spec: SandboxSpec) -> Plan:
+        """The walls for one spec on this host, from what is on its file system now."""
+        return plan(spec, await self.probe(), survey(spec))
+
+    async def launch(self, plan: Plan) -> Sandbox:
+        """Start the plugin of a plan.
+
+        Raises:
+            Misconfigured: a wall could not be built; nothing is left running.
+        """
+        if self._control is None:
+            await self._start_launcher()
+        number = next(self._numbers)
+        group = None
+        if plan.cgroup_parents and plan.cgroup_version != "none":
+            group = make_group(plan.cgroup_version, plan.cgroup_parents, plan.name, number, plan.limits)
+        pipes = Pipes()
+        sandbox = Sandbox(number=number, ask_to_kill=self._ask_to_kill, pipes=pipes, group=group)
+        self._sandboxes[number] = sandbox
+        try:
+            self._send(number, plan, pipes, group)
+            pipes.close_theirs()
+            async with asyncio.timeout(START_S):
+                complaint = await sandbox.wait_started()
+        except BaseException as error:
+            pipes.close_theirs()
+            await self._abandon(sandbox, number)
+            if isinstance(error, (OSError, TimeoutError)):
+                raise unavailable(
+                    f"plugin {plan.name!r} could not be started: {error or 'timed out'}"
+                ) from error
+            raise
+        if complaint is not None:
+            complaint = complaint or _complaint(sandbox.stderr_fd) or "bwrap gave no reason"
+            await self._abandon(sandbox, number)
+            raise unavailable(f"the walls of plugin {plan.name!r} could not be built: {complaint}")
+        return sandbox
+
+    def _ask_to_kill(self, number: int) -> None:
+        """Tell the launcher to kill one tree; without a launcher everything is dead already."""
+        if self._control is not None:
+            with contextlib.suppress(ConnectionError):
+                self._control.send(json.dumps({"op": "kill", "id": number}).encode())
+
+    async def _abandon(self, sandbox: Sandbox, number: int) -> None:
+        with contextlib.suppress(SekishoError):
+            await sandbox.kill_tree()
+        self._sandboxes.pop(number, None)
+        sandbox.close_fds()
+
+    def _send(self, number: int, plan: Plan, pipes: Pipes, group: Group | None) -> None:
+        limits = plan.limits
+        request = {
+            "program": plan.program,
+            "options": plan.options,
+            "command": plan.command,
+            "data": {name: base64.b64encode(content).decode() for name, content in plan.data.items()},
+            "join": () if group is None else group.join_files,
+            "rlimits": dict(limits.rlimits),
+            "inner_rlimits": dict(limits.inner_rlimits),
+            "guard_bytes": limits.memory_bytes if limits.memory_by == "guard" else 0,
+            "network": plan.wants_network,
+        }
+        if self._control is None:
+            raise ConnectionError("the launcher is gone")
+        with open(os.memfd_create("sekisho"), "w+b", buffering=0) as file:  # noqa: PTH123 - a memfd has no path
+            file.write(json.dumps(request).encode())
+            message = json.dumps({"op": "launch", "id": number}).encode()
+            socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs])
+
+    async def _start_launcher(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            try:
+                self._launcher = await asyncio.create_subprocess_exec(
+                    sys.executable, "-I", "-S", str(LAUNCHER), str(theirs.fileno()), str(os.getpid()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={},
+                    pass_fds=(theirs.fileno(),),
+                )  # fmt: skip
+            except OSError as error:
+                ours.close()
+                raise unavailable(f"the launcher cannot be started: {error}") from error
+        self._control = ours
+        asyncio.get_running_loop().add_reader(ours, self._hear)
+
+    def _hear(self) -> None:
+        """Everything the launcher has to say right now."""
+        while self._control is not None:
+            try:
+                data, fds, _, _ = socket.recv_fds(
+                    self._control, MAX_MESSAGE_BYTES, len(GateSockets.__slots__)
+                )
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data, fds = b"", []
+            if not data:
+                self._lose_launcher()
+                return
+            message = json.loads(data)
+            sandbox = self._sandboxes.get(message["id"])
+            if sandbox is None:
+                close_fds(*fds)
+                continue
+            sandbox.hear(message, fds)
+            if message["event"] in {"failed", "exit"}:
+                del self._sandboxes[message["id"]]
+
+    def _lose_launcher(self) -> None:
+        """The launcher is gone or dismissed, and its children die with it."""
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+            self._control = None
+        for sandbox in self._sandboxes.values():
+            sandbox.end(Exit(code=None, signal=9, reason="killed"))
+        self._sandboxes.clear()
+
+
+def _complaint(stderr_fd: int) -> str:
+    """What bwrap wrote before it gave up."""
+    with contextlib.suppress(BlockingIOError):
+        return os.read(stderr_fd, MAX_COMPLAINT_BYTES).decode(errors="replace").strip()
+    return ""

@@ -1,0 +1,237 @@
+"""Limits that hold for a whole tree of processes: control groups, version 1 and 2.
+
+Guarantees that a group made here carries every limit before any process joins it, that the process which
+joins cannot leave it (no cgroup tree is visible inside), and that groups of dead owners are swept away. Finds
+the place below which this user may make groups; where there is none, `plan` chooses weaker means and says so.
+Decides no limit itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sekisho.sandbox.plan import OWN_PROCESSES, Limits
+from sekisho.sandbox.spec import CgroupVersion, unavailable
+
+__all__ = ["Group", "Usage", "find_parents", "make_group", "sweep"]
+
+CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+PERIOD_US: Final = 100_000  # the kernel's default accounting period
+_CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct")
+_NAME: Final = re.compile(r"sekisho-(\d+)-.+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a tree uses now; None where nothing measures it."""
+
+    memory_bytes: int | None
+    pids: int | None
+    cpu_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The folders of one sandbox's control groups: one per controller (v1) or one in all (v2)."""
+
+    version: CgroupVersion
+    folders: tuple[tuple[str, Path], ...]
+
+    @property
+    def join_files(self) -> tuple[str, ...]:
+        """Where a process writes 0 to join."""
+        return tuple(dict.fromkeys(str(folder / "cgroup.procs") for _, folder in self.folders))
+
+    def oom_kills(self) -> int:
+        """How often the kernel killed a process here for its memory."""
+        folder = self._folder("memory")
+        if folder is None:
+            return 0
+        return (
+            _member(folder / ("memory.events" if self.version == "v2" else "memory.oom_control"), "oom_kill")
+            or 0
+        )
+
+    def usage(self) -> Usage:
+        """What the kernel has counted."""
+        memory, pids = self._folder("memory"), self._folder("pids")
+        name = "memory.current" if self.version == "v2" else "memory.usage_in_bytes"
+        return Usage(
+            memory_bytes=_number(memory / name) if memory is not None else None,
+            pids=_number(pids / "pids.current") if pids is not None else None,
+            cpu_s=self._cpu_s(),
+        )
+
+    def members(self) -> frozenset[int]:
+        """The processes that are in it."""
+        found: set[int] = set()
+        for path in self.join_files:
+            with contextlib.suppress(OSError):
+                found |= {int(line) for line in Path(path).read_text().split()}
+        return frozenset(found)
+
+    def kill(self) -> None:
+        """Kill whatever is still in it; a second net below the process namespace."""
+        for _, folder in self.folders:
+            with contextlib.suppress(OSError):
+                (folder / "cgroup.kill").write_text("1")
+        for pid in self.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Remove the empty folders; one that is not empty yet is swept later."""
+        for _, folder in self.folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _folder(self, controller: str) -> Path | None:
+        return next((folder for name, folder in self.folders if name == controller), None)
+
+    def _cpu_s(self) -> float | None:
+        if self.version == "v2":
+            folder = self._folder("cpu")
+            micro = None if folder is None else _member(folder / "cpu.stat", "usage_usec")
+            return None if micro is None else micro / 1e6
+        folder = self._folder("cpuacct")
+        nano = None if folder is None else _number(folder / "cpuacct.usage")
+        return None if nano is None else nano / 1e9
+
+
+def find_parents(
+    root: Path = CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")
+) -> tuple[CgroupVersion, tuple[tuple[str, str], ...]]:
+    """The folders below which this process may make limited groups, tried by making one."""
+    try:
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except OSError:
+        return "none", ()
+    own = {name: path for _, names, path in lines for name in names.split(",")}
+    if (root / "cgroup.controllers").exists():
+        parents = _find_v2(root, own.get("", "/"))
+        return ("v2", parents) if parents else ("none", ())
+    found = []
+    for controller in _CONTROLLERS:
+        for candidate in _upwards(root / controller, own.get(controller, "/")):
+            if _may_make(candidate):
+                found.append((controller, str(candidate)))
+                break
+    return ("v1", tuple(found)) if found else ("none", ())
+
+
+def make_group(
+    version: CgroupVersion, parents: tuple[tuple[str, str], ...], name: str, number: int, limits: Limits
+) -> Group:
+    """A new group with its limits set."""
+    folder_name = f"sekisho-{os.getpid()}-{number}-{name}"
+    group = Group(
+        version=version, folders=tuple((one, Path(parent) / folder_name) for one, parent in parents)
+    )
+    try:
+        for _, folder in group.folders:
+            folder.mkdir(exist_ok=version == "v2")
+        for path, text in _settings(group, limits):
+            path.write_text(text)
+    except OSError as error:
+        group.remove()
+        raise unavailable(f"a limit of plugin {name!r} cannot be set: {error}") from error
+    return group
+
+
+def sweep(parents: tuple[tuple[str, str], ...]) -> None:
+    """Remove empty groups whose owner is dead: an owner killed by SIGKILL leaves its folders, never its
+    processes.
+    """
+    for parent in {parent for _, parent in parents}:
+        for folder in Path(parent).glob("sekisho-*"):
+            match = _NAME.fullmatch(folder.name)
+            if match is not None and not Path("/proc", match[1]).exists():
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def _settings(group: Group, limits: Limits) -> Iterator[tuple[Path, str]]:
+    by_name = dict(group.folders)
+    quota = limits.cpu_percent * PERIOD_US // 100
+    pids = str(limits.pids + OWN_PROCESSES)
+    memory = str(limits.memory_bytes)
+    if "pids" in by_name:
+        yield by_name["pids"] / "pids.max", pids
+    if group.version == "v2":
+        if "memory" in by_name:
+            folder = by_name["memory"]
+            yield folder / "memory.max", memory
+            if (folder / "memory.swap.max").exists():
+                yield folder / "memory.swap.max", "0"
+            yield (
+                folder / "memory.oom.group",
+                "1",
+            )  # half a plugin answers nothing; the server restarts a whole one
+        if "cpu" in by_name:
+            yield by_name["cpu"] / "cpu.max", f"{quota} {PERIOD_US}"
+        return
+    if "memory" in by_name:
+        folder = by_name["memory"]
+        yield folder / "memory.limit_in_bytes", memory
+        if (folder / "memory.memsw.limit_in_bytes").exists():
+            yield folder / "memory.memsw.limit_in_bytes", memory
+    if "cpu" in by_name:
+        yield by_name["cpu"] / "cpu.cfs_period_us", str(PERIOD_US)
+        yield by_name["cpu"] / "cpu.cfs_quota_us", str(quota)
+
+
+def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:
+    """A folder whose children get controllers; a folder that holds processes itself cannot give them any."""
+    for candidate in _upwards(root, own):
+        if not _may_make(candidate):
+            continue
+        for controller in ("memory", "pids", "cpu"):
+            with contextlib.suppress(OSError):
+                (candidate / "cgroup.subtree_control").write_text(f"+{controller}")
+        with contextlib.suppress(OSError):
+            given = (candidate / "cgroup.subtree_control").read_text().split()
+            if "memory" in given:
+                return tuple((one, str(candidate)) for one in ("memory", "pids", "cpu") if one in given)
+    return ()
+
+
+def _upwards(root: Path, own: str) -> Iterator[Path]:
+    """Our own group first, so that limits around us stay around our plugins; then its parents."""
+    path = root / own.lstrip("/")
+    while path.is_relative_to(root):
+        if path.is_dir():
+            yield path
+        path = path.parent
+
+
+def _may_make(folder: Path) -> bool:
+    trial = folder / f"sekisho-{os.getpid()}-trial"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _member(path: Path, name: str) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return None

@@ -1,0 +1,179 @@
+"""One plugin that runs behind its walls: its pipes, its gate sockets, its end.
+
+Guarantees that `wait` tells a kill for memory from any other, that `kill_tree` returns only when no process of the
+plugin is left, and that an end is recorded once. Knows neither the launcher nor bwrap: it hears reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sekisho.errors import Unavailable
+from sekisho.sandbox.limits import Group, Usage
+
+__all__ = ["DOORS", "Exit", "GateSockets", "Pipes", "Sandbox", "close_fds"]
+
+DOORS: Final = 4
+END_S: Final = 5.0  # the kernel kills a process namespace within milliseconds
+SIGNAL_CODE: Final = 128  # a shell's way to tell a signal as an exit code, and bwrap's
+MAX_SIGNAL: Final = 64
+
+Reason = Literal["exited", "signalled", "oom", "killed", "not_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a plugin ended: `code` or `signal`, and why as far as we know."""
+
+    code: int | None
+    signal: int | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GateSockets:
+    """Four listening sockets inside the sandbox's network, as descriptors in the order of the hand-off."""
+
+    tcp_proxy: int
+    tcp_443: int
+    tcp_80: int
+    udp_53: int
+
+    @property
+    def fds(self) -> tuple[int, int, int, int]:
+        """In order: proxy, 443, 80, names."""
+        return (self.tcp_proxy, self.tcp_443, self.tcp_80, self.udp_53)
+
+    def close(self) -> None:
+        """Close our copies, after the egress process has its own."""
+        close_fds(*self.fds)
+
+
+class Sandbox:
+    """One running plugin behind its walls. The caller owns, and closes, the three pipes and the gate
+    sockets.
+    """
+
+    def __init__(
+        self, *, number: int, ask_to_kill: Callable[[int], None], pipes: Pipes, group: Group | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.stdin_fd, self.stdout_fd, self.stderr_fd = pipes.ours
+        self.pid = 0
+        self.inner_pid = 0
+        self.gate_sockets: GateSockets | None = None
+        self._number = number
+        self._ask_to_kill = ask_to_kill
+        self._group = group
+        self._started: asyncio.Future[str | None] = loop.create_future()
+        self._ended: asyncio.Future[Exit] = loop.create_future()
+        self._is_killed = False
+
+    async def wait(self) -> Exit:
+        """Until the plugin and everything it started have ended."""
+        return await asyncio.shield(self._ended)
+
+    async def kill_tree(self) -> Exit:
+        """Kill every process of the plugin; returns when none is left.
+
+        Raises:
+            Unavailable: the kernel did not report their end in time.
+        """
+        if not self._ended.done():
+            self._is_killed = True
+            self._ask_to_kill(self._number)
+        try:
+            async with asyncio.timeout(END_S):
+                return await self.wait()
+        except TimeoutError:
+            if self._group is not None:
+                self._group.kill()
+            raise Unavailable("plugin_unavailable", f"process {self.pid} did not end in time") from None
+
+    def stats(self) -> Usage:
+        """What the plugin uses now, as far as the kernel counts it."""
+        return Usage(memory_bytes=None, pids=None, cpu_s=None) if self._group is None else self._group.usage()
+
+    def close_fds(self) -> None:
+        """Close the three pipes and the gate sockets, for a caller that has not taken them elsewhere."""
+        close_fds(self.stdin_fd, self.stdout_fd, self.stderr_fd)
+        if self.gate_sockets is not None:
+            self.gate_sockets.close()
+
+    async def wait_started(self) -> str | None:
+        """None when every wall stands, else the complaint."""
+        return await asyncio.shield(self._started)
+
+    def hear(self, message: dict[str, Any], fds: list[int]) -> None:
+        """One report of the launcher about this sandbox."""
+        match message["event"]:
+            case "sockets" if len(fds) == DOORS:
+                self.gate_sockets = GateSockets(*fds)
+            case "started":
+                self.pid, self.inner_pid = message["pid"], message["inner"]
+                self._resolve(self._started, None)
+            case "failed":
+                self._resolve(self._started, message["message"])
+                self.end(Exit(code=None, signal=None, reason="not_run"))
+            case "exit":
+                self.end(self._judge_exit(message))
+
+    def end(self, how: Exit) -> None:
+        """Record the end, once, and free what the kernel held for it."""
+        self._resolve(self._started, "the launcher is gone")
+        if not self._ended.done():
+            self._ended.set_result(how)
+        if self._group is not None:
+            self._group.remove()
+
+    def _judge_exit(self, message: dict[str, Any]) -> Exit:
+        code = message["code"]
+        # bwrap tells a signal as 128 + number, and dies by one itself when the whole world was killed.
+        signal = (
+            -code
+            if code < 0
+            else code - SIGNAL_CODE
+            if SIGNAL_CODE < code <= SIGNAL_CODE + MAX_SIGNAL
+            else None
+        )
+        reason: Reason = "exited" if signal is None else "signalled"
+        if message["exceeded"] or (self._group is not None and self._group.oom_kills() > 0):
+            reason = "oom"
+        elif self._is_killed:
+            reason = "killed"
+        elif signal is None and not message["ran"]:
+            reason = "not_run"
+        return Exit(code=code if signal is None else None, signal=signal, reason=reason)
+
+    @staticmethod
+    def _resolve(future: asyncio.Future[str | None], value: str | None) -> None:
+        if not future.done():
+            future.set_result(value)
+
+
+class Pipes:
+    """Three pipes: our ends do not block, their ends go to the plugin."""
+
+    def __init__(self) -> None:
+        stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
+        self.theirs = (stdin[0], stdout[1], stderr[1])
+        self.ours = (stdin[1], stdout[0], stderr[0])
+        for fd in self.ours:
+            os.set_blocking(fd, False)
+
+    def close_theirs(self) -> None:
+        """After the fork the plugin has its own copies; ours would keep the pipes from ever ending."""
+        theirs, self.theirs = self.theirs, (-1, -1, -1)
+        close_fds(*(fd for fd in theirs if fd >= 0))
+
+
+def close_fds(*fds: int) -> None:
+    """Close these; one that is closed already is no loss."""
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)

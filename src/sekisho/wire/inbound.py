@@ -1,0 +1,46 @@
+"""One call at the plugin server: it passed every check of its channel and waits for its answer.
+
+Guarantees that at most one answer leaves, however often it is answered, and none after its channel is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sekisho.wire.frames import Kind
+from sekisho.wire.messages import CallFrame, FailureFrame, encode_payload
+
+__all__ = ["Inbound"]
+
+
+class Inbound:
+    """A call to carry out; answer it once, with `reply` or `fail`."""
+
+    __slots__ = ("_answer", "call", "frame")
+
+    def __init__(self, call: int, frame: CallFrame, answer: Callable[[int, Kind, bytes], None]) -> None:
+        self.call = call
+        self.frame = frame
+        self._answer: Callable[[int, Kind, bytes], None] | None = answer
+
+    @property
+    def is_open(self) -> bool:
+        """False once it is answered, cancelled, or its channel is gone; further answers are dropped."""
+        return self._answer is not None
+
+    def reply(self, result: bytes) -> None:
+        """Answer with the raw JSON of the result."""
+        self._send(Kind.RESULT, result)
+
+    def fail(self, code: str, message: str) -> None:
+        """Answer with an error code of ours."""
+        self._send(Kind.FAILURE, encode_payload(FailureFrame(code=code, message=message)))
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._answer = None
+
+    def _send(self, kind: Kind, payload: bytes) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer(self.call, kind, payload)

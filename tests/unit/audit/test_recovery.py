@@ -1,0 +1,155 @@
+"""After a crash: every acknowledged record is kept, torn bytes go, and tampering stops everything."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sekisho.audit.ledger import DueFiles, Ledger
+from sekisho.audit.logfile import LogFile
+from sekisho.audit.publisher import Publisher
+from sekisho.audit.recovery import count_records, recover
+from sekisho.audit.verifier import read_checkpoint, verify
+from sekisho.errors import Tampered
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ORIGIN = "gateway.example/audit"
+
+
+def lines(count: int) -> list[bytes]:
+    return [b'{"n":%d,"call":"c%d"}' % (i, i) for i in range(count)]
+
+
+def written(path: Path, records: list[bytes], signed: int | None, torn: bytes = b"") -> None:
+    """Leave a log as a crash would: `signed` records under a checkpoint, then the rest."""
+    path.write_bytes(b"".join(record + b"\n" for record in records) + torn)
+    publisher = Publisher(path, KEY, ORIGIN)
+    publisher.prepare()
+    if signed is not None:
+        ledger = Ledger(ORIGIN)
+        for record in records[:signed]:
+            ledger.add(record)
+        publisher.publish(ledger.checkpoint(), DueFiles((), ()))
+
+
+def recovered(path: Path) -> Ledger:
+    file = LogFile.open_locked(path)
+    try:
+        return recover(file, Publisher(path, KEY, ORIGIN), ORIGIN)
+    finally:
+        file.close()
+
+
+@pytest.mark.requirement("A2.3")
+@pytest.mark.threat("T-LOG")
+def test_every_truncation_point_is_recovered_or_refused(tmp_path: Path) -> None:
+    records, signed = lines(12), 5
+    path = tmp_path / "log"
+    written(path, records, signed)
+    data, note = path.read_bytes(), (tmp_path / "log.tlog/checkpoint").read_bytes()
+    vouched = sum(len(record) + 1 for record in records[:signed])
+    for end in range(len(data) + 1):
+        path.write_bytes(data[:end])
+        (tmp_path / "log.tlog/checkpoint").write_bytes(note)
+        if end < vouched:
+            with pytest.raises(Tampered, match="were signed"):
+                recovered(path)
+            assert path.read_bytes() == data[:end], "evidence is left as it is"
+        else:
+            whole = data[:end].count(b"\n")
+            assert recovered(path).size == whole
+            assert path.read_bytes() == b"".join(record + b"\n" for record in records[:whole])
+            assert verify(path, KEY.public_key()).ok
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 700), st.data())
+def test_recovery_signs_what_was_written_and_completes_the_tiles(
+    tmp_path_factory: pytest.TempPathFactory, count: int, data: st.DataObject
+) -> None:
+    signed = data.draw(st.integers(0, count))
+    torn = data.draw(st.sampled_from([b"", b"{", b'{"n":%d,"call":' % count, b"\x00" * 40]))
+    path = tmp_path_factory.mktemp("log") / "log"
+    written(path, lines(count), signed, torn)
+    ledger = recovered(path)
+    assert ledger.size == count
+    assert read_checkpoint(path, KEY.public_key()) == ledger.checkpoint()
+    assert verify(path, KEY.public_key()).ok
+    for index in range(count // 256):
+        assert (path.with_name("log.tlog") / f"tile/0/{index:03d}").stat().st_size == 256 * 32
+        assert (path.with_name("log.tlog") / f"tile/entries/{index:03d}").is_file()
+
+
+def test_damaged_tiles_are_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written(path, lines(300), 300)
+    recovered(path)
+    tile = tmp_path / "log.tlog/tile/0/000"
+    good = tile.read_bytes()
+    tile.write_bytes(b"")
+    shutil.rmtree(tmp_path / "log.tlog/tile/entries")
+    recovered(path)
+    assert tile.read_bytes() == good
+    assert (tmp_path / "log.tlog/tile/entries/000").is_file()
+
+
+@pytest.mark.threat("T-LOG")
+@pytest.mark.parametrize("at", [0, 3, 4])
+def test_an_edited_signed_record_is_refused(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "log"
+    records = lines(8)
+    written(path, records, 5)
+    records[at] = records[at].replace(b"call", b"Call")
+    path.write_bytes(b"".join(record + b"\n" for record in records))
+    with pytest.raises(Tampered, match="not the ones"):
+        recovered(path)
+
+
+@pytest.mark.threat("T-LOG")
+def test_misnumbered_records_beyond_the_checkpoint_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    records = lines(8)
+    del records[6]
+    written(path, records, 5)
+    with pytest.raises(Tampered, match="is not record 6"):
+        recovered(path)
+
+
+@pytest.mark.threat("T-LOG")
+def test_records_without_a_checkpoint_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written(path, lines(3), None)
+    with pytest.raises(Tampered, match="no checkpoint"):
+        recovered(path)
+
+
+@pytest.mark.threat("T-LOG")
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written(path, lines(3), 3)
+    stranger = Publisher(path, Ed25519PrivateKey.generate(), ORIGIN)
+    stranger.publish(Ledger(ORIGIN).checkpoint(), DueFiles((), ()))
+    with pytest.raises(Tampered, match="another key"):
+        recovered(path)
+
+
+def test_a_new_log_starts_with_an_empty_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written(path, [], None, torn=b'{"n":0')
+    assert recovered(path).size == 0
+    assert path.read_bytes() == b""
+    assert read_checkpoint(path, KEY.public_key()).size == 0
+
+
+def test_an_unprotected_log_is_counted_and_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b'{"n":0}\n{"n":1}\n{"n"')
+    file = LogFile.open_locked(path)
+    assert count_records(file) == 2
+    file.close()
+    assert path.read_bytes() == b'{"n":0}\n{"n":1}\n'

@@ -1,0 +1,96 @@
+"""Four sockets on the right path, or nothing."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sekisho.egress.handoff import GateSockets, listen, receive_gate, send_gate
+from sekisho.errors import RemoteProtocolError, Unavailable
+
+
+def inet(kind: socket.SocketKind) -> socket.socket:
+    return socket.socket(socket.AF_INET, kind)
+
+
+@pytest.fixture
+def four() -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(inet(kind))
+            for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+        ]
+
+
+async def receive_one(listener: socket.socket) -> GateSockets:
+    connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+    with connection:
+        connection.setblocking(False)
+        return await receive_gate(connection)
+
+
+async def test_four_sockets_arrive_in_order_and_are_closed_at_the_end(
+    tmp_path: Path, four: list[socket.socket]
+) -> None:
+    path = tmp_path / "egress-a.sock"
+    four[0].bind(("127.0.0.1", 0))
+    with listen(path) as listener:
+        assert path.stat().st_mode & 0o777 == 0o600
+        send_gate(path, [sock.fileno() for sock in four])
+        with await receive_one(listener) as gate:
+            assert gate.proxy.getsockname() == four[0].getsockname()
+            assert gate.dns.type == socket.SOCK_DGRAM
+            assert not gate.tls.getblocking()
+    assert gate.proxy.fileno() == -1
+
+
+@pytest.mark.parametrize("pick", [[0, 1, 2], [0, 1, 3, 2], [0, 1, 2, 3, 3], []])
+async def test_anything_but_three_streams_and_one_datagram_is_refused_and_closed(
+    tmp_path: Path, four: list[socket.socket], pick: list[int]
+) -> None:
+    path = tmp_path / "s"
+    with listen(path) as listener:
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        send_gate(path, [four[index].fileno() for index in pick])
+        with pytest.raises(RemoteProtocolError):
+            await receive_one(listener)
+        assert len(os.listdir("/proc/self/fd")) <= before + 3  # noqa: PTH208
+
+
+async def test_a_descriptor_that_is_no_socket_is_refused(tmp_path: Path, four: list[socket.socket]) -> None:
+    path = tmp_path / "s"
+    null = os.open(os.devnull, os.O_RDONLY)
+    with listen(path) as listener:
+        send_gate(path, [sock.fileno() for sock in four[:3]] + [null])
+        os.close(null)
+        with pytest.raises(RemoteProtocolError, match="no socket"):
+            await receive_one(listener)
+
+
+@pytest.mark.parametrize("message", [b"", b"{}", b'{"v":2}', b"\xff", b"x" * 300])
+async def test_another_message_is_refused(tmp_path: Path, four: list[socket.socket], message: bytes) -> None:
+    path = tmp_path / "s"
+    with listen(path) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sender:
+        sender.connect(str(path))
+        if message:
+            socket.send_fds(sender, [message], [sock.fileno() for sock in four])
+        else:
+            sender.close()
+        with pytest.raises(RemoteProtocolError):
+            await receive_one(listener)
+
+
+def test_nobody_listening_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        send_gate(tmp_path / "absent", [])
+
+
+def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    listen(path).close()
+    with listen(path):
+        assert path.is_socket()

@@ -1,0 +1,107 @@
+"""The process: hand-offs open gates, a new one replaces the old, a bad one changes nothing."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sekisho.egress import EgressEvent, EgressSettings, send_gate, serve
+from sekisho.errors import Misconfigured
+from sekisho.policy import NetworkGrant
+
+REQUEST = b"CONNECT other.example.com:443 HTTP/1.1\r\nHost: other.example.com:443\r\n\r\n"
+
+
+def hand_off(path: Path) -> int:
+    """Open four sockets, hand them over, close our copies; the port of the proxy."""
+    with ExitStack() as stack:
+        sockets = []
+        for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            sock = stack.enter_context(socket.socket(socket.AF_INET, kind))
+            sock.bind(("127.0.0.1", 0))
+            if kind is socket.SOCK_STREAM:
+                sock.listen()
+            sockets.append(sock)
+        send_gate(path, [sock.fileno() for sock in sockets])
+        return int(sockets[0].getsockname()[1])
+
+
+async def ask(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST)
+    writer.write_eof()
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+class Running:
+    """A served process with two plugins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.events: asyncio.Queue[EgressEvent] = asyncio.Queue()
+
+    def path(self, plugin: str) -> Path:
+        return self.folder / f"egress-{plugin}.sock"
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Running]:
+    process = Running(folder)
+    sockets = {plugin: (process.path(plugin), NetworkGrant()) for plugin in ("a", "b")}
+    ready = asyncio.Event()
+    settings = EgressSettings(sockets=sockets, log_folder=folder / "log")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        task = group.create_task(
+            serve(settings, ready=ready.set, on_event=process.events.put_nowait, clock=lambda: 1.9e9)
+        )
+        await ready.wait()
+        yield process
+        task.cancel()
+
+
+async def test_a_refusal_is_told_and_written_under_the_name_of_its_plugin(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        ports = {plugin: hand_off(process.path(plugin)) for plugin in ("a", "b")}
+        assert b"403" in await ask(ports["b"])
+        event = await process.events.get()
+    assert (event.plugin, event.host, event.allowed) == ("b", "other.example.com", False)
+    line = json.loads((tmp_path / "log" / "b.jsonl").read_text())
+    assert (line["plugin"], line["host"], line["reason"]) == ("b", "other.example.com", event.reason)
+    assert not (tmp_path / "log" / "a.jsonl").exists()
+
+
+async def test_a_new_hand_off_replaces_the_gate(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        old = hand_off(process.path("a"))
+        assert b"403" in await ask(old)
+        new = hand_off(process.path("a"))
+        assert b"403" in await ask(new)
+        with pytest.raises(OSError, match=r"refused|reset"):
+            await ask(old)
+
+
+async def test_a_bad_hand_off_changes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        port = hand_off(process.path("a"))
+        send_gate(process.path("a"), [])
+        assert b"403" in await ask(port)
+        assert b"403" in await ask(hand_off(process.path("b")))
+
+
+async def test_the_sockets_are_gone_when_the_process_ends(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        assert process.path("a").is_socket()
+    assert not process.path("a").exists()
+
+
+async def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    settings = EgressSettings(sockets={"a": (tmp_path / "no" / "s", NetworkGrant())}, log_folder=tmp_path)
+    with pytest.raises(Misconfigured):
+        await serve(settings)

@@ -1,0 +1,230 @@
+"""Heads are read one way only, and what goes out is our own writing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.egress.tunnel import (
+    MAX_HEAD_BYTES,
+    BodyReader,
+    Target,
+    find_head,
+    judge_origin_request,
+    judge_proxy_request,
+    refusal_bytes,
+)
+from sekisho.errors import Refused
+
+API = Target(host="api.example.com", port=80)
+CHUNKED = b"4\r\nWiki\r\n6\r\npedia \r\n0\r\n\r\n"
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def feed_all(reader: BodyReader, data: bytes, size: int) -> bytes:
+    return b"".join(reader.feed(data[at : at + size]) for at in range(0, len(data), size))
+
+
+@pytest.mark.requirement("A3.2")
+def test_connect_names_a_host_and_a_port() -> None:
+    request = judge_proxy_request(head("CONNECT API.example.com:443 HTTP/1.1", "Host: api.example.com:443"))
+    assert request.is_tunnel
+    assert request.target == Target(host="api.example.com", port=443)
+
+
+def test_an_absolute_request_is_written_anew() -> None:
+    request = judge_proxy_request(
+        head(
+            "POST http://API.example.com/a?b=c HTTP/1.1",
+            "HOST: api.example.com",
+            "Proxy-Authorization: Basic secret",
+            "Connection: keep-alive, X-Hop",
+            "X-Hop: 1",
+            "Upgrade: websocket",
+            "Content-Length: 5",
+            "Accept: */*",
+        )
+    )
+    assert request.target == API
+    assert request.body_length == 5
+    assert request.head == head(
+        "POST /a?b=c HTTP/1.1",
+        "host: api.example.com",
+        "accept: */*",
+        "content-length: 5",
+        "connection: close",
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "path"), [("http://a.b", "/"), ("HTTP://a.b?x=1", "/?x=1"), ("http://a.b/%2e", "/%2e")]
+)
+def test_the_path_goes_on_as_it_came(url: str, path: str) -> None:
+    assert judge_proxy_request(head(f"GET {url} HTTP/1.1", "Host: a.b")).head.split(b" ")[1] == path.encode()
+
+
+def test_a_port_other_than_80_stays_in_the_host_header() -> None:
+    request = judge_proxy_request(head("GET http://a.b:8080/ HTTP/1.1", "Host: a.b:8080"))
+    assert b"host: a.b:8080\r\n" in request.head
+
+
+@pytest.mark.threat("T-EGRESS")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET http://api.example.com/ HTTP/1.1", "Host: other.example.com"),
+        ("GET http://api.example.com/ HTTP/1.1", "Host: api.example.com:8080"),
+        ("GET http://api.example.com/ HTTP/1.1",),
+        ("GET http://api.example.com/ HTTP/1.1", "Host: api.example.com", "Host: api.example.com"),
+        ("GET http://user@api.example.com/ HTTP/1.1", "Host: api.example.com"),
+        ("GET http://127.0.0.1/ HTTP/1.1", "Host: 127.0.0.1"),
+        ("GET http://2130706433/ HTTP/1.1", "Host: 2130706433"),
+        ("GET http://[::1]/ HTTP/1.1", "Host: [::1]"),
+        ("GET http://api.example.com./ HTTP/1.1", "Host: api.example.com."),
+        ("GET http://api.example.com:443/ HTTP/1.1", "Host: api.example.com:443"),
+        ("GET http://api.example.com:0/ HTTP/1.1", "Host: api.example.com:0"),
+        ("GET http://api.example.com:99999/ HTTP/1.1", "Host: api.example.com:99999"),
+        ("GET https://api.example.com/ HTTP/1.1", "Host: api.example.com"),
+        ("GET ftp://api.example.com/ HTTP/1.1", "Host: api.example.com"),
+        ("GET / HTTP/1.1", "Host: api.example.com"),
+        ("CONNECT api.example.com HTTP/1.1", "Host: api.example.com"),
+        ("CONNECT api.example.com:443 HTTP/1.1", "Host: other.example.com:443"),
+        ("CONNECT 169.254.169.254:443 HTTP/1.1", "Host: 169.254.169.254:443"),
+        ("CONNECT 0x7f.1:443 HTTP/1.1", "Host: 0x7f.1:443"),
+        ("CONNECT api.example.com\0.evil.example:443 HTTP/1.1", "Host: api.example.com"),
+    ],
+)
+def test_what_does_not_name_one_plain_host_is_refused(lines: tuple[str, ...]) -> None:
+    with pytest.raises(Refused):
+        judge_proxy_request(head(*lines))
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET http://a.b/ HTTP/1.0", "Host: a.b"),
+        ("GET  http://a.b/ HTTP/1.1", "Host: a.b"),
+        ("GET http://a.b/ HTTP/1.1 ", "Host: a.b"),
+        ("", "GET http://a.b/ HTTP/1.1", "Host: a.b"),
+        ("GET http://a.b/ HTTP/1.1", "Host : a.b"),
+        ("GET http://a.b/ HTTP/1.1", "Host: a.b", " folded: x"),
+        ("GET http://a.b/ HTTP/1.1", "Host: a.b", "X: a\nTransfer-Encoding: chunked"),
+        ("GET http://a.b/ HTTP/1.1", "Host: a.b", "X: a\rY: b"),
+        ("GET http://a.b/ HTTP/1.1", "Host: a.b", "X: \0"),
+        ("POST http://a.b/ HTTP/1.1", "Host: a.b", "Content-Length: 3", "Content-Length: 3"),
+        ("POST http://a.b/ HTTP/1.1", "Host: a.b", "Content-Length: 3", "Transfer-Encoding: chunked"),
+        ("POST http://a.b/ HTTP/1.1", "Host: a.b", "Content-Length: +3"),
+        ("POST http://a.b/ HTTP/1.1", "Host: a.b", "Content-Length: 3, 3"),
+        ("POST http://a.b/ HTTP/1.1", "Host: a.b", "Transfer-Encoding: gzip, chunked"),
+        (
+            "POST http://a.b/ HTTP/1.1",
+            "Host: a.b",
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: chunked",
+        ),
+    ],
+)
+def test_a_head_two_parsers_could_read_differently_is_refused(lines: tuple[str, ...]) -> None:
+    with pytest.raises(Refused):
+        judge_proxy_request(head(*lines))
+
+
+def test_a_direct_request_names_a_path_and_the_known_host() -> None:
+    request = judge_origin_request(head("GET /x HTTP/1.1", "Host: api.example.com"), API)
+    assert request.head == head("GET /x HTTP/1.1", "host: api.example.com", "connection: close")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET /x HTTP/1.1", "Host: other.example.com"),
+        ("GET http://api.example.com/x HTTP/1.1", "Host: api.example.com"),
+        ("CONNECT api.example.com:80 HTTP/1.1", "Host: api.example.com"),
+        ("OPTIONS * HTTP/1.1", "Host: api.example.com"),
+    ],
+)
+def test_a_direct_request_to_another_host_is_refused(lines: tuple[str, ...]) -> None:
+    with pytest.raises(Refused):
+        judge_origin_request(head(*lines), API)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_head_is_bounded() -> None:
+    assert find_head(b"GET ") is None
+    assert find_head(b"GET / HTTP/1.1\r\n\r\nrest") == 18
+    with pytest.raises(Refused):
+        find_head(b"x" * MAX_HEAD_BYTES)
+
+
+@given(length=st.integers(0, 50), data=st.binary(max_size=80), size=st.integers(1, 20))
+def test_a_counted_body_ends_where_it_said(length: int, data: bytes, size: int) -> None:
+    reader = BodyReader(length)
+    assert feed_all(reader, data, size) == data[:length]
+    assert reader.is_done is (len(data) >= length)
+
+
+@given(
+    chunks=st.lists(st.binary(min_size=1, max_size=30), max_size=5),
+    rest=st.binary(max_size=20),
+    size=st.integers(1, 40),
+)
+def test_a_chunked_body_keeps_its_bytes_and_drops_what_follows(
+    chunks: list[bytes], rest: bytes, size: int
+) -> None:
+    wire = b"".join(b"%X\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    reader, again = BodyReader(None), BodyReader(None)
+    passed = feed_all(reader, wire + rest, size)
+    assert reader.is_done
+    assert passed.endswith(b"0\r\n\r\n")
+    assert payload(passed) == payload(feed_all(again, passed, 7)) == b"".join(chunks)
+
+
+def payload(chunked: bytes) -> bytes:
+    out = b""
+    while True:
+        size, _, chunked = chunked.partition(b"\r\n")
+        if int(size, 16) == 0:
+            return out
+        out, chunked = out + chunked[: int(size, 16)], chunked[int(size, 16) + 2 :]
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"4;x=y\r\nWiki",
+        b"-1\r\n",
+        b"0x4\r\nWiki",
+        b"4\nWiki\r\n",
+        b"4\r\nWikiX\r\n",
+        b"0\r\nHost: b\r\n\r\n",
+        b"4" * 40,
+    ],
+)
+def test_a_malformed_chunk_is_refused(wire: bytes) -> None:
+    with pytest.raises(Refused):
+        BodyReader(None).feed(wire)
+
+
+def test_a_refusal_names_the_rule_in_one_line() -> None:
+    answer = refusal_bytes("the host or port is not on the allow-list")
+    assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    assert answer.endswith(b"\r\n\r\nsekisho egress gate: the host or port is not on the allow-list\n")
+    assert refusal_bytes("x", is_unreachable=True).startswith(b"HTTP/1.1 502 ")
+
+
+@given(data=st.binary(max_size=200))
+def test_random_bytes_are_judged_or_refused(data: bytes) -> None:
+    try:
+        judge_proxy_request(data + b"\r\n\r\n")
+    except Refused:
+        return
+    pytest.fail("random bytes made a request")
+
+
+@given(size=st.integers(1, 5))
+def test_the_example_of_the_specification_passes(size: int) -> None:
+    assert payload(feed_all(BodyReader(None), CHUNKED, size)) == b"Wikipedia "

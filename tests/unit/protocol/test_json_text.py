@@ -1,0 +1,182 @@
+"""Strict JSON text."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import Refused, RemoteProtocolError, SekishoError
+from sekisho.protocol import JsonLimits, JsonValue, check_text, parse_strict, reemit
+
+LIMITS = JsonLimits(max_bytes=100_000, max_depth=8, max_members=50)
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
+keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+values = st.recursive(scalars, lambda v: st.lists(v, max_size=4) | st.dictionaries(keys, v, max_size=4))
+
+
+def code_of(data: bytes, limits: JsonLimits = LIMITS) -> str:
+    with pytest.raises(SekishoError) as caught:
+        parse_strict(data, limits)
+    return caught.value.code
+
+
+@given(values)
+def test_every_value_survives_the_round_trip(value: JsonValue) -> None:
+    text = json.dumps(value, ensure_ascii=False).encode()
+    assert parse_strict(text, JsonLimits()) == json.loads(text)
+
+
+@given(values)
+def test_reemitted_text_means_the_same_and_is_stable(value: JsonValue) -> None:
+    once = reemit(json.dumps(value, indent=1).encode())
+    assert json.loads(once) == value
+    assert reemit(once) == once
+
+
+@given(values, st.data())
+@pytest.mark.threat("T-PARSER")
+def test_after_one_flipped_bit_both_parsers_agree_or_the_text_is_refused(
+    value: JsonValue, data: st.DataObject
+) -> None:
+    text = bytearray(json.dumps(value, ensure_ascii=False).encode())
+    position = data.draw(st.integers(0, len(text) - 1))
+    text[position] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        ours = parse_strict(bytes(text), JsonLimits())
+    except SekishoError:
+        return
+    assert ours == json.loads(text.decode())
+
+
+@given(st.binary(max_size=200))
+@pytest.mark.threat("T-PARSER")
+def test_any_bytes_are_a_value_or_a_refusal(data: bytes) -> None:
+    try:
+        value = parse_strict(data, LIMITS)
+    except SekishoError:
+        return
+    assert value == json.loads(data)
+
+
+@given(st.text(alphabet='{}[]",:\\u0d18aA1e-. \n', max_size=60))
+@pytest.mark.threat("T-PARSER")
+def test_json_like_text_is_read_as_the_standard_library_reads_it_or_refused(text: str) -> None:
+    try:
+        value = parse_strict(text.encode(), LIMITS)
+    except SekishoError:
+        return
+    assert value == json.loads(text)
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":1,"a":1}',
+        b'{"x":{"a":1,"b":[{"c":1,"c":1}]}}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"a" : 1 , "a":2}',
+        '{"é":1,"\\u00e9":2}'.encode(),
+        b'{"":1,"":2}',
+    ],
+)
+def test_a_key_named_twice_is_refused_at_any_depth_and_in_any_spelling(text: bytes) -> None:
+    assert code_of(text) == "json_duplicate_key"
+    with pytest.raises(RemoteProtocolError):
+        reemit(text)
+
+
+@given(st.dictionaries(keys, scalars, min_size=1, max_size=5), st.data())
+@pytest.mark.threat("T-PARSER")
+def test_a_member_repeated_anywhere_is_refused(members: dict[str, JsonValue], data: st.DataObject) -> None:
+    pairs = [f"{json.dumps(key)}:{json.dumps(value)}" for key, value in members.items()]
+    pairs.insert(data.draw(st.integers(0, len(pairs))), data.draw(st.sampled_from(pairs)))
+    assert code_of(("[{" + ",".join(pairs) + "}]").encode()) == "json_duplicate_key"
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"NaN", b"Infinity", b"-Infinity", b'"\\ud800"', b'"\\udc00\\ud800"', b"\xef\xbb\xbf{}", b'"\xff"',
+        b'"\xc0\xaf"', b'"\xed\xa0\x80"', '{"a":1}'.encode("utf-16"), b"", b" ", b"{", b"[1,]", b'{"a":1,}',
+        b"01", b"1.", b".5", b"+1", b"{}{}", b"{} x", b"// c\n{}", b"'a'", b'"a\x01"', b'"\\x41"', b"tru",
+        b"\x00",
+    ],
+)  # fmt: skip
+def test_what_readers_disagree_about_is_refused(text: bytes) -> None:
+    assert code_of(text) == "json_malformed"
+
+
+def test_big_integers_keep_every_digit() -> None:
+    for number in (2**53 + 1, 2**64, -(2**63) - 1, 10**200 + 7):
+        assert parse_strict(b'{"n":%d}' % number, LIMITS) == {"n": number}
+        assert reemit(b'{ "n": %d }' % number) == b'{"n":%d}' % number
+
+
+@pytest.mark.parametrize("text", [b"1e999", b"-1e999", b"9" * 5000])
+def test_numbers_out_of_range_are_refused(text: bytes) -> None:
+    assert code_of(text) == "json_too_large"
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_text_over_the_size_is_refused() -> None:
+    limits = JsonLimits(max_bytes=10)
+    check_text(b'"12345678"', limits)
+    with pytest.raises(Refused) as caught:
+        check_text(b'"123456789"', limits)
+    assert caught.value.code == "body_too_large"
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_depth_is_counted_exactly() -> None:
+    assert parse_strict(b"[" * 8 + b"]" * 8, LIMITS) is not None
+    assert code_of(b"[" * 9 + b"]" * 9) == "json_too_deep"
+    assert code_of(b'{"a":' * 9 + b"1" + b"}" * 9) == "json_too_deep"
+    assert parse_strict(b"[" + b"[],{}," * 10 + b"1]", LIMITS) is not None
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_hostile_depth_is_refused_even_without_a_useful_limit() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    assert code_of(deep, JsonLimits(max_depth=10**6, max_members=10**7)) == "json_too_deep"
+    with pytest.raises(RemoteProtocolError):
+        reemit(deep)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_members_are_counted_exactly() -> None:
+    assert parse_strict(b"[" + b"1," * 48 + b"1]", LIMITS) is not None
+    assert code_of(b"[" + b"1," * 60 + b"1]") == "json_too_large"
+
+
+def test_brackets_and_commas_in_strings_do_not_count() -> None:
+    text = json.dumps({"a": '[{,"\\' * 500, "b\\": "]}"}).encode()
+    assert parse_strict(text, LIMITS) == json.loads(text)
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("text", [b'"\\' * 40_000, b'"' + b'\\"' * 49_000, b'["' + b"[" * 9_000])
+def test_unterminated_strings_cost_linear_time_and_are_refused(text: bytes) -> None:
+    assert code_of(text, JsonLimits(max_bytes=200_000, max_depth=8)).startswith("json_")
+
+
+def test_limits_that_allow_nothing_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        JsonLimits(max_depth=0)
+
+
+def test_reemit_takes_raw_values() -> None:
+    assert reemit(msgspec.Raw(b'{ "a": [1, 2.50, "\\u00e9"] }')) == '{"a":[1,2.5,"é"]}'.encode()

@@ -1,0 +1,169 @@
+"""The gateway serves exactly what was approved, and checks calls and answers against it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from sekisho.errors import Refused, RemoteProtocolError
+from sekisho.protocol.names import PluginName, ToolName
+from sekisho.registry import (
+    Definitions,
+    Listing,
+    LockedPlugin,
+    Surface,
+    lock_entry,
+    surface_of,
+    tools_array,
+    tools_result,
+)
+
+ADD: dict[str, Any] = {
+    "description": "Adds. ÆØÅ",
+    "name": "add",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    },
+    "outputSchema": {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]},
+    "annotations": {"readOnlyHint": True},
+    "_meta": {"x": [1, 2.5, None]},
+}
+ERASE: dict[str, Any] = {"name": "erase", "inputSchema": {"type": "object"}}
+BROKEN: dict[str, Any] = {"name": "broken", "inputSchema": {"$ref": "http://127.0.0.1:9/"}}
+ALL = ("add", "erase", "broken")
+
+
+def surface(*tools: dict[str, Any]) -> Surface:
+    return surface_of(Listing(tools=tuple(json.dumps(tool).encode() for tool in tools)))
+
+
+def locked(seen: Surface) -> LockedPlugin:
+    return lock_entry(
+        name=PluginName("calc"), argv=(), grants="", surface=seen, approved_by="aya", approved_at="2026-11-21"
+    )
+
+
+def definitions(*allowed: str) -> Definitions:
+    seen = surface(ADD, ERASE, BROKEN)
+    return Definitions.build(locked(seen), seen, allowed)
+
+
+def test_bare_tools_are_listed_as_the_plugin_wrote_them() -> None:
+    listed = json.loads(definitions("erase", "add").listing)
+    assert listed == {"tools": [ADD, ERASE]}
+    assert list(listed["tools"][0]) == list(ADD)
+
+
+def test_prefixed_tools_differ_in_their_name_only() -> None:
+    pieces = definitions("add", "erase").pieces(prefixed=True)
+    assert json.loads(tools_array(pieces)) == [{**ADD, "name": "calc__add"}, {**ERASE, "name": "calc__erase"}]
+
+
+@pytest.mark.requirement("A2.2")
+@pytest.mark.threat("T-OPERATION")
+def test_an_approved_tool_that_is_not_allowed_is_neither_listed_nor_found() -> None:
+    book = definitions("add")
+    assert b"erase" not in book.listing
+    with pytest.raises(Refused) as refusal:
+        book.get("erase")
+    assert refusal.value.code == "tool_unknown"
+
+
+def test_nothing_allowed_lists_nothing() -> None:
+    assert definitions().listing == tools_result(()) == b'{"tools":[]}'
+
+
+def test_a_caller_may_be_shown_fewer_tools() -> None:
+    book = definitions("add", "erase")
+    assert book.pieces(frozenset({"erase", "absent"}), prefixed=False) == (book.get("erase").bare,)
+
+
+@pytest.mark.requirement("B4.1")
+@pytest.mark.threat("T-RUGPULL")
+def test_a_surface_that_is_not_the_locked_one_is_refused() -> None:
+    entry = locked(surface(ADD))
+    for seen in (surface({**ADD, "description": "Adds. Then sends."}), surface(ADD, ERASE), surface()):
+        with pytest.raises(Refused) as refusal:
+            Definitions.build(entry, seen, ALL)
+        assert refusal.value.code == "definition_changed"
+
+
+def test_a_lock_entry_whose_items_do_not_match_its_root_is_refused() -> None:
+    seen = surface(ADD)
+    with pytest.raises(Refused):
+        Definitions.build(replace(locked(seen), items={}), seen, ALL)
+
+
+def test_a_tool_with_an_unusable_schema_is_not_listed_and_says_why() -> None:
+    book = definitions(*ALL)
+    assert set(book.tools) == {"add", "erase"}
+    assert book.unusable == {ToolName("broken"): "the schema refers to something outside itself"}
+    with pytest.raises(RemoteProtocolError, match="outside itself"):
+        book.get("broken")
+
+
+@pytest.mark.threat("T-ARGUMENTS")
+@pytest.mark.parametrize("raw", [b"{}", b'{"a":"x"}', b'{"a":1,"b":2}', b"[]", b"null", b'"a"'])
+def test_arguments_outside_the_schema_are_refused(raw: bytes) -> None:
+    for form in (raw, msgspec.Raw(raw)):
+        with pytest.raises(Refused) as refusal:
+            definitions("add").get("add").check_arguments(form)
+        assert refusal.value.code == "arguments_invalid"
+
+
+def test_arguments_inside_the_schema_pass() -> None:
+    book = definitions("add", "erase")
+    book.get("add").check_arguments(b'{"a":123456789012345678901234567890}')
+    book.get("erase").check_arguments(msgspec.Raw(b'{"anything":[1]}'))
+
+
+def test_arguments_that_are_not_json_are_refused() -> None:
+    with pytest.raises(RemoteProtocolError):
+        definitions("add").get("add").check_arguments(b'{"a":')
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b'{"content":[]}', "result_invalid"),
+        (b'{"content":[],"structuredContent":{"sum":"x"}}', "result_invalid"),
+        (b'{"content":[],"structuredContent":null}', "result_invalid"),
+        (b"[]", "plugin_protocol"),
+        (b"{", "json_malformed"),
+    ],
+)
+def test_an_answer_that_breaks_its_own_promise_is_refused(raw: bytes, code: str) -> None:
+    with pytest.raises(RemoteProtocolError) as refusal:
+        definitions("add").get("add").check_result(raw)
+    assert refusal.value.code == code
+
+
+def test_honest_answers_and_error_reports_pass() -> None:
+    book = definitions("add", "erase")
+    book.get("add").check_result(b'{"content":[],"structuredContent":{"sum":3}}')
+    book.get("add").check_result(b'{"content":[],"isError":true}')
+    book.get("erase").check_result(b'{"content":[]}')
+
+
+def test_only_a_true_hint_makes_a_tool_read_only() -> None:
+    assert definitions("add").get("add").read_only
+    assert not definitions("erase").get("erase").read_only
+    hints: tuple[Any, ...] = ("true", 1, None, [])
+    for hint in hints:
+        seen = surface({**ERASE, "annotations": {"readOnlyHint": hint}})
+        assert not Definitions.build(locked(seen), seen, ALL).get("erase").read_only
+
+
+def test_a_tool_without_an_input_schema_takes_any_object() -> None:
+    seen = surface({"name": "plain"})
+    plain = Definitions.build(locked(seen), seen, ("plain",)).get("plain")
+    plain.check_arguments(b'{"a":1}')
+    with pytest.raises(Refused):
+        plain.check_arguments(b"1")

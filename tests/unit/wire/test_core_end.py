@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from sekisho.errors import SekishoError, Tampered, Unavailable
+from sekisho.wire import CallFrame, StateFrame
+from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
+from sekisho.wire.messages import encode_payload
+
+if TYPE_CHECKING:
+    from tests.unit.wire.conftest import House
+
+Settle = Callable[[], Awaitable[None]]
+
+
+def code(answer: bytes | SekishoError) -> str:
+    return answer.code if isinstance(answer, SekishoError) else "answered"
+
+
+async def test_a_call_is_answered_once(house: House, echo: CallFrame, settle: Settle) -> None:
+    joined = house.join()
+    assert await joined.opened() is None
+    joined.core.call(1, echo, house.answers.append)
+    assert joined.core.in_flight == 1
+    await settle()
+    assert house.answers == [b'{"n":1}']
+    assert joined.core.in_flight == 0
+    joined.core.cut(Unavailable("plugin_unavailable", "test"))
+    assert len(house.answers) == 1
+
+
+async def test_calls_of_one_turn_share_one_write(house: House, echo: CallFrame, settle: Settle) -> None:
+    joined = house.join()
+    await joined.opened()
+    before = len(joined.near.writes), len(joined.far.writes)
+    for number in range(50):
+        joined.core.call(number, echo, house.answers.append)
+    await settle()
+    assert len(house.answers) == 50
+    assert (len(joined.near.writes), len(joined.far.writes)) == (before[0] + 1, before[1] + 1)
+
+
+async def test_losing_the_channel_answers_every_open_call(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    for number in range(3):
+        joined.core.call(number, hold, house.answers.append)
+    await settle()
+    joined.far.abort()
+    assert (await joined.lost()).code == "plugin_unavailable"
+    assert [code(answer) for answer in house.answers] == ["plugin_unavailable"] * 3
+    assert len(house.cancelled) == 3
+    joined.core.call(9, hold, house.answers.append)
+    assert len(house.answers) == 3
+    await settle()
+    assert code(house.answers[3]) == "plugin_unavailable"
+
+
+async def test_a_cancelled_call_is_withdrawn_at_the_other_end(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, house.answers.append)
+    await settle()
+    assert joined.core.cancel(1)
+    assert not joined.core.cancel(1)
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["cancelled"]
+    assert [inbound.call for inbound in house.cancelled] == [1]
+
+
+async def test_a_late_answer_is_dropped_and_counted(house: House, hold: CallFrame, settle: Settle) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, house.answers.append)
+    await settle()
+    joined.plugin.answer(1, Kind.RESULT, b"1")
+    joined.plugin.answer(1, Kind.RESULT, b"2")
+    await settle()
+    assert house.answers == [b"1"]
+    assert joined.core.unknown_answers == 1
+
+
+@pytest.mark.requirement("A4.3")
+@pytest.mark.threat("T-REPLAY")
+@pytest.mark.parametrize("trick", ["replay", "flip"])
+async def test_a_touched_record_ends_the_channel(
+    house: House, hold: CallFrame, settle: Settle, trick: str
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, house.answers.append)
+    await settle()
+    joined.far.tamper = (lambda data: data * 2) if trick == "replay" else (lambda data: data[:-1] + b"\0")
+    joined.plugin.send(Kind.STATE, encode_payload(StateFrame(state="ready")))
+    error = await joined.lost()
+    assert isinstance(error, Tampered)
+    assert error.code == "seal_broken"
+    assert [code(answer) for answer in house.answers] == ["plugin_unavailable"]
+
+
+async def test_the_token_is_renewed_before_the_first_call_that_needs_it(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    for step in (0, 41, 41, 600):
+        house.now += step
+        joined.core.call(step, echo, house.answers.append)
+        await settle()
+    assert house.answers == [b'{"n":1}'] * 4
+    assert len(house.replay) == 4
+
+
+@pytest.mark.threat("T-MITM")
+async def test_a_revoked_or_expired_plugin_server_gets_no_more_calls(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    house.revoked.revoke(house.plugin.serial)
+    joined.core.call(1, echo, house.answers.append)
+    assert (await joined.lost()).code == "peer_untrusted"
+    await settle()
+    assert house.inbound == []
+    assert [code(answer) for answer in house.answers] == ["plugin_unavailable"]
+
+
+async def test_a_draining_channel_finishes_what_it_carries(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, house.answers.append)
+    await settle()
+    joined.core.drain()
+    await settle()
+    assert not joined.core.lost.done()
+    house.inbound[0].reply(b"1")
+    await joined.lost()
+    assert house.answers == [b"1"]
+
+
+async def test_a_full_pipe_or_an_oversized_call_is_answered_with_an_error(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.near.queued = 1 << 40
+    joined.core.call(1, echo, house.answers.append)
+    joined.near.queued = 0
+    huge = msgspec.Raw(b'"' + b"x" * MAX_PAYLOAD_BYTES + b'"')
+    joined.core.call(2, msgspec.structs.replace(echo, arguments=huge), house.answers.append)
+    joined.core.call(3, echo, house.answers.append)
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["busy", "result_too_large", "answered"]
+
+
+async def test_a_plugin_server_without_the_pinned_hpke_key_is_not_believed(house: House) -> None:
+    terms = house.core_terms()
+    wrong = house.folder.public_identity(house.core.spiffe).hpke_public
+    joined = house.join(core_terms=dataclasses.replace(terms, peer_hpke_public=wrong))
+    error = await joined.opened()
+    assert error is not None
+    assert house.refused[0].code == "seal_broken"
+
+
+async def test_a_hang_up_before_any_answer_names_the_likely_refusal(house: House) -> None:
+    joined = house.join()
+    joined.near.abort()
+    error = await joined.opened()
+    assert error is not None
+    assert error.code == "peer_untrusted"
+
+
+async def test_a_call_without_an_answer_ends_in_a_timeout(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    overdue = msgspec.structs.replace(hold, timeout_s=-100.0)
+    answered = asyncio.get_running_loop().create_future()
+    joined.core.call(1, overdue, answered.set_result)
+    assert code(await asyncio.wait_for(answered, 5)) == "plugin_timeout"
+    await settle()
+    assert [inbound.call for inbound in house.cancelled] == [1]

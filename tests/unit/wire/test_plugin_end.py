@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sekisho.errors import SekishoError
+from sekisho.keys import sign_channel_token
+from sekisho.wire import CallFrame
+from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
+from sekisho.wire.pipe import SealedPipe
+
+if TYPE_CHECKING:
+    from tests.unit.wire.conftest import House
+
+Settle = Callable[[], Awaitable[None]]
+
+
+def code(answer: bytes | SekishoError) -> str:
+    return answer.code if isinstance(answer, SekishoError) else "answered"
+
+
+@pytest.mark.requirement("A2.2")
+@pytest.mark.requirement("A4.2")
+@pytest.mark.threat("T-OPERATION")
+@pytest.mark.parametrize("side", ["token", "own list"])
+async def test_an_operation_must_be_in_the_token_and_in_our_own_list(
+    house: House, echo: CallFrame, hold: CallFrame, settle: Settle, side: str
+) -> None:
+    only_hold = frozenset({"hold"})
+    if side == "token":
+        joined = house.join(core_terms=house.core_terms(ops=only_hold))
+    else:
+        joined = house.join(plugin_terms=house.plugin_terms(ops=only_hold))
+    await joined.opened()
+    joined.core.call(1, echo, house.answers.append)
+    joined.core.call(2, hold, house.answers.append)
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["operation_not_allowed"]
+    assert [inbound.frame.tool for inbound in house.inbound] == ["hold"]
+    assert [error.code for error in house.refused] == ["operation_not_allowed"]
+
+
+@pytest.mark.requirement("A4.2")
+async def test_a_call_after_the_tokens_end_is_refused(house: House, echo: CallFrame, settle: Settle) -> None:
+    frozen = house.now
+    terms = dataclasses.replace(house.core_terms(), clock=lambda: frozen)  # a core that does not renew
+    joined = house.join(core_terms=terms)
+    await joined.opened()
+    house.now += 60
+    joined.core.call(1, echo, house.answers.append)
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["token_not_accepted"]
+    assert house.inbound == []
+
+
+@pytest.mark.threat("T-REPLAY")
+async def test_a_replayed_token_opens_no_second_channel(house: House, settle: Settle) -> None:
+    first = house.join()
+    await first.opened()
+    second = house.join()
+    second.near.writes.clear()
+    second.far.arrive(first.near.writes[0])
+    await settle()
+    assert [error.code for error in house.refused] == ["token_not_accepted"]
+
+
+@pytest.mark.threat("T-REPLAY")
+async def test_a_token_of_another_certificate_is_refused(house: House) -> None:
+    renewed = house.folder.renew_if_half_life(house.core.spiffe, house.now + 1800)
+    joined = house.join(core_terms=dataclasses.replace(house.core_terms(), identity=renewed))
+    error = await joined.opened()
+    assert error is not None
+    assert error.code == "token_not_accepted"
+
+
+@pytest.mark.threat("T-REPLAY")
+async def test_a_replayed_record_ends_the_channel_and_runs_nothing_twice(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.near.tamper = lambda data: data * 2
+    joined.core.call(1, echo, house.answers.append)
+    await joined.lost()
+    await settle()
+    assert len(house.inbound) == 1
+    assert [error.code for error in house.refused] == ["seal_broken"]
+
+
+async def test_a_call_number_used_twice_ends_the_channel(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, house.answers.append)
+    joined.core.call(1, hold, house.answers.append)
+    await joined.lost()
+    assert [error.code for error in house.refused] == ["plugin_protocol"]
+    assert len(house.cancelled) == 1
+
+
+async def test_a_bad_token_in_band_ends_the_channel(house: House, settle: Settle) -> None:
+    joined = house.join()
+    await joined.opened()
+    pipe: SealedPipe | None = joined.core._pipe
+    assert pipe is not None
+    stale = sign_channel_token(
+        house.core, house.plugin.spiffe, ["echo"], cert_x5t="x" * 43, now=house.now, jti="other"
+    )
+    pipe.send(Kind.TOKEN, 0, stale.encode())
+    await joined.lost()
+    assert [error.code for error in house.refused] == ["token_not_accepted"]
+
+
+@pytest.mark.threat("T-MITM")
+async def test_a_revoked_core_is_cut_at_its_next_call(house: House, echo: CallFrame, settle: Settle) -> None:
+    joined = house.join()
+    await joined.opened()
+    house.revoked.revoke(house.core.serial)
+    joined.core.call(1, echo, house.answers.append)
+    await joined.lost()
+    assert house.inbound == []
+    assert [error.code for error in house.refused] == ["peer_untrusted"]
+
+
+@pytest.mark.threat("T-MITM")
+async def test_trap_four_a_revoked_core_that_is_silent_is_cut_within_a_second(house: House) -> None:
+    joined = house.join()
+    await joined.opened()
+    house.revoked.revoke(house.core.serial)
+    started = asyncio.get_running_loop().time()
+    await joined.lost()
+    assert asyncio.get_running_loop().time() - started < 1.0
+
+
+async def test_an_answer_is_given_once_and_an_oversized_one_becomes_a_failure(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    for number in (1, 2):
+        joined.core.call(number, hold, house.answers.append)
+    await settle()
+    one, two = house.inbound
+    open_before = one.is_open
+    one.reply(b"x" * (MAX_PAYLOAD_BYTES + 1))
+    one.reply(b"again")
+    one.fail("internal", "again")
+    assert (open_before, one.is_open) == (True, False)
+    two.fail("plugin_exited", "it stopped")
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["result_too_large", "plugin_exited"]
+
+
+async def test_reading_pauses_while_the_core_does_not_read(house: House) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.plugin.pause_writing()
+    assert not joined.far.reading
+    joined.plugin.resume_writing()
+    assert joined.far.reading
+
+
+@pytest.mark.threat("T-PARSER")
+async def test_another_form_of_opening_is_answered_with_a_refusal(house: House, settle: Settle) -> None:
+    joined = house.join()
+    joined.near.tamper = lambda data: data.replace(b"GET", b"PUT")
+    joined.near.writes.clear()
+    joined.far.arrive(b"PUT / HTTP/1.1\r\n\r\n")
+    await settle()
+    assert joined.far.writes[0].startswith(b"HTTP/1.1 400 ")
+    assert [error.code for error in house.refused] == ["http_malformed"]
+
+
+async def test_two_offers_at_once_are_refused(house: House, settle: Settle) -> None:
+    joined = house.join()
+    joined.near.tamper = lambda data: b"\0\0\0\x01a\0\0\0\x01b"  # the opening request is already on its way
+    await settle()
+    assert [error.code for error in house.refused] == ["plugin_protocol"]
