@@ -50,6 +50,7 @@ class Core:
         self._places.make_folders()
         self._log = Logger("core", level=self._config.audit.log_level)
         self._metrics = Metrics()
+        self._journal: Journal | None = None
         self._keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
         now = time.time()
         ensure_all(self._keys, self._config, (), now)
@@ -68,7 +69,6 @@ class Core:
         self._line_tasks: dict[PluginName, asyncio.Task[None]] = {}
         self._reported: set[PluginName] = set()
         self._all_reported = asyncio.Event()
-        self._journal: Journal | None = None
         self._group: asyncio.TaskGroup | None = None
         self._status_url: str | None = None
 

@@ -6,7 +6,7 @@ reads no environment variable and starts nothing; `assembly` stands above it and
 """
 
 from sekisho.config.core import Approval, Audit, CoreConfig, CoreServer, PluginEntry, Plugins, Security
-from sekisho.config.load import load_core, load_plugin
+from sekisho.config.load import load_any, load_core, load_plugin
 from sekisho.config.paths import check_paths
 from sekisho.config.plugin import PluginConfig, PluginServer
 from sekisho.config.reference import reference
@@ -31,6 +31,7 @@ __all__ = [
     "Workload",
     "check_paths",
     "effective",
+    "load_any",
     "load_core",
     "load_plugin",
     "reference",

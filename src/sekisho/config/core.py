@@ -266,7 +266,7 @@ class CoreConfig:
 
     home: Path | None = setting(
         path(),
-        "Folder of keys, log and registry; else $SEKISHO_HOME, else the user's data folder.",
+        "Folder of keys, log and registry, unless $SEKISHO_HOME names one; else the user's data folder.",
         default=None,
     )
     core_server: CoreServer = setting(nested(CoreServer), "The door for MCP clients.", default=CoreServer())

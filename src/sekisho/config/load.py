@@ -20,20 +20,28 @@ from sekisho.config.plugin import PluginConfig
 from sekisho.config.workload import plugin_settings, settings_names
 from sekisho.errors import Misconfigured
 
-__all__ = ["load_core", "load_plugin"]
+__all__ = ["load_any", "load_core", "load_plugin"]
 
 MAX_FILE_BYTES: Final = 1 << 20  # a device or a log named by mistake must not fill memory
 
 
 def load_core(path: Path) -> CoreConfig:
     """The core file at `path`; raises Misconfigured."""
-    values, source = _parsed(path)
-    return bind(CoreConfig, values, source)
+    return bind(CoreConfig, *_parsed(path))
 
 
 def load_plugin(path: Path) -> PluginConfig:
     """The plugin file at `path`; raises Misconfigured."""
+    return _bound_plugin(*_parsed(path))
+
+
+def load_any(path: Path) -> CoreConfig | PluginConfig:
+    """A plugin file if it has the table `plugin_server`, else a core file; raises Misconfigured."""
     values, source = _parsed(path)
+    return _bound_plugin(values, source) if "plugin_server" in values else bind(CoreConfig, values, source)
+
+
+def _bound_plugin(values: dict[str, Any], source: Source) -> PluginConfig:
     shared = {one.name for one, _, _ in settings_of(PluginConfig)}
     extra = [key for key in values if key not in shared]
     config = bind(PluginConfig, {key: values[key] for key in values if key in shared}, source)

@@ -77,7 +77,9 @@ class PluginServer:
         listed(path()), "Interpreters and libraries it needs, shown read-only.", default=()
     )
     home: Path | None = setting(
-        path(), "Folder of its keys and state; else $SEKISHO_HOME, else the user's data folder.", default=None
+        path(),
+        "Folder of its keys and state, unless $SEKISHO_HOME names one; else the user's data folder.",
+        default=None,
     )
 
     def __post_init__(self) -> None:

@@ -109,6 +109,7 @@ class _Desk:
                     continue
                 if current is not None:
                     current.cancel()
+                    await asyncio.wait([current])  # the old sockets are closed before the new ones answer
                 gate = EgressGate(self._plugin, self._network, self._on_event, outlet=self._outlet)
                 current = group.create_task(self._keep(gate, sockets))
                 logger.info("egress_gate_opened", extra={"plugin": self._plugin})

@@ -2,7 +2,8 @@
 
 - Two forms are understood: `CONNECT host:port`, and one plain HTTP/1.1 request, either `GET http://host/path`
   sent to the proxy or `GET /path` sent to a synthetic address whose name is known.
-- The host is a plain DNS name; the Host header must be present once and name the same host and port.
+- The host is a plain DNS name; the Host header must be present once and name the same host and port (a
+  CONNECT may do without).
 - What goes out is written anew: our own Host, our own framing, no hop-by-hop header, `Connection: close`. A
   body ends where its framing says, so a second request cannot ride behind the first to another host.
 - Nothing here decides whether a host is allowed (`policy.hosts`), opens a socket, or looks inside TLS
@@ -34,7 +35,7 @@ MAX_CHUNK_LINE_BYTES: Final = 16  # a chunk-size line may not be used to hold me
 _HTTP_PORT: Final = 80
 _TLS_PORT: Final = 443
 
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.1")
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.([01])")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e\x80-\xff\t ]*)")
 _AUTHORITY: Final = re.compile(r"([^:@/?#\[\]]+)(?::([1-9][0-9]{0,4}))?")
 _ABSOLUTE: Final = re.compile(r"[Hh][Tt][Tt][Pp]://([^/?#]*)(/[^#]*)?(\?[^#]*)?")
@@ -80,7 +81,10 @@ def judge_proxy_request(head: bytes) -> ProxyRequest:
     method, text, fields = _parse(head)
     if method == b"CONNECT":
         target = _authority(text, default_port=None)
-        _check_host(fields, target, default_port=target.port)
+        if _values(
+            fields, b"host"
+        ):  # many clients send none here, and the request line already names the host
+            _check_host(fields, target, default_port=target.port)
         return ProxyRequest(target=target, is_tunnel=True)
     match = _ABSOLUTE.fullmatch(text)
     if match is None:
@@ -170,7 +174,8 @@ class BodyReader:
 def _parse(head: bytes) -> tuple[bytes, str, list[tuple[bytes, bytes]]]:
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
-    if request_line is None:
+    # Python before 3.12 opens its tunnels in HTTP/1.0; what is inside a tunnel has its own version.
+    if request_line is None or (request_line[3] == b"0" and request_line[1] != b"CONNECT"):
         raise _refused("not an HTTP/1.1 request")
     fields: list[tuple[bytes, bytes]] = []
     for line in lines:

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from sekisho.errors import Refused, SekishoError
 from sekisho.gateway.door import Door
@@ -67,13 +68,13 @@ class Front(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or shed it when the house is full."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # TCP and TLS both are
-        self._transport = transport
+        # uvloop's transports are not registered as asyncio.Transport
+        self._transport = cast(asyncio.Transport, transport)
         if len(self._room.fronts) >= self._limits.max_connections:
-            transport.abort()
+            self._transport.abort()
             return
         self._room.fronts.add(self)
-        transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
+        self._transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
         self._arm(self._limits.request_timeout_s)
 
     def data_received(self, data: bytes) -> None:

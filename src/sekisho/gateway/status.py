@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
@@ -34,9 +35,9 @@ class StatusPage(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Bound the wait for the request."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a TCP listener gives nothing else
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT_S, transport.abort)
+        # uvloop's transports are not registered as asyncio.Transport
+        self._transport = cast(asyncio.Transport, transport)
+        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Answer the first request and close."""

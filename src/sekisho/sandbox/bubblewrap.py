@@ -1,7 +1,7 @@
 """The bubblewrap driver: draws a plan, has the launcher carry it out, and holds the life of what runs inside.
 
 Guarantees
-- `launch` returns only when every wall stands; otherwise it raises, says what is missing, and nothing keeps
+- `launch` returns only when every wall stands; else it raises, says what is missing, and nothing keeps
   running;
 - `wait` tells how the plugin ended, and tells a kill for memory from any other;
 - `kill_tree` returns when no process of the plugin is left, daemons and all;
@@ -26,16 +26,16 @@ from typing import Final, Protocol
 
 from sekisho.errors import SekishoError
 from sekisho.sandbox.closure import survey
+from sekisho.sandbox.launcher import receive
 from sekisho.sandbox.limits import Group, make_group, sweep
-from sekisho.sandbox.plan import Plan, plan
+from sekisho.sandbox.plan import OWN_PROCESSES, Plan, plan
 from sekisho.sandbox.probe import LAUNCHER, probe
-from sekisho.sandbox.running import END_S, Exit, Pipes, Sandbox, close_fds
+from sekisho.sandbox.running import END_S, Pipes, Sandbox, close_fds
 from sekisho.sandbox.spec import Capabilities, SandboxSpec, unavailable
 
 __all__ = ["Bubblewrap", "Driver"]
 
 START_S: Final = 15.0  # all walls stand within milliseconds; a host that needs longer is broken
-MAX_MESSAGE_BYTES: Final = 64 << 10
 MAX_COMPLAINT_BYTES: Final = 2000
 
 
@@ -53,10 +53,9 @@ class Driver(Protocol):
 
 
 class Bubblewrap:
-    """A driver and its launcher: enter it once per plugin server, from the thread that lives as long as the
-    server.
+    """A driver and its launcher: entered once per plugin server, in the thread that lives as long as it.
 
-    The launcher dies with the thread that started it, which is how the kernel defines a parent.
+    The launcher dies with the thread that started it, because that is what the kernel calls a parent.
     """
 
     def __init__(self, capabilities: Capabilities | None = None) -> None:
@@ -119,18 +118,17 @@ class Bubblewrap:
         pipes = Pipes()
         sandbox = Sandbox(number=number, ask_to_kill=self._ask_to_kill, pipes=pipes, group=group)
         self._sandboxes[number] = sandbox
+        complaint = self._send(number, plan, pipes, group)
+        if complaint is not None:
+            sandbox.hear({"event": "failed", "message": complaint}, [])
+        pipes.close_theirs()
         try:
-            self._send(number, plan, pipes, group)
-            pipes.close_theirs()
             async with asyncio.timeout(START_S):
                 complaint = await sandbox.wait_started()
-        except BaseException as error:
-            pipes.close_theirs()
+        except TimeoutError:
+            complaint = f"bwrap did not finish within {START_S:.0f} s"
+        except asyncio.CancelledError:
             await self._abandon(sandbox, number)
-            if isinstance(error, (OSError, TimeoutError)):
-                raise unavailable(
-                    f"plugin {plan.name!r} could not be started: {error or 'timed out'}"
-                ) from error
             raise
         if complaint is not None:
             complaint = complaint or _complaint(sandbox.stderr_fd) or "bwrap gave no reason"
@@ -150,7 +148,8 @@ class Bubblewrap:
         self._sandboxes.pop(number, None)
         sandbox.close_fds()
 
-    def _send(self, number: int, plan: Plan, pipes: Pipes, group: Group | None) -> None:
+    def _send(self, number: int, plan: Plan, pipes: Pipes, group: Group | None) -> str | None:
+        """Hand the plan to the launcher; returns a complaint when that is not possible."""
         limits = plan.limits
         request = {
             "program": plan.program,
@@ -161,14 +160,19 @@ class Bubblewrap:
             "rlimits": dict(limits.rlimits),
             "inner_rlimits": dict(limits.inner_rlimits),
             "guard_bytes": limits.memory_bytes if limits.memory_by == "guard" else 0,
+            "guard_pids": limits.pids + OWN_PROCESSES if limits.pids_by == "rlimit" else 0,
             "network": plan.wants_network,
         }
         if self._control is None:
-            raise ConnectionError("the launcher is gone")
-        with open(os.memfd_create("sekisho"), "w+b", buffering=0) as file:  # noqa: PTH123 - a memfd has no path
+            return "the launcher is gone"
+        with open(os.memfd_create("sekisho"), "w+b", buffering=0) as file:  # noqa: PTH123 - it has no path
             file.write(json.dumps(request).encode())
             message = json.dumps({"op": "launch", "id": number}).encode()
-            socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs])
+            try:
+                socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs])
+            except OSError as error:
+                return f"the launcher does not listen: {error}"
+        return None
 
     async def _start_launcher(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -192,9 +196,7 @@ class Bubblewrap:
         """Everything the launcher has to say right now."""
         while self._control is not None:
             try:
-                data, fds, _, _ = socket.recv_fds(
-                    self._control, MAX_MESSAGE_BYTES, len(GateSockets.__slots__)
-                )
+                data, fds = receive(self._control)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -218,7 +220,7 @@ class Bubblewrap:
             self._control.close()
             self._control = None
         for sandbox in self._sandboxes.values():
-            sandbox.end(Exit(code=None, signal=9, reason="killed"))
+            sandbox.orphaned()
         self._sandboxes.clear()
 
 

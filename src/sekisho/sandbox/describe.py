@@ -36,7 +36,7 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
             "pids": limits.pids,
             "pids_by": limits.pids_by,
             "cgroup": plan.cgroup_version,
-            "rlimits": {name: value for name, value in (*limits.rlimits, *limits.inner_rlimits)},
+            "rlimits": dict[str, JsonValue]((*limits.rlimits, *limits.inner_rlimits)),
         },
         "argv": list(plan.argv),
     }

@@ -43,7 +43,9 @@ BACKLOG: Final = 128  # connections that may wait while the gate is busy
 
 MAX_MESSAGE_BYTES: Final = 64 << 10  # the launch itself travels in a memfd
 MAX_REQUEST_BYTES: Final = 16 << 20
+MAX_FDS: Final = 4  # a memfd and three pipes
 SET_UP_S: Final = 10.0  # a child that has not become bwrap by then never will
+END_S: Final = 2.0  # killing a process namespace takes milliseconds
 GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
 MAX_TREE: Final = 100_000
 
@@ -79,6 +81,7 @@ class Child:
     status_fd: int
     inner_rlimits: dict[str, int]
     guard_bytes: int
+    guard_pids: int
     started: bool = False
     exceeded: bool = False
     inner_pidfd: int | None = None
@@ -119,7 +122,7 @@ class Launcher:
                 kill_tree(child)
 
     def _turn(self) -> bool:
-        guarded = any(child.guard_bytes for child in self._children.values())
+        guarded = any(child.guard_bytes or child.guard_pids for child in self._children.values())
         ready = {fd for fd, _ in self._poll.poll(GUARD_PERIOD_S * 1000 if guarded else None)}
         for child in list(self._children.values()):
             if child.status_fd in ready:
@@ -135,7 +138,7 @@ class Launcher:
 
     def _receive(self) -> bool:
         try:
-            data, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 4)
+            data, fds = receive(self._control)
         except ConnectionError:
             return False
         if not data:
@@ -175,6 +178,7 @@ class Launcher:
             status_fd=status,
             inner_rlimits=request["inner_rlimits"],
             guard_bytes=request["guard_bytes"],
+            guard_pids=request["guard_pids"],
         )
         message = read_failure(failure)
         if message:
@@ -224,6 +228,7 @@ class Launcher:
 
     def _reap(self, child: Child) -> None:
         _, status = os.waitpid(child.pid, 0)
+        end_inner(child)
         while chunk := os.read(child.status_fd, 65536):
             child.status += chunk
         if child.started:
@@ -246,7 +251,10 @@ class Launcher:
 
     def _guard(self) -> None:
         for child in self._children.values():
-            if child.guard_bytes and not child.exceeded and tree_bytes(child.pid) > child.guard_bytes:
+            members = list(tree(child.pid)) if child.guard_bytes or child.guard_pids else []
+            if child.guard_pids and len(members) > child.guard_pids:
+                kill_tree(child)  # RLIMIT_NPROC says nothing to root, so we count as well
+            elif child.guard_bytes and sum(map(resident, members)) > child.guard_bytes:
                 child.exceeded = True
                 kill_tree(child)
 
@@ -269,6 +277,27 @@ def kill_tree(child: Child) -> None:
     """
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(child.inner_pidfd or child.pidfd, signal.SIGKILL)
+
+
+def end_inner(child: Child) -> None:
+    """bwrap goes as soon as the plugin's first process does; what that one left behind goes before we
+    report.
+    """
+    if child.inner_pidfd is not None:
+        kill_tree(child)
+        if not select.select([child.inner_pidfd], [], [], END_S)[0]:
+            sys.stderr.write(f"launcher: the world of process {child.pid} does not end\n")
+
+
+def receive(control: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and its descriptors, closed on exec (socket.recv_fds forgets its flags)."""
+    room = socket.CMSG_SPACE(MAX_FDS * struct.calcsize("i"))
+    data, extras, _, _ = control.recvmsg(MAX_MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, content in extras:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return data, fds.tolist()
 
 
 def become(
@@ -411,11 +440,6 @@ def write(path: str, text: str) -> None:
         raise OSError(error.errno, f"{path}: {error.strerror}") from error
     finally:
         os.close(fd)
-
-
-def tree_bytes(pid: int) -> int:
-    """The proportional memory of a process and all below it."""
-    return sum(resident(member) for member in tree(pid))
 
 
 def tree(root: int) -> Iterator[int]:

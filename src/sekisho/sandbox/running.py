@@ -1,7 +1,8 @@
 """One plugin that runs behind its walls: its pipes, its gate sockets, its end.
 
-Guarantees that `wait` tells a kill for memory from any other, that `kill_tree` returns only when no process of the
-plugin is left, and that an end is recorded once. Knows neither the launcher nor bwrap: it hears reports.
+Guarantees that `wait` tells a kill for memory from any other, that `wait` and `kill_tree` return only when no
+process of the plugin is left, and that an end is recorded once. Knows neither launcher nor bwrap: it hears
+reports.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -55,9 +57,7 @@ class GateSockets:
 
 
 class Sandbox:
-    """One running plugin behind its walls. The caller owns, and closes, the three pipes and the gate
-    sockets.
-    """
+    """One running plugin behind its walls; the caller owns, and closes, its three pipes and gate sockets."""
 
     def __init__(
         self, *, number: int, ask_to_kill: Callable[[int], None], pipes: Pipes, group: Group | None
@@ -97,7 +97,9 @@ class Sandbox:
 
     def stats(self) -> Usage:
         """What the plugin uses now, as far as the kernel counts it."""
-        return Usage(memory_bytes=None, pids=None, cpu_s=None) if self._group is None else self._group.usage()
+        if self._group is None:
+            return Usage(memory_bytes=None, pids=None, cpu_s=None)
+        return self._group.usage()
 
     def close_fds(self) -> None:
         """Close the three pipes and the gate sockets, for a caller that has not taken them elsewhere."""
@@ -114,6 +116,8 @@ class Sandbox:
         match message["event"]:
             case "sockets" if len(fds) == DOORS:
                 self.gate_sockets = GateSockets(*fds)
+            case "sockets":
+                close_fds(*fds)
             case "started":
                 self.pid, self.inner_pid = message["pid"], message["inner"]
                 self._resolve(self._started, None)
@@ -131,24 +135,25 @@ class Sandbox:
         if self._group is not None:
             self._group.remove()
 
+    def orphaned(self) -> None:
+        """The launcher is gone: the kernel kills what it started, and we make sure of it."""
+        if self._group is not None:
+            self._group.kill()
+        self.end(Exit(code=None, signal=signal.SIGKILL, reason="killed"))
+
     def _judge_exit(self, message: dict[str, Any]) -> Exit:
         code = message["code"]
         # bwrap tells a signal as 128 + number, and dies by one itself when the whole world was killed.
-        signal = (
-            -code
-            if code < 0
-            else code - SIGNAL_CODE
-            if SIGNAL_CODE < code <= SIGNAL_CODE + MAX_SIGNAL
-            else None
-        )
-        reason: Reason = "exited" if signal is None else "signalled"
+        number = -code if code < 0 else code - SIGNAL_CODE
+        by_signal = number if code < 0 or 0 < number <= MAX_SIGNAL else None
+        reason: Reason = "exited" if by_signal is None else "signalled"
         if message["exceeded"] or (self._group is not None and self._group.oom_kills() > 0):
             reason = "oom"
         elif self._is_killed:
             reason = "killed"
-        elif signal is None and not message["ran"]:
+        elif by_signal is None and not message["ran"]:
             reason = "not_run"
-        return Exit(code=code if signal is None else None, signal=signal, reason=reason)
+        return Exit(code=code if by_signal is None else None, signal=by_signal, reason=reason)
 
     @staticmethod
     def _resolve(future: asyncio.Future[str | None], value: str | None) -> None:

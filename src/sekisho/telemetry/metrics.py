@@ -86,7 +86,7 @@ class Metrics:
         self._refusals.labels(_code(code)).inc()
 
     def plugin_state(self, plugin: str, *, is_up: bool, restarts: int | None) -> None:
-        """Say whether a plugin can be called; `restarts` as its plugin server counts them, None when unknown."""
+        """Say whether a plugin can be called; `restarts` is its plugin server's own count, if known."""
         self._plugins.add(plugin)
         self._up.labels(plugin).set(1 if is_up else 0)
         if restarts is not None:

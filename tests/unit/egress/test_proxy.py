@@ -196,15 +196,15 @@ async def test_an_absolute_request_is_carried_with_our_own_head() -> None:
 
 @pytest.mark.threat("T-PARSER")
 async def test_a_second_request_does_not_ride_behind_the_first() -> None:
+    first = GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\nok")
+    sent = b"GET /a HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
     async with served(proxy) as scene:
-        await scene.say(
-            GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n")
-            + b"okGET / HTTP/1.1\r\nHost: evil\r\n\r\n"
-        )
+        await scene.say(first + b"GET / HTTP/1.1\r\nHost: evil\r\n\r\n")
+        assert await scene.host_hears(len(sent)) == sent
         await scene.host_says(b"HTTP/1.1 200 OK\r\n\r\n")
-        await scene.hear()
-        scene.leave()
-        assert (await scene.host_hears()).endswith(b"connection: close\r\n\r\nok")
+        assert await scene.hear() == b"HTTP/1.1 200 OK\r\n\r\n"
+        assert await scene.host_hears() == b""
+    assert scene.event.allowed
 
 
 @pytest.mark.threat("T-EGRESS")

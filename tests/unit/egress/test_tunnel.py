@@ -34,6 +34,11 @@ def test_connect_names_a_host_and_a_port() -> None:
     assert request.target == Target(host="api.example.com", port=443)
 
 
+def test_a_tunnel_may_be_opened_the_old_way() -> None:
+    request = judge_proxy_request(head("CONNECT api.example.com:443 HTTP/1.0"))
+    assert (request.is_tunnel, request.target.port) == (True, 443)
+
+
 def test_an_absolute_request_is_written_anew() -> None:
     request = judge_proxy_request(
         head(

@@ -1,0 +1,38 @@
+"""`sekisho sandbox plan NAME`: the walls a plugin gets on this machine, before anything runs in them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sekisho.assembly.plugin import sandbox_spec
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment_of, find, known_plugin
+from sekisho.cli.saying import say, say_json
+from sekisho.errors import Misconfigured
+from sekisho.sandbox import describe, describe_text, probe, survey
+from sekisho.sandbox import plan as plan_of
+
+__all__ = ["plan"]
+
+
+def plan(
+    name: Annotated[str, Parameter(help="The plugin's name.")],
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> int:
+    """Print the walls a plugin gets: what it sees, what it may use, what it may call."""
+    site = find(config)
+    workload = site.config.plugin(known_plugin(site, name)).workload
+    if not workload.command:
+        raise Misconfigured(
+            "config_invalid", f"{name} is not started by this machine", remedy="its walls are its own host's"
+        )
+    spec = sandbox_spec(workload, environment_of(workload))
+    made = plan_of(spec, probe(), survey(spec))
+    if json:
+        say_json(describe(made))
+    else:
+        say(describe_text(made).rstrip("\n").split("\n"))
+    return 0

@@ -1,0 +1,103 @@
+"""How the command line speaks: results on standard output, diagnostics on standard error.
+
+Guarantees one form for people and one for programs, chosen by `--json`; on a terminal tables are drawn by
+rich, elsewhere they are plain columns. Values are printed as text, never as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sekisho.errors import SekishoError
+
+__all__ = ["as_line", "ask", "columns", "note", "say", "say_error", "say_json", "say_trouble"]
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines of a result."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+
+
+def say_json(value: object) -> None:
+    """Print a result for a program: one JSON document, one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    """What json does not know: paths, sets and slotted values."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value, key=str)
+    raise TypeError(f"{type(value).__name__} cannot be printed as JSON")
+
+
+def note(line: str) -> None:
+    """Print a diagnostic."""
+    sys.stderr.write(line + "\n")
+
+
+def columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table."""
+    if sys.stdout.isatty():
+        _draw(names, rows)
+        return
+    widths = [max(len(row[index]) for row in [names, *rows]) for index in range(len(names))]
+    for row in [names, *rows]:
+        say(["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()])
+
+
+def _draw(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - drawing is for terminals
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(file=sys.stdout).print(table)
+
+
+def as_line(fields: Mapping[str, Any]) -> str:
+    """Plain fields on one line, those without a value left out."""
+    return " ".join(
+        f"{key}={json.dumps(one) if ' ' in str(one) else one}" for key, one in fields.items() if one != ""
+    )
+
+
+def ask(question: str) -> bool:
+    """Put a yes/no question to the person at the terminal; anything but yes is no."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def say_error(error: SekishoError, status: int, *, as_json: bool) -> int:
+    """Print what happened and what to do next; returns the exit status."""
+    if as_json:
+        shown = {"code": error.code, "message": error.message, "remedy": error.remedy}
+        note(json.dumps({"error": shown}, ensure_ascii=False))
+    else:
+        note(f"sekisho: {error.message}")
+        note(f"→ {error.remedy}")
+    return status
+
+
+def say_trouble(trouble: BaseException, status: int, *, as_json: bool) -> int:
+    """Print a fault of ours: where it happened, not what was in memory."""
+    frames = traceback.extract_tb(trouble.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    fault = SekishoError(
+        "internal",
+        f"a fault of sekisho: {type(trouble).__name__}{place}",
+        remedy="report it with the command you typed",
+    )
+    return say_error(fault, status, as_json=as_json)

@@ -1,0 +1,20 @@
+"""`sekisho version`."""
+
+from __future__ import annotations
+
+import platform
+
+from sekisho import __version__
+from sekisho.cli.finding import Json
+from sekisho.cli.saying import say, say_json
+
+__all__ = ["version"]
+
+
+def version(*, json: Json = False) -> int:
+    """Print the version."""
+    if json:
+        say_json({"sekisho": __version__, "python": platform.python_version(), "machine": platform.machine()})
+    else:
+        say([__version__])
+    return 0
