@@ -111,7 +111,13 @@ def install_git_server() -> None:
         return
     say("installing mcp-server-git, hash-locked")
     make_venv(folder)
-    pip(folder / "bin" / "python", "--require-hashes", "--only-binary=:all:", "--requirement", str(requirements))
+    pip(
+        folder / "bin" / "python",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--requirement",
+        str(requirements),
+    )
     done(folder, stamp)
 
 
@@ -156,7 +162,9 @@ def make_venv(folder: Path) -> None:
 def pip(python: Path, *arguments: str) -> None:
     """Install with our own pip into another environment."""
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, *arguments], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, *arguments], check=True
+    )
 
 
 def once(folder: Path, stamp: str) -> bool:

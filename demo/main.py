@@ -103,7 +103,15 @@ def set_stage(root: Path) -> Stage:
 def configuration(stage: Stage) -> str:
     """The whole configuration; what is not listed here is not possible."""
     node = next((CACHE / "node").glob("node_modules/node-linux-*/bin/node"), None) or shutil.which("node")
-    files = CACHE / "filesystem" / "node_modules" / "@modelcontextprotocol" / "server-filesystem" / "dist" / "index.js"
+    files = (
+        CACHE
+        / "filesystem"
+        / "node_modules"
+        / "@modelcontextprotocol"
+        / "server-filesystem"
+        / "dist"
+        / "index.js"
+    )
     hostile = ROOT / "src" / "sekisho" / "testing" / "hostile.py"
     attacks = ["read_ssh_keys", "read_peer_data", "read_core_memory", "phone_home", "escape", "hang"]
     return f"""\
@@ -202,7 +210,9 @@ class House:
                 except OSError:
                     continue
             try:
-                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                found[pid] = (
+                    Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                )
             except OSError:
                 continue
         return found
@@ -254,13 +264,19 @@ async def honest_work(client: Client, stage: Stage) -> None:
     """What the two real servers are for."""
     heading("Two real servers do their work")
     tools = [tool.name for tool in (await client.list_tools()).tools]
-    must({"git__git_log", "files__read_text_file"} <= set(tools), f"tools/list shows {len(tools)} allowed tools")
+    must(
+        {"git__git_log", "files__read_text_file"} <= set(tools),
+        f"tools/list shows {len(tools)} allowed tools",
+    )
     must("git__git_reset" not in tools, "and not those that are not allowed (git_reset, move_file, …)")
     log = text_of(await client.call_tool("git__git_log", {"repo_path": str(stage.repo)}))
     must("first stone" in log, "git__git_log reads the repository")
     note = stage.notes / "from-the-client.md"
     await client.call_tool("files__write_file", {"path": str(note), "content": "written through the gate\n"})
-    must(note.read_text() == "written through the gate\n", "files__write_file wrote a file that is really there")
+    must(
+        note.read_text() == "written through the gate\n",
+        "files__write_file wrote a file that is really there",
+    )
 
 
 async def refusals(client: Client, ready: dict[str, Any], stage: Stage) -> None:
@@ -308,7 +324,7 @@ async def attacks(client: Client, stage: Stage, core: int) -> None:
     )
     for what, tool, arguments in tries:
         report = json.loads(text_of(await client.call_tool(f"hostile__{tool}", arguments)))
-        must(report["succeeded"] is False, f"{what}: it got nothing")
+        must(report["succeeded"] is False, f"{what}: it got nothing" + (f" ({report})" if report["succeeded"] else ""))
     listener.close()
     await listener.wait_closed()
 
@@ -343,15 +359,18 @@ async def core_killed(ready: dict[str, Any], token: str, house: House, core: int
     before = house.stage.log.read_bytes().count(b"\n")
     os.kill(core, signal.SIGKILL)
     must(await until(lambda: _serves(house.stage, token, ready), READY_S), "it started again and serves")
-    must(house.stage.log.read_bytes().count(b"\n") > before, f"the {before} records from before are still there")
+    must(
+        house.stage.log.read_bytes().count(b"\n") > before,
+        f"the {before} records from before are still there",
+    )
 
 
 async def _serves(stage: Stage, token: str, ready: dict[str, Any]) -> bool:
     try:
         async with client_of(ready, token) as client:
             return bool((await client.list_tools()).tools)
-    except* (httpx2.HTTPError, MCPError, OSError):
-        return False
+    except (httpx2.HTTPError, MCPError, OSError, ExceptionGroup):
+        return False  # it is not there yet
 
 
 def log_verified(stage: Stage) -> None:
@@ -391,10 +410,15 @@ async def play(stage: Stage, house: House) -> None:
         ready = house.wait_ready()
     heading("The house stands")
     processes = house.children()
-    core = next((pid for pid, line in processes.items() if "sekisho.assembly" in line and " core " in line), 0)
+    core = next(
+        (pid for pid, line in processes.items() if "sekisho.assembly" in line and " core " in line), 0
+    )
     servers = [line for line in processes.values() if "sekisho.assembly" in line and " plugin " in line]
     egress = [line for line in processes.values() if "sekisho.assembly" in line and " egress " in line]
-    must(core > 0 and len(servers) == 4 and len(egress) == 1, "core, 4 plugin servers and egress: processes of their own")
+    must(
+        core > 0 and len(servers) == 4 and len(egress) == 1,
+        "core, 4 plugin servers and egress: processes of their own",
+    )
     must(ready["url"].startswith("https://"), f"serving at {ready['url']}")
     mode = Path(ready["token_file"]).stat().st_mode & 0o777
     must(mode == 0o600, "the token file is mine alone (0600)")
@@ -405,6 +429,13 @@ async def play(stage: Stage, house: House) -> None:
         await attacks(client, stage, core)
         await rug_pull(client, stage)
     await core_killed(ready, token, house, core)
+
+
+def innermost(failure: BaseException) -> BaseException:
+    """What went wrong, out of the groups that task groups wrap it in."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 def main() -> int:
@@ -421,8 +452,8 @@ def main() -> int:
         heading("The end")
         alive = [pid for pid in left if Path(f"/proc/{pid}").exists()]
         must(took < STOP_S and not alive, f"stopped in {took:.1f} s, no process left behind")
-    except DemoFailed as failure:
-        console.print(f"  [red]✗ {failure}[/]")
+    except (DemoFailed, ExceptionGroup) as failure:
+        console.print(f"  [red]✗ {innermost(failure)}[/]")
         console.print(f"    what the house said: {root / 'up.log'}", style="dim")
         return 1
     finally:

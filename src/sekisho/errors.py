@@ -65,7 +65,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "plugin_unknown": CodeInfo(404, -32602, "name a configured plugin"),
     "tool_unknown": CodeInfo(200, -32602, "call a tool that tools/list shows"),
     "operation_not_allowed": CodeInfo(200, -32050, "ask the operator to add it to allowed_operations"),
-    "plugin_quarantined": CodeInfo(200, -32050, "the operator reviews it: sekisho review NAME, sekisho approve NAME"),
+    "plugin_quarantined": CodeInfo(
+        200, -32050, "the operator reviews it: sekisho review NAME, sekisho approve NAME"
+    ),
     "definition_changed": CodeInfo(200, -32050, "the operator looks at the difference: sekisho review NAME"),
     "rate_limited": CodeInfo(429, -32050, "call again after the time given in Retry-After"),
     "busy": CodeInfo(503, -32050, "too many calls are in flight; call again shortly"),
@@ -74,16 +76,24 @@ CODES: Final[dict[str, CodeInfo]] = {
     "approval_refused": CodeInfo(200, -32050, "a person has to allow this operation in the configuration"),
     "token_not_accepted": CodeInfo(403, -32050, "renew the channel token"),
     # the plugin and its answer
-    "plugin_unavailable": CodeInfo(200, -32051, "the plugin is down and restarts by itself; call again shortly"),
-    "plugin_timeout": CodeInfo(200, -32052, "the plugin took too long and was stopped; it restarts by itself"),
+    "plugin_unavailable": CodeInfo(
+        200, -32051, "the plugin is down and restarts by itself; call again shortly"
+    ),
+    "plugin_timeout": CodeInfo(
+        200, -32052, "the plugin took too long and was stopped; it restarts by itself"
+    ),
     "plugin_protocol": CodeInfo(200, -32053, "the plugin sent something that is not MCP; look at its log"),
     "plugin_exited": CodeInfo(200, -32051, "the plugin stopped during the call; it restarts by itself"),
     "result_too_large": CodeInfo(200, -32053, "ask the plugin for less"),
-    "result_invalid": CodeInfo(200, -32053, "the plugin's answer breaks its own output schema; tell its author"),
+    "result_invalid": CodeInfo(
+        200, -32053, "the plugin's answer breaks its own output schema; tell its author"
+    ),
     "cancelled": CodeInfo(200, -32050, "the caller withdrew the request"),
     # proofs that failed
     "peer_untrusted": CodeInfo(502, -32054, "check the certificate, its pin and its SPIFFE id"),
-    "seal_broken": CodeInfo(502, -32054, "a sealed message was altered, replayed or reordered; the channel is reopened"),
+    "seal_broken": CodeInfo(
+        502, -32054, "a sealed message was altered, replayed or reordered; the channel is reopened"
+    ),
     "log_tampered": CodeInfo(500, -32054, "keep the log as evidence and restore it from a copy"),
     "lock_invalid": CodeInfo(500, -32054, "restore sekisho.lock from version control, or approve again"),
     # what an operator must mend

@@ -213,7 +213,7 @@ def test_domain_fronting_ends_the_handshake(tmp_path: Path, loop_factory: LoopFa
     assert [event.reason for event in door.events] == ["the TLS server name is another host"]
 
 
-# The proxy probes of the sandbox research, one by one: what a plugin tries, in the words of the proxy protocol.
+# What a plugin tries at the proxy, one by one, in the words of the proxy protocol.
 PROBES = {
     "X02 a host that is not listed": "CONNECT evil.example:443",
     "X03 plain HTTP to it": "GET http://evil.example/",
@@ -338,9 +338,12 @@ PLUGIN = textwrap.dedent(
 )
 
 
+@LOOPS
 @pytest.mark.requirement("A3.3")
 @pytest.mark.threat("T-EGRESS")
-def test_a_plugin_in_its_own_network_namespace_reaches_listed_hosts_and_nothing_else(tmp_path: Path) -> None:
+def test_a_plugin_in_its_own_network_namespace_reaches_listed_hosts_and_nothing_else(
+    tmp_path: Path, loop_factory: LoopFactory
+) -> None:
     path = tmp_path / "egress-a.sock"
     events: list[EgressEvent] = []
 
@@ -367,7 +370,7 @@ def test_a_plugin_in_its_own_network_namespace_reaches_listed_hosts_and_nothing_
             task.cancel()
         return plugin.returncode, out, err
 
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         status, out, err = runner.run(scene())
     if status == 77:
         pytest.skip("this machine does not allow a network namespace of our own")

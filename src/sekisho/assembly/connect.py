@@ -32,7 +32,9 @@ def run_connect(url: str, token_file: Path, ca_file: Path | None) -> int:
         context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except (OSError, ValueError) as error:
         raise Misconfigured(
-            "key_unavailable", f"the token or CA file cannot be read: {error}", remedy="check --token-file and --ca"
+            "key_unavailable",
+            f"the token or CA file cannot be read: {error}",
+            remedy="check --token-file and --ca",
         ) from error
     return run_until_stopped(_relay(url, token, context))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import ssl
 import sys
@@ -15,14 +16,30 @@ import msgspec
 from cryptography import x509
 
 from sekisho.assembly.household import Household, door_rules, dossiers
-from sekisho.assembly.identities import DEFAULT_CLIENT, audit_key, core_id, ensure_all, front_id, plugin_id, renew_all
+from sekisho.assembly.identities import (
+    DEFAULT_CLIENT,
+    audit_key,
+    core_id,
+    ensure_all,
+    front_id,
+    plugin_id,
+    renew_all,
+)
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
 from sekisho.audit import Journal, records
-from sekisho.config import BindAddress, CoreConfig, PluginEntry, check_paths, load_core
+from sekisho.config import BindAddress, PluginEntry, check_paths, load_core
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.gateway import Desk, Door, FrontLimits, Road, Room, Sessions, StatusPage
-from sekisho.keys import KeyFolder, PeerRule, Revocations, ensure_bearer, front_context, load_token_book, spki_sha256
+from sekisho.keys import (
+    KeyFolder,
+    PeerRule,
+    Revocations,
+    ensure_bearer,
+    front_context,
+    load_token_book,
+    spki_sha256,
+)
 from sekisho.protocol import HttpLimits, PluginName, plugin_name
 from sekisho.registry import Listing, Shelf
 from sekisho.telemetry import Logger, Metrics
@@ -130,11 +147,24 @@ class Core:
             request_timeout_s=self._config.security.request_timeout_seconds,
         )
         room = Room(door, limits)
-        listener = await _listen_on(room.connect, server.bind_addr, context)
+        listener = await self._listen_again(room.connect, server.bind_addr, context)
         port = listener.sockets[0].getsockname()[1]
-        host = "127.0.0.1" if server.bind_addr.host == "0.0.0.0" else server.bind_addr.host  # noqa: S104
+        host = "127.0.0.1" if server.bind_addr.host == "0.0.0.0" else server.bind_addr.host
         host = f"[{host}]" if ":" in host else host
         return f"{'http' if context is None else 'https'}://{host}:{port}/mcp", context
+
+    async def _listen_again(
+        self, factory: Callable[[], asyncio.Protocol], address: BindAddress, context: ssl.SSLContext | None
+    ) -> asyncio.Server:
+        """Listen; a port that was chosen freely is chosen again after a restart, so that clients find us."""
+        remembered = self._places.chosen_port()
+        if address.port == 0 and remembered is not None:
+            with contextlib.suppress(Misconfigured):  # taken meanwhile: choose another
+                return await _listen_on(factory, BindAddress(address.host, remembered), context)
+        listener = await _listen_on(factory, address, context)
+        if address.port == 0:
+            self._places.remember_port(listener.sockets[0].getsockname()[1])
+        return listener
 
     async def _listen_status(self, journal: Journal) -> None:
         address = self._config.core_server.status_addr
@@ -215,7 +245,9 @@ class Core:
 
     def _took_state(self, name: PluginName, frame: StateFrame) -> None:
         self._metrics.plugin_state(name, is_up=frame.state == "ready", restarts=frame.restarts)
-        self._log.info("plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts)
+        self._log.info(
+            "plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts
+        )
 
     def _line_down(self, name: PluginName, error: SekishoError) -> None:
         self._metrics.plugin_state(name, is_up=False, restarts=None)

@@ -31,7 +31,12 @@ def run_egress(config_path: Path, home: Path) -> int:
     def tell(event: EgressEvent) -> None:
         if not event.allowed:
             log.warning(
-                "egress_refused", plugin=event.plugin, kind=event.kind, host=event.host, port=event.port, reason=event.reason
+                "egress_refused",
+                plugin=event.plugin,
+                kind=event.kind,
+                host=event.host,
+                port=event.port,
+                reason=event.reason,
             )
 
     return run_until_stopped(serve(settings, on_event=tell))

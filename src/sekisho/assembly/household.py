@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sekisho.config import CoreConfig, PluginEntry
-from sekisho.gateway import Approvals, Desk, Dossier, DoorRules, House, Inspected, loopback_names
+from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, loopback_names
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import JsonLimits, PluginName, plugin_name

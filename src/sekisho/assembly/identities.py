@@ -10,7 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sekisho.config import CoreConfig
 from sekisho.keys import KeyFolder, Role, SpiffeId
 
-__all__ = ["DEFAULT_CLIENT", "audit_key", "core_id", "ensure_all", "front_id", "front_names", "plugin_id", "renew_all"]
+__all__ = [
+    "DEFAULT_CLIENT",
+    "audit_key",
+    "core_id",
+    "ensure_all",
+    "front_id",
+    "front_names",
+    "plugin_id",
+    "renew_all",
+]
 
 DEFAULT_CLIENT: Final = "owner"  # the client whose token is made at first start
 

@@ -56,6 +56,22 @@ class Places:
         """Where the egress proxy takes over the sockets of one plugin; the path is the plugin's identity."""
         return self.run / f"egress-{name}.sock"
 
+    def chosen_port(self) -> int | None:
+        """The port the front chose for itself when it last ran here."""
+        try:
+            port = int(self._port_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        return port if 0 < port < 1 << 16 else None
+
+    def remember_port(self, port: int) -> None:
+        """Keep the port the front chose for itself."""
+        self._port_file.write_text(str(port), encoding="ascii")
+
+    @property
+    def _port_file(self) -> Path:
+        return self.run / "front.port"
+
     def make_folders(self) -> None:
         """Create the folders, for us alone; a run folder somebody else made first is refused."""
         for folder in (self.home, self.run, self.egress_log):
@@ -64,10 +80,14 @@ class Places:
                 status = folder.lstat()
             except OSError as error:
                 raise Misconfigured(
-                    "config_invalid", f"{folder} cannot be created: {error.strerror}", remedy="choose another home"
+                    "config_invalid",
+                    f"{folder} cannot be created: {error.strerror}",
+                    remedy="choose another home",
                 ) from error
             if status.st_uid != os.getuid() or folder.is_symlink():
                 raise Misconfigured(
-                    "config_invalid", f"{folder} belongs to somebody else", remedy="remove it or choose another home"
+                    "config_invalid",
+                    f"{folder} belongs to somebody else",
+                    remedy="remove it or choose another home",
                 )
         self.run.chmod(0o700)

@@ -159,7 +159,9 @@ class _Walls:
 def _roots(workload: Workload) -> tuple[tuple[str, str], ...]:
     """What `roots/list` is answered with: exactly the paths the plugin may reach."""
     files = workload.grants.files
-    return tuple((Path(path).as_uri(), Path(path).name) for path in (*files.writable_paths, *files.read_only_paths))
+    return tuple(
+        (Path(path).as_uri(), Path(path).name) for path in (*files.writable_paths, *files.read_only_paths)
+    )
 
 
 async def _follow_revocations(keys: KeyFolder, revoked: Revocations) -> None:

@@ -23,10 +23,15 @@ __all__ = ["prove", "tail", "verify"]
 KeyFile = Annotated[
     Path | None, Parameter(name="--key", help="A verifier key, one line; else the key of this installation.")
 ]
+LogFile = Annotated[
+    Path | None, Parameter(name="--log", help="Another log file, such as a copy; else the log of this installation.")
+]
 MAX_KEY_BYTES = 4096  # a verifier key is one short line
 
 
-def verify(*, config: ConfigFile = DEFAULT_CONFIG, key: KeyFile = None, json: Json = False) -> int:
+def verify(
+    *, config: ConfigFile = DEFAULT_CONFIG, log: LogFile = None, key: KeyFile = None, json: Json = False
+) -> int:
     """Check the audit log against its signed checkpoint.
 
     Ends with 1 when a record was changed, removed, inserted or cut off.
@@ -39,7 +44,7 @@ def verify(*, config: ConfigFile = DEFAULT_CONFIG, key: KeyFile = None, json: Js
             remedy="set it to true",
         )
     origin, public = _key(site, key)
-    path = site.config.audit_log(site.home)
+    path = log or site.config.audit_log(site.home)
     report = verify_log(path, public, origin=origin)
     problems = [{"index": one.index, "what": one.what} for one in report.problems]
     if json:

@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.console import Console
 
-from sekisho.cli.app import COMMANDS
+from sekisho.cli.app import COMMANDS, app_for
 
 __all__ = ["reference"]
 

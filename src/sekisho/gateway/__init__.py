@@ -7,7 +7,17 @@ from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.road import Road
 from sekisho.gateway.sessions import Sessions
-from sekisho.gateway.stages import Answered, Approved, Arrived, Call, Identified, Inspected, Permitted, Refusal, Sealed
+from sekisho.gateway.stages import (
+    Answered,
+    Approved,
+    Arrived,
+    Call,
+    Identified,
+    Inspected,
+    Permitted,
+    Refusal,
+    Sealed,
+)
 from sekisho.gateway.status import StatusPage
 
 __all__ = [

@@ -108,7 +108,9 @@ def _authorise(identified: Identified, house: House) -> Permitted:
         raise standing.problem or Refused("plugin_quarantined", f"plugin {call.plugin!r} is not approved")
     definition = standing.definitions.get(call.tool)
     if not house.access.permits(identified.client, call.plugin, call.tool):
-        raise Refused("operation_not_allowed", f"{call.tool!r} is not an allowed operation of {call.plugin!r}")
+        raise Refused(
+            "operation_not_allowed", f"{call.tool!r} is not an allowed operation of {call.plugin!r}"
+        )
     return Permitted(identified=identified, definition=definition)
 
 
@@ -164,6 +166,8 @@ def _inspect_result(sealed: Sealed, result: bytes, house: House) -> bytes:
         msgspec.json.decode(result, type=_ToolResult)
         emitted = reemit(result)
     except (msgspec.MsgspecError, SekishoError) as error:
-        raise RemoteProtocolError("plugin_protocol", "the plugin's answer is not an MCP tool result") from error
+        raise RemoteProtocolError(
+            "plugin_protocol", "the plugin's answer is not an MCP tool result"
+        ) from error
     sealed.definition.check_result(emitted)
     return emitted

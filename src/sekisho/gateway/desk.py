@@ -99,7 +99,7 @@ class Desk:
         try:
             status = self._lock_path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        except FileNotFoundError:
+        except OSError:
             stamp = None
         if stamp == self._lock_stamp and not force:
             return False
@@ -112,6 +112,7 @@ class Desk:
         return True
 
     def _trust(self, name: PluginName, surface: Surface, now: float) -> None:
+        self.refresh_lock()  # what a person approved meanwhile must not be overwritten
         if isinstance(self._lock, SekishoError) or self._lock.get(name) is not None:
             return
         dossier = self._dossiers[name]
@@ -123,8 +124,9 @@ class Desk:
             approved_by="trust-on-first-use",
             approved_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         )
-        self._lock = self._lock.with_plugin(entry)
-        save_lock(self._lock_path, self._lock)
+        lock = self._lock.with_plugin(entry)
+        save_lock(self._lock_path, lock)  # on disk first: what could not be kept was not approved
+        self._lock = lock
 
     def _judge_all(self) -> None:
         self._standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}

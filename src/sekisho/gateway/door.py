@@ -46,7 +46,6 @@ __all__ = ["Door", "DoorRules", "Respond"]
 Respond = Callable[[bytes], None]
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorRules:
     """What the door checks before it knows who asks."""
@@ -118,7 +117,11 @@ class Door:
     def refuse_unreadable(self, error: SekishoError, respond: Respond) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
         visit = _Visit(
-            call_id=self._new_id(), now=self._clock.now(), respond=respond, authorization=None, keep_alive=False
+            call_id=self._new_id(),
+            now=self._clock.now(),
+            respond=respond,
+            authorization=None,
+            keep_alive=False,
         )
         self._refuse(visit, error)
 
@@ -245,9 +248,7 @@ class Door:
     def _result(self, visit: _Visit, result: bytes) -> None:
         if visit.request_id is None:
             raise LocalProtocolError("internal", "a result needs the id of its request")
-        visit.respond(
-            response_bytes(200, result_bytes(visit.request_id, result), close=not visit.keep_alive)
-        )
+        visit.respond(response_bytes(200, result_bytes(visit.request_id, result), close=not visit.keep_alive))
 
     def _refuse(self, visit: _Visit, error: SekishoError) -> None:
         call = Call(
@@ -258,7 +259,11 @@ class Door:
 
     def _say(self, visit: _Visit, error: SekishoError) -> None:
         status = error.info.http_status
-        if not visit.modern and visit.request_id is not None and error.code in ("method_unknown", "plugin_unknown"):
+        if (
+            not visit.modern
+            and visit.request_id is not None
+            and error.code in ("method_unknown", "plugin_unknown")
+        ):
             status = 200  # to a legacy client 404 means that its session is gone
         headers: list[tuple[str, str]] = []
         if status == 401:

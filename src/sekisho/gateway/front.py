@@ -61,6 +61,7 @@ class Front(asyncio.Protocol):
         self._is_answering = False
         self._is_closing = False
         self._is_late = False
+        self._farewell: SekishoError | None = None
         self._trip: Trip | None = None
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +80,7 @@ class Front(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read requests out of the bytes and answer them in order."""
-        if self._is_closing:
+        if self._is_closing or self._farewell is not None:
             return
         try:
             self._waiting.extend(self._reader.feed(data))
@@ -113,11 +114,15 @@ class Front(asyncio.Protocol):
             self._transport.abort()
 
     def _next(self) -> None:
+        if self._farewell is not None and not self._waiting and not self._is_answering:
+            self._part(self._farewell)
         while self._waiting and not self._is_answering and not self._is_closing:
             request = self._waiting.popleft()
             self._is_answering = True
             self._disarm()
-            self._trip = self._room.door.answer(request, partial(self._respond, is_last=not request.keep_alive))
+            self._trip = self._room.door.answer(
+                request, partial(self._respond, is_last=not request.keep_alive)
+            )
 
     def _respond(self, data: bytes, *, is_last: bool) -> None:
         self._is_answering = False
@@ -129,13 +134,21 @@ class Front(asyncio.Protocol):
             self._is_closing = True
             self._transport.close()
             return
-        self._arm(self._limits.idle_timeout_s)
-        if self._waiting:
+        is_reading = self._reader.in_request  # the head of a pipelined request gets no more time than the first
+        self._arm(self._limits.request_timeout_s if is_reading else self._limits.idle_timeout_s)
+        if self._waiting or self._farewell is not None:
             self._loop.call_soon(self._next)
 
     def _give_up(self, error: SekishoError) -> None:
+        """Read no more; refuse once the requests before it are answered, or the client pairs answers wrongly."""
+        self._disarm()
+        self._farewell = error
+        self._next()
+
+    def _part(self, error: SekishoError) -> None:
+        if self._is_closing:
+            return
         self._is_closing = True
-        self._waiting.clear()
         self._room.door.refuse_unreadable(error, lambda data: self._respond(data, is_last=True))
 
     def _arm(self, delay_s: float) -> None:

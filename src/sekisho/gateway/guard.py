@@ -6,12 +6,17 @@ or a configured name) and its Origin, if a browser sent one, is allowed. MCP 202
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from typing import Final
 
 from sekisho.errors import Refused
 
 __all__ = ["check_origin", "loopback_names"]
+
+# Whole-string grammars: a reader that looks for the first colon takes `localhost:1@evil.example` for localhost.
+_NETLOC: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+_ORIGIN: Final = re.compile(r"https?://(.+)")
 
 
 def loopback_names() -> frozenset[str]:
@@ -27,19 +32,16 @@ def check_origin(headers: Mapping[str, str], hosts: frozenset[str], origins: fro
         hosts: host names without port that name this gateway.
         origins: further origins (scheme://host[:port]) that may call from a browser.
     """
-    host = _without_port(headers.get("host", ""))
-    if host not in hosts:
+    if not _names_us(headers.get("host", ""), hosts):
         raise Refused("origin_refused", "the Host header does not name this gateway")
     origin = headers.get("origin")
     if origin is None or origin in origins:
         return
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or _without_port(parts.netloc.lower()) not in hosts:
+    match = _ORIGIN.fullmatch(origin.lower())
+    if match is None or not _names_us(match[1], hosts):
         raise Refused("origin_refused", "requests from this web origin are not allowed")
 
 
-def _without_port(netloc: str) -> str:
-    text = netloc.lower()
-    if text.startswith("["):
-        return text[: text.find("]") + 1]
-    return text.partition(":")[0]
+def _names_us(netloc: str, hosts: frozenset[str]) -> bool:
+    match = _NETLOC.fullmatch(netloc.lower())
+    return match is not None and match[1] in hosts

@@ -71,9 +71,11 @@ class Trip:
     line_call: int | None = None
     timer: Timer | None = None
     settle: Callable[[bytes | SekishoError], None] | None = field(default=None, repr=False)
+    withdrawn: SekishoError | None = None
 
     def withdraw(self, reason: SekishoError) -> None:
         """Tell the plugin server to stop and settle the call with `reason`; late answers are dropped."""
+        self.withdrawn = reason  # the intent may still be on its way to the log: then nothing is sent at all
         if self.line is not None and self.line_call is not None:
             self.line.cancel(self.line_call)
         if self.settle is not None:
@@ -176,15 +178,18 @@ class Road:
 
         trip.settle = settle
         line = self._lines.get(sealed.call.plugin)
-        if problem is not None:
-            settle(problem)
+        reason = problem or trip.withdrawn
+        if reason is not None:
+            settle(reason)
         elif line is None:
             settle(Unavailable("plugin_unavailable", f"plugin {sealed.call.plugin!r} has no line"))
         else:
             trip.line = line
             trip.timer = self._clock.call_later(
                 sealed.frame.timeout_s + TIMEOUT_GRACE_S,
-                lambda: trip.withdraw(Unavailable("plugin_timeout", "the plugin server did not answer in time")),
+                lambda: trip.withdraw(
+                    Unavailable("plugin_timeout", "the plugin server did not answer in time")
+                ),
             )
             trip.line_call = line.call(sealed.frame, settle)
 

@@ -16,7 +16,9 @@ from sekisho.protocol import PluginName
 __all__ = ["Session", "Sessions"]
 
 MAX_AGE_S = 24 * 3600.0  # a stolen ticket also needs the token; a day is longer than any client stays
-MAX_ENDED = 100_000  # remembered endings: a client that opens and ends sessions in a loop must not fill the memory
+MAX_ENDED = (
+    100_000  # remembered endings: a client that opens and ends sessions in a loop must not fill the memory
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

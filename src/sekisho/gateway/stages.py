@@ -14,7 +14,17 @@ from sekisho.protocol import PluginName
 from sekisho.registry import Definition
 from sekisho.wire import CallFrame
 
-__all__ = ["Answered", "Approved", "Arrived", "Call", "Identified", "Inspected", "Permitted", "Refusal", "Sealed"]
+__all__ = [
+    "Answered",
+    "Approved",
+    "Arrived",
+    "Call",
+    "Identified",
+    "Inspected",
+    "Permitted",
+    "Refusal",
+    "Sealed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

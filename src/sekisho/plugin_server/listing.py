@@ -39,7 +39,9 @@ async def ask(session: PluginSession, method: str, params: bytes | None, timeout
         return await asyncio.wait_for(answer, timeout_s)
     except TimeoutError:
         session.cancel(ident, "no answer in time")
-        raise Unavailable("plugin_timeout", f"the plugin did not answer {method} in {timeout_s:g} s") from None
+        raise Unavailable(
+            "plugin_timeout", f"the plugin did not answer {method} in {timeout_s:g} s"
+        ) from None
 
 
 async def handshake(session: PluginSession, timeout_s: float) -> SurfaceFrame:

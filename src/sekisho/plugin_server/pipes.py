@@ -44,7 +44,9 @@ class Pipes:
 
     async def open(self, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> None:
         """Take ownership of the descriptors."""
-        self._stdin, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(stdin_fd, "wb", 0))
+        self._stdin, _ = await self._loop.connect_write_pipe(
+            asyncio.BaseProtocol, os.fdopen(stdin_fd, "wb", 0)
+        )
         for fd, take in ((stdout_fd, self._took_output), (stderr_fd, self._took_stderr)):
             pipe = os.fdopen(fd, "rb", 0)
             lost = self._lost if fd == stdout_fd else _ignore

@@ -161,7 +161,9 @@ class PluginSession:
         try:
             answer = msgspec.json.decode(result, type=_Initialized)
         except msgspec.MsgspecError as error:
-            raise RemoteProtocolError("plugin_protocol", "the plugin's initialize answer is malformed") from error
+            raise RemoteProtocolError(
+                "plugin_protocol", "the plugin's initialize answer is malformed"
+            ) from error
         if answer.protocol_version not in LEGACY:
             raise RemoteProtocolError("plugin_protocol", "the plugin speaks no supported protocol version")
         return answer

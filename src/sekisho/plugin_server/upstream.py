@@ -50,9 +50,16 @@ class Upstream:
         headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or parts.hostname is None or parts.username or parts.fragment:
+        if (
+            parts.scheme not in ("http", "https")
+            or parts.hostname is None
+            or parts.username
+            or parts.fragment
+        ):
             raise Misconfigured(
-                "config_invalid", f"{url!r} is not the URL of an MCP server", remedy="write http(s)://host:port/path"
+                "config_invalid",
+                f"{url!r} is not the URL of an MCP server",
+                remedy="write http(s)://host:port/path",
             )
         self._context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
         self._headers = tuple(headers)
@@ -101,12 +108,18 @@ class Upstream:
                     lambda: _Exchange(self._limits), self._host, self._port, ssl=self._context
                 )
         except (OSError, TimeoutError):
-            self._fail(wanted, Unavailable("plugin_unavailable", "the MCP server at this URL does not answer"))
+            self._fail(
+                wanted, Unavailable("plugin_unavailable", "the MCP server at this URL does not answer")
+            )
             return
         self._post(exchange, message, wanted)
 
     def _post(self, exchange: _Exchange, message: bytes, wanted: int | str | None) -> None:
-        headers = [*self._headers, ("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
+        headers = [
+            *self._headers,
+            ("Content-Type", "application/json"),
+            ("Accept", "application/json, text/event-stream"),
+        ]
         if self._session is not None:
             headers.append(("Mcp-Session-Id", self._session))
         if self._version is not None:

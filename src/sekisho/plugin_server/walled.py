@@ -103,7 +103,9 @@ async def connect_url(
     *, url: str, limits: JsonLimits, on_list_changed: Callable[[], None]
 ) -> AsyncIterator[Remote]:
     """Open a session with an MCP server that already listens at `url`."""
-    session = PluginSession(send=lambda message: upstream.send(message), limits=limits, on_list_changed=on_list_changed)
+    session = PluginSession(
+        send=lambda message: upstream.send(message), limits=limits, on_list_changed=on_list_changed
+    )
     session.on_version = lambda version: upstream.use_version(version)
     upstream = Upstream(
         url,

@@ -40,9 +40,9 @@ _SYSTEM_FILES: Final = (
 )
 # Parts of /proc that describe the host, not the plugin; some are guarded by the uid alone.
 _PROC_MASKS: Final = (
-    "acpi", "asound", "config.gz", "consoles", "driver", "fs", "iomem", "ioports", "kallsyms", "kcore",
+    "acpi", "asound", "bus", "config.gz", "consoles", "driver", "fs", "iomem", "ioports", "irq", "kallsyms", "kcore",
     "key-users", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats", "modules",
-    "mtrr", "pagetypeinfo", "sched_debug", "schedstat", "scsi", "slabinfo", "swaps", "sysvipc",
+    "mtrr", "pagetypeinfo", "sched_debug", "schedstat", "scsi", "slabinfo", "swaps", "sysrq-trigger", "sysvipc",
     "timer_list", "vmallocinfo", "zoneinfo",
 )  # fmt: skip
 # Version managers put scripts here that look for the real program at run time; inside the wall they would not

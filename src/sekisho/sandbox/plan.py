@@ -180,6 +180,8 @@ def _base(spec: SandboxSpec, data: Mapping[str, bytes], closure: Closure) -> tup
     scratch = spec.grants.limits.max_tmp_mb * _MIB
     return (
         Mount(kind="proc", path="/proc"),
+        # The user of the sandbox may be root's own outside, and root may write kernel settings: core_pattern is a way out.
+        Mount(kind="read", path="/proc/sys", source="/proc/sys"),
         *(_cover(path, is_folder=path in closure.proc_folders) for path in closure.proc_masks),
         Mount(kind="dev", path="/dev"),
         Mount(kind="tmpfs", path="/dev/shm", size=SHM_BYTES, mode="1777"),  # noqa: S108 - inside the wall

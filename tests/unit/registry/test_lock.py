@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured, Tampered
@@ -25,6 +25,9 @@ from sekisho.registry import (
     save_lock,
     surface_of,
 )
+
+# a busy machine is not a failure: no assertion about the wall clock
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 item_ids = st.builds(ItemId, st.sampled_from(ItemKind), texts.filter(bool))
@@ -61,6 +64,7 @@ def example_lock() -> LockFile:
     return lock
 
 
+@PATIENT
 @given(st.lists(entries(), max_size=3))
 def test_a_written_lock_reads_back_as_the_same_value(plugins: list[LockedPlugin]) -> None:
     lock = LockFile(plugins={entry.name: entry for entry in plugins})
@@ -70,6 +74,7 @@ def test_a_written_lock_reads_back_as_the_same_value(plugins: list[LockedPlugin]
 
 
 @pytest.mark.threat("T-RUGPULL")
+@PATIENT
 @given(position=st.integers(0, len(render_lock(example_lock())) - 1), character=st.characters(codec="utf-8"))
 def test_any_character_edited_by_hand_is_refused(position: int, character: str) -> None:
     text = render_lock(example_lock())
@@ -81,6 +86,7 @@ def test_any_character_edited_by_hand_is_refused(position: int, character: str) 
     assert refusal.value.code == "lock_invalid"
 
 
+@PATIENT
 @given(line=st.integers(0, render_lock(example_lock()).count("\n") - 1))
 def test_a_removed_line_is_refused(line: int) -> None:
     lines = render_lock(example_lock()).splitlines(keepends=True)

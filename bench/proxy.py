@@ -1,0 +1,34 @@
+"""FastMCP's proxy in front of a plugin, as its documentation starts it: `python proxy.py UPSTREAM_URL`.
+
+Runs in an environment of its own, prints its port and runs until its standard input ends. Answers as JSON, as
+every other row of the table does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+
+from fastmcp.server import create_proxy
+
+
+async def serve(url: str) -> None:
+    """Listen until standard input ends."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    listener.close()  # FastMCP wants a number; nobody else takes it within these milliseconds
+    proxy = create_proxy(url, name="proxy")
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(
+            proxy.run_http_async(
+                show_banner=False, host="127.0.0.1", port=port, log_level="error", json_response=True
+            )
+        )
+        print(port, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        serving.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))
