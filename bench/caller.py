@@ -27,9 +27,7 @@ class BenchFailed(Exception):
 class Caller:
     """One MCP session over one kept connection."""
 
-    def __init__(
-        self, url: str, tool: str, *, token: str | None = None, ca_file: str | None = None
-    ) -> None:
+    def __init__(self, url: str, tool: str, *, token: str | None = None, ca_file: str | None = None) -> None:
         parts = urlsplit(url)
         self._where = (parts.hostname or "", parts.port or 0)
         self._context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
@@ -46,7 +44,11 @@ class Caller:
 
     def __enter__(self) -> Caller:
         self._open()
-        params = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": {"name": "b", "version": "1"}}
+        params = {
+            "protocolVersion": REVISION,
+            "capabilities": {},
+            "clientInfo": {"name": "b", "version": "1"},
+        }
         headers, _ = self._ask("initialize", params)
         self._fixed += f"MCP-Protocol-Version: {REVISION}\r\n"
         if "mcp-session-id" in headers:
@@ -77,7 +79,9 @@ class Caller:
         plain = socket.create_connection(self._where, timeout=WAIT_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = self._where[0]
-        self._socket = plain if self._context is None else self._context.wrap_socket(plain, server_hostname=host)
+        self._socket = (
+            plain if self._context is None else self._context.wrap_socket(plain, server_hostname=host)
+        )
 
     def _ask(self, method: str, params: dict[str, object]) -> tuple[dict[str, str], bytes]:
         self._number += 1
@@ -103,7 +107,9 @@ class Caller:
         while (end := self._rest.find(b"\r\n\r\n")) < 0:
             self._rest += self._more()
         lines = self._rest[:end].decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
         if "transfer-encoding" in headers:
             raise BenchFailed("the answer is chunked; only answers with a length are measured")
         stop = end + 4 + int(headers.get("content-length", "0"))

@@ -18,14 +18,13 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-
 from bench.caller import Caller
 from bench.house import House, house
 from bench.processes import cpu_seconds, get_count, running
 from bench.walls import WallTimes, measure_walls
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 PROXY_PYTHON = HERE.parent / ".cache" / "bench" / "bin" / "python"
@@ -88,7 +87,11 @@ def main(arguments: Sequence[str]) -> int:
         walls = measure_walls(options.starts)
     figures = _figures(rows)
     if options.json:
-        print(json.dumps({"machine": _machine(), "rows": [asdict(one) for one in figures], "walls": asdict(walls)}))
+        print(
+            json.dumps(
+                {"machine": _machine(), "rows": [asdict(one) for one in figures], "walls": asdict(walls)}
+            )
+        )
     else:
         _show(figures, walls, options)
     return 0
@@ -159,7 +162,9 @@ def _figures(rows: Sequence[Row]) -> list[Figures]:
 
 def _show(figures: Sequence[Figures], walls: WallTimes, options: argparse.Namespace) -> None:
     console = Console()
-    table = Table(title=f"one small tools/call, concurrency 1, {options.rounds} rounds of {options.calls} calls")
+    table = Table(
+        title=f"one small tools/call, concurrency 1, {options.rounds} rounds of {options.calls} calls"
+    )
     table.add_column("way")
     for column in ("median ms", "rounds, ms", "× direct", "upstream requests", "CPU ms"):
         table.add_column(column, justify="right")
@@ -183,7 +188,11 @@ def _show(figures: Sequence[Figures], walls: WallTimes, options: argparse.Namesp
 
 def _machine() -> str:
     name = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     return f"{os.cpu_count()} × {name}, Linux {platform.release()}, Python {platform.python_version()}"

@@ -17,12 +17,11 @@ async def serve(url: str) -> None:
     """Listen until standard input ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    listener.close()  # FastMCP wants a number; nobody else takes it within these milliseconds
     proxy = create_proxy(url, name="proxy")
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(
             proxy.run_http_async(
-                show_banner=False, host="127.0.0.1", port=port, log_level="error", json_response=True
+                show_banner=False, sockets=[listener], log_level="error", json_response=True
             )
         )
         print(port, flush=True)

@@ -324,7 +324,10 @@ async def attacks(client: Client, stage: Stage, core: int) -> None:
     )
     for what, tool, arguments in tries:
         report = json.loads(text_of(await client.call_tool(f"hostile__{tool}", arguments)))
-        must(report["succeeded"] is False, f"{what}: it got nothing" + (f" ({report})" if report["succeeded"] else ""))
+        must(
+            report["succeeded"] is False,
+            f"{what}: it got nothing" + (f" ({report})" if report["succeeded"] else ""),
+        )
     listener.close()
     await listener.wait_closed()
 

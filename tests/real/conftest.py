@@ -172,7 +172,9 @@ class House:
 
     def recorded(self, call_id: str) -> list[str]:
         """Kind and code of the records of one call."""
-        return [f"{one['kind']} {one.get('code', '')}" for one in self.records() if one.get("call") == call_id]
+        return [
+            f"{one['kind']} {one.get('code', '')}" for one in self.records() if one.get("call") == call_id
+        ]
 
     def counted(self, code: str) -> float:
         """How many calls ended with this code, by /metrics."""
@@ -324,14 +326,14 @@ def configuration(estate: Estate, *, echo: list[str], note: str = "") -> str:
             "hostile",
             HOSTILE,
             operations=ATTACKS,
-            more="[plugins.servers.sandbox]\nexecution_timeout_seconds = 1.5\nmax_memory_mb = 2048\n"
+            more="[plugins.servers.sandbox]\nexecution_timeout_seconds = 1.5\n"
             '[plugins.servers.network_policy]\nallowed_domains = ["api.example.com"]\n',
         )
         + plugin(
             "granted",
             HOSTILE,
-            operations=["read_peer_data", "phone_home"],
-            more=f"[plugins.servers.filesystem_policy]\nread_only_paths = "
+            operations=["read_peer_data", "phone_home", "echo", "huge_line"],
+            more=f"[plugins.servers.sandbox]\nmax_memory_mb = 2048\n[plugins.servers.filesystem_policy]\nread_only_paths = "
             f"{quoted([HOSTILE, estate.granted])}\n"
             f"[plugins.servers.network_policy]\nallow_localhost = true\nlocalhost_ports = [{estate.port}]\n",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.real.conftest import CHANGE_S, Answer, House, message, until
 
 pytestmark = [pytest.mark.real]
@@ -187,15 +186,15 @@ def test_a_plugin_that_prints_garbage_confuses_nobody(house: House, tool: str) -
 @pytest.mark.requirement("A1.1")
 @pytest.mark.threat("T-GARBAGE", "T-FLOOD")
 def test_a_line_of_two_hundred_megabytes_ends_the_plugin_not_the_house(house: House) -> None:
-    until(lambda: house.answers("hostile__echo", text="a"), "hostile serves")
-    core, server = house.pid("core"), house.pid("plugin hostile")
+    until(lambda: house.answers("granted__echo", text="a"), "the plugin serves")
+    core, server = house.pid("core"), house.pid("plugin granted")
     codes = {"result_too_large", "plugin_exited"}
     before = sum(house.counted(code) for code in codes)
-    failed(house, house.call("hostile__huge_line", megabytes=200), codes, before)
-    assert (house.pid("core"), house.pid("plugin hostile")) == (core, server)
+    failed(house, house.call("granted__huge_line", megabytes=200), codes, before)
+    assert (house.pid("core"), house.pid("plugin granted")) == (core, server)
     for pid in (core, server):
         assert _peak_mb(pid) < 200
-    until(lambda: house.answers("hostile__echo", text="b"), "hostile comes back", CHANGE_S)
+    until(lambda: house.answers("granted__echo", text="b"), "the plugin comes back", CHANGE_S)
 
 
 def _peak_mb(pid: int) -> float:

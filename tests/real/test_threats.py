@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import pytest
-
 from tests.real.conftest import Estate, House, alive, birth_of, kill, until
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A1.1")]
@@ -82,7 +81,9 @@ def test_a_daemon_left_behind_ends_with_its_plugin_server(house: House) -> None:
 
 @pytest.mark.threat("T-RUGPULL", "T-HIDDEN")
 def test_a_definition_that_changes_after_approval_is_refused(house: House) -> None:
-    until(lambda: house.call("turncoat__echo", text="a").code == "definition_changed", "the change is noticed")
+    until(
+        lambda: house.call("turncoat__echo", text="a").code == "definition_changed", "the change is noticed"
+    )
     answer = house.call("turncoat__echo", text="a")
     assert answer.status == 200
     assert house.recorded(answer.call_id) == ["refusal definition_changed"]

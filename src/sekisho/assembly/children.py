@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Run one child: `<parent pid> core|plugin|egress <config> <home> [plugin name | --trust-on-first-use]`."""
     parent, role, config, home, *rest = arguments
     die_with_parent(int(parent))
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         case "plugin":
             from sekisho.assembly.plugin import run_plugin  # noqa: PLC0415
 
-            return run_plugin(config_path, home_path, rest[0], ())
+            return run_plugin(config_path, home_path, name=rest[0], environment=environment)
         case "egress":
             from sekisho.assembly.egress import run_egress  # noqa: PLC0415
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,20 +48,28 @@ class _Post:
     log_level: str = "INFO"
 
 
-def run_plugin(config_path: Path, home: Path, name: str | None, command: tuple[str, ...]) -> int:
+def run_plugin(
+    config_path: Path,
+    home: Path,
+    *,
+    name: str | None,
+    environment: Mapping[str, str],
+    command: tuple[str, ...] = (),
+) -> int:
     """Run one plugin server until SIGTERM; returns the exit status.
 
     Args:
         config_path: a plugin file, or with `name` the core file that holds the plugin.
+        environment: ours, of which the plugin gets the parts its configuration names.
         command: replaces the configured command.
     """
     post = _from_plugin_file(config_path, home) if name is None else _from_core_file(config_path, home, name)
     if command:
         post = replace(post, workload=replace(post.workload, command=command, upstream=None))
-    return run_until_stopped(_serve(post))
+    return run_until_stopped(_serve(post, environment))
 
 
-def sandbox_spec(workload: Workload, environment: dict[str, str]) -> SandboxSpec:
+def sandbox_spec(workload: Workload, environment: Mapping[str, str]) -> SandboxSpec:
     """The wall of one plugin, as its configuration states it; `environment` is ours, of which it gets named parts."""
     passed = {key: environment[key] for key in workload.grants.environment if key in environment}
     return SandboxSpec(
@@ -74,10 +81,11 @@ def sandbox_spec(workload: Workload, environment: dict[str, str]) -> SandboxSpec
         runtime_paths=tuple(str(path) for path in workload.runtime_paths),
         isolation=workload.isolation,
         wants_network=not workload.grants.network.is_closed,
+        search_path=environment.get("PATH"),
     )
 
 
-async def _serve(post: _Post) -> None:
+async def _serve(post: _Post, environment: Mapping[str, str]) -> None:
     log = Logger(f"plugin {post.workload.name}", level=post.log_level)
     revoked = Revocations(post.keys.revoked_serials())
     listener = Listener(
@@ -99,7 +107,7 @@ async def _serve(post: _Post) -> None:
         execution_timeout_s=limits.execution_timeout_s,
         health_interval_s=post.health_interval_s,
     )
-    async with _Walls(post, log) as walls:
+    async with _Walls(post, environment, log) as walls:
         warden = Warden(connect=walls.connect, publisher=listener, rules=rules, log=log.info)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.serve())
@@ -110,8 +118,9 @@ async def _serve(post: _Post) -> None:
 class _Walls:
     """How this plugin is reached: a sandbox with a warm launcher, or a URL."""
 
-    def __init__(self, post: _Post, log: Logger) -> None:
+    def __init__(self, post: _Post, environment: Mapping[str, str], log: Logger) -> None:
         self._post = post
+        self._environment = environment
         self._log = log
         self._driver = Bubblewrap()
         self._stack = AsyncExitStack()
@@ -130,7 +139,7 @@ class _Walls:
                 remedy="write command = [...] in its file, or give the command after --",
             )
         await self._stack.enter_async_context(self._driver)
-        plan = await self._driver.plan(sandbox_spec(workload, dict(os.environ)))
+        plan = await self._driver.plan(sandbox_spec(workload, self._environment))
         roots = _roots(workload)
 
         def connect_here(on_list_changed: Callable[[], None]) -> AbstractAsyncContextManager[Connection]:

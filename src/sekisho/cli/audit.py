@@ -24,7 +24,8 @@ KeyFile = Annotated[
     Path | None, Parameter(name="--key", help="A verifier key, one line; else the key of this installation.")
 ]
 LogFile = Annotated[
-    Path | None, Parameter(name="--log", help="Another log file, such as a copy; else the log of this installation.")
+    Path | None,
+    Parameter(name="--log", help="Another log file, such as a copy; else the log of this installation."),
 ]
 MAX_KEY_BYTES = 4096  # a verifier key is one short line
 

@@ -7,6 +7,7 @@ data folder. This module is where the environment is read.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,10 +15,9 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from sekisho.config import CoreConfig, PluginConfig, load_any, load_core
-from sekisho.config.workload import Workload
 from sekisho.errors import Misconfigured
 
-__all__ = ["DEFAULT_CONFIG", "ConfigFile", "Json", "Site", "find", "find_any", "home_of", "person"]
+__all__ = ["DEFAULT_CONFIG", "ConfigFile", "Json", "Site", "environment", "find", "find_any", "home_of", "person"]
 
 DEFAULT_CONFIG: Final = Path("sekisho.toml")
 
@@ -79,9 +79,9 @@ def person() -> str:
     return f"uid {os.getuid()}"
 
 
-def environment_of(workload: Workload) -> dict[str, str]:
-    """The variables that a plugin's configuration names, from our own environment."""
-    return {name: os.environ[name] for name in workload.grants.environment if name in os.environ}
+def environment() -> Mapping[str, str]:
+    """Our own environment; a plugin gets only the parts its configuration names."""
+    return os.environ
 
 
 def known_plugin(site: Site, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find, find_any, home_of
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, environment, find, find_any, home_of
 from sekisho.config import PluginConfig
 from sekisho.errors import Misconfigured
 
@@ -62,7 +62,9 @@ def plugin(
         raise Misconfigured("config_invalid", f"{config} is a core file", remedy="add --name PLUGIN")
     if name is not None and isinstance(found, PluginConfig):
         raise Misconfigured("config_invalid", f"{config} is a plugin file", remedy="leave out --name")
-    return run_plugin(config.absolute(), home_of(found), name, command)
+    return run_plugin(
+        config.absolute(), home_of(found), name=name, environment=environment(), command=command
+    )
 
 
 def egress(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:

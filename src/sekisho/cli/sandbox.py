@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sekisho.assembly.plugin import sandbox_spec
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment_of, find, known_plugin
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find, known_plugin
 from sekisho.cli.saying import say, say_json
 from sekisho.errors import Misconfigured
 from sekisho.sandbox import describe, describe_text, probe, survey
@@ -29,7 +29,7 @@ def plan(
         raise Misconfigured(
             "config_invalid", f"{name} is not started by this machine", remedy="its walls are its own host's"
         )
-    spec = sandbox_spec(workload, environment_of(workload))
+    spec = sandbox_spec(workload, environment())
     made = plan_of(spec, probe(), survey(spec))
     if json:
         say_json(describe(made))

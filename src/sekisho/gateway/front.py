@@ -88,6 +88,8 @@ class Front(asyncio.Protocol):
             self._give_up(error)
             return
         if len(self._waiting) > self._limits.max_pipelined:
+            while len(self._waiting) > self._limits.max_pipelined:
+                self._waiting.pop()
             self._give_up(Refused("busy", "too many requests are waiting on this connection"))
             return
         if self._reader.in_request and not self._is_late:
@@ -134,7 +136,9 @@ class Front(asyncio.Protocol):
             self._is_closing = True
             self._transport.close()
             return
-        is_reading = self._reader.in_request  # the head of a pipelined request gets no more time than the first
+        is_reading = (
+            self._reader.in_request
+        )  # the head of a pipelined request gets no more time than the first
         self._arm(self._limits.request_timeout_s if is_reading else self._limits.idle_timeout_s)
         if self._waiting or self._farewell is not None:
             self._loop.call_soon(self._next)

@@ -22,7 +22,7 @@ def negotiate(requested: str) -> str:
     return requested if requested in LEGACY else LEGACY[0]
 
 
-class VersionUnsupported(RemoteProtocolError):  # noqa: N818 - named like its family
+class VersionUnsupported(RemoteProtocolError):
     """A request states a revision we do not speak; the client reads `requested` back and tries another."""
 
     def __init__(self, requested: str) -> None:

@@ -59,14 +59,19 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         load_core(tmp_path)
 
 
+def _refusal(path: Path) -> str | None:
+    try:
+        load_any(path)
+    except Misconfigured as error:
+        return error.code
+    return None
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_loaded_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_bytes(data)
-    try:
-        load_any(path)
-    except Misconfigured as error:
-        assert error.code == "config_invalid"
+    assert _refusal(path) in (None, "config_invalid")
 
 
 _NAMES = (
@@ -104,7 +109,4 @@ def test_any_shape_of_known_names_is_loaded_or_refused(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "shape.toml"
     path.write_text("".join(f"{key} = {value}\n" for key, value in table.items()))
-    try:
-        load_any(path)
-    except Misconfigured as error:
-        assert f"{path}:" in error.message
+    assert _refusal(path) in (None, "config_invalid")

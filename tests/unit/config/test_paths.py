@@ -22,7 +22,7 @@ def test_a_missing_certificate_is_named_with_its_line(samples: Path) -> None:
         ":3: core_server.tls_cert_path: /etc/mcp/certs/core-server.crt cannot be read" in caught.value.message
     )
     assert "expected a readable file" in caught.value.message
-    with pytest.raises(Misconfigured, match=":4: plugin_server.tls_cert_path"):
+    with pytest.raises(Misconfigured, match=r":4: plugin_server\.tls_cert_path"):
         check_paths(load_plugin(samples / "wordpress-plugin-config.toml"))
 
 

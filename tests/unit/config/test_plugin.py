@@ -91,7 +91,7 @@ def test_a_plugin_server_without_a_table_is_refused(plugin: Plugin) -> None:
 
 
 def test_a_command_and_an_upstream_exclude_each_other(plugin: Plugin) -> None:
-    with pytest.raises(Misconfigured, match=":4: plugin_server.upstream"):
+    with pytest.raises(Misconfigured, match=r":4: plugin_server\.upstream"):
         plugin('[plugin_server]\nname = "a"\ncommand = ["x"]\nupstream = "http://127.0.0.1:1/mcp"\n')
 
 

@@ -100,7 +100,8 @@ def test_an_endpoint_is_a_host_or_a_socket(url: str) -> None:
     "url",
     [
         "", "h:1", "http://h", "https://", "https://h:0", "https://h:99999", "https://h/p", "https://h?q", "https://h#f",
-        "https://u@h", "https://u:p@h", "https://h\\x", "https://h\n", "https://h h", "https://[::1", "unix:", "unix:rel", 7,
+        "https://u@h", "https://u:p@h", "https://h\\x", "https://h\n", "https://h h", "https://[::1",
+        "unix:", "unix:rel", 7,
     ],
 )  # fmt: skip
 def test_any_other_endpoint_is_refused(url: object) -> None:

@@ -78,7 +78,7 @@ def test_both_files_say_the_same_with_the_same_words(
 
 def test_localhost_without_ports_is_refused(core: Callable[[str], CoreConfig]) -> None:
     text = '[[plugins.servers]]\nname = "a"\ncommand = ["x"]\n[plugins.servers.network_policy]\nallow_localhost = true\n'
-    with pytest.raises(Misconfigured, match=":5: .*allow_localhost: opens no port"):
+    with pytest.raises(Misconfigured, match=r":5: .*allow_localhost: opens no port"):
         core(text)
 
 

@@ -1,0 +1,373 @@
+"""A small house in memory: a real gate, door and road, with a clock, a log and a line that are turned by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from sekisho.errors import SekishoError, Unavailable
+from sekisho.gateway import (
+    Answered,
+    Arrived,
+    Call,
+    Door,
+    DoorRules,
+    House,
+    Inspected,
+    Refusal,
+    Road,
+    Sealed,
+    Sessions,
+    Standing,
+    judge,
+    loopback_names,
+)
+from sekisho.keys import TokenBook, token_hash
+from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
+from sekisho.protocol import HttpRequest, JsonLimits, PluginName
+from sekisho.registry import Definitions, Listing, lock_entry, surface_of
+from sekisho.telemetry import Metrics
+from sekisho.wire import CallFrame
+
+NOW = 1_800_000_000.0
+CALC = PluginName("calc")
+OTHER = PluginName("other")
+AYA = "sk-" + "a" * 43
+BEN = "sk-" + "b" * 43
+MODERN = "2026-07-28"
+ADD: dict[str, Any] = {
+    "name": "add",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    },
+    "outputSchema": {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]},
+    "annotations": {"readOnlyHint": True},
+}
+ERASE: dict[str, Any] = {"name": "erase", "inputSchema": {"type": "object"}}
+BROKEN: dict[str, Any] = {"name": "broken", "inputSchema": {"$ref": "http://127.0.0.1:9/"}}
+SUM = b'{"content":[],"structuredContent":{"sum":3}}'
+
+
+def definitions(plugin: PluginName = CALC, tools: Iterable[dict[str, Any]] = (ADD, ERASE, BROKEN)) -> Definitions:
+    seen = surface_of(Listing(tools=tuple(json.dumps(tool).encode() for tool in tools)))
+    entry = lock_entry(
+        name=plugin, argv=(), grants="", surface=seen, approved_by="aya", approved_at="2026-11-21"
+    )
+    return Definitions.build(entry, seen, [tool["name"] for tool in tools])
+
+
+class HandClock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+        self.timers: list[HandTimer] = []
+
+    def now(self) -> float:
+        return self.at
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> HandTimer:
+        timer = HandTimer(due=self.at + delay_s, callback=callback)
+        self.timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        self.at += seconds
+        due = [timer for timer in self.timers if timer.due <= self.at]
+        self.timers = [timer for timer in self.timers if timer.due > self.at]
+        for timer in due:
+            if not timer.is_cancelled:
+                timer.callback()
+
+
+@dataclass(slots=True, eq=False)
+class HandTimer:
+    due: float
+    callback: Callable[[], None]
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class MemoryLog:
+    """Keeps the journal's promise: `done` is heard after `append` returned, exactly once, in order."""
+
+    def __init__(self) -> None:
+        self.entries: list[Mapping[str, object]] = []
+        self.effects: list[bool] = []
+        self.problem: SekishoError | None = None
+        self._queue: list[tuple[Mapping[str, object], bool, Callable[[SekishoError | None], None]]] = []
+
+    def append(
+        self, entry: Mapping[str, object], *, effect: bool, done: Callable[[SekishoError | None], None]
+    ) -> int:
+        self._queue.append((entry, effect, done))
+        return len(self.entries) + len(self._queue) - 1
+
+    def settle(self) -> None:
+        """Write everything that is queued, and what that causes."""
+        while self._queue:
+            entry, effect, done = self._queue.pop(0)
+            if self.problem is None:
+                self.entries.append(entry)
+                self.effects.append(effect)
+            done(self.problem)
+
+    def fill_up(self) -> None:
+        self.problem = Unavailable("log_unavailable", "no space left")
+
+    @property
+    def kinds(self) -> list[object]:
+        return [entry["kind"] for entry in self.entries]
+
+
+class HandLine:
+    """A line whose far end answers when the test says so, and drops what was withdrawn."""
+
+    def __init__(self) -> None:
+        self.frames: list[CallFrame] = []
+        self.cancelled: list[int] = []
+        self.waiting: dict[int, Callable[[bytes | SekishoError], None]] = {}
+
+    def call(self, frame: CallFrame, done: Callable[[bytes | SekishoError], None]) -> int:
+        self.frames.append(frame)
+        number = len(self.frames)
+        self.waiting[number] = done
+        return number
+
+    def cancel(self, call_id: int) -> None:
+        self.cancelled.append(call_id)
+        self.waiting.pop(call_id, None)
+
+    def answer(self, answer: bytes | SekishoError = SUM, number: int | None = None) -> None:
+        """Answer the oldest waiting call, or the one with this number."""
+        self.waiting.pop(min(self.waiting) if number is None else number)(answer)
+
+
+class Approver:
+    """Says what it was told to say, and remembers who asked."""
+
+    def __init__(self) -> None:
+        self.says = True
+        self.asked: list[str] = []
+
+    def is_granted(self, inspected: Inspected) -> bool:
+        self.asked.append(inspected.permitted.identified.arrived.call.tool)
+        return self.says
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One HTTP response, taken apart."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+    @property
+    def code(self) -> str:
+        """The stable code of a refusal, or "ok"."""
+        return str(self.body["error"]["data"]["code"]) if self.body and "error" in self.body else "ok"
+
+    @classmethod
+    def read(cls, data: bytes) -> Reply:
+        head, _, body = data.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        pairs = (line.partition(": ") for line in lines)
+        return cls(
+            status=int(status.split()[1]),
+            headers={name.lower(): value for name, _, value in pairs},
+            body=json.loads(body) if body else None,
+        )
+
+
+class Kit:
+    """Everything of the gateway room, joined; `house` may be replaced by a test."""
+
+    now = NOW
+    calc = CALC
+    other = OTHER
+    aya = AYA
+    ben = BEN
+    modern = MODERN
+    add = ADD
+    erase = ERASE
+    broken = BROKEN
+    sum = SUM
+    reply = Reply
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.log = MemoryLog()
+        self.line = HandLine()
+        self.approver = Approver()
+        self.metrics = Metrics()
+        self.sessions = Sessions(bytes(32))
+        self.rules = DoorRules(
+            hosts=loopback_names(),
+            origins=frozenset({"https://desk.example"}),
+            message_limits=JsonLimits(max_bytes=4096),
+        )
+        rules = [
+            Rule(client="aya", plugin=CALC, operations=frozenset({"add", "erase", "broken"})),
+            Rule(client="aya", plugin=OTHER, operations=frozenset({"erase"})),
+            Rule(client="ben", plugin=CALC, operations=frozenset({"add"})),
+        ]
+        self.house = House(
+            tokens=TokenBook({token_hash(AYA): "aya", token_hash(BEN): "ben"}),
+            access=AccessPolicy(rules),
+            limiter=RateLimiter(),
+            client_rate=RateRule(per_minute=60),
+            standings={CALC: self.standing(), OTHER: self.standing(definitions(OTHER, [ERASE]))},
+            approvals=self.approver,
+            argument_limits=JsonLimits(max_bytes=512),
+            result_limits=JsonLimits(max_bytes=512),
+        )
+        self.road = self.new_road()
+        self.door = self.new_door()
+        self._ids = iter(range(1, 1_000_000))
+
+    def new_road(self, max_in_flight: int = 8) -> Road:
+        return Road(
+            house=lambda: self.house,
+            lines={CALC: self.line},
+            journal=self.log,
+            metrics=self.metrics,
+            clock=self.clock,
+            max_in_flight=max_in_flight,
+        )
+
+    def new_door(self) -> Door:
+        return Door(
+            rules=lambda: self.rules,
+            house=lambda: self.house,
+            road=self.road,
+            sessions=self.sessions,
+            clock=self.clock,
+            new_id=lambda: f"call{next(self._ids)}",
+        )
+
+    @staticmethod
+    def definitions(plugin: PluginName, *tools: dict[str, Any]) -> Definitions:
+        return definitions(plugin, tools)
+
+    @staticmethod
+    def standing(
+        given: Definitions | None = None,
+        *,
+        problem: SekishoError | None = None,
+        rate: RateRule | None = None,
+    ) -> Standing:
+        return Standing(
+            definitions=None if problem else given or definitions(),
+            rate=rate or RateRule(per_minute=60),
+            timeout_s=30.0,
+            problem=problem,
+        )
+
+    def change(self, **fields: Any) -> None:
+        """Replace parts of the house."""
+        self.house = replace(self.house, **fields)
+
+    @staticmethod
+    def arrived(
+        *,
+        tool: str = "add",
+        arguments: bytes = b'{"a":1}',
+        token: str | None = AYA,
+        plugin: PluginName = CALC,
+        now: float = NOW,
+    ) -> Arrived:
+        call = Call(call_id="c1", plugin=plugin, tool=tool, arguments=arguments, digest="d1")
+        return Arrived(call=call, authorization=None if token is None else f"Bearer {token}", now=now)
+
+    def sealed(self, **fields: Any) -> Sealed:
+        verdict = judge(self.arrived(**fields), self.house)
+        assert isinstance(verdict, Sealed)
+        return verdict
+
+    @staticmethod
+    def code(outcome: Sealed | Answered | Refusal) -> str:
+        """How a judgement ended, in one word."""
+        return outcome.error.code if isinstance(outcome, Refusal) else "ok"
+
+    @staticmethod
+    def request(
+        body: object = None,
+        *,
+        method: str = "POST",
+        target: str = "/mcp",
+        token: str | None = AYA,
+        headers: Mapping[str, str] | None = None,
+        session: str | None = None,
+    ) -> HttpRequest:
+        given = {"host": "127.0.0.1:8080", "content-type": "application/json"}
+        if token is not None:
+            given["authorization"] = f"Bearer {token}"
+        if session is not None:
+            given["mcp-session-id"] = session
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        return HttpRequest(method=method, target=target, headers=given | dict(headers or {}), body=content)
+
+    def ask(self, request: HttpRequest) -> Reply:
+        """Give a request to the door and take its one answer, which must not need the plugin."""
+        heard: list[bytes] = []
+        self.door.answer(request, heard.append)
+        self.log.settle()
+        assert len(heard) == 1
+        return Reply.read(heard[0])
+
+    def say(self, method: str, params: object = None, *, number: int | str = 1, **fields: Any) -> Reply:
+        """One request of a legacy client."""
+        return self.ask(self.request(self.message(method, params, number), **fields))
+
+    def say_modern(self, method: str, params: dict[str, Any] | None = None, **fields: Any) -> Reply:
+        return self.ask(self.modern_request(method, params, **fields))
+
+    @staticmethod
+    def message(method: str, params: object = None, number: int | str = 1) -> dict[str, Any]:
+        message: dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method}
+        return message if params is None else message | {"params": params}
+
+    @classmethod
+    def modern_request(
+        cls,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> HttpRequest:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        given = {"mcp-protocol-version": MODERN, "mcp-method": method}
+        if params and "name" in params:
+            given["mcp-name"] = params["name"]
+        body = cls.message(method, {**(params or {}), "_meta": meta})
+        return cls.request(body, headers=given | dict(headers or {}), **fields)
+
+    def open_session(self, **fields: Any) -> str:
+        reply = self.say("initialize", {"protocolVersion": "2025-11-25"}, **fields)
+        assert reply.status == 200
+        return reply.headers["mcp-session-id"]
+
+
+@pytest.fixture
+def kit() -> Kit:
+    return Kit()
+
+
+@pytest.fixture(scope="session")
+def new_kit() -> Callable[[], Kit]:
+    """For property tests, which need a fresh house for every example."""
+    return Kit

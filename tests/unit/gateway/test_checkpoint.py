@@ -1,0 +1,215 @@
+"""The gate: each rule can say no, the first one that does ends it, and nothing weaker gets through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import RateLimited, Refused, Unavailable
+from sekisho.gateway import Answered, Refusal, Sealed, judge, release
+from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
+from sekisho.protocol import PluginName
+
+if TYPE_CHECKING:
+    from tests.unit.gateway.conftest import Kit
+
+TOOLS = ("add", "erase", "broken", "nothing")
+
+
+def test_a_permitted_call_is_sealed_as_it_was_judged(kit: Kit) -> None:
+    sealed = kit.sealed()
+    assert (sealed.client, sealed.definition.tool) == ("aya", "add")
+    assert (sealed.frame.tool, bytes(sealed.frame.arguments)) == ("add", b'{"a":1}')
+    assert (sealed.frame.digest, sealed.frame.timeout_s) == (sealed.call.digest, 30.0)
+
+
+@pytest.mark.threat("T-NOTOKEN")
+@pytest.mark.parametrize(
+    ("token", "code"), [(None, "token_missing"), ("sk-" + "c" * 43, "token_invalid"), ("x", "token_invalid")]
+)
+def test_without_a_known_token_nobody_is_named_and_nothing_is_charged(
+    kit: Kit, token: str | None, code: str
+) -> None:
+    verdict = judge(kit.arrived(token=token), kit.house)
+    assert isinstance(verdict, Refusal)
+    assert (verdict.error.code, verdict.client) == (code, None)
+    assert len(kit.house.limiter) == 0
+    assert not kit.approver.asked
+    assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
+
+
+@pytest.mark.requirement("A2.2")
+@pytest.mark.threat("T-OPERATION")
+def test_an_operation_is_refused_to_a_client_that_it_was_not_granted_to(kit: Kit) -> None:
+    arrived = kit.arrived(tool="erase", arguments=b"{}", token=kit.ben)
+    assert kit.code(judge(arrived, kit.house)) == "operation_not_allowed"
+    assert len(kit.house.limiter) == 0
+    assert kit.code(judge(kit.arrived(tool="erase", arguments=b"{}"), kit.house)) == "ok"
+
+
+def test_an_unknown_tool_and_one_that_is_not_allowed_are_told_apart(kit: Kit) -> None:
+    assert kit.code(judge(kit.arrived(tool="nothing", token=kit.ben), kit.house)) == "tool_unknown"
+    assert kit.code(judge(kit.arrived(tool="erase", token=kit.ben), kit.house)) == "operation_not_allowed"
+
+
+def test_an_unknown_plugin_is_refused(kit: Kit) -> None:
+    assert kit.code(judge(kit.arrived(plugin=PluginName("nobody")), kit.house)) == "plugin_unknown"
+
+
+def test_a_tool_whose_schema_may_not_judge_cannot_be_called(kit: Kit) -> None:
+    assert kit.code(judge(kit.arrived(tool="broken", arguments=b"{}"), kit.house)) == "plugin_protocol"
+
+
+@pytest.mark.threat("T-RUGPULL")
+@pytest.mark.parametrize("code", ["definition_changed", "plugin_quarantined", "plugin_unavailable"])
+def test_a_plugin_that_does_not_stand_is_refused_with_its_problem(kit: Kit, code: str) -> None:
+    problem = Unavailable(code, "test") if code == "plugin_unavailable" else Refused(code, "test")
+    kit.change(standings={kit.calc: kit.standing(problem=problem)})
+    assert kit.code(judge(kit.arrived(), kit.house)) == code
+    kit.change(standings={kit.calc: kit.standing()})
+    assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
+
+
+@pytest.mark.requirement("A2.2")
+@pytest.mark.threat("T-ARGUMENTS")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (b'{"a":"1"}', "arguments_invalid"),
+        (b'{"a":1,"b":2}', "arguments_invalid"),
+        (b"{}", "arguments_invalid"),
+        (b"[1]", "arguments_invalid"),
+        (b'{"a":' + b"1" * 512 + b"}", "arguments_too_large"),
+        (b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", "json_too_deep"),
+    ],
+)
+def test_arguments_outside_the_approved_schema_are_refused(kit: Kit, arguments: bytes, code: str) -> None:
+    assert kit.code(judge(kit.arrived(arguments=arguments), kit.house)) == code
+    assert not kit.approver.asked
+    assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_the_rate_of_client_and_plugin_are_charged_together_or_not_at_all(kit: Kit) -> None:
+    slow = kit.standing(rate=RateRule(per_minute=1, burst=1))
+    kit.change(client_rate=RateRule(per_minute=1, burst=2), standings={**kit.house.standings, kit.calc: slow})
+    assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
+    refused = judge(kit.arrived(), kit.house)
+    assert isinstance(refused, Refusal)
+    assert isinstance(refused.error, RateLimited)
+    assert refused.error.retry_after_s == pytest.approx(60)
+    # The refusal by the plugin's rate took nothing from the client's.
+    twin = kit.arrived(plugin=kit.other, tool="erase", arguments=b"{}")
+    assert kit.code(judge(twin, kit.house)) == "ok"
+    assert kit.code(judge(twin, kit.house)) == "rate_limited"
+
+
+@pytest.mark.requirement("A2.2")
+def test_a_call_needs_the_yes_of_the_approver(kit: Kit) -> None:
+    kit.approver.says = False
+    assert kit.code(judge(kit.arrived(), kit.house)) == "approval_refused"
+    kit.approver.says = True
+    assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
+    assert kit.approver.asked == ["add", "add"]
+
+
+def test_the_rules_are_asked_in_their_order(kit: Kit) -> None:
+    """A call that breaks every rule is mended one rule at a time: each refusal is of the next rule."""
+    wrong = b'{"a":"x"}'
+    everybody = kit.house.access
+    kit.approver.says = False
+    kit.change(
+        access=AccessPolicy(()),
+        client_rate=RateRule(per_minute=1, burst=1),
+        standings={kit.calc: kit.standing(problem=Refused("plugin_quarantined", "test"))},
+    )
+    kit.house.limiter.admit(("client", "aya"), kit.house.client_rate, kit.now)
+    seen = [kit.code(judge(kit.arrived(token=None, arguments=wrong), kit.house))]
+    seen.append(kit.code(judge(kit.arrived(arguments=wrong), kit.house)))
+    kit.change(standings={kit.calc: kit.standing()})
+    seen.append(kit.code(judge(kit.arrived(arguments=wrong), kit.house)))
+    kit.change(access=everybody)
+    seen.append(kit.code(judge(kit.arrived(arguments=wrong), kit.house)))
+    kit.change(limiter=RateLimiter(), client_rate=RateRule(per_minute=60))
+    seen.append(kit.code(judge(kit.arrived(arguments=wrong), kit.house)))
+    seen.append(kit.code(judge(kit.arrived(), kit.house)))
+    kit.approver.says = True
+    seen.append(kit.code(judge(kit.arrived(), kit.house)))
+    assert seen == [
+        "token_missing",
+        "plugin_quarantined",
+        "operation_not_allowed",
+        "rate_limited",
+        "arguments_invalid",
+        "approval_refused",
+        "ok",
+    ]
+
+
+def test_a_good_result_is_released_in_our_own_spelling(kit: Kit) -> None:
+    spaced = b'{ "structuredContent" : {"sum": 3}, "content" : [] }'
+    answered = release(kit.sealed(), spaced, kit.house)
+    assert isinstance(answered, Answered)
+    assert answered.result == b'{"structuredContent":{"sum":3},"content":[]}'
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (b'{"content":[],"structuredContent":{"sum":"3"}}', "result_invalid"),
+        (b'{"content":[]}', "result_invalid"),
+        (b'{"structuredContent":{"sum":3}}', "plugin_protocol"),
+        (b'{"content":{}}', "plugin_protocol"),
+        (b"[]", "plugin_protocol"),
+        (b"null", "plugin_protocol"),
+        (b'{"content":[', "plugin_protocol"),
+        (b"\xff", "plugin_protocol"),
+        (b"", "plugin_protocol"),
+        (b'{"content":' + b"[" * 80 + b"]" * 80 + b"}", "plugin_protocol"),
+        (b'{"content":[],"structuredContent":{"sum":3},"x":"' + b"y" * 512 + b'"}', "result_too_large"),
+    ],
+)
+def test_what_is_not_a_result_within_the_promise_is_not_released(kit: Kit, result: bytes, code: str) -> None:
+    assert kit.code(release(kit.sealed(), result, kit.house)) == code
+    assert kit.code(release(kit.sealed(), kit.sum, kit.house)) == "ok"
+
+
+def test_an_error_report_of_the_tool_is_released(kit: Kit) -> None:
+    assert kit.code(release(kit.sealed(), b'{"content":[],"isError":true}', kit.house)) == "ok"
+
+
+@pytest.mark.requirement("A2.2")
+@pytest.mark.threat("T-OPERATION")
+@given(
+    allowed=st.sets(st.sampled_from(TOOLS)),
+    removed=st.sampled_from(TOOLS),
+    tool=st.sampled_from(TOOLS),
+    client=st.sampled_from(["aya", "ben", "*"]),
+)
+def test_removing_an_allowed_operation_never_lets_more_through(
+    new_kit: Callable[[], Kit], allowed: set[str], removed: str, tool: str, client: str
+) -> None:
+    kit = new_kit()
+    arrived = kit.arrived(tool=tool, arguments=b'{"a":1}', token=kit.ben)
+
+    def passes(operations: set[str]) -> bool:
+        rule = Rule(client=client, plugin=kit.calc, operations=frozenset(operations))
+        kit.change(access=AccessPolicy([rule]), limiter=RateLimiter())
+        return isinstance(judge(arrived, kit.house), Sealed)
+
+    before, after = passes(allowed), passes(allowed - {removed})
+    assert before or not after
+    assert not after or tool in allowed - {removed}
+    assert passes(allowed | {tool}) is (client != "aya" and tool in ("add", "erase"))
+
+
+@given(arguments=st.binary(max_size=64) | st.from_regex(rb'\{"a":[-0-9a-z"\[\]{}., ]{0,20}\}', fullmatch=True))
+def test_no_arguments_raise_anything_but_a_refusal(new_kit: Callable[[], Kit], arguments: bytes) -> None:
+    kit = new_kit()
+    assert isinstance(judge(kit.arrived(arguments=arguments), kit.house), Sealed | Refusal)
+    assert isinstance(release(kit.sealed(), arguments, kit.house), Answered | Refusal)
