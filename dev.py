@@ -20,6 +20,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CACHE = ROOT / ".cache"
 DEMO = ROOT / "demo"
+BENCH = ROOT / "bench"
 MIN_NODE = 20
 
 # program it is found by → Debian package
@@ -65,8 +66,9 @@ def check(_rest: list[str]) -> int:
 
 def bench(rest: list[str]) -> int:
     """What the road costs, beside a direct call and another proxy, in one run."""
-    prepare("dev,bench")
-    return run([PYTHON, ROOT / "bench" / "main.py", *rest])
+    prepare("dev")
+    install_proxy()
+    return run([PYTHON, "-m", "bench.main", *rest])
 
 
 def prepare(extras: str) -> None:
@@ -118,6 +120,18 @@ def install_git_server() -> None:
         "--requirement",
         str(requirements),
     )
+    done(folder, stamp)
+
+
+def install_proxy() -> None:
+    """FastMCP, the proxy beside ours, where it cannot change what ours runs with."""
+    requirements = BENCH / "requirements.txt"
+    folder, stamp = CACHE / "bench", digest(requirements, "")
+    if once(folder, stamp):
+        return
+    say("installing fastmcp")
+    make_venv(folder)
+    pip(folder / "bin" / "python", "--requirement", str(requirements))
     done(folder, stamp)
 
 

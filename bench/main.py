@@ -18,17 +18,19 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench.caller import Caller
-from bench.house import House, house
-from bench.processes import cpu_seconds, get_count, running
-from bench.walls import WallTimes, measure_walls
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.caller import Caller
+from bench.house import House, house
+from bench.processes import cpu_seconds, get_count, running
+from bench.walls import WallTimes, measure_walls
+
 HERE = Path(__file__).resolve().parent
 PROXY_PYTHON = HERE.parent / ".cache" / "bench" / "bin" / "python"
-WARM_UP_CALLS = 50
+WARM_UP_CALLS = 40
+SLOW_SHARE = 5  # the proxy beside ours gets this many times fewer calls, so that a run stays short
 MAX_ROUNDS, MAX_CALLS = 1000, 100_000
 
 
@@ -39,6 +41,7 @@ class Row:
     name: str
     caller: Caller
     roots: tuple[int, ...]
+    share: int = 1
     medians_s: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
     upstream: int = 0
@@ -46,6 +49,7 @@ class Row:
 
     def play(self, calls: int, port: int) -> None:
         """One round."""
+        calls = max(1, calls // self.share)
         count, cpu = get_count(port), cpu_seconds(*self.roots)
         self.medians_s.append(statistics.median(self.caller.call() for _ in range(calls)))
         self.cpu_s += cpu_seconds(*self.roots) - cpu
@@ -76,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         port, rows = _open_rows(stack)
         progress.update(step, description="calling", total=options.rounds * len(rows))
         for row in rows:
-            for _ in range(WARM_UP_CALLS):
+            for _ in range(WARM_UP_CALLS // row.share):
                 row.caller.call()
         for number in range(options.rounds):
             shift = number % len(rows)  # no row is always the first after a pause
@@ -101,8 +105,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py bench", description="What the road of a call costs.")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     parser.add_argument("--quick", action="store_true", help="few calls: shows that it works, not how fast")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of all rows (default 9)")
-    parser.add_argument("--calls", type=int, default=200, help="calls of one row in one round (default 200)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of all rows (default 7)")
+    parser.add_argument("--calls", type=int, default=150, help="calls of one row in one round (default 150)")
     parser.add_argument("--starts", type=int, default=40, help="program starts (default 40)")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -139,6 +143,7 @@ def _open_rows(stack: ExitStack) -> tuple[int, list[Row]]:
             name="FastMCP proxy, HTTP in front",
             caller=stack.enter_context(Caller(f"http://127.0.0.1:{int(line)}/mcp", "echo")),
             roots=(proxy.pid, server.pid),
+            share=SLOW_SHARE,
         ),
         road("Sekisho, HTTP, stdio plugin behind the wall", plain, "walled__echo"),
     ]
@@ -161,7 +166,7 @@ def _figures(rows: Sequence[Row]) -> list[Figures]:
 
 
 def _show(figures: Sequence[Figures], walls: WallTimes, options: argparse.Namespace) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(
         title=f"one small tools/call, concurrency 1, {options.rounds} rounds of {options.calls} calls"
     )

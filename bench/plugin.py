@@ -61,7 +61,15 @@ async def serve() -> None:
     """Listen until standard input ends."""
     app = Counting(make_server().streamable_http_app(json_response=True))
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False, lifespan="on")
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_level="error",
+            access_log=False,
+            lifespan="on",
+            timeout_keep_alive=600,
+        )
     )
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve())

@@ -16,15 +16,18 @@ from fastmcp.server import create_proxy
 async def serve(url: str) -> None:
     """Listen until standard input ends."""
     listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
     proxy = create_proxy(url, name="proxy")
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(
             proxy.run_http_async(
-                show_banner=False, sockets=[listener], log_level="error", json_response=True
+                show_banner=False,
+                sockets=[listener],
+                log_level="error",
+                json_response=True,
+                uvicorn_config={"timeout_keep_alive": 600},
             )
         )
-        print(port, flush=True)
+        print(listener.getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)
         serving.cancel()
 

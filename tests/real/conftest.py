@@ -5,6 +5,7 @@ Every wait is bounded. Nothing of ours is replaced: the tests see what a client,
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -115,6 +116,7 @@ class House:
         self.context = ssl.create_default_context(cafile=self.ready["ca_file"])
         self._http = httpx2.Client(verify=self.context, timeout=30)
         self._session: str | None = None
+        self._idents = itertools.count(2)
 
     def configure(self, configuration: str) -> None:
         """Write the configuration file; the addresses stay."""
@@ -149,7 +151,7 @@ class House:
                 "clientInfo": {"name": "test", "version": "1"},
             }
             assert self.post(message("initialize", hello)).code == "ok"
-        return self.post(message(method, params))
+        return self.post(message(method, params, next(self._idents)))
 
     def call(self, tool: str, /, **arguments: Any) -> Answer:
         """One tool call."""
@@ -270,12 +272,12 @@ def alive(family: dict[int, str]) -> set[int]:
 
 def quoted(value: object) -> str:
     """A TOML string or list of strings."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return json.dumps([str(one) for one in value])
     return json.dumps(str(value))
 
 
-def plugin(name: str, script: Path, *words: str, operations: list[str], more: str = "") -> str:
+def plugin(name: str, script: Path, *words: str, operations: Sequence[str], more: str = "") -> str:
     """One `[[plugins.servers]]` entry; `more` holds its tables."""
     files = "" if "filesystem_policy" in more else "[plugins.servers.filesystem_policy]\n"
     grant = f"{files}read_only_paths = [{quoted(script)}]\n" if files else ""
@@ -316,12 +318,15 @@ ATTACKS: Final = [
 ]
 
 
-def configuration(estate: Estate, *, echo: list[str], note: str = "") -> str:
+ECHO_TOOLS: Final = ("echo", "add", "slow")
+GRANTED_TOOLS: Final = ("read_peer_data", "phone_home", "echo", "huge_line")
+
+
+def configuration(estate: Estate, *, granted: Sequence[str] = GRANTED_TOOLS) -> str:
     """The configuration of the shared house."""
     return (
-        note
-        + common()
-        + plugin("echo", ECHO, operations=echo)
+        common()
+        + plugin("echo", ECHO, operations=ECHO_TOOLS)
         + plugin(
             "hostile",
             HOSTILE,
@@ -332,16 +337,14 @@ def configuration(estate: Estate, *, echo: list[str], note: str = "") -> str:
         + plugin(
             "granted",
             HOSTILE,
-            operations=["read_peer_data", "phone_home", "echo", "huge_line"],
-            more=f"[plugins.servers.sandbox]\nmax_memory_mb = 2048\n[plugins.servers.filesystem_policy]\nread_only_paths = "
+            operations=granted,
+            more="[plugins.servers.sandbox]\nmax_memory_mb = 2048\n"
+            f"[plugins.servers.filesystem_policy]\nread_only_paths = "
             f"{quoted([HOSTILE, estate.granted])}\n"
             f"[plugins.servers.network_policy]\nallow_localhost = true\nlocalhost_ports = [{estate.port}]\n",
         )
         + plugin("turncoat", HOSTILE, "--mutate-after", "1", operations=["echo"])
     )
-
-
-ECHO_TOOLS: Final = ["echo", "add", "slow"]
 
 
 @pytest.fixture(scope="session")
@@ -362,7 +365,7 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
 @pytest.fixture(scope="session")
 def house(walls: None, estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The shared house. A test may wound it, and waits until it serves again."""
-    running = House(tmp_path_factory.mktemp("house"), configuration(estate, echo=ECHO_TOOLS))
+    running = House(tmp_path_factory.mktemp("house"), configuration(estate))
     yield running
     running.stop()
 

@@ -230,21 +230,45 @@ def test_a_killed_egress_process_comes_back(house: House) -> None:
 
 
 @pytest.mark.requirement("A5.3")
-def test_a_reload_changes_grants_and_drops_no_call_in_flight(house: House, estate: Estate) -> None:
+@pytest.mark.threat("T-OPERATION")
+def test_a_reload_takes_a_grant_away_and_drops_no_call_in_flight(house: House, estate: Estate) -> None:
+    until(lambda: house.answers("granted__echo", text="a"), "the plugin serves")
     reloads = events(house, "reloaded")
-    house.unaffected()
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(house.call, "echo__slow", seconds=3)
         until(lambda: "sekisho_in_flight 1.0" in house.status("/metrics").text, "the slow call is under way")
-        house.configure(configuration(estate, echo=["echo", "slow"]))
+        house.configure(configuration(estate, granted=["read_peer_data"]))
         house.hang_up()
         until(lambda: events(house, "reloaded") > reloads, "the reload")
-        until(lambda: house.call("echo__add", a=1, b=1).code == "operation_not_allowed", "add is not granted")
+        # its grants are not those that were approved, so that a person has to look at all of it again
+        assert house.call("granted__echo", text="a").code == "definition_changed"
         assert not slow.done()
         assert slow.result(ANSWER_S).text == "waited 3 s"
-    house.configure(configuration(estate, echo=ECHO_TOOLS))
+    house.configure(configuration(estate))
     house.hang_up()
-    until(lambda: house.answers("echo__add", a=1, b=1), "add is granted again")
+    until(lambda: house.answers("granted__echo", text="a"), "it is granted and approved again")
+
+
+@pytest.mark.requirement("A2.1", "A5.3")
+@pytest.mark.threat("T-FLOOD")
+def test_a_reload_changes_the_rate_of_a_plugin_and_drops_no_call_in_flight(
+    house: House, estate: Estate
+) -> None:
+    house.unaffected()
+    server = house.pid("plugin echo")
+    usual = configuration(estate)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(house.call, "echo__slow", seconds=3)
+        until(lambda: "sekisho_in_flight 1.0" in house.status("/metrics").text, "the slow call is under way")
+        house.configure(usual.replace("max_requests_per_minute = 100000", "max_requests_per_minute = 1", 1))
+        house.hang_up()
+        until(lambda: house.call("echo__echo", text="a").code == "rate_limited", "the new rate")
+        assert house.call("echo__echo", text="a").status == 429
+        assert slow.result(ANSWER_S).text == "waited 3 s"
+    house.configure(usual)
+    house.hang_up()
+    until(lambda: house.answers("echo__echo", text="a"), "the old rate")
+    assert house.pid("plugin echo") == server
 
 
 WRONG: Final = {
@@ -271,7 +295,7 @@ def test_a_wrong_configuration_changes_nothing(house: House, estate: Estate, nam
         house.unaffected()
         assert house.call("echo__add", a=1, b=1).code == "ok"
     finally:
-        house.configure(configuration(estate, echo=ECHO_TOOLS))
+        house.configure(configuration(estate))
 
 
 @pytest.mark.requirement("A1.1")

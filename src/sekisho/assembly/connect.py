@@ -17,11 +17,20 @@ import msgspec
 from sekisho.assembly.running import run_until_stopped
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.plugin_server import Upstream
-from sekisho.protocol import JsonLimits, LineReader, Request, error_bytes, parse_message
+from sekisho.protocol import (
+    META_PROTOCOL_VERSION,
+    JsonLimits,
+    LineReader,
+    Request,
+    encode_header,
+    error_bytes,
+    parse_message,
+)
 
-__all__ = ["run_connect"]
+__all__ = ["modern_headers", "run_connect"]
 
 MAX_LINE_BYTES: Final = 16 << 20
+NAMED: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 DRAIN_S: Final = 30.0  # after the client closes its end, answers under way may still arrive
 
 
@@ -50,9 +59,10 @@ class _Relay:
             max_body_bytes=MAX_LINE_BYTES,
             context=context,
             headers=(("Authorization", f"Bearer {token}"),),
+            headers_for=modern_headers,
         )
         self._limits = JsonLimits(max_bytes=MAX_LINE_BYTES)
-        self._pending: set[int | str] = set()
+        self._pending: dict[int | str, str] = {}  # id and method
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -66,7 +76,7 @@ class _Relay:
             _write(error_bytes(None, error))
             return
         if isinstance(message, Request):
-            self._pending.add(message.id)
+            self._pending[message.id] = message.method
             self._idle.clear()
         self._upstream.send(line)
 
@@ -80,10 +90,24 @@ class _Relay:
         await self._upstream.close()
 
     def _answered(self, body: bytes) -> None:
-        ident = msgspec.json.decode(body, type=_Ident).id
-        if ident is not None and ident in self._pending:
-            self._settle(ident)
-            _write(body)
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except msgspec.MsgspecError:
+            return  # the end of the response fails its request
+        if answer.id is None or answer.id not in self._pending:
+            return
+        if self._pending[answer.id] == "initialize" and answer.result:
+            self._agree(answer.result)
+        self._settle(answer.id)
+        _write(body)
+
+    def _agree(self, result: msgspec.Raw) -> None:
+        """Later messages name the version the gateway chose."""
+        try:
+            version = msgspec.json.decode(result, type=_Initialized).protocol_version
+        except msgspec.MsgspecError:
+            return
+        self._upstream.use_version(encode_header(version))
 
     def _failed(self, ident: int | str, error: SekishoError) -> None:
         if ident in self._pending:
@@ -91,13 +115,51 @@ class _Relay:
             _write(error_bytes(ident, error))
 
     def _settle(self, ident: int | str) -> None:
-        self._pending.discard(ident)
+        del self._pending[ident]
         if not self._pending:
             self._idle.set()
 
 
-class _Ident(msgspec.Struct):
+class _Answer(msgspec.Struct):
     id: int | str | None = None
+    result: msgspec.Raw = msgspec.Raw()
+
+
+class _Initialized(msgspec.Struct, rename="camel"):
+    protocol_version: str
+
+
+class _Meta(msgspec.Struct):
+    version: str | None = msgspec.field(default=None, name=META_PROTOCOL_VERSION)
+
+
+class _Params(msgspec.Struct):
+    meta: _Meta = msgspec.field(default_factory=_Meta, name="_meta")
+    name: str | None = None
+    uri: str | None = None
+
+
+class _Modern(msgspec.Struct):
+    method: str
+    params: _Params = msgspec.field(default_factory=_Params)
+
+
+def modern_headers(message: bytes) -> tuple[tuple[str, str], ...]:
+    """The headers that repeat what a message of 2026-07-28 says of itself; none for one of an older revision."""
+    try:
+        read = msgspec.json.decode(message, type=_Modern)
+    except msgspec.MsgspecError:
+        return ()  # the gateway says what is wrong with it
+    if read.params.meta.version is None:
+        return ()
+    name = read.params.uri if read.method == "resources/read" else read.params.name
+    headers = (
+        ("MCP-Protocol-Version", encode_header(read.params.meta.version)),
+        ("Mcp-Method", encode_header(read.method)),
+    )
+    if name is None or read.method not in NAMED:
+        return headers
+    return (*headers, ("Mcp-Name", encode_header(name)))
 
 
 async def _relay(url: str, token: str, context: ssl.SSLContext) -> None:

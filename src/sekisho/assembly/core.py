@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
+from sekisho.assembly.children import needs_restart
 from sekisho.assembly.household import Household, door_rules, dossiers
 from sekisho.assembly.identities import (
     DEFAULT_CLIENT,
@@ -296,7 +297,7 @@ class Core:
         before = {one.name: one for one in self._config.plugins.servers}
         self._config = config
         after = {one.name: one for one in config.plugins.servers}
-        for name in before.keys() - {name for name in after if after[name] == before.get(name)}:
+        for name in [name for name in before if needs_restart(before[name], after.get(name))]:
             task = self._line_tasks.pop(plugin_name(name), None)
             self._lines.pop(plugin_name(name), None)
             if task is not None:

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from sekisho.assembly.children import Child
+from sekisho.assembly.children import Child, needs_restart
 from sekisho.assembly.identities import ensure_all
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
@@ -74,7 +74,7 @@ class Up:
         keys = KeyFolder(self._places.keys, config.core_server.trust_domain)
         ensure_all(keys, config, _local(config), time.time())
         for name in _local(before):
-            if name not in _local(config) or config.plugin(name) != before.plugin(name):
+            if name not in _local(config) or needs_restart(before.plugin(name), config.plugin(name)):
                 self._tasks.pop(f"plugin {name}").cancel()
                 self._children.pop(f"plugin {name}")
         if {n: before.plugin(n).grants.network for n in _local(before)} != {

@@ -17,7 +17,18 @@ from cyclopts import Parameter
 from sekisho.config import CoreConfig, PluginConfig, load_any, load_core
 from sekisho.errors import Misconfigured
 
-__all__ = ["DEFAULT_CONFIG", "ConfigFile", "Json", "Site", "environment", "find", "find_any", "home_of", "person"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "ConfigFile",
+    "Json",
+    "Site",
+    "environment",
+    "find",
+    "find_any",
+    "home_of",
+    "known_plugin",
+    "person",
+]
 
 DEFAULT_CONFIG: Final = Path("sekisho.toml")
 

@@ -164,6 +164,8 @@ class PluginSession:
             raise RemoteProtocolError(
                 "plugin_protocol", "the plugin's initialize answer is malformed"
             ) from error
+        if bytes(answer.capabilities)[:1] != b"{" or bytes(answer.server_info)[:1] != b"{":
+            raise RemoteProtocolError("plugin_protocol", "the plugin's initialize answer is malformed")
         if answer.protocol_version not in LEGACY:
             raise RemoteProtocolError("plugin_protocol", "the plugin speaks no supported protocol version")
         return answer

@@ -1,12 +1,15 @@
 """An MCP server that already listens somewhere (Streamable HTTP), as a plugin: a pool of kept connections.
 
 One POST per message, no other request per call. The client's own token never comes this far: only the headers below are
-sent. Answers come as JSON or as an SSE stream; both end in the same `receive` as stdio lines.
+sent. Answers come as JSON or as an SSE stream; both end in the same `receive` as stdio lines. When a response ends,
+`on_failure` hears of its request in any case, so that none waits for an answer that was not in it; whoever keeps the
+requests ignores it for those already answered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -19,6 +22,7 @@ from sekisho.protocol import (
     BodyChunk,
     HttpLimits,
     ResponseEnd,
+    ResponseEvent,
     ResponseHead,
     ResponseReader,
     SseReader,
@@ -29,6 +33,8 @@ __all__ = ["Upstream"]
 
 MAX_IDLE = 32  # kept connections; beyond this they are closed after use
 CONNECT_TIMEOUT_S = 5.0
+VERSION_HEADER = "MCP-Protocol-Version"
+SESSION_ID = re.compile(r"[\x21-\x7e]+")  # what MCP allows; anything else could not be sent back
 
 
 class _Id(msgspec.Struct):
@@ -48,6 +54,7 @@ class Upstream:
         max_body_bytes: int,
         context: ssl.SSLContext | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        headers_for: Callable[[bytes], Sequence[tuple[str, str]]] = lambda message: (),
     ) -> None:
         parts = urlsplit(url)
         if (
@@ -63,6 +70,7 @@ class Upstream:
             )
         self._context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
         self._headers = tuple(headers)
+        self._headers_for = headers_for
         self._host = parts.hostname
         self._port = parts.port or (80 if self._context is None else 443)
         self._authority = parts.netloc
@@ -71,6 +79,7 @@ class Upstream:
         self._on_failure = on_failure
         self._limits = HttpLimits(max_head_bytes=32 << 10, max_body_bytes=max_body_bytes)
         self._idle: list[_Exchange] = []
+        self._busy: set[_Exchange] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._session: str | None = None
@@ -95,7 +104,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Close kept connections and end those being opened."""
-        for exchange in self._idle:
+        for exchange in (*self._idle, *self._busy):
             exchange.abort()
         for task in tuple(self._tasks):
             task.cancel()
@@ -115,24 +124,28 @@ class Upstream:
         self._post(exchange, message, wanted)
 
     def _post(self, exchange: _Exchange, message: bytes, wanted: int | str | None) -> None:
+        own = self._headers_for(message)
         headers = [
             *self._headers,
+            *own,
             ("Content-Type", "application/json"),
             ("Accept", "application/json, text/event-stream"),
         ]
         if self._session is not None:
             headers.append(("Mcp-Session-Id", self._session))
-        if self._version is not None:
-            headers.append(("MCP-Protocol-Version", self._version))
+        if self._version is not None and not any(name == VERSION_HEADER for name, _ in own):
+            headers.append((VERSION_HEADER, self._version))
         head = request_head_bytes("POST", self._target, self._authority, headers, len(message))
+        self._busy.add(exchange)
         exchange.start(head + message, _Answer(self, exchange, wanted))
 
     def _fail(self, wanted: int | str | None, error: SekishoError) -> None:
         if wanted is not None:
             self._on_failure(wanted, error)
 
-    def _keep(self, exchange: _Exchange) -> None:
-        if exchange.is_open and len(self._idle) < MAX_IDLE:
+    def _release(self, exchange: _Exchange, *, keep_alive: bool) -> None:
+        self._busy.discard(exchange)
+        if keep_alive and exchange.is_open and len(self._idle) < MAX_IDLE:
             self._idle.append(exchange)
         else:
             exchange.abort()
@@ -154,21 +167,20 @@ class _Answer:
             case ResponseHead():
                 self._head = event
                 session = event.headers.get("mcp-session-id")
-                if session is not None:
+                if session is not None and SESSION_ID.fullmatch(session):
                     self._upstream._session = session
-                if event.headers.get("content-type", "").startswith("text/event-stream"):
-                    self._events = SseReader()
+                if event.is_event_stream:
+                    self._events = SseReader(self._upstream._limits.max_body_bytes)
             case BodyChunk():
                 self._take_body(event.data)
             case ResponseEnd():
                 self._finish(keep_alive=event.keep_alive)
 
     def lose(self) -> None:
-        self._upstream._fail(
-            self._wanted, Unavailable("plugin_exited", "the MCP server closed the connection")
-        )
+        self.break_off(Unavailable("plugin_exited", "the MCP server closed the connection"))
 
     def break_off(self, error: SekishoError) -> None:
+        self._upstream._release(self._exchange, keep_alive=False)
         self._upstream._fail(self._wanted, error)
 
     def _take_body(self, data: bytes) -> None:
@@ -185,14 +197,9 @@ class _Answer:
         )
         if self._body and is_json:
             self._upstream._receive(bytes(self._body))
-        if status >= 400:
-            self._upstream._fail(
-                self._wanted, RemoteProtocolError("plugin_protocol", f"the MCP server answered HTTP {status}")
-            )
-        if keep_alive:
-            self._upstream._keep(self._exchange)
-        else:
-            self._exchange.abort()
+        self._upstream._release(self._exchange, keep_alive=keep_alive)
+        what = f"answered HTTP {status}" if status >= 400 else "sent a response without an answer"
+        self._upstream._fail(self._wanted, RemoteProtocolError("plugin_protocol", f"the MCP server {what}"))
 
 
 class _Exchange(asyncio.Protocol):
@@ -209,9 +216,11 @@ class _Exchange(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def start(self, data: bytes, answer: _Answer) -> None:
+        if self._transport is None:  # it was lost before anything could be sent
+            answer.lose()
+            return
         self._answer = answer
-        if self._transport is not None:
-            self._transport.write(data)
+        self._transport.write(data)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -227,20 +236,33 @@ class _Exchange(asyncio.Protocol):
             self.abort()  # bytes nobody asked for
             return
         try:
-            events = self._reader.feed(data)
+            self._hand_on(answer, self._reader.feed(data))
         except SekishoError as error:
             self._answer = None
             self.abort()
             answer.break_off(error)
-            return
-        for event in events:
+
+    def _hand_on(self, answer: _Answer, events: Sequence[ResponseEvent]) -> None:
+        for index, event in enumerate(events, 1):
             if isinstance(event, ResponseEnd):
                 self._answer = None
+                if index < len(events) or self._reader.in_response:
+                    self.abort()  # more than one answer to one request
+                answer.take(event)
+                return
             answer.take(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
         answer, self._answer = self._answer, None
-        if answer is not None:
+        if answer is None:
+            return
+        try:
+            events = self._reader.eof()
+        except SekishoError:
+            events = []
+        if not events:
             answer.lose()
+        for event in events:  # a body that lasts until the connection ends is complete now
+            answer.take(event)

@@ -55,14 +55,20 @@ async def connect_walled(
             ended.set_result(error)
 
     session = PluginSession(
-        send=lambda message: pipes.send(message), limits=limits, roots=roots, on_list_changed=on_list_changed
+        send=lambda message: pipes.send(message),  # noqa: PLW0108  # the pipes are made below
+        limits=limits,
+        roots=roots,
+        on_list_changed=on_list_changed,
     )
     pipes = Pipes(receive=session.receive, on_end=end, max_line_bytes=limits.max_bytes)
     try:
         await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
-        if sandbox.gate_sockets is not None and gate_path is not None:
-            send_gate(gate_path, sandbox.gate_sockets.fds)
-            sandbox.gate_sockets.close()
+        if sandbox.gate_sockets is not None:
+            try:
+                if gate_path is not None:
+                    send_gate(gate_path, sandbox.gate_sockets.fds)
+            finally:
+                sandbox.gate_sockets.close()
         async with asyncio.TaskGroup() as group:
             waiter = group.create_task(_report_exit(sandbox, end))
             try:
@@ -104,15 +110,17 @@ async def connect_url(
 ) -> AsyncIterator[Remote]:
     """Open a session with an MCP server that already listens at `url`."""
     session = PluginSession(
-        send=lambda message: upstream.send(message), limits=limits, on_list_changed=on_list_changed
+        send=lambda message: upstream.send(message),  # noqa: PLW0108  # it is made below
+        limits=limits,
+        on_list_changed=on_list_changed,
     )
-    session.on_version = lambda version: upstream.use_version(version)
     upstream = Upstream(
         url,
         receive=session.receive,
-        on_failure=lambda ident, error: session.fail_one(ident, error),
+        on_failure=session.fail_one,
         max_body_bytes=limits.max_bytes,
     )
+    session.on_version = upstream.use_version
     try:
         yield Remote(session)
     finally:

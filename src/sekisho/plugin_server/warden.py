@@ -89,6 +89,14 @@ class Warden:
 
     async def run(self) -> None:
         """Keep the plugin running until cancelled."""
+        try:
+            await self._live_on()
+        finally:
+            for killer in self._killers:
+                killer.cancel()
+            await asyncio.gather(*self._killers, return_exceptions=True)
+
+    async def _live_on(self) -> None:
         backoff_s = BACKOFF_FIRST_S
         while True:
             self._tell("starting" if self._restarts == 0 else "restarting", "")
@@ -138,7 +146,7 @@ class Warden:
         session, ident = found
         session.cancel(ident, "execution timeout")
         inbound.fail("plugin_timeout", f"the plugin took longer than {timeout_s:g} s")
-        killer = self._loop.create_task(_kill_after(connection, KILL_GRACE_S))
+        killer = self._loop.create_task(self._kill_after(connection, KILL_GRACE_S))
         self._killers.add(killer)
         killer.add_done_callback(self._killers.discard)
 
@@ -146,25 +154,27 @@ class Warden:
         """Start the plugin, serve it until it ends, and say why it did."""
         try:
             async with self._open() as connection:
-                opened = await handshake(connection.session, self._rules.start_timeout_s)
-                await self._publish(connection, opened)
-                self._connection = connection
-                self._tell("ready", "")
                 async with asyncio.TaskGroup() as group:
-                    watcher = group.create_task(self._watch(connection, opened))
+                    # from the first byte on: a plugin that ends while it starts is not waited for
+                    server = group.create_task(self._serve(connection))
                     reason = await connection.ended()
-                    watcher.cancel()
+                    server.cancel()
                 return reason
         except SekishoError as error:
             return error
         except ExceptionGroup as group_error:
-            # only the watcher raises here: a listing that failed ends this life of the plugin
-            found = group_error.split(SekishoError)
-            if found[1] is not None or found[0] is None:
+            # a handshake or a listing that failed ends this life of the plugin
+            ours, others = group_error.split(SekishoError)
+            if others is not None or ours is None:
                 raise
-            return Unavailable("plugin_unavailable", "the plugin could not be listed")
-        finally:
-            self._connection = None
+            return _first(ours)
+
+    async def _serve(self, connection: Connection) -> None:
+        opened = await handshake(connection.session, self._rules.start_timeout_s)
+        await self._publish(connection, opened)
+        self._connection = connection
+        self._tell("ready", "")
+        await self._watch(connection, opened)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Connection]:
@@ -172,6 +182,7 @@ class Warden:
             try:
                 yield connection
             finally:
+                self._connection = None  # before the end is awaited: a call that comes now is refused at once
                 connection.session.fail_all(Unavailable("plugin_exited", "the plugin ended during the call"))
 
     async def _watch(self, connection: Connection, opened: SurfaceFrame) -> None:
@@ -193,8 +204,17 @@ class Warden:
     def _tell(self, state: Literal["starting", "ready", "restarting", "failed"], detail: str) -> None:
         self._publisher.publish_state(StateFrame(state=state, detail=detail, restarts=self._restarts))
 
+    async def _kill_after(self, connection: Connection, grace_s: float) -> None:
+        """Give the plugin a moment to end the withdrawn call, then end it: a call that hangs may hold anything."""
+        await asyncio.sleep(grace_s)
+        try:
+            await connection.kill()
+        except SekishoError as error:
+            self._log("plugin_kill_failed", code=error.code, reason=error.message)
 
-async def _kill_after(connection: Connection, grace_s: float) -> None:
-    """Give the plugin a moment to end the withdrawn call, then end it: a call that hangs may hold anything."""
-    await asyncio.sleep(grace_s)
-    await connection.kill()
+
+def _first(group: BaseException) -> SekishoError:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    assert isinstance(group, SekishoError)  # noqa: S101  # split() leaves only these
+    return group

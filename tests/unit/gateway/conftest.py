@@ -55,7 +55,9 @@ BROKEN: dict[str, Any] = {"name": "broken", "inputSchema": {"$ref": "http://127.
 SUM = b'{"content":[],"structuredContent":{"sum":3}}'
 
 
-def definitions(plugin: PluginName = CALC, tools: Iterable[dict[str, Any]] = (ADD, ERASE, BROKEN)) -> Definitions:
+def definitions(
+    plugin: PluginName = CALC, tools: Iterable[dict[str, Any]] = (ADD, ERASE, BROKEN)
+) -> Definitions:
     seen = surface_of(Listing(tools=tuple(json.dumps(tool).encode() for tool in tools)))
     entry = lock_entry(
         name=plugin, argv=(), grants="", surface=seen, approved_by="aya", approved_at="2026-11-21"

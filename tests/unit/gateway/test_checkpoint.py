@@ -208,7 +208,9 @@ def test_removing_an_allowed_operation_never_lets_more_through(
     assert passes(allowed | {tool}) is (client != "aya" and tool in ("add", "erase"))
 
 
-@given(arguments=st.binary(max_size=64) | st.from_regex(rb'\{"a":[-0-9a-z"\[\]{}., ]{0,20}\}', fullmatch=True))
+@given(
+    arguments=st.binary(max_size=64) | st.from_regex(rb'\{"a":[-0-9a-z"\[\]{}., ]{0,20}\}', fullmatch=True)
+)
 def test_no_arguments_raise_anything_but_a_refusal(new_kit: Callable[[], Kit], arguments: bytes) -> None:
     kit = new_kit()
     assert isinstance(judge(kit.arrived(arguments=arguments), kit.house), Sealed | Refusal)

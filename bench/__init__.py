@@ -1,0 +1,1 @@
+"""Benchmarks of the whole house: `python3 dev.py bench`."""

@@ -1,0 +1,115 @@
+"""Exit status, streams and errors are the same for every command; starting is quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekisho.cli.app import COMMANDS
+
+Type = Callable[..., Any]
+
+
+def test_help_lists_every_command(typed: Type) -> None:
+    answer = typed("--help")
+    assert answer.status == 0
+    for command, (_, line, _) in COMMANDS.items():
+        assert command.split()[0] in answer.out
+        if " " not in command:
+            assert line in answer.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(typed: Type, command: str) -> None:
+    answer = typed(*command.split(), "--help")
+    assert answer.status == 0
+    assert "--json" in answer.out
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_line_in_the_table_is_how_the_commands_own_help_begins(typed: Type, command: str) -> None:
+    own = " ".join(typed(*command.split(), "--help").out.split("\n\n")[1].split())
+    assert own.startswith(COMMANDS[command][1].rstrip("."))
+
+
+@pytest.mark.parametrize("words", [(), ("config",), ("audit",)])
+def test_a_command_line_without_a_command_shows_what_there_is(typed: Type, words: tuple[str, ...]) -> None:
+    assert "Usage" in typed(*words).out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("frob",),
+        ("version", "--frob"),
+        ("review",),
+        ("audit", "frob"),
+        ("audit", "prove", "x"),
+        ("up", "--config"),
+        ("version", "--no-json"),
+    ],
+)
+def test_a_mistyped_command_line_ends_with_two(typed: Type, words: tuple[str, ...]) -> None:
+    answer = typed(*words)
+    assert answer.status == 2
+    assert answer.out == ""
+    first, second = answer.err.splitlines()
+    assert first.startswith("sekisho: ")
+    assert second.startswith("→ ")
+
+
+def test_a_mistake_is_json_for_a_program(typed: Type) -> None:
+    answer = typed("version", "--frob", "--json")
+    assert (answer.status, answer.out) == (2, "")
+    assert set(answer.error) == {"code", "message", "remedy"}
+
+
+def test_a_configuration_error_ends_with_two_and_says_where(typed: Type, home: Path) -> None:
+    Path("sekisho.toml").write_text("[securty]\n")
+    answer = typed("plugins")
+    assert answer.status == 2
+    assert answer.err.splitlines()[0].startswith("sekisho: sekisho.toml:1: securty: unknown key")
+    assert answer.err.splitlines()[1] == "→ did you mean security?"
+    assert typed("plugins", "--json").error["code"] == "config_invalid"
+
+
+def test_words_after_the_double_hyphen_are_not_ours(typed: Type, home: Path) -> None:
+    answer = typed("plugin", "--config", "none.toml", "--", "server", "--json")
+    assert answer.status == 2
+    assert answer.err.startswith("sekisho: none.toml: cannot be read")
+
+
+def test_version_flag_prints_the_version(typed: Type) -> None:
+    assert typed("--version").out == typed("version").out
+
+
+def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
+    line = "import sys\nfrom sekisho.cli import main\nsys.exit(main(['version']))"
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec 3>&1; "$0" -c "$1" 2>&3 | true', sys.executable, line],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert done.stderr == ""
+
+
+def test_help_imports_no_command_and_no_room() -> None:
+    code = (
+        "import sys\nfrom sekisho.cli import main\nmain(['--help'])\n"
+        "loaded = [one for one in sys.modules if one.startswith('sekisho.')]\n"
+        "sys.exit(' '.join(sorted(set(loaded) - {'sekisho.cli', 'sekisho.cli.app', 'sekisho.cli.saying', "
+        "'sekisho.errors'})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stderr.strip() == ""

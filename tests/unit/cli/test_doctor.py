@@ -1,0 +1,28 @@
+"""`doctor` reports each wall, and its status is the worst of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Type = Callable[..., Any]
+
+
+@pytest.mark.real
+def test_every_row_says_what_was_tried_and_how_to_mend_it(typed: Type) -> None:
+    answer = typed("doctor", "--json")
+    rows = answer.json["rows"]
+    assert rows
+    assert all(set(row) == {"what", "ok", "detail", "fix"} for row in rows)
+    assert all(row["fix"] for row in rows if not row["ok"])
+    assert answer.json["ok"] == all(row["ok"] for row in rows)
+    assert answer.status == (0 if answer.json["ok"] else 1)
+
+
+@pytest.mark.real
+def test_the_table_names_the_same_rows(typed: Type) -> None:
+    names = [row["what"] for row in typed("doctor", "--json").json["rows"]]
+    lines = typed("doctor").out.splitlines()[1:]
+    assert [line[: len(name)] for line, name in zip(lines, names, strict=True)] == names

@@ -1,0 +1,40 @@
+"""`sandbox plan` prints the walls without raising them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Type = Callable[..., Any]
+
+
+@pytest.mark.real
+@pytest.mark.requirement("A3.2")
+def test_the_walls_of_a_plugin_are_printed(typed: Type, home: Path) -> None:
+    answer = typed("sandbox", "plan", "notes", "--json")
+    assert answer.status == 0
+    assert isinstance(answer.json, dict)
+    assert "/bin/echo" in answer.out or "/usr/bin/echo" in answer.out
+    assert typed("sandbox", "plan", "notes").out
+
+
+@pytest.mark.real
+def test_values_of_passed_variables_are_not_printed(
+    typed: Type, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path("sekisho.toml").read_text()
+    Path("sekisho.toml").write_text(text.replace('["add"]', '["add"]\nenvironment = ["NOTES_TOKEN"]'))
+    monkeypatch.setenv("NOTES_TOKEN", "hunter2")
+    for answer in (typed("sandbox", "plan", "notes", "--json"), typed("sandbox", "plan", "notes")):
+        assert answer.status == 0
+        assert "NOTES_TOKEN" in answer.out
+        assert "hunter2" not in answer.out
+
+
+def test_a_plugin_elsewhere_has_its_walls_there(typed: Type, home: Path) -> None:
+    answer = typed("sandbox", "plan", "far")
+    assert answer.status == 2
+    assert "not started by this machine" in answer.err

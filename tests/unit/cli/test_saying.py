@@ -1,0 +1,65 @@
+"""What is printed is text, on the right stream, in one of two forms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sekisho.cli.saying import as_line, columns, note, say, say_error, say_json, say_trouble
+from sekisho.errors import Refused
+
+
+def test_results_and_diagnostics_go_different_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    say(["a", "b"])
+    note("c")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("a\nb\n", "c\n")
+
+
+def test_json_is_one_line_and_knows_paths_and_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    say_json({"path": Path("/a"), "names": frozenset({"b", "a"}), "rows": (1, 2)})
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert json.loads(out) == {"path": "/a", "names": ["a", "b"], "rows": [1, 2]}
+
+
+def test_what_json_cannot_say_is_a_fault_of_ours() -> None:
+    with pytest.raises(TypeError):
+        say_json({"x": object()})
+
+
+def test_columns_line_up_and_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    columns(("name", "state"), [("a", "[bold]x[/bold]"), ("longer", "y")])
+    assert capsys.readouterr().out == "name    state\na       [bold]x[/bold]\nlonger  y\n"
+
+
+def test_a_table_without_rows_still_has_its_head(capsys: pytest.CaptureFixture[str]) -> None:
+    columns(("a", "b"), [])
+    assert capsys.readouterr().out == "a  b\n"
+
+
+def test_a_record_on_one_line_quotes_what_has_spaces() -> None:
+    assert (
+        as_line({"n": 1, "tool": "add", "reason": "not now", "none": ""}) == 'n=1 tool=add reason="not now"'
+    )
+
+
+def test_an_error_is_a_line_and_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
+    assert say_error(Refused("rate_limited", "too fast", remedy="wait"), 1, as_json=False) == 1
+    assert capsys.readouterr().err == "sekisho: too fast\n→ wait\n"
+    say_error(Refused("rate_limited", "too fast", remedy="wait"), 1, as_json=True)
+    assert json.loads(capsys.readouterr().err) == {
+        "error": {"code": "rate_limited", "message": "too fast", "remedy": "wait"}
+    }
+
+
+def test_a_fault_of_ours_says_where_and_not_what_was_in_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError) as caught:
+        raise KeyError("hunter2")
+    assert say_trouble(caught.value, 1, as_json=False) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("sekisho: a fault of sekisho: KeyError in test_saying.py:")
+    assert "hunter2" not in err
+    assert "Traceback" not in err

@@ -1,0 +1,277 @@
+"""The door: one answer to every request, with code, status, record, and nothing read before the caller is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sekisho.errors import Refused
+from sekisho.policy import RateRule
+
+if TYPE_CHECKING:
+    from tests.unit.gateway.conftest import Kit
+
+CALL = {"name": "calc__add", "arguments": {"a": 1}}
+
+
+def call(
+    kit: Kit, heard: list[Any], params: dict[str, Any] | None = None, *, session: str, number: int = 1
+) -> Any:
+    """Send a legacy call up to the line; answers come to `heard`."""
+    request = kit.request(kit.message("tools/call", params or CALL, number), session=session)
+    trip = kit.door.answer(request, lambda data: heard.append(kit.reply.read(data)))
+    kit.log.settle()
+    return trip
+
+
+@pytest.mark.requirement("A2.2")
+@pytest.mark.threat("T-NOTOKEN")
+@pytest.mark.parametrize(("token", "code"), [(None, "token_missing"), ("sk-" + "c" * 43, "token_invalid")])
+def test_without_a_token_401_says_which_scheme_and_the_body_is_not_read(
+    kit: Kit, token: str | None, code: str
+) -> None:
+    reply = kit.ask(kit.request(b"not json", token=token))
+    assert (reply.status, reply.code) == (401, code)
+    assert reply.headers["www-authenticate"] == 'Bearer realm="sekisho"'
+    assert kit.log.entries[-1]["code"] == code
+    assert "client" not in kit.log.entries[-1]
+    assert kit.ask(kit.request(b"not json")).code == "json_malformed"
+
+
+@pytest.mark.threat("T-REBIND")
+@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "https://evil.example"}])
+def test_a_foreign_host_or_origin_is_refused_before_the_token_is_looked_at(
+    kit: Kit, headers: dict[str, str]
+) -> None:
+    reply = kit.ask(kit.request(token=None, headers=headers))
+    assert (reply.status, reply.code) == (403, "origin_refused")
+    assert kit.say("initialize", {"protocolVersion": "2025-11-25"}).status == 200
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "/mcp/", "/mcp?x", "/p/calc", "/p//mcp", "/p/A/mcp", "/p/calc/mcp/x"]
+)
+def test_other_paths_are_404(kit: Kit, target: str) -> None:
+    reply = kit.ask(kit.request(target=target))
+    assert (reply.status, reply.code) == (404, "http_not_found")
+
+
+def test_the_endpoint_of_an_unknown_plugin_is_404(kit: Kit) -> None:
+    assert kit.ask(kit.request(target="/p/nobody/mcp")).status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
+def test_other_methods_are_405_and_told_which_are_served(kit: Kit, method: str) -> None:
+    reply = kit.ask(kit.request(method=method))
+    assert (reply.status, reply.headers["allow"]) == (405, "POST, DELETE")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"accept": "text/html"}, 406),
+    ],
+)
+def test_media_types_are_negotiated(kit: Kit, headers: dict[str, str], status: int) -> None:
+    assert kit.say("ping", headers=headers).status == status
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_message_too_large_is_413(kit: Kit) -> None:
+    reply = kit.say("initialize", {"protocolVersion": "x" * 5000})
+    assert (reply.status, reply.code) == (413, "body_too_large")
+
+
+def test_bytes_that_are_no_request_are_refused_recorded_and_close(kit: Kit) -> None:
+    heard: list[bytes] = []
+    kit.door.refuse_unreadable(Refused("body_too_large", "test"), heard.append)
+    kit.log.settle()
+    reply = kit.reply.read(heard[0])
+    assert (reply.status, reply.headers["connection"]) == (413, "close")
+    assert kit.log.kinds == ["refusal"]
+
+
+def test_a_legacy_client_opens_uses_and_ends_a_session(kit: Kit) -> None:
+    opened = kit.say("initialize", {"protocolVersion": "2025-06-18"})
+    session = opened.headers["mcp-session-id"]
+    assert opened.body["result"]["protocolVersion"] == "2025-06-18"
+    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    assert kit.ask(kit.request(note, session=session)).status == 202
+    assert kit.say("ping", session=session).body["result"] == {}
+    listed = kit.say("tools/list", session=session).body["result"]["tools"]
+    assert [tool["name"] for tool in listed] == ["calc__add", "calc__erase", "other__erase"]
+    heard: list[Any] = []
+    call(kit, heard, session=session, number=7)
+    kit.line.answer()
+    kit.log.settle()
+    assert (heard[0].status, heard[0].body["id"]) == (200, 7)
+    assert heard[0].body["result"] == {"content": [], "structuredContent": {"sum": 3}}
+    assert kit.ask(kit.request(method="DELETE", session=session)).status == 204
+    assert kit.say("ping", session=session).status == 404
+
+
+def test_a_legacy_request_needs_its_session(kit: Kit) -> None:
+    assert kit.say("tools/list").code == "session_required"
+    session = kit.open_session(target="/p/calc/mcp")
+    assert kit.say("ping", session=session).code == "session_unknown"
+    assert kit.say("ping", session=session, target="/p/calc/mcp", token=kit.ben).code == "session_unknown"
+    assert kit.say("ping", session=session, target="/p/calc/mcp").status == 200
+
+
+def test_a_modern_client_needs_no_session(kit: Kit) -> None:
+    assert kit.say_modern("server/discover").body["result"]["resultType"] == "complete"
+    listed = kit.say_modern("tools/list", target="/p/calc/mcp").body["result"]
+    assert [tool["name"] for tool in listed["tools"]] == ["add", "erase"]
+    heard: list[bytes] = []
+    request = kit.modern_request("tools/call", {"name": "add", "arguments": {"a": 1}}, target="/p/calc/mcp")
+    kit.door.answer(request, heard.append)
+    kit.log.settle()
+    kit.line.answer()
+    kit.log.settle()
+    assert kit.reply.read(heard[0]).body["result"]["resultType"] == "complete"
+
+
+def test_each_era_has_its_own_methods(kit: Kit) -> None:
+    session = kit.open_session()
+    for method in ("server/discover", "resources/list", "sampling/createMessage"):
+        reply = kit.say(method, session=session)
+        # To a legacy client 404 would mean that its session is gone.
+        assert (reply.status, reply.code) == (200, "method_unknown")
+    for method in ("initialize", "ping", "prompts/list"):
+        modern = kit.say_modern(method)
+        assert (modern.status, modern.code) == (404, "method_unknown")
+
+
+def test_headers_that_tell_another_story_are_refused(kit: Kit) -> None:
+    assert kit.say_modern("tools/list", headers={"mcp-method": "tools/call"}).code == "header_mismatch"
+    assert (
+        kit.say_modern("tools/call", dict(CALL), headers={"mcp-name": "calc__erase"}).code
+        == "header_mismatch"
+    )
+
+
+def test_a_cursor_was_never_given_and_is_refused(kit: Kit) -> None:
+    session = kit.open_session()
+    assert kit.say("tools/list", {"cursor": "x"}, session=session).code == "params_invalid"
+    assert kit.say("tools/list", {"cursor": 1}, session=session).code == "params_invalid"
+    assert kit.say("tools/list", {}, session=session).code == "ok"
+
+
+@pytest.mark.requirement("A2.2")
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"name": "calc__nothing"}, "tool_unknown"),
+        ({"name": "add"}, "tool_unknown"),
+        ({"name": "nobody__add"}, "plugin_unknown"),
+        ({"name": "calc__add", "arguments": {"a": "1"}}, "arguments_invalid"),
+        ({"name": "calc__add", "arguments": {"a": 1, "b": "x" * 600}}, "arguments_too_large"),
+        ({"name": "calc__add", "arguments": [1]}, "params_invalid"),
+        ({"arguments": {}}, "params_invalid"),
+        ({"name": "calc__broken", "arguments": {}}, "plugin_protocol"),
+    ],
+)
+def test_a_refused_call_names_code_call_and_remedy_and_is_recorded(
+    kit: Kit, params: dict[str, Any], code: str
+) -> None:
+    reply = kit.say("tools/call", params, session=kit.open_session())
+    data = reply.body["error"]["data"]
+    assert (data["code"], bool(data["remedy"])) == (code, True)
+    assert reply.status == (400 if code == "params_invalid" else 200)
+    assert (kit.log.entries[-1]["call"], kit.log.entries[-1]["code"]) == (data["call"], code)
+    assert kit.line.frames == []
+
+
+@pytest.mark.threat("T-OPERATION")
+def test_an_operation_not_granted_is_refused_at_the_door(kit: Kit) -> None:
+    session = kit.open_session(token=kit.ben)
+    refused = kit.say("tools/call", {"name": "calc__erase"}, session=session, token=kit.ben)
+    assert refused.code == "operation_not_allowed"
+    heard: list[Any] = []
+    call(kit, heard, {"name": "calc__erase"}, session=kit.open_session())
+    assert len(kit.line.frames) == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_used_up_rate_is_429_with_the_time_to_wait(kit: Kit) -> None:
+    kit.change(client_rate=RateRule(per_minute=2, burst=1))
+    session = kit.open_session()
+    call(kit, [], session=session, number=1)
+    reply = kit.say("tools/call", CALL, session=session, number=2)
+    assert (reply.status, reply.code) == (429, "rate_limited")
+    assert 30 <= int(reply.headers["retry-after"]) <= 31
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_beyond_the_calls_in_flight_503(kit: Kit) -> None:
+    kit.road = kit.new_road(max_in_flight=1)
+    kit.door = kit.new_door()
+    session = kit.open_session()
+    call(kit, [], session=session, number=1)
+    assert kit.say("tools/call", CALL, session=session, number=2).status == 503
+
+
+@pytest.mark.threat("T-FULLDISK")
+def test_without_a_log_a_call_is_503_and_not_forwarded(kit: Kit) -> None:
+    session = kit.open_session()
+    kit.log.fill_up()
+    reply = kit.say("tools/call", CALL, session=session)
+    assert (reply.status, reply.code, kit.line.frames) == (503, "log_unavailable", [])
+
+
+def test_a_cancelled_call_is_withdrawn_by_its_own_client_only(kit: Kit) -> None:
+    heard: list[Any] = []
+    session = kit.open_session()
+    call(kit, heard, session=session, number=5)
+    note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}}
+    kit.ask(kit.request(note, session=kit.open_session()))
+    kit.ask(kit.request(note, session=kit.open_session(token=kit.ben), token=kit.ben))
+    assert kit.line.cancelled == []
+    assert kit.ask(kit.request(note, session=session)).status == 202
+    assert (kit.line.cancelled, heard[0].code) == ([1], "cancelled")
+
+
+def test_a_cancellation_of_nothing_is_accepted_and_a_malformed_one_refused(kit: Kit) -> None:
+    session = kit.open_session()
+    note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}}
+    assert kit.ask(kit.request(note, session=session)).status == 202
+    assert kit.ask(kit.request({**note, "params": {}}, session=session)).code == "params_invalid"
+
+
+def test_an_id_in_flight_is_not_taken_twice(kit: Kit) -> None:
+    heard: list[Any] = []
+    session = kit.open_session()
+    call(kit, heard, session=session)
+    assert kit.say("tools/call", CALL, session=session).code == "message_invalid"
+    kit.line.answer()
+    kit.log.settle()
+    assert [reply.code for reply in heard] == ["ok"]
+    call(kit, heard, session=session)
+    assert len(kit.line.frames) == 2
+
+
+def test_a_response_of_the_client_is_accepted_and_leads_nowhere(kit: Kit) -> None:
+    assert kit.ask(kit.request({"jsonrpc": "2.0", "id": 1, "result": {}})).status == 202
+    assert kit.line.frames == []
+
+
+def test_the_digest_binds_every_part_of_the_call(kit: Kit) -> None:
+    session = kit.open_session()
+    for number, params in enumerate((CALL, CALL, {"name": "calc__add", "arguments": {"a": 2}})):
+        call(kit, [], params, session=session, number=number)
+    digests = {frame.digest for frame in kit.line.frames}
+    assert len(digests) == 3
+
+
+@pytest.mark.threat("T-PARSER")
+def test_arguments_with_a_name_twice_are_refused(kit: Kit) -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"calc__add","arguments":%s}}'
+    session = kit.open_session()
+    twice = kit.ask(kit.request(body % b'{"a":1,"a":2}', session=session))
+    assert (twice.code, kit.line.frames) == ("json_duplicate_key", [])
+    heard: list[bytes] = []
+    kit.door.answer(kit.request(body % b'{"a":1}', session=session), heard.append)
+    kit.log.settle()
+    assert len(kit.line.frames) == 1

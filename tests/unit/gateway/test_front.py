@@ -1,0 +1,238 @@
+"""The front: answers in order, and a client that is slow, greedy or gone costs little."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sekisho.gateway import Front, FrontLimits, Room
+from sekisho.protocol import HttpLimits, HttpRequest
+
+if TYPE_CHECKING:
+    from tests.unit.gateway.conftest import Kit
+
+
+class Wire(asyncio.Transport):
+    """A client's end in memory: collects what is written, and hears of the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.ended = asyncio.Event()
+        self.was_aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        self.sent += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.ended.is_set()
+
+    def close(self) -> None:
+        self.ended.set()
+
+    def abort(self) -> None:
+        self.was_aborted = True
+        self.ended.set()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        del high, low
+
+    @property
+    def statuses(self) -> list[int]:
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", self.sent)]
+
+    async def wait_ended(self) -> None:
+        async with asyncio.timeout(20):
+            await self.ended.wait()
+
+
+def limits(**changes: Any) -> FrontLimits:
+    return FrontLimits(**{"http": HttpLimits(max_head_bytes=4096, max_body_bytes=2048), **changes})
+
+
+def join(room: Room) -> tuple[Front, Wire]:
+    front = room.connect()
+    assert isinstance(front, Front)
+    wire = Wire()
+    front.connection_made(wire)
+    return front, wire
+
+
+def raw(request: HttpRequest) -> bytes:
+    headers = {**request.headers, "content-length": str(len(request.body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{request.method} {request.target} HTTP/1.1\r\n{lines}\r\n".encode() + request.body
+
+
+def modern(kit: Kit, method: str, params: dict[str, Any] | None = None) -> bytes:
+    return raw(kit.modern_request(method, params))
+
+
+def a_call(kit: Kit, value: int = 1) -> bytes:
+    return modern(kit, "tools/call", {"name": "calc__add", "arguments": {"a": value}})
+
+
+async def turn(kit: Kit) -> None:
+    """Let callbacks of this turn and the log's answers to them happen."""
+    for _ in range(8):
+        kit.log.settle()
+        ran = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(ran.set_result, None)
+        await ran
+
+
+async def test_a_request_in_pieces_is_answered_once_it_is_whole(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    for byte in modern(kit, "tools/list"):
+        assert wire.sent == b""
+        front.data_received(bytes([byte]))
+    assert wire.statuses == [200]
+    assert not wire.is_closing()
+
+
+async def test_pipelined_requests_are_answered_in_their_order(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit, 1) + modern(kit, "tools/list") + a_call(kit, 2))
+    await turn(kit)
+    assert (len(kit.line.frames), wire.sent) == (1, b"")
+    kit.line.answer()
+    await turn(kit)
+    assert (len(kit.line.frames), wire.statuses) == (2, [200, 200])
+    kit.line.answer()
+    await turn(kit)
+    assert wire.statuses == [200, 200, 200]
+
+
+@pytest.mark.threat("T-PARSER")
+async def test_garbage_behind_a_call_is_refused_after_the_answer_to_the_call(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit))
+    await turn(kit)
+    front.data_received(b"\0garbage\r\n\r\n")
+    front.data_received(a_call(kit))
+    await turn(kit)
+    assert wire.sent == b""
+    kit.line.answer()
+    await turn(kit)
+    assert wire.statuses == [200, 400]
+    assert wire.is_closing()
+    assert len(kit.line.frames) == 1
+
+
+async def test_a_client_that_is_gone_withdraws_its_call(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit))
+    await turn(kit)
+    wire.close()
+    front.connection_lost(None)
+    await turn(kit)
+    assert (kit.line.cancelled, kit.road.in_flight, wire.sent) == ([1], 0, b"")
+    assert kit.log.entries[-1]["code"] == "cancelled"
+
+
+async def test_a_client_gone_before_the_intent_is_on_record_causes_no_call(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit))
+    wire.close()
+    front.connection_lost(None)
+    await turn(kit)
+    assert (kit.line.frames, kit.road.in_flight) == ([], 0)
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_request_that_trickles_in_is_cut_off(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits(request_timeout_s=0.01)))
+    front.data_received(modern(kit, "tools/list")[:40])
+    loop = asyncio.get_running_loop()
+    fired = loop.create_future()
+    loop.call_later(0.01, fired.set_result, None)  # later than the front's own timer of the same length
+    front.data_received(b"x")
+    await fired
+    await turn(kit)
+    await wire.wait_ended()
+    assert wire.statuses == [408]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_silent_connection_is_closed_without_a_word(kit: Kit) -> None:
+    _, wire = join(Room(kit.door, limits(request_timeout_s=0.01)))
+    await wire.wait_ended()
+    assert wire.sent == b""
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_an_idle_connection_is_closed(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits(idle_timeout_s=0.01)))
+    front.data_received(modern(kit, "tools/list"))
+    await wire.wait_ended()
+    assert wire.statuses == [200]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_body_beyond_the_limit_is_413_before_it_is_sent(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(b"POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2049\r\n\r\n")
+    await turn(kit)
+    assert wire.statuses == [413]
+    assert wire.is_closing()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_too_many_pipelined_requests_end_the_connection(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits(max_pipelined=2)))
+    front.data_received(modern(kit, "tools/list") * 3)
+    await turn(kit)
+    assert wire.statuses == [200, 200, 503]
+    assert wire.is_closing()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_full_house_sheds_new_connections_and_keeps_the_old(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_connections=1))
+    front, wire = join(room)
+    _, shed = join(room)
+    assert (shed.was_aborted, len(room.fronts)) == (True, 1)
+    front.data_received(modern(kit, "tools/list"))
+    assert wire.statuses == [200]
+    front.connection_lost(None)
+    assert not join(room)[1].was_aborted
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_client_that_does_not_read_is_cut_off(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.pause_writing()
+    assert wire.was_aborted
+
+
+async def test_connection_close_is_honoured_and_what_follows_ignored(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(raw(kit.modern_request("tools/list", headers={"connection": "close"})))
+    front.data_received(modern(kit, "tools/list"))
+    await turn(kit)
+    assert wire.statuses == [200]
+    assert wire.is_closing()
+
+
+async def test_closing_the_room_cuts_every_connection(kit: Kit) -> None:
+    room = Room(kit.door, limits())
+    wires = [join(room)[1] for _ in range(3)]
+    room.close()
+    assert all(wire.was_aborted for wire in wires)
+
+
+async def test_it_serves_a_real_socket(kit: Kit) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Room(kit.door, limits()).connect, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        writer.write(modern(kit, "tools/list"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        assert json.loads(await reader.readexactly(length))["result"]["tools"]
+        writer.close()
+        await writer.wait_closed()

@@ -1,0 +1,175 @@
+"""The road: the intent before the effect, the outcome before the answer, and no answer without a record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sekisho.errors import Refused, SekishoError, Unavailable
+from sekisho.gateway.road import TIMEOUT_GRACE_S, Outcome, Trip
+
+if TYPE_CHECKING:
+    from tests.unit.gateway.conftest import Kit
+
+
+def travel(kit: Kit, heard: list[Outcome], tool: str = "add", token: str | None = None) -> Trip:
+    arguments = b'{"a":1}' if tool == "add" else b"{}"
+    arrived = kit.arrived(tool=tool, arguments=arguments, token=token or kit.aya)
+    return kit.road.travel(arrived, heard.append)
+
+
+def codes(kit: Kit, heard: list[Outcome]) -> list[str]:
+    return [kit.code(outcome) for outcome in heard]
+
+
+@pytest.mark.requirement("A2.3")
+def test_the_intent_is_on_record_before_the_call_leaves_and_the_outcome_before_it_is_heard(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    travel(kit, heard)
+    assert (kit.line.frames, kit.road.in_flight) == ([], 1)
+    kit.log.settle()
+    assert (kit.log.kinds, len(kit.line.frames), heard) == (["intent"], 1, [])
+    kit.line.answer()
+    assert heard == []
+    kit.log.settle()
+    assert kit.log.kinds == ["intent", "outcome"]
+    assert (codes(kit, heard), kit.road.in_flight) == (["ok"], 0)
+    assert all(timer.is_cancelled for timer in kit.clock.timers)
+
+
+@pytest.mark.parametrize(("tool", "effect"), [("add", False), ("erase", True)])
+def test_only_an_operation_with_effects_waits_for_the_disk(kit: Kit, tool: str, effect: bool) -> None:
+    heard: list[Outcome] = []
+    travel(kit, heard, tool)
+    kit.log.settle()
+    kit.line.answer()
+    kit.log.settle()
+    assert kit.log.effects[-1] is effect
+
+
+@pytest.mark.requirement("A2.3")
+@pytest.mark.threat("T-OPERATION")
+def test_a_refusal_is_recorded_and_never_forwarded(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    travel(kit, heard, "erase", kit.ben)
+    assert heard == []
+    kit.log.settle()
+    assert (kit.log.kinds, kit.line.frames) == (["refusal"], [])
+    assert kit.log.entries[0]["code"] == "operation_not_allowed"
+    assert (kit.log.entries[0]["client"], kit.log.entries[0]["tool"]) == ("ben", "erase")
+    assert codes(kit, heard) == ["operation_not_allowed"]
+
+
+@pytest.mark.requirement("A2.3")
+@pytest.mark.threat("T-FULLDISK")
+def test_a_call_whose_intent_cannot_be_written_is_not_forwarded(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    kit.log.fill_up()
+    travel(kit, heard)
+    kit.log.settle()
+    assert (kit.line.frames, codes(kit, heard), kit.road.in_flight) == ([], ["log_unavailable"], 0)
+    kit.log.problem = None
+    travel(kit, heard)
+    kit.log.settle()
+    assert len(kit.line.frames) == 1
+
+
+@pytest.mark.requirement("A2.3")
+@pytest.mark.threat("T-FULLDISK")
+def test_a_result_whose_outcome_cannot_be_written_is_not_handed_out(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    travel(kit, heard)
+    kit.log.settle()
+    kit.log.fill_up()
+    kit.line.answer()
+    kit.log.settle()
+    assert (codes(kit, heard), kit.road.in_flight) == (["log_unavailable"], 0)
+
+
+@pytest.mark.threat("T-FULLDISK")
+def test_a_refusal_is_given_even_when_the_log_is_down(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    kit.log.fill_up()
+    travel(kit, heard, "erase", kit.ben)
+    kit.log.settle()
+    assert codes(kit, heard) == ["operation_not_allowed"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b'{"content":[],"structuredContent":{"sum":"x"}}', "result_invalid"),
+        (b"[]", "plugin_protocol"),
+        (b'{"content":["' + b"x" * 512 + b'"]}', "result_too_large"),
+        (Unavailable("plugin_exited", "test"), "plugin_exited"),
+    ],
+)
+def test_a_bad_answer_is_recorded_under_its_code(kit: Kit, answer: bytes | SekishoError, code: str) -> None:
+    heard: list[Outcome] = []
+    travel(kit, heard)
+    kit.log.settle()
+    kit.line.answer(answer)
+    kit.log.settle()
+    assert codes(kit, heard) == [code]
+    assert kit.log.entries[-1]["code"] == code
+    assert "result" not in kit.log.entries[-1]
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_beyond_the_calls_in_flight_the_gateway_is_busy(kit: Kit) -> None:
+    kit.road = kit.new_road(max_in_flight=1)
+    first: list[Outcome] = []
+    second: list[Outcome] = []
+    travel(kit, first)
+    travel(kit, second)
+    kit.log.settle()
+    assert codes(kit, second) == ["busy"]
+    kit.line.answer()
+    kit.log.settle()
+    travel(kit, second)
+    kit.log.settle()
+    kit.line.answer()
+    kit.log.settle()
+    assert codes(kit, second) == ["busy", "ok"]
+
+
+@pytest.mark.threat("T-HANG")
+def test_a_plugin_server_that_never_answers_is_given_up_on(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    travel(kit, heard)
+    kit.log.settle()
+    kit.clock.advance(30.0 + TIMEOUT_GRACE_S - 0.1)
+    kit.log.settle()
+    assert heard == []
+    kit.clock.advance(0.2)
+    kit.log.settle()
+    assert (codes(kit, heard), kit.line.cancelled, kit.road.in_flight) == (["plugin_timeout"], [1], 0)
+
+
+def test_a_withdrawn_call_is_cancelled_settled_once_and_recorded(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    trip = travel(kit, heard)
+    kit.log.settle()
+    late = kit.line.waiting[1]
+    trip.withdraw(Refused("cancelled", "test"))
+    late(kit.sum)
+    trip.withdraw(Refused("cancelled", "again"))
+    kit.log.settle()
+    assert (codes(kit, heard), kit.log.kinds) == (["cancelled"], ["intent", "outcome"])
+    assert 1 in kit.line.cancelled
+
+
+def test_a_call_withdrawn_before_its_intent_is_on_record_never_leaves(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    travel(kit, heard).withdraw(Refused("cancelled", "test"))
+    kit.log.settle()
+    assert (kit.line.frames, codes(kit, heard), kit.road.in_flight) == ([], ["cancelled"], 0)
+    assert kit.log.kinds == ["intent", "outcome"]
+
+
+def test_a_plugin_without_a_line_is_unavailable(kit: Kit) -> None:
+    heard: list[Outcome] = []
+    kit.road.travel(kit.arrived(plugin=kit.other, tool="erase", arguments=b"{}"), heard.append)
+    kit.log.settle()
+    assert codes(kit, heard) == ["plugin_unavailable"]

@@ -1,0 +1,79 @@
+"""Sessions without memory: bound to client and endpoint, dated, and ended for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.gateway import Sessions, sessions
+from sekisho.protocol import PluginName
+
+NOW = 1_800_000_000.0
+CALC = PluginName("calc")
+
+
+def refusal(
+    held: Sessions,
+    ident: str | None,
+    client: str = "aya",
+    endpoint: PluginName | None = CALC,
+    now: float = NOW,
+) -> str:
+    with pytest.raises(SekishoError) as caught:
+        held.find(ident, client, endpoint, now)
+    return caught.value.code
+
+
+def test_a_session_is_found_by_whoever_opened_it_even_after_a_restart() -> None:
+    ident = Sessions(bytes(32)).open("aya", CALC, "2025-06-18", NOW)
+    found = Sessions(bytes(32)).find(ident, "aya", CALC, NOW + 60)
+    assert (found.ident, found.version) == (ident, "2025-06-18")
+
+
+@pytest.mark.threat("T-NOTOKEN")
+def test_a_session_is_of_no_use_to_another_client_or_at_another_endpoint() -> None:
+    held = Sessions(bytes(32))
+    ident = held.open("aya", CALC, "2025-06-18", NOW)
+    assert refusal(held, ident, client="ben") == "session_unknown"
+    assert refusal(held, ident, endpoint=None) == "session_unknown"
+    assert refusal(held, ident, endpoint=PluginName("other")) == "session_unknown"
+    assert held.find(ident, "aya", CALC, NOW).ident == ident
+
+
+def test_no_session_an_invented_one_and_an_old_one_are_refused() -> None:
+    held = Sessions(bytes(32))
+    ident = held.open("aya", CALC, "2025-06-18", NOW)
+    assert refusal(held, None) == "session_required"
+    assert refusal(held, "x" * 40) == "session_unknown"
+    assert refusal(held, ident, now=NOW + sessions.MAX_AGE_S + 1) == "session_unknown"
+    assert refusal(Sessions(bytes([1]) * 32), ident) == "session_unknown"
+
+
+def test_an_ended_session_stays_ended() -> None:
+    held = Sessions(bytes(32))
+    ident, other = (held.open("aya", CALC, "2025-06-18", NOW) for _ in range(2))
+    held.close(ident, "aya", CALC, NOW)
+    assert refusal(held, ident) == "session_unknown"
+    with pytest.raises(SekishoError):
+        held.close(ident, "aya", CALC, NOW)
+    assert held.find(other, "aya", CALC, NOW).ident == other
+
+
+def test_nobody_ends_the_session_of_another() -> None:
+    held = Sessions(bytes(32))
+    ident = held.open("aya", CALC, "2025-06-18", NOW)
+    with pytest.raises(SekishoError):
+        held.close(ident, "ben", CALC, NOW)
+    with pytest.raises(RemoteProtocolError):
+        held.close(None, "aya", CALC, NOW)
+    assert held.find(ident, "aya", CALC, NOW).ident == ident
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_the_memory_of_ended_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_ENDED", 2)
+    held = Sessions(bytes(32))
+    opened = [held.open("aya", CALC, "2025-06-18", NOW) for _ in range(3)]
+    for ident in opened:
+        held.close(ident, "aya", CALC, NOW)
+    assert refusal(held, opened[1]) == refusal(held, opened[2]) == "session_unknown"

@@ -1,0 +1,220 @@
+"""An MCP server in this process, and an HTTP server on a real socket: fakes that keep their promises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sekisho.errors import SekishoError, Unavailable
+from sekisho.plugin_server.session import PluginSession
+from sekisho.protocol import HttpRequest, JsonLimits, RequestReader
+from sekisho.wire import StateFrame, SurfaceFrame
+
+LIMITS = JsonLimits(max_bytes=1 << 16)
+WAIT_S = 5.0  # a bound, not a delay
+
+Json = dict[str, Any]
+Answer = Callable[[Json], Json | None]
+
+
+class Plugin:
+    """Answers as an MCP server must, one loop turn later; what a method answers can be replaced."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.heard: list[Json] = []
+        self.arrivals: asyncio.Queue[Json] = asyncio.Queue()
+        self.is_dead = False
+        self.answers: dict[str, Answer] = {
+            "initialize": lambda params: {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {"tools": {"listChanged": True}},
+                "serverInfo": {"name": "fake", "version": "1"},
+            },
+            "tools/list": lambda params: {"tools": [{"name": "echo", "inputSchema": {}}]},
+            "tools/call": lambda params: {"content": [], "structuredContent": params["arguments"]},
+        }
+        self.session = PluginSession(send=self.hear, limits=LIMITS, **changes)
+
+    def hear(self, message: bytes) -> None:
+        """One message of ours."""
+        read = json.loads(message)
+        self.heard.append(read)
+        self.arrivals.put_nowait(read)
+        if self.is_dead or "id" not in read or "method" not in read:
+            return
+        result = self.answers[read["method"]](read.get("params", {}))
+        if result is not None:
+            self.say({"id": read["id"], "result": result})
+
+    def say(self, members: Json) -> None:
+        """Send one message, in the next loop turn as a pipe would."""
+        line = json.dumps({"jsonrpc": "2.0"} | members).encode()
+        asyncio.get_running_loop().call_soon(self.session.receive, line)
+
+    async def wait_for(self, method: str) -> Json:
+        """The next message with this method."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                message = await self.arrivals.get()
+                if message.get("method") == method:
+                    return message
+
+
+class Life:
+    """One life of a plugin, as the warden holds it."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin = plugin
+        self.session = plugin.session
+        self.was_killed = asyncio.Event()
+        self.is_over = asyncio.Event()
+        self._end: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
+
+    async def ended(self) -> SekishoError:
+        return await asyncio.shield(self._end)
+
+    async def kill(self) -> None:
+        self.was_killed.set()
+        self.end(Unavailable("plugin_exited", "killed"))
+
+    def end(self, error: SekishoError) -> None:
+        """The plugin is gone."""
+        self.plugin.is_dead = True
+        if not self._end.done():
+            self._end.set_result(error)
+
+
+class Incubator:
+    """Starts plugins; a connector for the warden. `prepared` plugins live first."""
+
+    def __init__(self) -> None:
+        self.prepared: deque[Callable[[Plugin], None]] = deque()
+        self.lives: asyncio.Queue[Life] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def connect(self, on_list_changed: Callable[[], None]) -> AsyncIterator[Life]:
+        plugin = Plugin(on_list_changed=on_list_changed)
+        if self.prepared:
+            self.prepared.popleft()(plugin)
+        life = Life(plugin)
+        self.lives.put_nowait(life)
+        try:
+            yield life
+        finally:
+            life.is_over.set()
+
+    async def next_life(self) -> Life:
+        """The next plugin that was started."""
+        return await asyncio.wait_for(self.lives.get(), WAIT_S)
+
+
+class Board:
+    """Where the warden publishes."""
+
+    def __init__(self) -> None:
+        self.surfaces: asyncio.Queue[SurfaceFrame] = asyncio.Queue()
+        self.states: asyncio.Queue[StateFrame] = asyncio.Queue()
+
+    def publish_surface(self, frame: SurfaceFrame) -> None:
+        self.surfaces.put_nowait(frame)
+
+    def publish_state(self, frame: StateFrame) -> None:
+        self.states.put_nowait(frame)
+
+    async def until(self, state: str) -> StateFrame:
+        """The next state of this name."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                frame = await self.states.get()
+                if frame.state == state:
+                    return frame
+
+    async def surface(self) -> SurfaceFrame:
+        """The next surface."""
+        return await asyncio.wait_for(self.surfaces.get(), WAIT_S)
+
+
+class Site:
+    """An HTTP server. `reply` gives the bytes to write for a request; `None` closes the connection at once."""
+
+    def __init__(self, reply: Callable[[HttpRequest], bytes | None]) -> None:
+        self.reply = reply
+        self.requests: list[HttpRequest] = []
+        self.arrivals: asyncio.Queue[HttpRequest] = asyncio.Queue()
+        self.connections = 0
+        self.closes_after_reply = False
+        self.url = ""
+        self.all_closed = asyncio.Event()
+        self._open = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        self._open += 1
+        self.all_closed.clear()
+        requests = RequestReader()
+        try:
+            while data := await reader.read(1 << 16):
+                for request in requests.feed(data):
+                    self.requests.append(request)
+                    self.arrivals.put_nowait(request)
+                    answer = self.reply(request)
+                    if answer is None:
+                        return
+                    writer.write(answer)
+                    if self.closes_after_reply:
+                        return
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+            self._open -= 1
+            if not self._open:
+                self.all_closed.set()
+
+
+@asynccontextmanager
+async def open_site(reply: Callable[[HttpRequest], bytes | None]) -> AsyncIterator[Site]:
+    """A site on a free port of loopback."""
+    site = Site(reply)
+    server = await asyncio.start_server(site.serve, "127.0.0.1", 0)
+    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+    try:
+        yield site
+        if site.connections:
+            await asyncio.wait_for(site.all_closed.wait(), WAIT_S)
+    finally:
+        server.close()
+
+
+SiteOpener = Callable[[Callable[[HttpRequest], bytes | None]], AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def site() -> SiteOpener:
+    """Opens sites."""
+    return open_site
+
+
+@pytest.fixture
+def new_plugin() -> type[Plugin]:
+    """Makes plugins."""
+    return Plugin
+
+
+@pytest.fixture
+def incubator() -> Incubator:
+    """Starts plugins for a warden."""
+    return Incubator()
+
+
+@pytest.fixture
+def board() -> Board:
+    """Hears a warden."""
+    return Board()

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sekisho.errors import RemoteProtocolError, Unavailable
+from sekisho.plugin_server.listing import ask, handshake, list_surface
+from sekisho.plugin_server.session import MAX_ITEMS, MAX_PAGES
+from sekisho.wire import SurfaceFrame
+
+if TYPE_CHECKING:
+    from tests.unit.plugin_server.conftest import Plugin
+
+START_S = 5.0
+
+
+@pytest.fixture
+async def plugin(new_plugin: type[Plugin]) -> Plugin:
+    return new_plugin()
+
+
+async def _list(plugin: Plugin) -> SurfaceFrame:
+    return await list_surface(plugin.session, await handshake(plugin.session, START_S), START_S)
+
+
+@pytest.mark.requirement("A3.1")
+async def test_the_handshake_is_the_one_every_server_expects(plugin: Plugin) -> None:
+    versions: list[str] = []
+    plugin.session.on_version = versions.append
+    opened = await handshake(plugin.session, START_S)
+    assert [message["method"] for message in plugin.heard] == ["initialize", "notifications/initialized"]
+    assert versions == ["2025-11-25"]
+    assert bytes(opened.server_info) == b'{"name": "fake", "version": "1"}'
+
+
+async def test_all_pages_are_drained_in_order(plugin: Plugin) -> None:
+    def page(params: dict[str, Any]) -> dict[str, Any]:
+        number = int(params.get("cursor", "0"))
+        return {"tools": [{"name": f"t{number}"}]} | ({"nextCursor": str(number + 1)} if number < 4 else {})
+
+    plugin.answers["tools/list"] = page
+    surface = await _list(plugin)
+    assert [bytes(tool) for tool in surface.tools] == [b'{"name": "t%d"}' % number for number in range(5)]
+
+
+async def test_a_list_that_the_capabilities_do_not_promise_is_not_asked_for(plugin: Plugin) -> None:
+    surface = await _list(plugin)
+    assert surface.prompts == surface.resources == surface.templates == []
+    assert [message["method"] for message in plugin.heard][2:] == ["tools/list"]
+
+
+async def test_every_promised_list_is_asked_for(plugin: Plugin) -> None:
+    initialized = plugin.answers["initialize"]({})
+    assert initialized is not None
+    plugin.answers["initialize"] = lambda params: (
+        initialized | {"capabilities": {"prompts": {}, "resources": {}}}
+    )
+    plugin.answers["prompts/list"] = lambda params: {"prompts": [{"name": "p"}]}
+    plugin.answers["resources/list"] = lambda params: {"resources": [{"uri": "r:"}]}
+    plugin.answers["resources/templates/list"] = lambda params: {"resourceTemplates": [{"uriTemplate": "t:"}]}
+    surface = await _list(plugin)
+    assert (len(surface.prompts), len(surface.resources), len(surface.templates)) == (1, 1, 1)
+    assert surface.tools == []
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_list_that_goes_in_a_circle_is_refused(plugin: Plugin) -> None:
+    plugin.answers["tools/list"] = lambda params: {"tools": [], "nextCursor": "again"}
+    with pytest.raises(RemoteProtocolError, match="circle"):
+        await _list(plugin)
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_list_without_end_is_refused(plugin: Plugin) -> None:
+    plugin.answers["tools/list"] = lambda params: {"tools": [], "nextCursor": params.get("cursor", "") + "x"}
+    with pytest.raises(RemoteProtocolError, match="does not end"):
+        await _list(plugin)
+    assert len([1 for message in plugin.heard if message["method"] == "tools/list"]) == MAX_PAGES
+
+
+async def test_a_list_of_too_many_items_is_refused(plugin: Plugin) -> None:
+    plugin.answers["tools/list"] = lambda params: {"tools": [0] * (MAX_ITEMS + 1)}
+    with pytest.raises(RemoteProtocolError, match="does not end"):
+        await _list(plugin)
+
+
+async def test_a_list_of_exactly_as_many_items_as_allowed_is_taken(plugin: Plugin) -> None:
+    plugin.answers["tools/list"] = lambda params: {"tools": [0] * MAX_ITEMS}
+    assert len((await _list(plugin)).tools) == MAX_ITEMS
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_plugin_that_does_not_answer_is_not_waited_for(plugin: Plugin) -> None:
+    plugin.answers["tools/list"] = lambda params: None
+    with pytest.raises(Unavailable) as caught:
+        await ask(plugin.session, "tools/list", None, 0.01)
+    assert caught.value.code == "plugin_timeout"
+    assert plugin.session.in_flight == 0
+    assert plugin.heard[-1]["method"] == "notifications/cancelled"
+
+
+async def test_an_error_of_the_transport_ends_the_wait(plugin: Plugin) -> None:
+    def die(params: dict[str, Any]) -> None:
+        plugin.session.fail_all(Unavailable("plugin_exited", "gone"))
+
+    plugin.answers["tools/list"] = die
+    with pytest.raises(Unavailable) as caught:
+        await ask(plugin.session, "tools/list", None, START_S)
+    assert caught.value.code == "plugin_exited"

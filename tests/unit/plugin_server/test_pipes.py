@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sekisho.errors import SekishoError
+from sekisho.plugin_server.pipes import MAX_UNSENT_BYTES, STDERR_TAIL_BYTES, Pipes
+
+WAIT_S = 5.0
+MAX_LINE_BYTES = 1000
+
+
+class Ends:
+    """The plugin's ends of three real pipes, and what ours reported."""
+
+    def __init__(self) -> None:
+        self.lines: asyncio.Queue[bytes] = asyncio.Queue()
+        self.end: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
+        self.ended_times = 0
+        self.pipes = Pipes(receive=self.lines.put_nowait, on_end=self._ended, max_line_bytes=MAX_LINE_BYTES)
+        self.stdin = self.stdout = self.stderr = -1
+
+    async def open(self) -> None:
+        self.stdin, stdin = os.pipe()
+        stdout, self.stdout = os.pipe()
+        stderr, self.stderr = os.pipe()
+        await self.pipes.open(stdin, stdout, stderr)
+
+    async def line(self) -> bytes:
+        return await asyncio.wait_for(self.lines.get(), WAIT_S)
+
+    async def why(self) -> SekishoError:
+        return await asyncio.wait_for(asyncio.shield(self.end), WAIT_S)
+
+    def close(self) -> None:
+        self.pipes.close()
+        for fd in {self.stdin, self.stdout, self.stderr} - {-1}:
+            os.close(fd)
+
+    def hang_up(self) -> None:
+        os.close(self.stdout)
+        self.stdout = -1
+
+    def _ended(self, error: SekishoError) -> None:
+        self.ended_times += 1
+        self.end.set_result(error)
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    made = Ends()
+    await made.open()
+    yield made
+    made.close()
+    await asyncio.sleep(0)  # let the transports close their descriptors
+
+
+async def test_messages_arrive_one_a_line_however_they_are_cut(ends: Ends) -> None:
+    os.write(ends.stdout, b'{"a":1}\n{"b"')
+    assert await ends.line() == b'{"a":1}'
+    os.write(ends.stdout, b":2}\n")
+    assert await ends.line() == b'{"b":2}'
+    assert not ends.end.done()
+
+
+@pytest.mark.requirement("B7")
+async def test_messages_of_one_turn_leave_in_one_write(ends: Ends) -> None:
+    ends.pipes.send(b"one")
+    ends.pipes.send(b"two")
+    os.write(ends.stdout, b"turn\n")
+    await ends.line()
+    assert os.read(ends.stdin, 100) == b"one\ntwo\n"
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_a_line_longer_than_the_limit_ends_the_plugin(ends: Ends) -> None:
+    os.write(ends.stdout, b"x" * (MAX_LINE_BYTES + 1))
+    assert (await ends.why()).code == "result_too_large"
+    assert ends.lines.empty()
+
+
+async def test_a_line_as_long_as_the_limit_passes(ends: Ends) -> None:
+    os.write(ends.stdout, b"x" * MAX_LINE_BYTES + b"\n")
+    assert len(await ends.line()) == MAX_LINE_BYTES
+    assert not ends.end.done()
+
+
+async def test_the_end_of_the_output_is_the_end_of_the_plugin(ends: Ends) -> None:
+    ends.hang_up()
+    assert (await ends.why()).code == "plugin_exited"
+    assert ends.ended_times == 1
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_plugin_that_does_not_read_its_input_is_ended(ends: Ends) -> None:
+    message = b"x" * (1 << 20)
+    for _ in range(MAX_UNSENT_BYTES // len(message) + 2):
+        ends.pipes.send(message)
+    error = await ends.why()
+    assert error.code == "plugin_unavailable"
+    assert "does not read" in error.message
+
+
+async def test_nothing_is_sent_after_the_end(ends: Ends) -> None:
+    ends.hang_up()
+    await ends.why()
+    ends.pipes.send(b"late")
+    os.set_blocking(ends.stdin, False)
+    with pytest.raises(BlockingIOError):
+        os.read(ends.stdin, 100)
+
+
+async def test_only_the_tail_of_stderr_is_kept_and_never_mixed_with_messages(ends: Ends) -> None:
+    os.write(ends.stderr, b"old" + b"x" * STDERR_TAIL_BYTES)
+    os.close(ends.stderr)
+    ends.stderr = -1
+    os.write(ends.stdout, b"{}\n")
+    assert await ends.line() == b"{}"
+    async with asyncio.timeout(WAIT_S):
+        while len(ends.pipes.stderr_tail) < STDERR_TAIL_BYTES:
+            await asyncio.sleep(0)
+    assert ends.pipes.stderr_tail == "x" * STDERR_TAIL_BYTES
+    assert ends.lines.empty()
+    assert not ends.end.done()

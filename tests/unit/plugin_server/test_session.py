@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
+from sekisho.plugin_server.session import PluginSession, read_page
+from sekisho.protocol import JsonLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Wire:
+    """What left the session, and what its waiters heard."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.heard: list[bytes | SekishoError] = []
+        self.changes: list[None] = []
+        self.session = PluginSession(
+            send=self.sent.append,
+            limits=JsonLimits(max_bytes=4096),
+            roots=[("file:///data", "data")],
+            on_list_changed=lambda: self.changes.append(None),
+        )
+
+    @property
+    def last(self) -> dict[str, object]:
+        message: dict[str, object] = json.loads(self.sent[-1])
+        return message
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    made = Wire()
+    yield made
+    assert made.session.in_flight == 0, "a waiter was forgotten"
+
+
+def test_an_answer_reaches_exactly_the_call_it_belongs_to(wire: Wire) -> None:
+    other: list[bytes | SekishoError] = []
+    first = wire.session.call_tool("echo", b'{"n":1}', wire.heard.append)
+    second = wire.session.call_tool("echo", b'{"n":2}', other.append)
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"n":2}}' % second)
+    assert (wire.heard, other) == ([], [b'{"n":2}'])
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"n":1}}' % first)
+    assert wire.heard == [b'{"n":1}']
+
+
+def test_a_tool_name_cannot_break_out_of_its_string(wire: Wire) -> None:
+    ident = wire.session.call_tool('x","arguments":{"evil":1},"y":"', b"{}", wire.heard.append)
+    assert wire.last["params"] == {"name": 'x","arguments":{"evil":1},"y":"', "arguments": {}}
+    wire.session.cancel(ident, "done")
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize(
+    "line", [b"hello", b"[]", b'{"jsonrpc":"1.0"}', b'{"id":', b"\xff\xfe", b'"' + b"x" * 5000]
+)
+def test_garbage_is_counted_and_dropped(wire: Wire, line: bytes) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(line)
+    assert wire.session.counters.garbage == 1
+    assert not wire.heard
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % ident)
+    assert wire.heard == [b"{}"]
+
+
+def test_blank_lines_and_known_messages_are_no_garbage(wire: Wire) -> None:
+    wire.session.receive(b" \r")
+    wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')
+    assert wire.session.counters.garbage == 0
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize("ident", [b"99", b'"1"', b"null"])
+def test_an_answer_to_an_unknown_id_is_counted_and_dropped(wire: Wire, ident: bytes) -> None:
+    mine = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(b'{"jsonrpc":"2.0","id":' + ident + b',"error":{"code":1,"message":"x"}}')
+    assert wire.session.counters.unknown_answers == 1
+    assert not wire.heard
+    wire.session.cancel(mine, "done")
+
+
+def test_a_second_answer_to_the_same_call_is_dropped(wire: Wire) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    for _ in range(2):
+        wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % ident)
+    assert wire.heard == [b"{}"]
+    assert wire.session.counters.unknown_answers == 1
+
+
+def test_ping_and_roots_are_answered_with_the_id_of_the_plugin(wire: Wire) -> None:
+    wire.session.receive(b'{"jsonrpc":"2.0","id":"p","method":"ping"}')
+    assert wire.last == {"jsonrpc": "2.0", "id": "p", "result": {}}
+    wire.session.receive(b'{"jsonrpc":"2.0","id":7,"method":"roots/list"}')
+    assert wire.last["result"] == {"roots": [{"uri": "file:///data", "name": "data"}]}
+    assert wire.session.counters.refused_requests == 0
+
+
+@pytest.mark.parametrize("method", ["sampling/createMessage", "elicitation/create", "tools/list"])
+def test_everything_else_a_plugin_asks_is_refused(wire: Wire, method: str) -> None:
+    wire.session.receive(json.dumps({"jsonrpc": "2.0", "id": 3, "method": method, "params": {}}).encode())
+    error = wire.last["error"]
+    assert isinstance(error, dict)
+    assert error["code"] == -32601
+    assert wire.session.counters.refused_requests == 1
+
+
+def test_a_changed_list_is_reported_and_other_notifications_are_not(wire: Wire) -> None:
+    wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/progress","params":{}}')
+    assert not wire.changes
+    wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
+    assert len(wire.changes) == 1
+
+
+def test_a_cancelled_call_tells_the_plugin_once_and_its_late_answer_is_dropped(wire: Wire) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.cancel(ident, "enough")
+    wire.session.cancel(ident, "enough")
+    assert len(wire.sent) == 2
+    assert wire.last["method"] == "notifications/cancelled"
+    assert wire.last["params"] == {"requestId": ident, "reason": "enough"}
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % ident)
+    assert not wire.heard
+
+
+def test_everybody_who_waits_hears_that_the_plugin_is_gone(wire: Wire) -> None:
+    for _ in range(3):
+        wire.session.call_tool("echo", b"{}", wire.heard.append)
+    gone = Unavailable("plugin_exited", "gone")
+    wire.session.fail_all(gone)
+    assert wire.heard == [gone] * 3
+
+
+def test_one_failed_request_leaves_the_others_waiting(wire: Wire) -> None:
+    other: list[bytes | SekishoError] = []
+    first = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    second = wire.session.call_tool("echo", b"{}", other.append)
+    wire.session.fail_one("not ours", Unavailable("plugin_exited", "gone"))
+    wire.session.fail_one(first, Unavailable("plugin_exited", "gone"))
+    assert (len(wire.heard), other) == (1, [])
+    wire.session.cancel(second, "done")
+
+
+def test_an_error_of_the_plugin_becomes_a_result_marked_as_error(wire: Wire) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"error":{"code":-5,"message":"no \\"luck\\""}}' % ident)
+    assert isinstance(wire.heard[0], bytes)
+    assert json.loads(wire.heard[0]) == {
+        "content": [{"type": "text", "text": 'plugin error -5: no "luck"'}],
+        "isError": True,
+    }
+
+
+def test_a_malformed_error_is_a_breach_of_protocol(wire: Wire) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"error":{"code":"x"}}' % ident)
+    assert isinstance(wire.heard[0], RemoteProtocolError)
+
+
+def test_roots_are_promised_only_when_there_are_some(wire: Wire) -> None:
+    assert "roots" in json.loads(wire.session.initialize_params())["capabilities"]
+    bare = PluginSession(send=wire.sent.append, limits=JsonLimits(max_bytes=4096))
+    assert json.loads(bare.initialize_params())["capabilities"] == {}
+
+
+def test_a_whole_initialize_answer_is_read() -> None:
+    answer = PluginSession.read_initialized(
+        b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"x"},"instructions":"hi"}'
+    )
+    assert (answer.protocol_version, answer.instructions) == ("2025-06-18", "hi")
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize(
+    "result",
+    [
+        b"{}",
+        b'{"protocolVersion":"1999-01-01","capabilities":{},"serverInfo":{}}',
+        b'{"protocolVersion":"2025-06-18","capabilities":[],"serverInfo":{}}',
+        b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":"x"}',
+        b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{},"instructions":7}',
+    ],
+)
+def test_a_malformed_initialize_answer_is_refused(result: bytes) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        PluginSession.read_initialized(result)
+    assert caught.value.code == "plugin_protocol"
+
+
+def test_a_page_gives_its_items_and_its_cursor() -> None:
+    items, cursor = read_page(b'{"tools":[{"name":"a"}],"nextCursor":"c"}', "tools")
+    assert ([bytes(item) for item in items], cursor) == ([b'{"name":"a"}'], "c")
+    assert read_page(b"{}", "tools") == ([], None)
+
+
+@pytest.mark.parametrize("page", [b"[]", b'{"tools":{}}', b'{"tools":[],"nextCursor":7}'])
+def test_a_malformed_page_is_refused(page: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        read_page(page, "tools")

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from sekisho.errors import RemoteProtocolError, Unavailable
+from sekisho.plugin_server.warden import Warden, WardenRules
+from sekisho.wire import CallFrame, Inbound
+from sekisho.wire.frames import Kind
+
+if TYPE_CHECKING:
+    from tests.unit.plugin_server.conftest import Board, Incubator, Life, Plugin
+
+WAIT_S = 5.0
+SHORT_S = 0.02
+RULES = WardenRules(start_timeout_s=WAIT_S, execution_timeout_s=WAIT_S, health_interval_s=60)
+
+
+class Caller:
+    """One call, and its answers."""
+
+    def __init__(self, timeout_s: float = WAIT_S) -> None:
+        self._answers: asyncio.Queue[tuple[Kind, Any]] = asyncio.Queue()
+        frame = CallFrame(tool="echo", arguments=msgspec.Raw(b'{"x":1}'), digest="", timeout_s=timeout_s)
+        self.inbound = Inbound(1, frame, self._hear)
+
+    async def answer(self) -> tuple[Kind, Any]:
+        return await asyncio.wait_for(self._answers.get(), WAIT_S)
+
+    async def code(self) -> str:
+        kind, answer = await self.answer()
+        assert kind is Kind.FAILURE
+        code: str = answer["code"]
+        return code
+
+    def _hear(self, call: int, kind: Kind, payload: bytes) -> None:
+        self._answers.put_nowait((kind, json.loads(payload)))
+
+
+@asynccontextmanager
+async def _kept(incubator: Incubator, board: Board, rules: WardenRules = RULES) -> AsyncIterator[Warden]:
+    warden = Warden(connect=incubator.connect, publisher=board, rules=rules, log=lambda event, **facts: None)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(warden.run())
+        try:
+            yield warden
+        finally:
+            running.cancel()
+
+
+async def _ready(incubator: Incubator, board: Board) -> Life:
+    await board.until("ready")
+    return await incubator.next_life()
+
+
+def _silent(plugin: Plugin) -> None:
+    plugin.answers["tools/call"] = lambda params: None
+
+
+@pytest.mark.requirement("A3.1")
+async def test_a_call_reaches_the_plugin_and_its_answer_comes_back(
+    incubator: Incubator, board: Board
+) -> None:
+    async with _kept(incubator, board) as warden:
+        await _ready(incubator, board)
+        caller = Caller()
+        warden.call(caller.inbound)
+        assert await caller.answer() == (Kind.RESULT, {"content": [], "structuredContent": {"x": 1}})
+
+
+async def test_a_call_before_the_plugin_is_ready_is_refused(incubator: Incubator, board: Board) -> None:
+    warden = Warden(connect=incubator.connect, publisher=board, rules=RULES, log=lambda event, **facts: None)
+    caller = Caller()
+    warden.call(caller.inbound)
+    assert await caller.code() == "plugin_unavailable"
+
+
+@pytest.mark.requirement("A3.2")
+@pytest.mark.threat("T-HANG")
+async def test_a_call_that_hangs_is_answered_in_time_and_then_the_plugin_is_killed_and_started_anew(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(_silent)
+    rules = WardenRules(start_timeout_s=WAIT_S, execution_timeout_s=SHORT_S, health_interval_s=60)
+    async with _kept(incubator, board, rules) as warden:
+        first = await _ready(incubator, board)
+        hanging = Caller()
+        warden.call(hanging.inbound)
+        assert await hanging.code() == "plugin_timeout"
+        assert not first.was_killed.is_set()  # it has a moment to give up by itself
+        await first.plugin.wait_for("notifications/cancelled")
+        second = await _ready(incubator, board)
+        assert first.was_killed.is_set()
+        assert first.is_over.is_set()
+        harmless = Caller()
+        warden.call(harmless.inbound)
+        assert (await harmless.answer())[0] is Kind.RESULT
+        assert not second.was_killed.is_set()
+
+
+async def test_the_shorter_of_the_two_timeouts_counts(incubator: Incubator, board: Board) -> None:
+    incubator.prepared.append(_silent)
+    async with _kept(incubator, board) as warden:
+        await _ready(incubator, board)
+        caller = Caller(timeout_s=SHORT_S)
+        warden.call(caller.inbound)
+        assert await caller.code() == "plugin_timeout"
+
+
+async def test_a_withdrawn_call_is_cancelled_at_the_plugin_and_never_answered(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(_silent)
+    async with _kept(incubator, board) as warden:
+        life = await _ready(incubator, board)
+        caller = Caller()
+        warden.call(caller.inbound)
+        warden.cancel(caller.inbound)
+        warden.cancel(caller.inbound)
+        await life.plugin.wait_for("notifications/cancelled")
+        assert life.session.in_flight == 0
+        assert caller.inbound.is_open
+
+
+async def test_calls_under_way_hear_that_the_plugin_ended_and_it_starts_again(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(_silent)
+    async with _kept(incubator, board) as warden:
+        life = await _ready(incubator, board)
+        callers = [Caller(), Caller()]
+        for caller in callers:
+            warden.call(caller.inbound)
+        life.end(Unavailable("plugin_exited", "crashed"))
+        assert [await caller.code() for caller in callers] == ["plugin_exited"] * 2
+        assert (await board.until("restarting")).detail == "crashed"
+        assert (await board.until("ready")).restarts == 1
+
+
+async def test_a_plugin_that_ends_while_it_starts_is_not_waited_for(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(lambda plugin: plugin.answers.update(initialize=lambda params: None))
+    rules = WardenRules(start_timeout_s=3600, execution_timeout_s=WAIT_S, health_interval_s=3600)
+    async with _kept(incubator, board, rules):
+        first = await incubator.next_life()
+        first.end(Unavailable("plugin_exited", "died at birth"))
+        assert (await board.until("restarting")).detail == "died at birth"
+        await board.until("ready")
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_plugin_that_never_finishes_its_handshake_is_started_anew(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(lambda plugin: plugin.answers.update(initialize=lambda params: None))
+    rules = WardenRules(start_timeout_s=SHORT_S, execution_timeout_s=WAIT_S, health_interval_s=60)
+    async with _kept(incubator, board, rules):
+        assert "did not answer initialize" in (await board.until("restarting")).detail
+        await board.until("ready")
+        assert (await incubator.next_life()).is_over.is_set()
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_a_plugin_whose_list_is_malformed_is_started_anew_and_the_reason_told(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(
+        lambda plugin: plugin.answers.update({"tools/list": lambda params: {"tools": 7}})
+    )
+    async with _kept(incubator, board):
+        assert "malformed" in (await board.until("restarting")).detail
+        assert len((await board.surface()).tools) == 1
+
+
+@pytest.mark.threat("T-RUGPULL")
+async def test_a_plugin_that_says_its_list_changed_is_listed_again(
+    incubator: Incubator, board: Board
+) -> None:
+    async with _kept(incubator, board):
+        life = await _ready(incubator, board)
+        assert len((await board.surface()).tools) == 1
+        life.plugin.answers["tools/list"] = lambda params: {"tools": [{"name": "echo"}, {"name": "rm"}]}
+        life.plugin.say({"method": "notifications/tools/list_changed"})
+        assert len((await board.surface()).tools) == 2
+
+
+@pytest.mark.threat("T-RUGPULL")
+async def test_a_quiet_change_is_found_at_the_next_health_check(incubator: Incubator, board: Board) -> None:
+    rules = WardenRules(start_timeout_s=WAIT_S, execution_timeout_s=WAIT_S, health_interval_s=SHORT_S)
+    async with _kept(incubator, board, rules):
+        life = await _ready(incubator, board)
+        life.plugin.answers["tools/list"] = lambda params: {"tools": []}
+        async with asyncio.timeout(WAIT_S):
+            while (await board.surface()).tools:
+                pass
+
+
+async def test_a_listing_that_fails_later_ends_this_life_of_the_plugin(
+    incubator: Incubator, board: Board
+) -> None:
+    async with _kept(incubator, board):
+        life = await _ready(incubator, board)
+        life.plugin.answers["tools/list"] = lambda params: {"tools": [], "nextCursor": "x"}
+        life.plugin.say({"method": "notifications/tools/list_changed"})
+        assert "circle" in (await board.until("restarting")).detail
+        assert life.is_over.is_set()
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_nothing_outlives_the_warden(incubator: Incubator, board: Board) -> None:
+    incubator.prepared.append(_silent)
+    async with _kept(incubator, board) as warden:
+        life = await _ready(incubator, board)
+        hanging = Caller(timeout_s=0)
+        warden.call(hanging.inbound)
+        await hanging.code()  # now somebody is about to kill the plugin
+    assert life.is_over.is_set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_plugin_that_cannot_be_started_is_tried_again(incubator: Incubator, board: Board) -> None:
+    tries: asyncio.Queue[None] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def broken(on_list_changed: object) -> AsyncIterator[Life]:
+        tries.put_nowait(None)
+        raise RemoteProtocolError("plugin_protocol", "no such program")
+        yield  # a context manager needs one
+
+    warden = Warden(connect=broken, publisher=board, rules=RULES, log=lambda event, **facts: None)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(warden.run())
+        for _ in range(2):
+            await asyncio.wait_for(tries.get(), WAIT_S)
+        running.cancel()
+    assert (await board.until("restarting")).detail == "no such program"

@@ -1,0 +1,198 @@
+"""The survey of the host: programs, interpreters, links and listed paths."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from sekisho.errors import Misconfigured
+from sekisho.policy.grants import FileGrant, Grants
+from sekisho.sandbox.closure import survey
+from sekisho.sandbox.spec import Closure, Link, SandboxSpec
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return Path(os.path.realpath(tmp_path))
+
+
+def program(path: Path, text: str = "\x7fELF") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def look(
+    *argv: str | Path,
+    files: FileGrant | None = None,
+    runtime: tuple[str, ...] = (),
+    search: str | None = None,
+) -> Closure:
+    return survey(
+        SandboxSpec(
+            name="notes",
+            argv=tuple(str(word) for word in argv),
+            grants=Grants(files=files or FileGrant()),
+            runtime_paths=runtime,
+            search_path=search,
+        )
+    )
+
+
+def test_a_plain_name_is_found_on_the_search_path(root: Path) -> None:
+    tool = program(root / "bin" / "tool")
+    found = look("tool", search=str(tool.parent))
+    assert found.argv == (str(tool),)
+    assert str(tool) in found.read_only
+
+
+def test_a_missing_program_is_refused_by_name() -> None:
+    with pytest.raises(Misconfigured, match="'no-such-tool'") as caught:
+        look("no-such-tool", search="/usr/bin")
+    assert caught.value.code == "sandbox_unavailable"
+
+
+def test_a_relative_program_and_a_relative_search_folder_are_refused(root: Path) -> None:
+    program(root / "tool")
+    with pytest.raises(Misconfigured, match="neither"):
+        look("./tool")
+    with pytest.raises(Misconfigured):
+        look("tool", search=".:" + str(root / "empty"))
+
+
+def test_a_shim_is_passed_over_for_the_real_program(root: Path) -> None:
+    program(root / "shims" / "tool")
+    real = program(root / "real" / "tool")
+    assert look("tool", search=f"{root}/shims:{root}/real").argv == (str(real),)
+
+
+def test_only_the_program_itself_is_bound_when_its_folder_proves_nothing(root: Path) -> None:
+    tool = program(root / "bin" / "tool")
+    (root / "secret").write_text("x")
+    found = look(tool)
+    assert str(root) not in found.read_only
+    assert str(tool.parent) not in found.read_only
+
+
+def test_a_virtual_environment_brings_its_base_interpreter(root: Path) -> None:
+    base = program(root / "base" / "bin" / "python3.11")
+    (root / "base" / "lib" / "python3.11").mkdir(parents=True)
+    (root / "base" / "share").mkdir()
+    venv = root / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "lib" / "python3.11").mkdir(parents=True)
+    (venv / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+    (venv / "bin" / "python3").symlink_to(base)
+    (venv / "bin" / "python").symlink_to("python3")
+    found = look(venv / "bin" / "python")
+    wanted = {f"{venv}/bin", f"{venv}/lib", f"{venv}/pyvenv.cfg", f"{root}/base/bin", f"{root}/base/lib"}
+    assert wanted <= set(found.read_only)
+    assert f"{root}/base/share" not in found.read_only
+    assert found.argv[0] == str(venv / "bin" / "python")
+
+
+def test_a_home_folder_that_is_a_prefix_shows_only_its_interpreter_parts(root: Path) -> None:
+    home = root / "me"
+    (home / "lib" / "python3.11").mkdir(parents=True)
+    (home / ".ssh").mkdir()
+    found = look(program(home / "bin" / "python3"))
+    assert {f"{home}/bin", f"{home}/lib"} <= set(found.read_only)
+    assert all(".ssh" not in path and path != str(home) for path in found.read_only)
+
+
+def test_links_outside_bound_folders_are_made_again(root: Path) -> None:
+    tool = program(root / "opt" / "tool-1.0")
+    link = root / "links" / "tool"
+    link.parent.mkdir()
+    link.symlink_to(tool)
+    found = look(link)
+    assert Link(path=str(link), target=str(tool)) in found.links
+    assert str(tool) in found.read_only
+
+
+def test_a_circle_of_links_is_refused(root: Path) -> None:
+    (root / "a").symlink_to(root / "b")
+    (root / "b").symlink_to(root / "a")
+    with pytest.raises(Misconfigured):
+        look(root / "a")
+
+
+def test_a_script_brings_the_interpreter_of_its_first_line(root: Path) -> None:
+    inner = program(root / "opt" / "shell")
+    script = program(root / "bin" / "script", f"#!{inner} -e\n")
+    assert str(inner) in look(script).read_only
+
+
+def test_a_script_of_env_brings_the_program_that_env_finds(root: Path) -> None:
+    script = program(root / "bin" / "script", "#!/usr/bin/env -S sh -e\n")
+    assert str(script) in look(script).read_only
+
+
+def test_a_node_package_brings_its_whole_tree(root: Path) -> None:
+    entry = program(root / "app" / "node_modules" / "server" / "node_modules" / "x" / "index.js", "")
+    node = program(root / "bin" / "node")
+    assert f"{root}/app/node_modules" in look(node, entry).read_only
+
+
+def test_the_script_argument_is_bound_and_later_arguments_are_not(root: Path) -> None:
+    script, data = root / "server.py", root / "data.db"
+    script.write_text("")
+    data.write_text("")
+    found = look(program(root / "bin" / "python"), "-u", script, data)
+    assert str(script) in found.read_only
+    assert str(data) not in found.read_only
+
+
+def test_a_runtime_path_is_bound_and_must_exist(root: Path) -> None:
+    tool = program(root / "bin" / "tool")
+    (root / "lib").mkdir()
+    assert f"{root}/lib" in look(tool, runtime=(f"{root}/lib",)).read_only
+    with pytest.raises(Misconfigured, match="does not exist"):
+        look(tool, runtime=(f"{root}/none",))
+
+
+def test_a_granted_path_must_exist(root: Path) -> None:
+    tool = program(root / "bin" / "tool")
+    with pytest.raises(Misconfigured, match="does not exist") as caught:
+        look(tool, files=FileGrant(read_only_paths=(f"{root}/none",)))
+    assert caught.value.code == "sandbox_unavailable"
+    look(tool, files=FileGrant(writable_paths=(f"{root}/bin/",)))
+
+
+@pytest.mark.threat("T-READ-HOST")
+def test_a_granted_link_is_refused_and_names_its_target(root: Path) -> None:
+    tool = program(root / "bin" / "tool")
+    (root / "secret").mkdir()
+    (root / "secret" / "inner").mkdir()
+    (root / "data").symlink_to(root / "secret")
+    for path in (f"{root}/data", f"{root}/data/inner"):
+        with pytest.raises(Misconfigured, match=f"{root}/secret"):
+            look(tool, files=FileGrant(read_only_paths=(path,)))
+
+
+def test_blocked_paths_are_told_apart_and_followed(root: Path) -> None:
+    tool = program(root / "bin" / "tool")
+    (root / "folder").mkdir()
+    (root / "file").write_text("x")
+    (root / "link").symlink_to(root / "file")
+    found = look(tool, files=FileGrant(blocked_paths=(f"{root}/folder", f"{root}/link", f"{root}/none")))
+    assert found.blocked == ((f"{root}/folder", True), (f"{root}/file", False))
+    assert found.missing_blocked == (f"{root}/none",)
+
+
+def test_the_system_folders_are_bound_or_linked_as_on_the_host() -> None:
+    found = look(shutil.which("true") or "/bin/true")
+    shown = {*found.read_only, *(link.path for link in found.links)}
+    assert {"/usr", "/bin", "/lib"} <= shown
+    assert not any(path in {"/etc", "/home", "/root", "/var", "/run"} for path in found.read_only)
+
+
+def test_the_interpreter_of_these_tests_is_found_with_its_parts() -> None:
+    found = look(sys.executable)
+    real = os.path.realpath(sys.executable)
+    assert any(real == path or real.startswith(path + "/") for path in found.read_only)

@@ -1,0 +1,137 @@
+"""Control groups of both versions, on folders that look like the kernel's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sekisho.errors import Misconfigured
+from sekisho.sandbox.limits import Group, find_parents, make_group, sweep
+from sekisho.sandbox.plan import Limits
+
+LIMITS = Limits(
+    memory_bytes=64 << 20,
+    cpu_percent=50,
+    pids=10,
+    memory_by="cgroup",
+    pids_by="cgroup",
+    cpu_by="cgroup",
+    rlimits=(),
+    inner_rlimits=(),
+)
+NOBODY = 2**22 + 1  # above every pid the kernel gives
+
+
+@pytest.fixture
+def v1(tmp_path: Path) -> Path:
+    for name in ("memory/own", "pids", "cpu"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "membership").write_text("4:memory:/own\n3:pids:/gone\n2:cpu,cpuacct:/\n0::/\n")
+    return tmp_path
+
+
+@pytest.fixture
+def v2(tmp_path: Path) -> Path:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    (tmp_path / "membership").write_text("0::/own\n")
+    return tmp_path
+
+
+def test_version_1_uses_our_own_group_where_it_is_visible(v1: Path) -> None:
+    version, parents = find_parents(v1, v1 / "membership")
+    assert version == "v1"
+    assert dict(parents) == {"memory": f"{v1}/memory/own", "pids": f"{v1}/pids", "cpu": f"{v1}/cpu"}
+
+
+def test_version_2_needs_a_folder_that_gives_controllers(v2: Path) -> None:
+    (v2 / "own" / "cgroup.subtree_control").write_text("memory pids")
+    version, parents = find_parents(v2, v2 / "membership")
+    assert version == "v2"
+    assert {path for _, path in parents} <= {f"{v2}/own", str(v2)}
+
+
+def test_without_control_groups_nothing_is_promised(tmp_path: Path) -> None:
+    assert find_parents(tmp_path, tmp_path / "none") == ("none", ())
+    (tmp_path / "membership").write_text("4:memory:/\n")
+    assert find_parents(tmp_path, tmp_path / "membership") == ("none", ())
+
+
+def test_version_1_limits_memory_processes_and_processor(v1: Path) -> None:
+    parents = (("memory", f"{v1}/memory"), ("pids", f"{v1}/pids"), ("cpu", f"{v1}/cpu"))
+    folder = f"sekisho-{os.getpid()}-1-notes"
+    group = make_group("v1", parents, "notes", 1, LIMITS)
+    assert (v1 / "memory" / folder / "memory.limit_in_bytes").read_text() == str(64 << 20)
+    assert (v1 / "pids" / folder / "pids.max").read_text() == "12"
+    assert (v1 / "cpu" / folder / "cpu.cfs_quota_us").read_text() == "50000"
+    assert group.join_files == tuple(
+        f"{v1}/{name}/{folder}/cgroup.procs" for name in ("memory", "pids", "cpu")
+    )
+
+
+def test_version_2_limits_in_one_folder_and_kills_the_whole_plugin_when_memory_runs_out(v2: Path) -> None:
+    parents = tuple((name, str(v2)) for name in ("memory", "pids", "cpu"))
+    group = make_group("v2", parents, "notes", 1, LIMITS)
+    folder = v2 / f"sekisho-{os.getpid()}-1-notes"
+    assert (folder / "memory.max").read_text() == str(64 << 20)
+    assert (folder / "memory.oom.group").read_text() == "1"
+    assert (folder / "pids.max").read_text() == "12"
+    assert (folder / "cpu.max").read_text() == "50000 100000"
+    assert group.join_files == (f"{folder}/cgroup.procs",)
+
+
+def test_a_limit_that_cannot_be_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="a limit of plugin 'notes'"):
+        make_group("v1", (("memory", f"{tmp_path}/none"),), "notes", 1, LIMITS)
+
+
+def test_usage_and_kills_are_read_from_version_1(tmp_path: Path) -> None:
+    (tmp_path / "memory.usage_in_bytes").write_text("4096\n")
+    (tmp_path / "pids.current").write_text("3\n")
+    (tmp_path / "cpuacct.usage").write_text("2500000000\n")
+    (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    group = Group(version="v1", folders=tuple((name, tmp_path) for name in ("memory", "pids", "cpuacct")))
+    usage = group.usage()
+    assert (usage.memory_bytes, usage.pids, usage.cpu_s) == (4096, 3, 2.5)
+    assert group.oom_kills() == 2
+
+
+def test_usage_and_kills_are_read_from_version_2(tmp_path: Path) -> None:
+    (tmp_path / "memory.current").write_text("8192\n")
+    (tmp_path / "pids.current").write_text("1\n")
+    (tmp_path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    (tmp_path / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    group = Group(version="v2", folders=tuple((name, tmp_path) for name in ("memory", "pids", "cpu")))
+    usage = group.usage()
+    assert (usage.memory_bytes, usage.pids, usage.cpu_s) == (8192, 1, 1.5)
+    assert group.oom_kills() == 1
+
+
+def test_a_group_without_a_controller_measures_nothing_there(tmp_path: Path) -> None:
+    group = Group(version="v1", folders=(("cpu", tmp_path / "gone"),))
+    usage = group.usage()
+    assert (usage.memory_bytes, usage.pids, usage.cpu_s) == (None, None, None)
+    assert group.oom_kills() == 0
+    assert group.members() == frozenset()
+
+
+def test_only_empty_groups_of_dead_owners_are_swept(tmp_path: Path) -> None:
+    dead, alive, other = (tmp_path / n for n in (f"sekisho-{NOBODY}-1-a", f"sekisho-{os.getpid()}-1-a", "x"))
+    full = tmp_path / f"sekisho-{NOBODY}-2-b"
+    for folder in (dead, alive, other, full):
+        folder.mkdir()
+    (full / "busy").write_text("")
+    sweep((("memory", str(tmp_path)), ("pids", str(tmp_path))))
+    assert not dead.exists()
+    assert alive.exists()
+    assert other.exists()
+    assert full.exists()
+
+
+def test_removing_a_group_that_is_not_empty_is_left_to_the_next_sweep(tmp_path: Path) -> None:
+    (tmp_path / "busy").write_text("")
+    Group(version="v1", folders=(("memory", tmp_path),)).remove()
+    assert tmp_path.exists()

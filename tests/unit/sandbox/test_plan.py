@@ -1,0 +1,283 @@
+"""The plan: grants become mounts in the right order, and nothing else is visible."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import Misconfigured
+from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
+from sekisho.policy.paths import verdict
+from sekisho.sandbox.plan import Mount, Plan, plan
+from sekisho.sandbox.spec import Capabilities, Closure, Link, SandboxSpec
+
+CGROUPS = (("memory", "/cg/memory"), ("pids", "/cg/pids"), ("cpu", "/cg/cpu"))
+HOST = Capabilities(bwrap="/usr/bin/bwrap", machine="x86_64", cgroup="v1", cgroup_parents=CGROUPS)
+FOUND = Closure(
+    argv=("/opt/venv/bin/python", "server.py"),
+    read_only=("/usr", "/opt/venv"),
+    links=(Link(path="/bin", target="usr/bin"),),
+    localtime=b"TZif",
+)
+
+
+def draw(
+    files: FileGrant | None = None,
+    *,
+    closure: Closure = FOUND,
+    host: Capabilities = HOST,
+    limits: LimitGrant | None = None,
+    network: NetworkGrant | None = None,
+    wants_network: bool = False,
+    environment: dict[str, str] | None = None,
+) -> Plan:
+    grants = Grants(
+        files=files or FileGrant(), limits=limits or LimitGrant(), network=network or NetworkGrant()
+    )
+    spec = SandboxSpec(
+        name="notes",
+        argv=("python", "server.py"),
+        grants=grants,
+        wants_network=wants_network,
+        environment=environment or {},
+    )
+    return plan(spec, host, closure)
+
+
+def visible(drawn: Plan, path: str) -> str:
+    """What the last mount over a path makes of it: the kernel's own rule."""
+    access = "none"
+    for mount in drawn.mounts:
+        if path == mount.path or path.startswith(mount.path + "/"):
+            access = {"read": "read", "write": "write"}.get(mount.kind, "none")
+    return access
+
+
+def words(drawn: Plan) -> str:
+    return " ".join(drawn.argv)
+
+
+@pytest.mark.threat("T-READ-HOST")
+def test_nothing_of_the_host_is_inside_unless_it_is_listed() -> None:
+    drawn = draw()
+    bound = {mount.source for mount in drawn.mounts if mount.kind in {"read", "write"}}
+    assert bound == {"/usr", "/opt/venv"}
+    assert "--bind" not in drawn.argv
+
+
+def test_every_namespace_is_new_and_no_capability_stays() -> None:
+    text = words(draw())
+    for option in ("user", "ipc", "pid", "uts", "net"):
+        assert f"--unshare-{option} " in text
+    assert "--cap-drop ALL" in text
+    assert "--die-with-parent --new-session" in text
+    assert "--hostname plugin" in text
+
+
+def test_with_a_network_the_namespace_of_the_gate_is_kept() -> None:
+    drawn = draw(wants_network=True)
+    assert "--unshare-net" not in drawn.argv
+    assert drawn.wants_network
+
+
+def test_proxy_variables_point_at_the_gate_in_both_cases() -> None:
+    for wants_network in (False, True):
+        environment = draw(wants_network=wants_network, environment={"HTTP_PROXY": "http://evil"}).environment
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            assert environment[name] == "http://127.0.0.1:3128"
+        assert "127.0.0.1" in environment["NO_PROXY"]
+
+
+def test_a_granted_localhost_is_reached_through_the_gate() -> None:
+    drawn = draw(network=NetworkGrant(allow_localhost=True, localhost_ports=(5432,)), wants_network=True)
+    assert "NO_PROXY" not in drawn.environment
+
+
+def test_the_environment_is_the_given_one_and_a_fixed_part() -> None:
+    drawn = draw(environment={"API_KEY": "s3cret", "HOME": "/root", "PATH": "/evil"})
+    assert drawn.environment["API_KEY"] == "s3cret"
+    assert drawn.environment["HOME"] == "/home/plugin"
+    assert drawn.environment["PATH"] == "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
+    assert "--clearenv" in drawn.argv
+
+
+def test_a_printed_plan_shows_no_environment_value() -> None:
+    drawn = draw(environment={"API_KEY": "s3cret"})
+    assert "s3cret" not in words(drawn)
+    assert "s3cret" not in repr(drawn)
+    assert "s3cret" in drawn.options
+
+
+def test_an_environment_value_that_looks_like_an_option_stays_a_value() -> None:
+    drawn = draw(environment={"X": "--"})
+    at = drawn.options.index("X")
+    assert drawn.options[at - 1 : at + 2] == ("--setenv", "X", "--")
+    assert drawn.command == FOUND.argv
+
+
+def test_the_longest_path_is_mounted_last() -> None:
+    drawn = draw(FileGrant(read_only_paths=("/data", "/data/a/b"), writable_paths=("/data/a",)))
+    assert [visible(drawn, path) for path in ("/data/x", "/data/a/x", "/data/a/b/x")] == [
+        "read",
+        "write",
+        "read",
+    ]
+
+
+def test_a_path_that_is_listed_twice_gets_the_stricter_grant() -> None:
+    drawn = draw(FileGrant(read_only_paths=("/data",), writable_paths=("/data",)))
+    assert visible(drawn, "/data/x") == "read"
+
+
+def test_a_writable_grant_beats_the_runtime_of_the_same_path() -> None:
+    assert visible(draw(FileGrant(writable_paths=("/opt/venv",))), "/opt/venv/x") == "write"
+
+
+@pytest.mark.threat("T-READ-HOST")
+def test_a_blocked_path_inside_a_granted_one_is_covered_and_the_cover_is_read_only() -> None:
+    closure = replace(FOUND, blocked=(("/data/secret", True), ("/data/key.pem", False)))
+    drawn = draw(FileGrant(writable_paths=("/data",), blocked_paths=("/data/secret",)), closure=closure)
+    assert visible(drawn, "/data/secret/x") == "none"
+    assert visible(drawn, "/data/key.pem") == "none"
+    text = words(drawn)
+    assert "--tmpfs /data/secret" in text
+    assert "--remount-ro /data/secret" in text
+    assert "--ro-bind /dev/null /data/key.pem" in text
+
+
+def test_a_grant_below_a_blocked_path_stays_a_grant() -> None:
+    closure = replace(FOUND, blocked=(("/data", True),))
+    drawn = draw(FileGrant(read_only_paths=("/data/public",), blocked_paths=("/data",)), closure=closure)
+    assert visible(drawn, "/data/public/x") == "read"
+    assert visible(drawn, "/data/private") == "none"
+
+
+def test_a_blocked_path_outside_every_grant_needs_no_cover() -> None:
+    drawn = draw(
+        FileGrant(blocked_paths=("/home/me",)), closure=replace(FOUND, blocked=(("/home/me", True),))
+    )
+    assert all(mount.path != "/home/me" for mount in drawn.mounts)
+
+
+def test_a_blocked_path_that_cannot_be_covered_is_refused() -> None:
+    closure = replace(FOUND, missing_blocked=("/data/later",))
+    with pytest.raises(Misconfigured, match="/data/later"):
+        draw(FileGrant(read_only_paths=("/data",)), closure=closure)
+    draw(FileGrant(read_only_paths=("/other",)), closure=closure)
+
+
+@pytest.mark.parametrize("path", ["/", "/usr"])
+def test_blocking_the_system_itself_is_refused(path: str) -> None:
+    with pytest.raises(Misconfigured, match="the system itself"):
+        draw(closure=replace(FOUND, blocked=((path, True),)))
+
+
+@pytest.mark.parametrize("path", ["/proc", "/proc/1", "/sys/fs/cgroup", "/dev", "//proc/self"])
+def test_the_kernels_own_folders_cannot_be_granted(path: str) -> None:
+    with pytest.raises(Misconfigured, match="cannot be granted"):
+        draw(FileGrant(read_only_paths=(path,)))
+    with pytest.raises(Misconfigured, match="cannot be granted"):
+        draw(FileGrant(writable_paths=(path,)))
+
+
+def test_the_private_etc_names_nobody_of_the_host() -> None:
+    drawn = draw()
+    assert drawn.data["/etc/passwd"].decode().count("\n") == 2
+    assert drawn.data["/etc/resolv.conf"].startswith(b"nameserver 127.0.0.1\n")
+    assert drawn.data["/etc/localtime"] == b"TZif"
+    assert "--file {fd:/etc/passwd} /etc/passwd" in words(drawn)
+
+
+def test_private_files_are_written_before_anything_of_the_host_is_bound() -> None:
+    # Were /etc bound first, bwrap would write our files into the host's own folder.
+    drawn = draw(FileGrant(writable_paths=("/etc",)))
+    kinds = [mount.kind for mount in drawn.mounts]
+    assert max(i for i, kind in enumerate(kinds) if kind == "file") < min(
+        i for i, kind in enumerate(kinds) if kind in {"read", "write"}
+    )
+
+
+def test_scratch_space_is_bounded() -> None:
+    drawn = draw(limits=LimitGrant(max_tmp_mb=5))
+    sizes = {mount.path: mount.size for mount in drawn.mounts if mount.kind == "tmpfs"}
+    assert sizes["/tmp"] == sizes["/home/plugin"] == 5 << 20
+    assert 0 < sizes["/dev/shm"] <= 16 << 20
+
+
+def test_the_root_and_dev_are_read_only_in_the_end() -> None:
+    argv = draw().argv
+    at = argv.index("--clearenv")
+    assert argv[at - 4 : at] == ("--remount-ro", "/dev", "--remount-ro", "/")
+
+
+def test_parts_of_proc_are_covered() -> None:
+    closure = replace(FOUND, proc_masks=("/proc/acpi", "/proc/keys"), proc_folders=("/proc/acpi",))
+    text = words(draw(closure=closure))
+    assert "--tmpfs /proc/acpi" in text
+    assert "--ro-bind /dev/null /proc/keys" in text
+
+
+def test_limits_are_held_by_the_kernel_where_it_can() -> None:
+    limits = draw().limits
+    assert (limits.memory_by, limits.pids_by, limits.cpu_by) == ("cgroup", "cgroup", "cgroup")
+    assert dict(limits.inner_rlimits) == {"NOFILE": 1024}
+    assert dict(limits.rlimits) == {"CORE": 0}
+
+
+def test_limits_without_control_groups_are_watched_and_say_so() -> None:
+    host = replace(HOST, cgroup="none", cgroup_parents=())
+    limits = draw(host=host).limits
+    assert (limits.memory_by, limits.pids_by, limits.cpu_by) == ("guard", "rlimit", "nothing")
+    assert dict(limits.inner_rlimits) == {"NOFILE": 1024, "NPROC": 65, "DATA": 2 << 30}
+
+
+def test_deno_gets_no_data_limit_because_it_dies_under_one() -> None:
+    host = replace(HOST, cgroup="none", cgroup_parents=())
+    spec = SandboxSpec(name="notes", argv=("/usr/bin/deno", "x.ts"), grants=Grants())
+    assert "DATA" not in dict(plan(spec, host, FOUND).limits.inner_rlimits)
+
+
+def test_a_missing_wall_refuses_and_names_itself() -> None:
+    with pytest.raises(Misconfigured, match="user namespaces: denied") as caught:
+        draw(host=replace(HOST, missing=("user namespaces: denied",)))
+    assert caught.value.code == "sandbox_unavailable"
+    with pytest.raises(Misconfigured, match="bwrap is not installed"):
+        draw(host=replace(HOST, bwrap=None))
+
+
+def test_the_filter_digest_is_of_the_filter() -> None:
+    drawn = draw()
+    assert drawn.filter_digest == "sha256:" + hashlib.sha256(drawn.data["filter"]).hexdigest()
+
+
+paths = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map(
+    lambda parts: "/d/" + "/".join(parts)
+)
+listed = st.lists(paths, max_size=4).map(tuple)
+
+
+@given(read=listed, write=listed, blocked=listed, asked=paths)
+def test_the_mounts_say_the_same_as_the_policy(
+    read: tuple[str, ...], write: tuple[str, ...], blocked: tuple[str, ...], asked: str
+) -> None:
+    files = FileGrant(read_only_paths=read, writable_paths=write, blocked_paths=blocked)
+    closure = replace(FOUND, blocked=tuple((path, True) for path in dict.fromkeys(blocked)))
+    assert visible(draw(files, closure=closure), asked) == verdict(files, asked)
+
+
+@given(read=listed, write=listed, blocked=listed, asked=paths)
+def test_one_more_block_never_shows_more(
+    read: tuple[str, ...], write: tuple[str, ...], blocked: tuple[str, ...], asked: str
+) -> None:
+    files = FileGrant(read_only_paths=read, writable_paths=write)
+    more = replace(FOUND, blocked=tuple((path, True) for path in dict.fromkeys(blocked)))
+    rank = {"none": 0, "read": 1, "write": 2}
+    assert rank[visible(draw(files, closure=more), asked)] <= rank[visible(draw(files), asked)]
+
+
+def test_a_mount_is_a_value() -> None:
+    assert Mount(kind="read", path="/a", source="/a") == Mount(kind="read", path="/a", source="/a")

@@ -1,0 +1,252 @@
+"""The filter decides as written: a small machine runs the assembled program and every decision is looked at."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import Misconfigured
+from sekisho.sandbox.seccomp import ALLOWED, MACHINES, assemble
+
+KILL = 0x8000_0000
+ALLOW = 0x7FFF_0000
+EPERM = 0x0005_0001
+ENOSYS = 0x0005_0026
+EAFNOSUPPORT = 0x0005_0061
+
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
+STREAM, DGRAM, RAW, SEQPACKET = 1, 2, 3, 5
+NONBLOCK_CLOEXEC = 0o2004000
+
+
+def decide(code: bytes, number: int, arch: int, *arguments: int) -> int:
+    """Run classic BPF the way the kernel does."""
+    padded = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("=IIQ6Q", number & 0xFFFF_FFFF, arch, 0, *padded)
+    program = [struct.unpack_from("=HBBI", code, offset) for offset in range(0, len(code), 8)]
+    at = accumulator = 0
+    while True:
+        operation, if_true, if_false, operand = program[at]
+        at += 1
+        match operation:
+            case 0x20:
+                (accumulator,) = struct.unpack_from("=I", data, operand)
+            case 0x54:
+                accumulator &= operand
+            case 0x05:
+                at += operand
+            case 0x15:
+                at += if_true if accumulator == operand else if_false
+            case 0x35:
+                at += if_true if accumulator >= operand else if_false
+            case 0x45:
+                at += if_true if accumulator & operand else if_false
+            case 0x06:
+                return int(operand)
+            case _:
+                raise AssertionError(f"operation {operation:#x} is not in our set")
+
+
+def ask(machine: str, name: str, *arguments: int) -> int:
+    known = MACHINES[machine]
+    return decide(assemble(machine), known.numbers[name], known.audit_arch, *arguments)
+
+
+CHECKED = {"clone", "clone3", "ioctl", "mknod", "mknodat", "personality", "socket", "socketpair"}
+
+FORBIDDEN = [
+    "unshare",
+    "setns",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "move_mount",
+    "open_tree",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "kcmp",
+    "pidfd_getfd",
+    "process_madvise",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "name_to_handle_at",
+    "open_by_handle_at",
+    "memfd_secret",
+    "mbind",
+    "move_pages",
+    "migrate_pages",
+    "set_mempolicy",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "reboot",
+    "swapon",
+    "syslog",
+    "acct",
+    "quotactl",
+    "settimeofday",
+    "clock_settime",
+    "sethostname",
+    "vhangup",
+    "vmsplice",
+    "lookup_dcookie",
+    "fanotify_init",
+    "seccomp",
+]
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_every_known_call_is_decided_by_the_list(machine: str) -> None:
+    known = MACHINES[machine]
+    code = assemble(machine)
+    for name, number in known.numbers.items():
+        if name not in CHECKED:
+            expected = ALLOW if name in ALLOWED else EPERM
+            assert decide(code, number, known.audit_arch) == expected, name
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+@pytest.mark.parametrize("name", FORBIDDEN)
+@pytest.mark.threat("T-READ-HOST")
+def test_calls_that_open_the_kernel_are_refused(machine: str, name: str) -> None:
+    if name in MACHINES[machine].numbers:
+        assert ask(machine, name) == EPERM
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_every_allowed_name_exists_on_some_machine(machine: str) -> None:
+    everywhere = {name for known in MACHINES.values() for name in known.numbers}
+    assert everywhere >= ALLOWED
+    assert not ALLOWED & CHECKED
+
+
+@given(number=st.integers(min_value=470, max_value=0x3FFF_FFFF))
+def test_a_call_we_never_heard_of_does_not_exist(number: int) -> None:
+    assert decide(assemble("x86_64"), number, 0xC000_003E) == ENOSYS
+
+
+@given(number=st.integers(min_value=0x4000_0000, max_value=0xFFFF_FFFF))
+def test_the_x32_table_kills(number: int) -> None:
+    assert decide(assemble("x86_64"), number, 0xC000_003E) == KILL
+
+
+@given(
+    number=st.integers(min_value=0, max_value=0xFFFF_FFFF),
+    arch=st.sampled_from([0x4000_0003, 0xC000_00B7, 0]),
+)
+def test_a_foreign_entry_kills(number: int, arch: int) -> None:
+    assert decide(assemble("x86_64"), number, arch) == KILL
+
+
+@given(flags=st.integers(min_value=0, max_value=0xFFFF_FFFF))
+def test_clone_passes_exactly_when_it_asks_for_no_namespace(flags: int) -> None:
+    expected = EPERM if flags & 0x7E02_0000 else ALLOW
+    assert ask("x86_64", "clone", flags) == expected
+
+
+def test_clone3_is_absent_so_that_libraries_fall_back() -> None:
+    assert ask("x86_64", "clone3") == ENOSYS
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "protocol", "expected"),
+    [
+        (AF_UNIX, STREAM, 0, ALLOW),
+        (AF_UNIX, SEQPACKET, 0, ALLOW),
+        (AF_INET, STREAM, 0, ALLOW),
+        (AF_INET, STREAM | NONBLOCK_CLOEXEC, 6, ALLOW),
+        (AF_INET6, DGRAM | NONBLOCK_CLOEXEC, 17, ALLOW),
+        (AF_INET, DGRAM, 0, ALLOW),
+        (AF_NETLINK, RAW, 0, ALLOW),
+        (AF_INET, DGRAM, 1, EAFNOSUPPORT),  # ICMP
+        (AF_INET, STREAM, 132, EAFNOSUPPORT),  # SCTP
+        (AF_INET, STREAM, 262, EAFNOSUPPORT),  # MPTCP
+        (AF_INET, RAW, 6, EAFNOSUPPORT),
+        (AF_INET6, SEQPACKET, 0, EAFNOSUPPORT),
+        (AF_NETLINK, RAW, 12, EAFNOSUPPORT),  # netfilter
+        (AF_PACKET, RAW, 0, EAFNOSUPPORT),
+        (AF_ALG, SEQPACKET, 0, EAFNOSUPPORT),
+        (AF_VSOCK, STREAM, 0, EAFNOSUPPORT),
+    ],
+)
+@pytest.mark.threat("T-EGRESS")
+def test_sockets_are_unix_tcp_udp_and_route(family: int, kind: int, protocol: int, expected: int) -> None:
+    for machine in MACHINES:
+        assert ask(machine, "socket", family, kind, protocol) == expected
+
+
+@given(st.integers(0, 0xFFFF_FFFF), st.integers(0, 0xFFFF_FFFF), st.integers(0, 0xFFFF_FFFF))
+def test_no_other_family_makes_a_socket(family: int, kind: int, protocol: int) -> None:
+    answer = ask("x86_64", "socket", family, kind, protocol)
+    if family not in {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}:
+        assert answer == EAFNOSUPPORT
+    assert answer in {ALLOW, EAFNOSUPPORT}
+
+
+def test_only_unix_sockets_come_in_pairs() -> None:
+    assert ask("x86_64", "socketpair", AF_UNIX, STREAM) == ALLOW
+    assert ask("x86_64", "socketpair", 30, STREAM) == EAFNOSUPPORT  # TIPC
+
+
+@pytest.mark.parametrize("request_number", [0x5412, 0x541C, 0x541D])
+def test_words_cannot_be_put_into_a_terminal(request_number: int) -> None:
+    assert ask("x86_64", "ioctl", 0, request_number) == EPERM
+    # The kernel looks at the low word only, so the filter must as well.
+    assert ask("x86_64", "ioctl", 0, request_number | 1 << 32) == EPERM
+
+
+def test_other_terminal_questions_are_allowed() -> None:
+    assert ask("x86_64", "ioctl", 0, 0x5413) == ALLOW
+
+
+def test_the_personality_can_be_asked_and_not_changed() -> None:
+    assert ask("x86_64", "personality", 0xFFFF_FFFF) == ALLOW
+    assert ask("x86_64", "personality", 0) == ALLOW
+    assert ask("x86_64", "personality", 0x0040000) == EPERM  # ADDR_NO_RANDOMIZE
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o010644, ALLOW), (0o100600, ALLOW), (0o140777, ALLOW)])
+def test_pipes_files_and_sockets_can_be_made(mode: int, expected: int) -> None:
+    assert ask("x86_64", "mknod", 0, mode) == expected
+    assert ask("aarch64", "mknodat", 0, 0, mode) == expected
+
+
+@pytest.mark.parametrize("mode", [0o020600, 0o060600])
+def test_devices_cannot_be_made(mode: int) -> None:
+    assert ask("x86_64", "mknod", 0, mode) == EPERM
+    assert ask("aarch64", "mknodat", 0, 0, mode) == EPERM
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_no_jump_leaves_the_program(machine: str) -> None:
+    code = assemble(machine)
+    length = len(code) // 8
+    for index in range(length):
+        operation, if_true, if_false, operand = struct.unpack_from("=HBBI", code, index * 8)
+        if operation in {0x15, 0x35, 0x45}:
+            assert index + 1 + max(if_true, if_false) < length
+        elif operation == 0x05:
+            assert index + 1 + operand < length
+
+
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="riscv64"):
+        assemble("riscv64")
