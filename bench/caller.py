@@ -44,7 +44,7 @@ class Caller:
 
     def __enter__(self) -> Caller:
         self._open()
-        params = {
+        params: dict[str, object] = {
             "protocolVersion": REVISION,
             "capabilities": {},
             "clientInfo": {"name": "b", "version": "1"},

@@ -35,7 +35,7 @@ def house(folder: Path, *, upstream: str, tls: bool) -> Iterator[House]:
     folder.mkdir()
     config = folder / "sekisho.toml"
     config.write_text(_config(folder / "state", upstream=upstream, tls=tls))
-    command = [SEKISHO, "up", "--config", config, "--trust-on-first-use"]
+    command: list[str | Path] = [SEKISHO, "up", "--config", config, "--trust-on-first-use"]
     with running(command, folder / "log.txt") as (process, line):
         ready = json.loads(line)
         token = Path(ready["token_file"]).read_text().strip()

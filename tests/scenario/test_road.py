@@ -107,6 +107,7 @@ class Gatehouse:
             metrics=Metrics(),
             clock=LoopClock(),
             max_in_flight=64,
+            salt_of=str.encode,
         )
         rules = DoorRules(hosts=loopback_names(), origins=frozenset(), message_limits=JsonLimits())
         self.door = Door(

@@ -8,14 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from sekisho.config import PluginEntry
 from sekisho.errors import Misconfigured
 
-__all__ = ["Child", "die_with_parent", "main", "needs_restart"]
+__all__ = ["Child", "die_with_parent", "main"]
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 STOP_S: Final = 3.0  # between SIGTERM and SIGKILL; `up` has five seconds altogether
@@ -52,14 +50,6 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
 
             return run_egress(config_path, home_path)
     raise Misconfigured("internal", f"there is no role {role!r}")
-
-
-def needs_restart(before: PluginEntry | None, after: PluginEntry | None) -> bool:
-    """True when a plugin server must start anew; rates and approvals are judged by the core alone."""
-    if before is None or after is None:
-        return True
-    neutral, other = (replace(one, max_requests_per_minute=1, require_approval=()) for one in (before, after))
-    return neutral != other
 
 
 class Child:

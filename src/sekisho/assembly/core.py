@@ -9,14 +9,14 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from cryptography import x509
 
-from sekisho.assembly.children import needs_restart
-from sekisho.assembly.household import Household, door_rules, dossiers
+from sekisho.assembly.household import Household, door_rules, dossiers, needs_restart
 from sekisho.assembly.identities import (
     DEFAULT_CLIENT,
     audit_key,
@@ -119,6 +119,8 @@ class Core:
             metrics=self._metrics,
             clock=_LoopClock(),
             max_in_flight=self._config.security.max_in_flight,
+            # Who only has the log cannot test guesses about what was asked or answered.
+            salt_of=partial(records.salt_for, self._keys.ensure_secret("audit-salt")),
         )
         door = Door(
             rules=lambda: door_rules(self._config),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sekisho.config import CoreConfig, PluginEntry
 from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, loopback_names
@@ -12,7 +12,7 @@ from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import JsonLimits, PluginName, plugin_name
 from sekisho.registry import grants_digest
 
-__all__ = ["Household", "StandingAnswer", "door_rules", "dossiers"]
+__all__ = ["Household", "StandingAnswer", "door_rules", "dossiers", "needs_restart"]
 
 MAX_RESULT_BYTES = 16 << 20
 
@@ -100,3 +100,11 @@ def door_rules(config: CoreConfig) -> DoorRules:
         origins=frozenset(server.allowed_origins),
         message_limits=JsonLimits(max_bytes=config.security.max_request_bytes),
     )
+
+
+def needs_restart(before: PluginEntry | None, after: PluginEntry | None) -> bool:
+    """True when a plugin server must start anew; rates and approvals are judged by the core alone."""
+    if before is None or after is None:
+        return True
+    neutral, other = (replace(one, max_requests_per_minute=1, require_approval=()) for one in (before, after))
+    return neutral != other

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from sekisho.assembly.children import Child, needs_restart
+from sekisho.assembly.children import Child
+from sekisho.assembly.household import needs_restart
 from sekisho.assembly.identities import ensure_all
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped

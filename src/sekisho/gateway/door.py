@@ -106,7 +106,8 @@ class Door:
             now=self._clock.now(),
             respond=respond,
             authorization=request.headers.get("authorization"),
-            keep_alive=request.keep_alive,
+            # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
+            keep_alive=request.keep_alive and request.method != "HEAD",
         )
         try:
             return self._enter(request, visit)

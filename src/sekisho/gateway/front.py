@@ -19,6 +19,8 @@ from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
 
 __all__ = ["Front", "FrontLimits", "Room"]
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1; curl waits a second for it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontLimits:
@@ -29,7 +31,7 @@ class FrontLimits:
     idle_timeout_s: float = 300.0
     max_connections: int = 1024
     max_pipelined: int = 32  # requests waiting on one connection
-    max_unsent_bytes: int = 8 << 20  # a slow reader is cut off beyond this
+    max_unsent_bytes: int = 64 << 10  # a client that leaves more unread than this is on the clock
 
 
 class Room:
@@ -61,10 +63,12 @@ class Front(asyncio.Protocol):
         self._is_answering = False
         self._is_closing = False
         self._is_late = False
+        self._is_continued = False
         self._farewell: SekishoError | None = None
         self._trip: Trip | None = None
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,14 +96,28 @@ class Front(asyncio.Protocol):
                 self._waiting.pop()
             self._give_up(Refused("busy", "too many requests are waiting on this connection"))
             return
+        if self._reader.wants_continue and not self._is_continued and self._transport is not None:
+            self._is_continued = True
+            if not self._is_answering:
+                self._transport.write(_CONTINUE)
         if self._reader.in_request and not self._is_late:
             self._is_late = True  # the clock runs from the first byte, not from the latest
             self._arm(self._limits.request_timeout_s)
         self._next()
 
     def pause_writing(self) -> None:
-        """The client does not read what it asked for: it has had its chance."""
-        self.abort()
+        """The client does not keep up with what it asked for: nothing more is read, and its time is bounded."""
+        if self._transport is not None and not self._is_closing:
+            self._transport.pause_reading()
+        self._stall = self._loop.call_later(self._limits.request_timeout_s, self.abort)
+
+    def resume_writing(self) -> None:
+        """It caught up."""
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+        if self._transport is not None and not self._is_closing:
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A client that is gone withdraws its call."""
@@ -107,6 +125,8 @@ class Front(asyncio.Protocol):
         self._is_closing = True
         self._room.fronts.discard(self)
         self._disarm()
+        if self._stall is not None:
+            self._stall.cancel()
         if self._trip is not None and self._is_answering:
             self._trip.withdraw(Refused("cancelled", "the client closed the connection"))
 
@@ -129,6 +149,7 @@ class Front(asyncio.Protocol):
     def _respond(self, data: bytes, *, is_last: bool) -> None:
         self._is_answering = False
         self._is_late = False
+        self._is_continued = False
         if self._transport is None or self._transport.is_closing():
             return
         self._transport.write(data)
@@ -136,9 +157,8 @@ class Front(asyncio.Protocol):
             self._is_closing = True
             self._transport.close()
             return
-        is_reading = (
-            self._reader.in_request
-        )  # the head of a pipelined request gets no more time than the first
+        # the head of a pipelined request gets no more time than the first
+        is_reading = self._reader.in_request
         self._arm(self._limits.request_timeout_s if is_reading else self._limits.idle_timeout_s)
         if self._waiting or self._farewell is not None:
             self._loop.call_soon(self._next)

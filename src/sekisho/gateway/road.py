@@ -94,6 +94,7 @@ class Road:
         metrics: Metrics,
         clock: Clock,
         max_in_flight: int,
+        salt_of: Callable[[str], bytes],
     ) -> None:
         self._house = house
         self._lines = lines
@@ -101,6 +102,7 @@ class Road:
         self._metrics = metrics
         self._clock = clock
         self._max_in_flight = max_in_flight
+        self._salt_of = salt_of
         self._in_flight = 0
 
     @property
@@ -133,6 +135,7 @@ class Road:
                 plugin=call.plugin,
                 tool=call.tool,
                 arguments=call.arguments,
+                salt=self._salt_of(call.call_id),
             ),
             effect=False,
             done=lambda problem: self._forward(trip, arrived.now, problem, reply),
@@ -228,6 +231,7 @@ class Road:
                 code=code,
                 reason=reason,
                 result=outcome.result if isinstance(outcome, Answered) else None,
+                salt=self._salt_of(sealed.call.call_id),
             ),
             effect=not sealed.definition.read_only,
             done=recorded,

@@ -70,8 +70,8 @@ class Pipes:
     def close(self) -> None:
         """Close all three ends."""
         self._is_ended = True
-        if self._stdin is not None:
-            self._stdin.abort()
+        if self._stdin is not None and not self._stdin.is_closing():
+            self._stdin.abort()  # asyncio's own raises when the plugin has closed its end before
         for reader in self._readers:
             reader.close()
 

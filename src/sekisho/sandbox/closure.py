@@ -38,10 +38,12 @@ _SYSTEM_FILES: Final = (
     "/etc/pki/ca-trust/extracted",
     "/etc/crypto-policies",
 )
-# Parts of /proc about the host that only their owner may read. Inside, the plugin has the kernel's idea of our uid,
-# so they are hidden when that is root; tried on Linux 6.18: the rest asks for capabilities, which it has not.
+# Parts of /proc about the host that only their owner may read or write. Inside, the plugin has the kernel's idea of our
+# uid, so they are hidden when that is root; tried on Linux 6.18: the rest asks for capabilities, which it has not.
 _ROOT_PROC: Final = (
     "acpi",
+    "bus",
+    "irq",
     "kpagecgroup",
     "kpagecount",
     "kpageflags",
@@ -65,7 +67,7 @@ def survey(spec: SandboxSpec) -> Closure:
         Misconfigured: a path or the program is missing, or a granted path leads elsewhere.
     """
     program = _program(spec)
-    trail = _Trail()
+    trail = _Trail(spec.search_path or DEFAULT_SEARCH_PATH)
     trail.follow_program(program)
     arguments = tuple(spec.argv[1:])
     for argument in _script_arguments(arguments):
@@ -101,14 +103,18 @@ def _program(spec: SandboxSpec) -> Path:
         found: str | None = name if os.access(name, os.X_OK) and Path(name).is_file() else None
     else:
         path = spec.search_path or DEFAULT_SEARCH_PATH
-        folders = (folder for folder in path.split(":") if PurePosixPath(folder).name != _SHIM_FOLDER)
-        found = shutil.which(name, path=":".join(folder for folder in folders if folder.startswith("/")))
+        found = _which(name, path)
     if found is None:
         raise unavailable(
             f"program {name!r} of plugin {spec.name!r} is not on this host",
             "install it, or write its absolute path",
         )
     return Path(os.path.normpath(found))
+
+
+def _which(name: str, search_path: str) -> str | None:
+    folders = (folder for folder in search_path.split(":") if PurePosixPath(folder).name != _SHIM_FOLDER)
+    return shutil.which(name, path=":".join(folder for folder in folders if folder.startswith("/")))
 
 
 def _script_arguments(arguments: tuple[str, ...]) -> Iterator[Path]:
@@ -171,7 +177,8 @@ def _localtime() -> bytes:
 class _Trail:
     """Collects the folders and links on the way from a name to the files a program needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, search_path: str) -> None:
+        self._search_path = search_path
         self.folders: list[str] = []
         self.links: list[Link] = []
         self._system = tuple(
@@ -181,7 +188,7 @@ class _Trail:
     def follow_program(self, program: Path, depth: int = 0) -> None:
         real = self._walk(program)
         if depth < MAX_SCRIPT_HOPS:
-            for interpreter in _interpreters(real):
+            for interpreter in _interpreters(real, self._search_path):
                 self.follow_program(interpreter, depth + 1)
 
     def follow_script(self, script: Path) -> None:
@@ -295,7 +302,7 @@ def _venv_home(prefix: Path) -> Path | None:
     return None
 
 
-def _interpreters(program: Path) -> Iterator[Path]:
+def _interpreters(program: Path, search_path: str) -> Iterator[Path]:
     """The programs the first line of a script names: `#!/path`, or `#!/usr/bin/env name`."""
     with program.open("rb") as file:
         line = file.readline(4096)
@@ -307,7 +314,7 @@ def _interpreters(program: Path) -> Iterator[Path]:
         if PurePosixPath(words[0]).name == "env":
             for word in words[1:]:
                 if not word.startswith("-") and "=" not in word:
-                    found = shutil.which(word)
+                    found = _which(word, search_path)
                     if found is not None:
                         yield Path(found)
                     return

@@ -192,11 +192,12 @@ def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:
     for candidate in _upwards(root, own):
         if not _may_make(candidate):
             continue
-        for controller in ("memory", "pids", "cpu"):
-            with contextlib.suppress(OSError):
-                (candidate / "cgroup.subtree_control").write_text(f"+{controller}")
+        control = candidate / "cgroup.subtree_control"
         with contextlib.suppress(OSError):
-            given = (candidate / "cgroup.subtree_control").read_text().split()
+            for controller in {"memory", "pids", "cpu"} - {*control.read_text().split()}:
+                with contextlib.suppress(OSError):
+                    control.write_text(f"+{controller}")
+            given = control.read_text().split()
             if "memory" in given:
                 return tuple((one, str(candidate)) for one in ("memory", "pids", "cpu") if one in given)
     return ()

@@ -114,9 +114,8 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         Misconfigured: a wall cannot be built here, or a grant cannot be honoured.
     """
     if capabilities.missing or capabilities.bwrap is None:
-        raise unavailable(
-            f"this host cannot wall in plugin {spec.name!r}: " + "; ".join(capabilities.missing)
-        )
+        missing = "; ".join(capabilities.missing) or "bwrap is not installed"
+        raise unavailable(f"this host cannot wall in plugin {spec.name!r}: {missing}")
     data = {"filter": assemble(capabilities.machine), **_etc(closure)}
     mounts = (*_base(spec, data, closure), *_listed(spec, closure))
     environment = _environment(spec, closure)
@@ -180,7 +179,7 @@ def _base(spec: SandboxSpec, data: Mapping[str, bytes], closure: Closure) -> tup
     scratch = spec.grants.limits.max_tmp_mb * _MIB
     return (
         Mount(kind="proc", path="/proc"),
-        # The user of the sandbox may be root's own outside, and root may write kernel settings: core_pattern is a way out.
+        # Our uid may be root, and root may write kernel settings even without capabilities: core_pattern is a way out.
         Mount(kind="read", path="/proc/sys", source="/proc/sys"),
         *(_cover(path, is_folder=path in closure.proc_folders) for path in closure.proc_masks),
         Mount(kind="dev", path="/dev"),

@@ -245,6 +245,7 @@ class Kit:
             metrics=self.metrics,
             clock=self.clock,
             max_in_flight=max_in_flight,
+            salt_of=str.encode,
         )
 
     def new_door(self) -> Door:

@@ -24,6 +24,13 @@ class Wire(asyncio.Transport):
         self.sent = b""
         self.ended = asyncio.Event()
         self.was_aborted = False
+        self.is_paused = False
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         self.sent += bytes(data)
@@ -204,9 +211,32 @@ async def test_a_full_house_sheds_new_connections_and_keeps_the_old(kit: Kit) ->
 
 @pytest.mark.threat("T-FLOOD")
 async def test_a_client_that_does_not_read_is_cut_off(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits(request_timeout_s=0.01)))
+    front.pause_writing()
+    assert wire.is_paused
+    async with asyncio.timeout(20):
+        await wire.ended.wait()
+    assert wire.was_aborted
+
+
+async def test_a_client_that_catches_up_is_served_on(kit: Kit) -> None:
     front, wire = join(Room(kit.door, limits()))
     front.pause_writing()
-    assert wire.was_aborted
+    front.resume_writing()
+    front.data_received(modern(kit, "tools/list"))
+    await turn(kit)
+    assert not wire.is_paused
+    assert wire.statuses == [200]
+
+
+async def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    head, _, body = raw(kit.modern_request("tools/list", headers={"expect": "100-continue"})).partition(b"\r\n\r\n")
+    front.data_received(head + b"\r\n\r\n")
+    assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+    front.data_received(body)
+    await turn(kit)
+    assert wire.statuses[-1] == 200
 
 
 async def test_connection_close_is_honoured_and_what_follows_ignored(kit: Kit) -> None:

@@ -30,7 +30,7 @@ def drawn(*, wants_network: bool = False) -> Plan:
 
 def test_the_json_form_lists_what_can_be_touched() -> None:
     shown = describe(drawn())
-    assert shown["read_only"] == ["/usr", "/data"]
+    assert shown["read_only"] == ["/proc/sys", "/data", "/usr"]
     assert shown["writable"] == ["/out"]
     assert shown["blocked"] == ["/proc/keys", "/data/key"]
     assert shown["network"] == "none"

@@ -48,7 +48,7 @@ def test_a_memory_file_reads_from_its_start() -> None:
 
 def test_a_message_brings_its_descriptors_closed_on_exec() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs, open(os.devnull, "rb") as file:
+    with ours, theirs, Path(os.devnull).open("rb") as file:
         socket.send_fds(theirs, [b"hello"], [file.fileno(), file.fileno()])
         data, fds = launcher.receive(ours)
         assert data == b"hello"

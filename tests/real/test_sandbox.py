@@ -1,0 +1,781 @@
+"""The walls, tried from inside: each attack beside a harmless twin that must work.
+
+Every probe is a small program that runs in a real sandbox and prints what it could do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from sekisho.errors import Misconfigured
+from sekisho.policy.grants import FileGrant, Grants, LimitGrant
+from sekisho.sandbox import (
+    Bubblewrap,
+    Capabilities,
+    Exit,
+    Sandbox,
+    SandboxSpec,
+    describe,
+    plan,
+    probe,
+    survey,
+)
+
+pytestmark = pytest.mark.real
+
+PYTHON: Final = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
+END_S: Final = 30.0
+HOST = probe()
+
+if HOST.missing:
+    pytest.skip("no walls here: " + "; ".join(HOST.missing), allow_module_level=True)
+
+CALL: Final = """
+import ctypes, errno, json, os, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    ctypes.set_errno(0)
+    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(argument) for argument in arguments])
+    return "ok" if result >= 0 else errno.errorcode.get(ctypes.get_errno(), "?")
+def attempt(function, *arguments):
+    try:
+        return ["ok", str(function(*arguments))[:200]]
+    except OSError as error:
+        return [errno.errorcode.get(error.errno, "?"), ""]
+"""
+
+
+@pytest.fixture
+async def driver() -> AsyncIterator[Bubblewrap]:
+    async with Bubblewrap(HOST) as made:
+        yield made
+
+
+def spec(program: str, *argv: str, files: FileGrant | None = None, **more: Any) -> SandboxSpec:
+    limits = more.pop("limits", LimitGrant())
+    return SandboxSpec(
+        name="probe",
+        argv=argv or (PYTHON, "-I", "-c", CALL + program),
+        grants=Grants(files=files or FileGrant(), limits=limits),
+        **more,
+    )
+
+
+async def read_all(fd: int) -> bytes:
+    """Until the other end closes."""
+    loop = asyncio.get_running_loop()
+    with open(os.dup(fd), "rb", buffering=0) as file:
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+        try:
+            return await reader.read()
+        finally:
+            transport.close()
+
+
+async def finish(sandbox: Sandbox) -> tuple[Exit, str, str]:
+    """The end of a probe, and what it printed."""
+    try:
+        async with asyncio.timeout(END_S):
+            out, err = await asyncio.gather(read_all(sandbox.stdout_fd), read_all(sandbox.stderr_fd))
+            return await sandbox.wait(), out.decode(), err.decode()
+    finally:
+        sandbox.close_fds()
+
+
+async def run(driver: Bubblewrap, wanted: SandboxSpec) -> tuple[Exit, str, str]:
+    return await finish(await driver.launch(await driver.plan(wanted)))
+
+
+async def answer(driver: Bubblewrap, program: str, **more: Any) -> Any:
+    """What a probe printed, as JSON."""
+    ended, out, err = await run(driver, spec(program, **more))
+    assert ended.code == 0, (ended, err)
+    return json.loads(out)
+
+
+def processes_with(marker: str) -> set[int]:
+    """Processes of this host whose command line holds a marker."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                if marker.encode() in (folder / "cmdline").read_bytes():
+                    found.add(int(folder.name))
+    return found
+
+
+async def wait_until(condition: Any, bound_s: float = 5.0) -> bool:
+    """Ask again and again, for a while that is bounded."""
+    end = time.monotonic() + bound_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(0.01)
+    return True
+
+
+# --- what must work ------------------------------------------------------------------------------------------------
+
+
+async def test_python_starts_and_works_inside(driver: Bubblewrap) -> None:
+    shown = await answer(
+        driver,
+        "import asyncio, ssl, sqlite3, multiprocessing as mp\n"
+        "open('/tmp/x','w').write('scratch'); open(os.path.expanduser('~/y'),'w').write('home')\n"
+        "mp.get_context('fork').Semaphore(1)\n"
+        "async def main():\n"
+        "    server = await asyncio.start_server(lambda r, w: w.close(), '127.0.0.1', 0)\n"
+        "    port = server.sockets[0].getsockname()[1]\n"
+        "    reader, writer = await asyncio.open_connection('127.0.0.1', port)\n"
+        "    return (await reader.read()).decode()\n"
+        "print(json.dumps([asyncio.run(main()), os.path.expanduser('~'), os.getuid(), socket.gethostname()]))",
+    )
+    assert shown == ["", "/home/plugin", 1000, "plugin"]
+
+
+async def test_the_interpreter_of_a_virtual_environment_starts_inside(driver: Bubblewrap) -> None:
+    ended, out, err = await run(
+        driver, spec("", sys.executable, "-c", "import msgspec, sys; print(sys.prefix)")
+    )
+    assert ended.code == 0, err
+    assert out.strip() == sys.prefix
+
+
+@pytest.mark.skipif(
+    shutil.which("node", path="/usr/bin:/usr/local/bin") is None, reason="node is not installed"
+)
+async def test_node_starts_and_works_inside(driver: Bubblewrap) -> None:
+    program = (
+        "const os=require('os');require('fs').writeFileSync('/tmp/x','1');new Worker_();"
+        "function Worker_(){const {Worker}=require('worker_threads');"
+        "new Worker('require(\"worker_threads\").parentPort.postMessage(1)',{eval:true})"
+        ".on('message',m=>console.log(m,os.hostname(),Object.keys(os.networkInterfaces()).length>=0))}"
+    )
+    ended, out, err = await run(driver, spec("", "node", "-e", program))
+    assert ended.code == 0, err
+    assert out.strip() == "1 plugin true"
+
+
+@pytest.mark.skipif(
+    shutil.which("git", path="/usr/bin:/usr/local/bin") is None, reason="git is not installed"
+)
+async def test_git_makes_a_commit_in_a_writable_folder(driver: Bubblewrap, tmp_path: Path) -> None:
+    folder = Path(os.path.realpath(tmp_path)) / "repository"
+    folder.mkdir()
+    script = (
+        "git init -q . && git config user.email a@b.c && git config user.name a && echo x > f && git add f "
+        "&& git commit -q -m first && git log --format=%s"
+    )
+    files = FileGrant(writable_paths=(str(folder),))
+    ended, out, err = await run(driver, spec("", "sh", "-c", script, files=files, cwd=str(folder)))
+    assert (ended.code, out.strip()) == (0, "first"), err
+    assert (folder / "f").read_text() == "x\n"
+
+
+async def test_the_pipes_carry_a_conversation(driver: Bubblewrap) -> None:
+    sandbox = await driver.launch(await driver.plan(spec("", "cat")))
+    os.write(sandbox.stdin_fd, b"hello\n")
+    os.close(os.dup(sandbox.stdin_fd))
+    reading = asyncio.ensure_future(read_all(sandbox.stdout_fd))
+    os.close(sandbox.stdin_fd)
+    sandbox.stdin_fd = os.open(os.devnull, os.O_WRONLY)
+    async with asyncio.timeout(END_S):
+        assert await reading == b"hello\n"
+        assert (await sandbox.wait()).code == 0
+    sandbox.close_fds()
+
+
+async def test_an_exit_code_and_a_signal_are_told_apart(driver: Bubblewrap) -> None:
+    assert (await run(driver, spec("sys.exit(7)")))[0] == Exit(code=7, signal=None, reason="exited")
+    assert (await run(driver, spec("os.kill(os.getpid(), 15)")))[0] == Exit(
+        code=None, signal=15, reason="signalled"
+    )
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.threat("T-READ-HOST")
+@pytest.mark.threat("T-READ-PEER")
+async def test_files_of_the_host_and_of_other_plugins_are_not_there(
+    driver: Bubblewrap, tmp_path: Path
+) -> None:
+    root = Path(os.path.realpath(tmp_path))
+    secrets = [root / "home" / ".ssh" / "id_ed25519", root / "plugins" / "other" / "data.db", root / "note"]
+    for path in secrets:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("secret")
+    mine = root / "plugins" / "mine"
+    mine.mkdir()
+    (mine / "data").write_text("mine")
+    (mine / "link").symlink_to(secrets[0])
+    asked = [
+        *map(str, secrets),
+        "/etc/shadow",
+        "/root/.bashrc",
+        f"{mine}/link",
+        f"{mine}/../other/data.db",
+        f"{mine}/data",
+    ]
+    shown = await answer(
+        driver,
+        f"print(json.dumps([attempt(lambda p: open(p).read(), p) for p in {asked!r}]))",
+        files=FileGrant(read_only_paths=(str(mine),)),
+    )
+    assert shown[-1] == ["ok", "mine"]
+    assert {one[0] for one in shown[:-1]} <= {"ENOENT", "EACCES"}
+
+
+@pytest.mark.threat("T-READ-HOST")
+async def test_the_root_holds_nothing_of_the_host(driver: Bubblewrap) -> None:
+    shown = await answer(
+        driver,
+        "print(json.dumps([os.listdir('/tmp'), os.listdir('/home'), sorted(os.listdir('/etc')), os.listdir('/dev/shm'),"
+        " open('/etc/passwd').read(), os.path.exists('/sys'), os.path.exists('/var'), os.path.exists('/run')]))",
+    )
+    tmp, home, etc, shm, passwd, *others = shown
+    assert (tmp, home, shm, others) == ([], ["plugin"], [], [False, False, False])
+    assert "shadow" not in etc
+    assert passwd.splitlines()[1].startswith("plugin:")
+
+
+@pytest.mark.threat("T-READ-HOST")
+async def test_nothing_but_scratch_space_and_grants_can_be_written(
+    driver: Bubblewrap, tmp_path: Path
+) -> None:
+    root = Path(os.path.realpath(tmp_path))
+    for name in ("read", "write"):
+        (root / name).mkdir()
+    targets = [
+        "/x",
+        "/etc/x",
+        "/etc/passwd",
+        "/usr/x",
+        "/dev/x",
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sysrq-trigger",
+    ]
+    targets += [f"{root}/read/x", f"{root}/x", f"{root}/write/x", "/tmp/x", "/home/plugin/x", "/dev/shm/x"]
+    shown = await answer(
+        driver,
+        f"print(json.dumps([attempt(lambda p: open(p, 'w').close(), p)[0] for p in {targets!r}]))",
+        files=FileGrant(read_only_paths=(f"{root}/read",), writable_paths=(f"{root}/write",)),
+    )
+    assert shown[-4:] == ["ok", "ok", "ok", "ok"]
+    assert "ok" not in shown[:-4]
+    assert (root / "write" / "x").exists()
+    assert not (root / "read" / "x").exists()
+
+
+@pytest.mark.threat("T-READ-HOST")
+async def test_a_blocked_path_inside_a_grant_is_empty_and_cannot_be_uncovered(
+    driver: Bubblewrap, tmp_path: Path
+) -> None:
+    root = Path(os.path.realpath(tmp_path)) / "data"
+    (root / "private" / "shared").mkdir(parents=True)
+    for path in (root / "key.pem", root / "private" / "x", root / "private" / "shared" / "y", root / "open"):
+        path.write_text("text")
+    files = FileGrant(
+        writable_paths=(str(root),),
+        blocked_paths=(f"{root}/private", f"{root}/key.pem"),
+        read_only_paths=(f"{root}/private/shared",),
+    )
+    shown = await answer(
+        driver,
+        f"r = {str(root)!r}\n"
+        "print(json.dumps([attempt(lambda p: open(r + p).read(), p) for p in ('/open', '/private/shared/y', '/private/x',"
+        " '/key.pem')] + [attempt(lambda: open(r + '/private/new', 'w').close()), attempt(lambda: os.rename(r + '/private',"
+        " r + '/moved')), attempt(lambda: os.unlink(r + '/key.pem'))]))",
+        files=files,
+    )
+    assert shown[0] == shown[1] == ["ok", "text"]
+    assert all(one[0] != "ok" for one in shown[2:])
+    assert (root / "key.pem").read_text() == "text"
+
+
+async def test_a_listed_path_that_is_missing_or_leads_elsewhere_is_refused(
+    driver: Bubblewrap, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    for path in (tmp_path / "none", tmp_path / "link"):
+        with pytest.raises(Misconfigured) as caught:
+            await driver.plan(spec("", files=FileGrant(read_only_paths=(str(path),))))
+        assert caught.value.code == "sandbox_unavailable"
+        assert str(path) in caught.value.message
+
+
+async def test_scratch_space_ends(driver: Bubblewrap) -> None:
+    shown = await answer(
+        driver,
+        "print(json.dumps([attempt(lambda p: open(p, 'wb').write(b'x' * (n << 20)), p)[0]"
+        " for p, n in (('/tmp/x', 1), ('/tmp/y', 5), ('/home/plugin/y', 5), ('/dev/shm/y', 20))]))",
+        limits=LimitGrant(max_tmp_mb=4),
+    )
+    assert shown == ["ok", "ENOSPC", "ENOSPC", "ENOSPC"]
+
+
+# --- processes, environment, descriptors ---------------------------------------------------------------------------
+
+
+@pytest.mark.threat("T-READ-CORE")
+async def test_processes_of_the_host_are_not_visible(driver: Bubblewrap) -> None:
+    shown = await answer(
+        driver,
+        f"print(json.dumps([sorted(int(n) for n in os.listdir('/proc') if n.isdigit()), attempt(os.kill, {os.getpid()}, 0)[0],"
+        " attempt(lambda: open('/proc/1/environ').read())[1], os.getppid(), open('/proc/self/cgroup').read()]))",
+    )
+    numbers, kill, environ, parent, cgroup = shown
+    assert len(numbers) == 2
+    assert kill == "ESRCH"
+    assert "SSH" not in environ
+    assert parent == 1
+    assert "sekisho" not in cgroup
+
+
+@pytest.mark.threat("T-READ-CORE")
+async def test_the_environment_of_the_host_stays_outside(
+    driver: Bubblewrap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    async with Bubblewrap(HOST) as fresh:
+        shown = await answer(fresh, "print(json.dumps(dict(os.environ)))", environment={"GIVEN": "yes"})
+    assert shown["GIVEN"] == "yes"
+    assert "SECRET_TOKEN" not in shown
+    assert set(shown) <= {
+        "GIVEN", "HOME", "PATH", "LANG", "TMPDIR", "PWD", "LC_CTYPE",
+        "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    }  # fmt: skip
+
+
+@pytest.mark.threat("T-READ-CORE")
+async def test_no_environment_value_shows_on_a_command_line(driver: Bubblewrap) -> None:
+    wanted = spec("input()", environment={"API_KEY": "needle-in-cmdline"})
+    sandbox = await driver.launch(await driver.plan(wanted))
+    assert not processes_with("needle-in-cmdline")
+    assert (await sandbox.kill_tree()).reason == "killed"
+    sandbox.close_fds()
+
+
+@pytest.mark.threat("T-READ-CORE")
+async def test_no_descriptor_leaks_in(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with secret.open() as file:
+        os.set_inheritable(file.fileno(), True)
+        async with Bubblewrap(HOST) as fresh:
+            program = "print(json.dumps([n for n in range(3, 4096) if attempt(os.fstat, n)[0] == 'ok']))"
+            assert await answer(fresh, program) == []
+            assert await answer(fresh, program, wants_network=True) == []
+
+
+@pytest.mark.threat("T-READ-HOST")
+async def test_no_privilege_is_left(driver: Bubblewrap) -> None:
+    status = await answer(
+        driver,
+        "print(json.dumps(dict(l.split(':\\t') for l in open('/proc/self/status').read().splitlines() if ':\\t' in l)))",
+    )
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == 0
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert status["Groups"].strip() in {"", "65534"}
+
+
+async def test_limits_of_a_process_are_set(driver: Bubblewrap) -> None:
+    shown = await answer(
+        driver,
+        "import resource\nprint(json.dumps([resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NOFILE)]))",
+        limits=LimitGrant(max_open_files=77),
+    )
+    assert shown == [[0, 0], [77, 77]]
+
+
+async def test_signals_arrive_as_the_kernel_made_them(driver: Bubblewrap) -> None:
+    assert (
+        await answer(driver, "import signal\nprint(json.dumps(sorted(signal.pthread_sigmask(0, []))))") == []
+    )
+
+
+# --- the kernel ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(HOST.machine != "x86_64", reason="the numbers below are of x86_64")
+@pytest.mark.threat("T-READ-HOST")
+async def test_the_kernels_dangerous_doors_are_shut(driver: Bubblewrap) -> None:
+    doors = {
+        "unshare user": (272, 0x10000000),
+        "unshare net": (272, 0x40000000),
+        "clone user": (56, 0x10000011, 0, 0, 0, 0),
+        "ptrace": (101, 0, 0, 0, 0),
+        "process_vm_readv": (310, 1, 0, 0, 0, 0, 0),
+        "keyctl": (250, 0, -3, 0),
+        "add_key": (248, 0, 0, 0, 0, -3),
+        "io_uring_setup": (425, 1, 0),
+        "bpf": (321, 0, 0, 0),
+        "userfaultfd": (323, 1),
+        "perf_event_open": (298, 0, 0, -1, -1, 0),
+        "mount": (165, 0, 0, 0, 0, 0),
+        "pivot_root": (155, 0, 0),
+        "chroot": (161, 0),
+        "open_by_handle_at": (304, 0, 0, 0),
+        "memfd_secret": (447, 0),
+        "kcmp": (312, 1, 1, 0, 0, 0),
+        "syslog": (103, 10, 0, 0),
+        "setns": (308, 0, 0),
+        "personality": (135, 0x0040000),
+    }
+    shown = await answer(driver, f"print(json.dumps({{n: call(*a) for n, a in {doors!r}.items()}}))")
+    assert shown == dict.fromkeys(doors, "EPERM")
+    # The twin: ordinary calls of the same families.
+    twins = {"getpid": (39,), "personality query": (135, 0xFFFFFFFF), "memfd_create": (319, 0, 0)}
+    shown = await answer(driver, f"print(json.dumps({{n: call(*a) for n, a in {twins!r}.items()}}))")
+    assert (shown["getpid"], shown["personality query"], shown["memfd_create"]) == ("ok", "ok", "EFAULT")
+
+
+@pytest.mark.threat("T-EGRESS")
+async def test_only_plain_sockets_can_be_made(driver: Bubblewrap) -> None:
+    kinds = {
+        "tcp": (2, 1, 0), "udp6": (10, 2, 17), "unix": (1, 1, 0), "route": (16, 3, 0),
+        "vsock": (40, 1, 0), "packet": (17, 3, 0), "raw": (2, 3, 6), "icmp": (2, 2, 1), "alg": (38, 5, 0),
+        "netfilter": (16, 3, 12), "xdp": (44, 3, 0), "tipc": (30, 1, 0), "bluetooth": (31, 3, 1), "sctp": (2, 1, 132),
+    }  # fmt: skip
+    shown = await answer(
+        driver, f"print(json.dumps({{n: attempt(socket.socket, *a)[0] for n, a in {kinds!r}.items()}}))"
+    )
+    works = {"tcp", "udp6", "unix", "route"}
+    assert shown == {name: "ok" if name in works else "EAFNOSUPPORT" for name in kinds}
+
+
+@pytest.mark.skipif(HOST.machine != "x86_64", reason="int 0x80 exists on x86_64 only")
+@pytest.mark.threat("T-READ-HOST")
+async def test_the_32_bit_entry_kills(driver: Bubblewrap) -> None:
+    program = (
+        "import mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(bytes.fromhex('b814000000cd80c3'))\n"
+        "print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))())"
+    )
+    ended, out, _ = await run(driver, spec(program))
+    assert (ended.signal, out) == (signal.SIGSYS, "")
+
+
+# --- network -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.threat("T-EGRESS")
+async def test_without_a_grant_there_is_no_network(driver: Bubblewrap) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        abstract = socket.socket(socket.AF_UNIX)
+        with abstract:
+            abstract.bind(f"\0sekisho-{os.getpid()}")
+            abstract.listen()
+            shown = await answer(
+                driver,
+                "def connect(family, address):\n"
+                "    s = socket.socket(family); s.settimeout(5); s.connect(address)\n"
+                f"print(json.dumps([attempt(connect, 2, ('127.0.0.1', {port})), attempt(connect, 2, ('192.0.2.1', 80)),"
+                " attempt(connect, 2, ('169.254.169.254', 80)), attempt(connect, 2, ('127.0.0.1', 3128)),"
+                f" attempt(connect, 1, '\\0sekisho-{os.getpid()}'), attempt(lambda: [n for _, n in socket.if_nameindex()])]))",
+            )
+    assert [one[0] for one in shown[:5]] == [
+        "ECONNREFUSED",
+        "ENETUNREACH",
+        "ENETUNREACH",
+        "ECONNREFUSED",
+        "ECONNREFUSED",
+    ]
+    assert shown[5][1] == "['lo']"
+
+
+@pytest.mark.threat("T-EGRESS")
+async def test_with_a_grant_the_only_way_out_is_the_gates_four_sockets(driver: Bubblewrap) -> None:
+    program = (
+        "def connect(address):\n"
+        "    s = socket.socket(); s.settimeout(5); s.connect(address); return s.recv(10).decode()\n"
+        "u = socket.socket(2, 2); u.sendto(b'who', ('127.0.0.1', 53))\n"
+        "print(json.dumps([attempt(connect, ('127.0.0.1', 3128)), attempt(connect, ('127.1.2.3', 443)),"
+        " attempt(connect, ('127.1.2.4', 80)), attempt(connect, ('127.0.0.1', 22))[0],"
+        " attempt(connect, ('192.0.2.1', 443))[0], attempt(u.sendto, b'x', ('192.0.2.1', 53))[0]]))"
+    )
+    sandbox = await driver.launch(await driver.plan(spec(program, wants_network=True)))
+    assert sandbox.gate_sockets is not None
+    ended = asyncio.ensure_future(finish(sandbox))
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(END_S):
+        seen = []
+        for fd, greeting in zip(sandbox.gate_sockets.fds[:3], (b"proxy", b"tls", b"web"), strict=True):
+            with socket.socket(fileno=os.dup(fd)) as door:
+                door.setblocking(False)
+                connection, _ = await loop.sock_accept(door)
+                with connection:
+                    seen.append(connection.getsockname())
+                    await loop.sock_sendall(connection, greeting)
+        with socket.socket(fileno=os.dup(sandbox.gate_sockets.udp_53)) as names:
+            names.setblocking(False)
+            assert await loop.sock_recv(names, 100) == b"who"
+        how, out, err = await ended
+    assert how.code == 0, err
+    assert seen == [("127.0.0.1", 3128), ("127.1.2.3", 443), ("127.1.2.4", 80)]
+    assert json.loads(out) == [
+        ["ok", "proxy"], ["ok", "tls"], ["ok", "web"], "ECONNREFUSED", "ENETUNREACH", "ENETUNREACH",
+    ]  # fmt: skip
+
+
+# --- limits --------------------------------------------------------------------------------------------------------
+
+UNLIMITED: Final = replace(HOST, cgroup="none", cgroup_parents=())
+HOG: Final = "x = [bytearray(b'x' * (8 << 20)) for _ in range(50)]\nprint('survived')"
+
+
+def hosts() -> list[Any]:
+    both = [pytest.param(UNLIMITED, id="watched")]
+    if HOST.enforces("memory") and HOST.enforces("pids"):
+        both.append(pytest.param(HOST, id="control-groups"))
+    return both
+
+
+@pytest.mark.parametrize("host", hosts())
+@pytest.mark.threat("T-FLOOD")
+async def test_a_memory_hog_is_killed_and_the_reason_is_told(host: Capabilities) -> None:
+    async with Bubblewrap(host) as driver:
+        # Slow enough for the watch to see, as any real leak is.
+        slow = "import time\nx = []\nfor _ in range(50):\n    x.append(bytearray(b'x' * (8 << 20))); time.sleep(0.01)\nprint('survived')"
+        program = HOG if host.cgroup != "none" else slow
+        ended, out, _ = await run(driver, spec(program, limits=LimitGrant(max_memory_mb=128)))
+        assert (ended.reason, out) == ("oom", "")
+        ended, out, _ = await run(driver, spec(program, limits=LimitGrant(max_memory_mb=1024)))
+        assert (ended.reason, out) == ("exited", "survived\n")
+
+
+@pytest.mark.skipif(not HOST.enforces("pids"), reason="no pids control group here")
+@pytest.mark.threat("T-FLOOD")
+async def test_a_fork_bomb_meets_its_limit(driver: Bubblewrap) -> None:
+    program = (
+        "import time\nn = 0\n"
+        "for _ in range(100):\n"
+        "    try:\n"
+        "        if os.fork() == 0: time.sleep(60); os._exit(0)\n"
+        "        n += 1\n"
+        "    except OSError: break\n"
+        "print(n)"
+    )
+    ended, out, err = await run(driver, spec(program, limits=LimitGrant(max_pids=16)))
+    assert ended.code == 0, err
+    assert int(out) == 15
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_fork_bomb_without_control_groups_is_stopped() -> None:
+    program = (
+        "import time\n"
+        "for _ in range(60):\n"
+        "    try:\n"
+        "        if os.fork() == 0: time.sleep(60); os._exit(0)\n"
+        "    except OSError: print('refused'); sys.exit(0)\n"
+        "time.sleep(20)\nprint('survived')"
+    )
+    async with Bubblewrap(UNLIMITED) as driver:
+        ended, out, _ = await run(driver, spec(program, limits=LimitGrant(max_pids=16)))
+    assert out == "refused\n" or ended.signal == signal.SIGKILL
+
+
+@pytest.mark.skipif(not HOST.enforces("cpu"), reason="no cpu control group here")
+@pytest.mark.threat("T-FLOOD")
+async def test_processor_time_is_rationed(driver: Bubblewrap) -> None:
+    program = (
+        "import time\nend = time.monotonic() + 2\nstart = time.process_time()\n"
+        "while time.monotonic() < end: pass\nprint(json.dumps(time.process_time() - start))"
+    )
+    used = await answer(driver, program, limits=LimitGrant(max_cpu_percent=20))
+    assert used < 0.8  # a fifth of two seconds is 0.4; without the ration it is 2
+
+
+@pytest.mark.skipif(not HOST.enforces("memory"), reason="no memory control group here")
+async def test_what_a_plugin_uses_can_be_asked(driver: Bubblewrap) -> None:
+    sandbox = await driver.launch(await driver.plan(spec("input()")))
+    usage = sandbox.stats()
+    assert usage.memory_bytes
+    assert usage.pids
+    await sandbox.kill_tree()
+    sandbox.close_fds()
+
+
+@pytest.mark.skipif(HOST.cgroup == "none", reason="no control groups here")
+async def test_no_control_group_stays_behind(driver: Bubblewrap) -> None:
+    await answer(driver, "print(0)")
+    for _, parent in HOST.cgroup_parents:
+        assert not list(Path(parent).glob(f"sekisho-{os.getpid()}-*-probe"))
+
+
+# --- ends ----------------------------------------------------------------------------------------------------------
+
+DAEMONS: Final = """
+import subprocess, time
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execv(sys.executable, [sys.executable, "-I", "-c", "import time; time.sleep(300)", MARKER])
+        os._exit(0)
+for _ in range(3):
+    os.wait()
+print("ready", flush=True)
+"""
+
+
+async def start_daemons(driver: Bubblewrap, marker: str, then: str = "time.sleep(300)") -> Sandbox:
+    program = f"MARKER = {marker!r}\n" + DAEMONS + then
+    sandbox = await driver.launch(await driver.plan(spec(program)))
+    assert await wait_until(lambda: len(processes_with(marker)) >= 3)
+    return sandbox
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_killing_the_tree_leaves_no_daemon(driver: Bubblewrap) -> None:
+    marker = f"daemon-{os.getpid()}-tree"
+    sandbox = await start_daemons(driver, marker)
+    started = time.monotonic()
+    ended = await sandbox.kill_tree()
+    assert ended.reason == "killed"
+    assert not processes_with(marker)
+    assert time.monotonic() - started < 5
+    sandbox.close_fds()
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_a_plugin_that_ends_takes_its_daemons_along(driver: Bubblewrap) -> None:
+    marker = f"daemon-{os.getpid()}-end"
+    sandbox = await start_daemons(driver, marker, "sys.stdin.read()")
+    os.close(sandbox.stdin_fd)
+    sandbox.stdin_fd = os.open(os.devnull, os.O_WRONLY)
+    async with asyncio.timeout(END_S):
+        assert (await sandbox.wait()).code == 0
+    assert not processes_with(marker)
+    sandbox.close_fds()
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_killing_the_launcher_leaves_no_process_and_the_next_plugin_starts(driver: Bubblewrap) -> None:
+    marker = f"daemon-{os.getpid()}-launcher"
+    sandbox = await start_daemons(driver, marker)
+    assert driver.launcher_pid is not None
+    os.kill(driver.launcher_pid, signal.SIGKILL)
+    async with asyncio.timeout(END_S):
+        assert (await sandbox.wait()).reason == "killed"
+    assert await wait_until(lambda: not processes_with(marker))
+    sandbox.close_fds()
+    assert await answer(driver, "print(1)") == 1
+
+
+OWNER: Final = """
+import asyncio, sys
+from sekisho.policy.grants import Grants
+from sekisho.sandbox import Bubblewrap, SandboxSpec
+async def main():
+    async with Bubblewrap() as driver:
+        await driver.launch(await driver.plan(SandboxSpec(name="probe", argv=tuple(sys.argv[1:]), grants=Grants())))
+        print(driver.launcher_pid, flush=True)
+        await asyncio.sleep(300)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_killing_the_owner_leaves_no_process_behind() -> None:
+    marker = f"daemon-{os.getpid()}-owner"
+    program = CALL + f"MARKER = {marker!r}\n" + DAEMONS + "time.sleep(300)"
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OWNER, PYTHON, "-I", "-c", program, stdout=subprocess.PIPE
+    )
+    assert owner.stdout is not None
+    async with asyncio.timeout(END_S):
+        launcher = int(await owner.stdout.readline())
+    assert await wait_until(lambda: len(processes_with(marker)) >= 3)
+    owner.kill()
+    await owner.wait()
+    assert await wait_until(lambda: not processes_with(marker) and not Path("/proc", str(launcher)).exists())
+
+
+async def test_leaving_the_driver_kills_what_it_started() -> None:
+    marker = f"daemon-{os.getpid()}-leave"
+    async with Bubblewrap(HOST) as driver:
+        sandbox = await start_daemons(driver, marker)
+        launcher = driver.launcher_pid
+    assert not processes_with(marker)
+    assert not Path("/proc", str(launcher)).exists()
+    sandbox.close_fds()
+
+
+# --- starts that fail ----------------------------------------------------------------------------------------------
+
+
+async def test_a_wall_that_cannot_be_built_fails_the_start_and_says_what_is_missing(
+    driver: Bubblewrap, tmp_path: Path
+) -> None:
+    gone = Path(os.path.realpath(tmp_path)) / "gone"
+    gone.mkdir()
+    drawn = await driver.plan(spec("", files=FileGrant(read_only_paths=(str(gone),))))
+    gone.rmdir()
+    with pytest.raises(Misconfigured, match="gone") as caught:
+        await driver.launch(drawn)
+    assert caught.value.code == "sandbox_unavailable"
+
+
+async def test_a_launch_that_fails_holds_no_descriptor_and_no_group(driver: Bubblewrap) -> None:
+    drawn = await driver.plan(spec("", wants_network=True))
+    broken = replace(drawn, options=("--no-such-option", *drawn.options))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(Misconfigured, match="no-such-option"):
+            await driver.launch(broken)
+    assert len(os.listdir("/proc/self/fd")) == before
+    for _, parent in HOST.cgroup_parents:
+        assert not list(Path(parent).glob(f"sekisho-{os.getpid()}-*-probe"))
+
+
+async def test_a_program_that_bwrap_is_not_is_reported(driver: Bubblewrap) -> None:
+    drawn = await driver.plan(spec(""))
+    with pytest.raises(Misconfigured, match="could not be built"):
+        await driver.launch(replace(drawn, program="/no/such/bwrap"))
+
+
+async def test_a_host_that_lacks_a_wall_starts_nothing() -> None:
+    async with Bubblewrap(replace(HOST, missing=("user namespaces: denied",))) as driver:
+        with pytest.raises(Misconfigured, match="denied"):
+            await driver.plan(spec(""))
+
+
+async def test_many_sandboxes_live_at_once_and_end_alone(driver: Bubblewrap) -> None:
+    drawn = await driver.plan(spec("print(input())"))
+    made = [await driver.launch(drawn) for _ in range(5)]
+    for number, sandbox in reversed(list(enumerate(made))):
+        os.write(sandbox.stdin_fd, f"{number}\n".encode())
+        ended, out, _ = await finish(sandbox)
+        assert (ended.code, out) == (0, f"{number}\n")
+
+
+async def test_the_printed_plan_is_the_one_that_runs(driver: Bubblewrap) -> None:
+    wanted = spec("print(0)")
+    drawn = await driver.plan(wanted)
+    assert describe(drawn) == describe(plan(wanted, HOST, survey(wanted)))
+
+
+async def test_our_own_limits_stay_as_they_were(driver: Bubblewrap) -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    await answer(driver, "print(0)")
+    assert resource.getrlimit(resource.RLIMIT_CORE) == before

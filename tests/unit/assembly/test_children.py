@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from sekisho.assembly.children import Child, main
+from sekisho.errors import Misconfigured
+
+WAIT_S = 20.0  # a bound; two interpreters have to start
+
+GRANDPARENT = """
+import os, signal, subprocess, sys
+program = '''
+import os, signal, sys
+from sekisho.assembly.children import die_with_parent
+if sys.argv[2] == "guarded":
+    die_with_parent(int(sys.argv[1]))
+print(os.getpid(), flush=True)
+signal.pause()
+'''
+child = subprocess.Popen([sys.executable, "-Ic", program, str(os.getpid()), sys.argv[1]], stdout=subprocess.PIPE)
+print(child.stdout.readline().decode().strip(), flush=True)
+signal.pause()
+"""
+
+
+async def _orphan(mode: str) -> tuple[int, int]:
+    """A process whose parent was killed, as its id and a descriptor that tells its end."""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-Ic", GRANDPARENT, mode, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = int(await asyncio.wait_for(parent.stdout.readline(), WAIT_S))
+    handle = os.pidfd_open(child)
+    parent.kill()
+    await parent.wait()
+    return child, handle
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_a_child_dies_with_its_parent_however_that_ends() -> None:
+    _, handle = await _orphan("guarded")
+    ready, _, _ = await asyncio.to_thread(select.select, [handle], [], [], WAIT_S)
+    os.close(handle)
+    assert ready
+
+
+async def test_a_process_that_did_not_ask_lives_on() -> None:
+    child, handle = await _orphan("unguarded")
+    ready, _, _ = select.select([handle], [], [], 0)
+    os.kill(child, signal.SIGKILL)
+    os.close(handle)
+    assert not ready
+
+
+async def test_a_child_whose_parent_ended_first_does_not_start() -> None:
+    program = (
+        "from sekisho.assembly.children import die_with_parent; die_with_parent(1 << 30); print('lives')"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-Ic", program, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), WAIT_S)
+    assert (process.returncode, output) == (1, b"")
+
+
+async def test_a_child_that_ends_is_started_again_until_we_stop(tmp_path: Path) -> None:
+    events: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    child = Child(
+        "plugin",
+        ["plugin", str(tmp_path / "absent.toml"), str(tmp_path), "files"],
+        log=lambda event, **facts: events.put_nowait({"event": event} | facts),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(child.run())
+        for _ in range(2):
+            ended = await asyncio.wait_for(events.get(), WAIT_S)
+            assert (ended["event"], ended["role"]) == ("process_ended", "plugin")
+            assert ended["status"] != 0
+        running.cancel()
+    child.send_signal(signal.SIGHUP)  # nobody is there to hear it
+
+
+def test_a_role_that_does_not_exist_is_refused() -> None:
+    program = [str(os.getppid()), "cook", "/c", "/h"]
+    process = os.fork()
+    if process == 0:  # in a process of its own: it asks to die with its parent
+        try:
+            main([str(os.getppid()), *program[1:]], {})
+        except Misconfigured:
+            os._exit(7)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 7

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sekisho.assembly.household import Household, door_rules, dossiers
+from sekisho.config import Approval, BindAddress, CoreConfig, CoreServer, PluginEntry, Plugins, Security
+from sekisho.gateway import Desk
+from sekisho.keys import TokenBook, new_token
+from sekisho.keys.bearer import token_hash
+from sekisho.protocol import plugin_name
+from sekisho.registry import Shelf
+
+FILES = plugin_name("files")
+
+
+def _config(*operations: str, **changes: object) -> CoreConfig:
+    entry = PluginEntry(
+        name="files",
+        command=("server", "--root"),
+        allowed_operations=operations,
+        require_approval=operations[:1],
+        max_requests_per_minute=7,
+    )
+    return CoreConfig(plugins=Plugins(servers=(entry,)), **changes)  # type: ignore[arg-type]
+
+
+def _desk(config: CoreConfig, tmp_path: Path) -> Desk:
+    return Desk(
+        dossiers=dossiers(config),
+        shelf=Shelf(tmp_path),
+        lock_path=tmp_path / "sekisho.lock",
+        on_change=lambda name, state: None,
+    )
+
+
+@pytest.fixture
+def household(tmp_path: Path) -> Household:
+    config = _config("read")
+    return Household(config, TokenBook({}), _desk(config, tmp_path))
+
+
+def test_the_house_is_built_once_while_nothing_changes(household: Household) -> None:
+    assert household.house() is household.house()
+
+
+def test_a_changed_standing_is_seen_at_the_next_call(tmp_path: Path) -> None:
+    config = _config("read")
+    desk = _desk(config, tmp_path)
+    household = Household(config, TokenBook({}), desk)
+    before = household.house()
+    desk.refresh_lock(force=True)
+    assert household.house() is not before
+    assert household.house().standings is desk.standings
+
+
+@pytest.mark.threat("T-OPERATION")
+def test_only_listed_operations_are_permitted(household: Household) -> None:
+    access = household.house().access
+    assert access.permits("anyone", FILES, "read")
+    assert not access.permits("anyone", FILES, "write")
+    assert not access.permits("anyone", plugin_name("other"), "read")
+
+
+def test_a_new_configuration_takes_over_and_rate_limits_are_kept(household: Household) -> None:
+    token = new_token()
+    before = household.house()
+    household.reconfigure(_config("write"), TokenBook({token_hash(token): "bob"}))
+    after = household.house()
+    assert after.access.permits("bob", FILES, "write")
+    assert not after.access.permits("bob", FILES, "read")
+    assert after.tokens.identify(f"Bearer {token}") == "bob"
+    assert after.limiter is before.limiter
+
+
+def test_a_dossier_holds_what_an_approval_covers() -> None:
+    dossier = dossiers(_config("read"))[FILES]
+    assert dossier.argv == ("server", "--root")
+    assert dossier.rate.per_minute == 7
+    assert dossier.grants != dossiers(_config("read", "write"))[FILES].grants
+
+
+def test_a_plugin_at_a_url_is_known_by_its_url() -> None:
+    entry = PluginEntry(name="files", upstream="https://mcp.example/")
+    [dossier] = dossiers(CoreConfig(plugins=Plugins(servers=(entry,)))).values()
+    assert dossier.argv == ("https://mcp.example/",)
+
+
+def test_a_call_waits_no_longer_than_the_shorter_limit() -> None:
+    short = _config("read", security=Security(request_timeout_seconds=0.5))
+    assert dossiers(short)[FILES].timeout_s == 0.5
+
+
+@pytest.mark.threat("T-REBIND")
+def test_the_door_knows_only_the_names_it_was_given() -> None:
+    server = CoreServer(
+        bind_addr=BindAddress("192.0.2.7", 443),
+        allowed_hosts=("Gate.Example:443",),
+        allowed_origins=("https://a.b",),
+    )
+    rules = door_rules(CoreConfig(core_server=server))
+    assert rules.hosts == {"192.0.2.7", "gate.example"}
+    assert rules.origins == {"https://a.b"}
+
+
+def test_a_door_on_loopback_knows_the_names_of_loopback() -> None:
+    assert door_rules(CoreConfig()).hosts == {"127.0.0.1", "localhost", "[::1]"}
+
+
+def test_an_ipv6_host_without_a_port_is_kept_whole() -> None:
+    server = CoreServer(allowed_hosts=("[2001:db8::1]",))
+    assert "[2001:db8::1]" in door_rules(CoreConfig(core_server=server)).hosts
+
+
+def test_the_standing_answer_is_taken_from_the_configuration() -> None:
+    from sekisho.assembly.household import StandingAnswer
+
+    needing = frozenset({("files", "read")})
+    assert StandingAnswer(needing, True).answer
+    assert Approval().answer == "no"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from sekisho.assembly.places import MAX_SOCKET_PATH_BYTES, Places
+from sekisho.errors import Misconfigured
+
+LONGEST_NAME = "p" * 32
+
+
+def _places(home: Path) -> Places:
+    return Places(home=home, config=Path("/etc/sekisho/sekisho.toml"))
+
+
+def test_the_lock_stands_beside_the_configuration() -> None:
+    assert _places(Path("/home/x")).lock == Path("/etc/sekisho/sekisho.lock")
+
+
+def test_sockets_stand_in_the_home_while_its_path_is_short() -> None:
+    assert _places(Path("/home/x")).plugin_socket("a") == Path("/home/x/run/plugin-a.sock")
+    assert _places(Path("/home/x")).gate_socket("a") == Path("/home/x/run/egress-a.sock")
+
+
+@pytest.mark.parametrize("length", range(1, 200, 7))
+def test_a_socket_path_always_fits_the_kernel(length: int) -> None:
+    places = _places(Path("/" + "h" * length))
+    for path in (places.plugin_socket(LONGEST_NAME), places.gate_socket(LONGEST_NAME)):
+        assert len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES
+
+
+def test_two_long_homes_do_not_share_their_sockets() -> None:
+    one, other = _places(Path("/" + "h" * 150)), _places(Path("/" + "h" * 151))
+    assert one.run != other.run
+    assert one.run == _places(Path("/" + "h" * 150)).run
+
+
+def test_folders_are_made_for_us_alone(tmp_path: Path) -> None:
+    places = _places(tmp_path / "home")
+    places.make_folders()
+    places.make_folders()
+    for folder in (places.home, places.run, places.egress_log):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.threat("T-MITM")
+def test_a_run_folder_that_points_elsewhere_is_refused(tmp_path: Path) -> None:
+    places = _places(tmp_path / "home")
+    places.home.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    places.run.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Misconfigured, match="somebody else"):
+        places.make_folders()
+
+
+def test_a_home_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match="cannot be created"):
+        _places(tmp_path / "file" / "home").make_folders()

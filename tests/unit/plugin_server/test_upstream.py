@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sekisho.errors import Misconfigured, SekishoError
+from sekisho.plugin_server import Upstream
+from sekisho.protocol import HttpRequest, response_bytes
+
+if TYPE_CHECKING:
+    from tests.unit.plugin_server.conftest import SiteOpener
+
+WAIT_S = 5.0
+REQUEST = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}'
+ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+MAX_BODY_BYTES = 4096
+
+
+class Caller:
+    """An `Upstream`, and what came of its requests, in order."""
+
+    def __init__(self, url: str, **options: object) -> None:
+        self.messages: asyncio.Queue[bytes] = asyncio.Queue()
+        self.failures: asyncio.Queue[tuple[int | str, SekishoError]] = asyncio.Queue()
+        self.upstream = Upstream(
+            url,
+            receive=self.messages.put_nowait,
+            on_failure=lambda ident, error: self.failures.put_nowait((ident, error)),
+            max_body_bytes=MAX_BODY_BYTES,
+            **options,  # type: ignore[arg-type]  # the options of one test each
+        )
+
+    async def message(self) -> bytes:
+        return await asyncio.wait_for(self.messages.get(), WAIT_S)
+
+    async def failure(self) -> SekishoError:
+        ident, error = await asyncio.wait_for(self.failures.get(), WAIT_S)
+        assert ident == 1
+        return error
+
+    async def ask(self) -> bytes:
+        """One request with an answer; returns when its response has ended."""
+        self.upstream.send(REQUEST)
+        answer = await self.message()
+        await self.failure()  # says that the response ended; whoever was answered ignores it
+        return answer
+
+
+def _json(request: HttpRequest) -> bytes:
+    return response_bytes(200, ANSWER)
+
+
+def _sse(*messages: bytes) -> bytes:
+    body = b"".join(b"event: message\ndata: " + message + b"\n\n" for message in messages)
+    return response_bytes(200, body, content_type="text/event-stream")
+
+
+@pytest.mark.requirement("B7")
+async def test_an_answer_as_json_arrives(site: SiteOpener) -> None:
+    async with site(_json) as server:
+        caller = Caller(server.url)
+        assert await caller.ask() == ANSWER
+        [request] = server.requests
+        assert (request.method, request.target, request.body) == ("POST", "/mcp", REQUEST)
+        assert request.headers["accept"] == "application/json, text/event-stream"
+        await caller.upstream.close()
+
+
+async def test_an_answer_as_event_stream_arrives_with_what_stands_before_it(site: SiteOpener) -> None:
+    progress = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{}}'
+    async with site(lambda request: _sse(progress, ANSWER)) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert [await caller.message(), await caller.message()] == [progress, ANSWER]
+        await caller.upstream.close()
+
+
+async def test_a_connection_is_kept_and_a_call_costs_exactly_one_request(site: SiteOpener) -> None:
+    async with site(_json) as server:
+        caller = Caller(server.url)
+        for _ in range(5):
+            await caller.ask()
+        assert (server.connections, len(server.requests)) == (1, 5)
+        await caller.upstream.close()
+
+
+async def test_calls_at_the_same_time_do_not_wait_for_each_other(site: SiteOpener) -> None:
+    async with site(_json) as server:
+        caller = Caller(server.url)
+        for _ in range(3):
+            caller.upstream.send(REQUEST)
+        for _ in range(3):
+            assert await caller.message() == ANSWER
+        assert server.connections == 3
+        await caller.upstream.close()
+
+
+async def test_a_body_that_lasts_until_the_connection_closes_is_read(site: SiteOpener) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    async with site(lambda request: head + ANSWER) as server:
+        server.closes_after_reply = True
+        caller = Caller(server.url)
+        assert await caller.ask() == ANSWER
+        await caller.upstream.close()
+
+
+async def test_a_body_that_ends_early_is_no_answer(site: SiteOpener) -> None:
+    async with site(lambda request: response_bytes(200, ANSWER)[:-5]) as server:
+        server.closes_after_reply = True
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_exited"
+        assert caller.messages.empty()
+        await caller.upstream.close()
+
+
+async def test_a_lost_connection_fails_its_call_and_the_next_one_connects_anew(site: SiteOpener) -> None:
+    replies = iter((None, response_bytes(200, ANSWER)))
+    async with site(lambda request: next(replies)) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_exited"
+        assert await caller.ask() == ANSWER
+        assert server.connections == 2
+        await caller.upstream.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
+async def test_an_http_error_fails_the_call(site: SiteOpener, status: int) -> None:
+    async with site(lambda request: response_bytes(status, b"no", content_type="text/plain")) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        error = await caller.failure()
+        assert error.code == "plugin_protocol"
+        assert str(status) in error.message
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_response_without_an_answer_fails_the_call_at_once(site: SiteOpener) -> None:
+    async with site(lambda request: response_bytes(202, b"")) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert "without an answer" in (await caller.failure()).message
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "plugin_protocol"),
+        (response_bytes(200, b"x" * (MAX_BODY_BYTES + 1)), "result_too_large"),
+        (_sse(b"x" * (MAX_BODY_BYTES + 1)), "result_too_large"),
+    ],
+)
+async def test_garbage_and_oversize_fail_the_call_and_end_the_connection(
+    site: SiteOpener, reply: bytes, code: str
+) -> None:
+    async with site(lambda request: reply) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == code
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_a_second_response_to_one_request_is_dropped_with_its_connection(site: SiteOpener) -> None:
+    async with site(lambda request: response_bytes(200, ANSWER) * 2) as server:
+        caller = Caller(server.url)
+        assert await caller.ask() == ANSWER
+        assert caller.messages.empty()
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+        assert await caller.ask() == ANSWER
+        assert server.connections == 2
+        await caller.upstream.close()
+
+
+async def test_a_server_that_does_not_listen_is_unavailable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        caller = Caller(f"http://127.0.0.1:{taken.getsockname()[1]}/")
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_unavailable"
+        await caller.upstream.close()
+
+
+async def test_session_and_version_are_repeated_and_nothing_of_the_caller_is(site: SiteOpener) -> None:
+    async with site(
+        lambda request: response_bytes(200, ANSWER, headers=[("Mcp-Session-Id", "s-1")])
+    ) as server:
+        caller = Caller(server.url)
+        await caller.ask()
+        caller.upstream.use_version("2025-11-25")
+        await caller.ask()
+        first, second = server.requests
+        assert set(first.headers) == {"host", "content-length", "content-type", "accept"}
+        assert second.headers["mcp-session-id"] == "s-1"
+        assert second.headers["mcp-protocol-version"] == "2025-11-25"
+        assert "authorization" not in second.headers
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_a_session_id_that_could_not_be_sent_back_is_not_taken(site: SiteOpener) -> None:
+    reply = response_bytes(200, ANSWER).replace(b"\r\n\r\n", b"\r\nMcp-Session-Id: \xe9\r\n\r\n", 1)
+    async with site(lambda request: reply) as server:
+        caller = Caller(server.url)
+        await caller.ask()
+        await caller.ask()
+        assert "mcp-session-id" not in server.requests[1].headers
+        await caller.upstream.close()
+
+
+async def test_headers_of_a_message_replace_the_version_of_the_session(site: SiteOpener) -> None:
+    async with site(_json) as server:
+        caller = Caller(
+            server.url,
+            headers=[("Authorization", "Bearer mine")],
+            headers_for=lambda message: [("MCP-Protocol-Version", json.loads(message)["method"][:5])],
+        )
+        caller.upstream.use_version("2025-11-25")
+        await caller.ask()
+        assert server.requests[0].headers["mcp-protocol-version"] == "tools"
+        assert server.requests[0].headers["authorization"] == "Bearer mine"
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_closing_ends_connections_that_still_wait_for_an_answer(site: SiteOpener) -> None:
+    async with site(lambda request: b"") as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+        await caller.upstream.close()
+        assert (await caller.failure()).code == "plugin_exited"
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "http://", "http://user@x/", "http://x/#y", "/mcp"])
+async def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Caller(url)
+    assert caught.value.code == "config_invalid"

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sekisho.errors import SekishoError
+from sekisho.plugin_server.listing import ask, handshake, list_surface
+from sekisho.plugin_server.walled import Walled, connect_url, connect_walled
+from sekisho.protocol import HttpRequest, JsonLimits, response_bytes
+from sekisho.sandbox import Capabilities, Exit, Plan, Sandbox, SandboxSpec
+from sekisho.sandbox.running import Pipes
+
+if TYPE_CHECKING:
+    from tests.unit.plugin_server.conftest import SiteOpener
+
+WAIT_S = 5.0
+LIMITS = JsonLimits(max_bytes=1 << 16)
+ECHO = "import sys\nfor line in sys.stdin:\n    print(line, end='', flush=True)\n"
+
+
+class OpenHouse:
+    """A driver without walls: a real process on real pipes, so that only the joining is under test."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._waiters: list[asyncio.Task[None]] = []
+        self.sandbox: Sandbox | None = None
+
+    async def probe(self) -> Capabilities:
+        raise NotImplementedError("nobody asks here")
+
+    async def plan(self, spec: SandboxSpec) -> Plan:
+        raise NotImplementedError("nobody asks here")
+
+    async def launch(self, plan: Plan) -> Sandbox:
+        pipes = Pipes()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-Ic",
+            self._program,
+            stdin=pipes.theirs[0],
+            stdout=pipes.theirs[1],
+            stderr=pipes.theirs[2],
+        )
+        pipes.close_theirs()
+        sandbox = Sandbox(number=1, ask_to_kill=lambda number: process.kill(), pipes=pipes, group=None)
+        sandbox.pid = process.pid
+        self._waiters.append(asyncio.get_running_loop().create_task(_wait(process, sandbox)))
+        self.sandbox = sandbox
+        return sandbox
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._waiters)
+
+
+async def _wait(process: asyncio.subprocess.Process, sandbox: Sandbox) -> None:
+    sandbox.end(Exit(code=await process.wait(), signal=None, reason="exited"))
+
+
+@pytest.fixture
+async def events() -> list[tuple[str, dict[str, Any]]]:
+    return []
+
+
+def _connect(
+    driver: OpenHouse, plan: Plan, events: list[tuple[str, dict[str, Any]]]
+) -> AbstractAsyncContextManager[Walled]:
+    return connect_walled(
+        driver=driver,
+        plan=plan,
+        limits=LIMITS,
+        roots=(),
+        gate_path=None,
+        log=lambda event, **facts: events.append((event, facts)),
+        on_list_changed=lambda: None,
+    )
+
+
+@pytest.fixture
+async def plan() -> AsyncIterator[Plan]:
+    from sekisho.sandbox import Limits
+
+    yield Plan(
+        name="fake",
+        program="/bin/false",
+        options=(),
+        command=(),
+        mounts=(),
+        environment={},
+        data={},
+        limits=Limits(
+            memory_bytes=0,
+            cpu_percent=0,
+            pids=0,
+            memory_by="guard",
+            pids_by="rlimit",
+            cpu_by="nothing",
+            rlimits=(),
+            inner_rlimits=(),
+        ),
+        wants_network=False,
+        cgroup_parents=(),
+        cgroup_version="none",
+    )
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.threat("T-ORPHAN")
+async def test_a_process_is_spoken_to_and_does_not_outlive_its_context(
+    plan: Plan, events: list[tuple[str, dict[str, Any]]]
+) -> None:
+    driver = OpenHouse(
+        "import sys, json\n"
+        "for line in sys.stdin:\n"
+        "    ident = json.loads(line)['id']\n"
+        "    print(json.dumps({'jsonrpc': '2.0', 'id': ident, 'result': {'ok': 1}}), flush=True)\n"
+    )
+    async with _connect(driver, plan, events) as walled:
+        assert json.loads(await ask(walled.session, "ping", None, WAIT_S)) == {"ok": 1}
+        assert driver.sandbox is not None
+        assert _lives(driver.sandbox.pid)
+    await driver.close()
+    assert not _lives(driver.sandbox.pid)
+    assert events == []
+
+
+async def test_a_process_that_ends_is_noticed(plan: Plan, events: list[tuple[str, dict[str, Any]]]) -> None:
+    driver = OpenHouse("raise SystemExit(3)")
+    async with _connect(driver, plan, events) as walled:
+        error = await asyncio.wait_for(walled.ended(), WAIT_S)
+        assert error.code == "plugin_exited"
+    await driver.close()
+
+
+async def test_a_killed_process_is_gone(plan: Plan, events: list[tuple[str, dict[str, Any]]]) -> None:
+    driver = OpenHouse(ECHO)
+    async with _connect(driver, plan, events) as walled:
+        await walled.kill()
+        assert (await asyncio.wait_for(walled.ended(), WAIT_S)).code == "plugin_exited"
+    await driver.close()
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_noise_is_logged_by_its_amount_and_never_by_its_words(
+    plan: Plan, events: list[tuple[str, dict[str, Any]]]
+) -> None:
+    driver = OpenHouse("print('secret words\\nmore', flush=True)")
+    async with _connect(driver, plan, events) as walled:
+        await asyncio.wait_for(walled.ended(), WAIT_S)
+        async with asyncio.timeout(WAIT_S):
+            while walled.session.counters.garbage < 2:
+                await asyncio.sleep(0)
+    await driver.close()
+    assert events == [("plugin_noise", {"garbage_lines": 2, "stderr_bytes": 0})]
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_an_endless_line_ends_the_process(plan: Plan, events: list[tuple[str, dict[str, Any]]]) -> None:
+    driver = OpenHouse("import sys\nwhile True:\n    sys.stdout.write('x' * 65536)\n")
+    async with _connect(driver, plan, events) as walled:
+        assert (await asyncio.wait_for(walled.ended(), WAIT_S)).code == "result_too_large"
+    await driver.close()
+
+
+async def test_an_exception_inside_still_ends_the_process(
+    plan: Plan, events: list[tuple[str, dict[str, Any]]]
+) -> None:
+    driver = OpenHouse(ECHO)
+    with pytest.raises(ExceptionGroup):
+        async with _connect(driver, plan, events):
+            raise SekishoErrorOfTest
+    await driver.close()
+    assert driver.sandbox is not None
+    assert not _lives(driver.sandbox.pid)
+
+
+class SekishoErrorOfTest(SekishoError):
+    """Raised inside the context."""
+
+    def __init__(self) -> None:
+        super().__init__("internal", "on purpose")
+
+
+def _serve(request: HttpRequest) -> bytes:
+    message = json.loads(request.body)
+    if "id" not in message:
+        return response_bytes(202, b"")
+    results: dict[str, Any] = {
+        "initialize": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "remote"},
+        },
+        "tools/list": {"tools": [{"name": "echo"}]},
+    }
+    answer = {"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]}
+    return response_bytes(200, json.dumps(answer).encode())
+
+
+@pytest.mark.requirement("A3.1")
+async def test_a_server_at_a_url_is_a_plugin_like_any_other(site: SiteOpener) -> None:
+    async with (
+        site(_serve) as server,
+        connect_url(url=server.url, limits=LIMITS, on_list_changed=lambda: None) as remote,
+    ):
+        surface = await list_surface(remote.session, await handshake(remote.session, WAIT_S), WAIT_S)
+        assert len(surface.tools) == 1
+        assert server.requests[-1].headers["mcp-protocol-version"] == "2025-06-18"
+        await remote.kill()
+        await remote.kill()
+        assert (await asyncio.wait_for(remote.ended(), WAIT_S)).code == "plugin_exited"
