@@ -52,7 +52,7 @@ def check(_rest: list[str]) -> int:
     """Format, lint, types and floors; all are run, so that one round shows everything."""
     install("dev")
     bin_ = VENV / "bin"
-    steps = (
+    steps: tuple[list[str | Path], ...] = (
         [bin_ / "ruff", "format", "--check", "."],
         [bin_ / "ruff", "check", "."],
         [bin_ / "mypy"],

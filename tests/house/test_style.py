@@ -23,7 +23,10 @@ MACHINE: Final = re.compile(
     r"(?<![\w./-])/(w[o]rk|r[o]ot|home/(?!you\b)\w+)/|(?<!\w)\.l[i]brary\b|/tmp/p[l]an"
 )
 # Where a banned word is the subject: the setting that bans it.
-EXEMPT: Final = {("pyproject.toml", "pretended")}
+EXEMPT: Final = {
+    ("pyproject.toml", "pretended"),
+    ("tests/real/test_sandbox.py", "machine"),  # the attacks name the places that every Linux machine has
+}
 
 
 def _files(root: Path) -> Iterator[tuple[str, str]]:

@@ -134,7 +134,9 @@ class Core:
             self._open_line(entry)
         url, context = await self._listen(door)
         await self._listen_status(journal)
-        self._group.create_task(self._look_after(context))
+        self._group.create_task(self._look_after(context, journal))
+        if not self._lines:
+            self._all_reported.set()
         try:
             async with asyncio.timeout(self._config.plugins.discovery_timeout_seconds):
                 await self._all_reported.wait()
@@ -257,6 +259,9 @@ class Core:
         self._log.warning("plugin_line_down", plugin=name, code=error.code, reason=error.message)
 
     def _standing_changed(self, name: PluginName, state: str) -> None:
+        standing = self._desk.standings.get(name) if self._journal is not None else None
+        if standing is not None and standing.definitions is not None:
+            self._metrics.know(name, standing.definitions.tools)
         self._log.info("plugin_standing", plugin=name, state=state)
         self._record("plugin_standing", plugin=name, state=state)
 
@@ -272,13 +277,14 @@ class Core:
                 problems[f"plugin {name}"] = "its plugin server is not connected"
         return problems
 
-    async def _look_after(self, context: ssl.SSLContext | None) -> None:
+    async def _look_after(self, context: ssl.SSLContext | None, journal: Journal) -> None:
         """Notice what changes on disk: approvals, revocations, certificates."""
         renewed = loaded = time.time()
         while True:
             await asyncio.sleep(LOOK_S)
             now = time.time()
             self._desk.refresh_lock()
+            self._metrics.audit_healthy(journal.healthy)
             self._keys.refresh_revoked(self._revoked)
             if now - renewed > RENEW_S:
                 renewed = now

@@ -41,7 +41,7 @@ class _Post:
     ca_pem: bytes
     core: PeerRule
     core_token_public: bytes
-    ops: frozenset[str]
+    ops: frozenset[str] | None  # None: what the core's token names is the only limit
     gate_path: Path | None
     health_interval_s: float
     keys: KeyFolder
@@ -96,8 +96,8 @@ async def _serve(post: _Post, environment: Mapping[str, str]) -> None:
         core_token_public=post.core_token_public,
         ops=post.ops,
         clock=time.time,
-        on_call=lambda inbound: warden.call(inbound),
-        on_cancel=lambda inbound: warden.cancel(inbound),
+        on_call=lambda inbound: warden.call(inbound),  # noqa: PLW0108  # the warden is made below
+        on_cancel=lambda inbound: warden.cancel(inbound),  # noqa: PLW0108
         on_refused=lambda error: log.warning("core_refused", code=error.code, reason=error.message),
         revoked=revoked,
     )
@@ -222,7 +222,7 @@ def _from_plugin_file(config_path: Path, home: Path) -> _Post:
         ca_pem=ca_path.read_bytes() if ca_path is not None else keys.ca_pem(),
         core=core[0],
         core_token_public=core[1],
-        ops=frozenset(server.allowed_operations or ()),
+        ops=None if server.allowed_operations is None else frozenset(server.allowed_operations),
         gate_path=places.gate_socket(config.name),
         health_interval_s=HEALTH_INTERVAL_S,
         keys=keys,

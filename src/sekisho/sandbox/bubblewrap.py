@@ -39,6 +39,10 @@ START_S: Final = 15.0  # all walls stand within milliseconds; a host that needs 
 MAX_COMPLAINT_BYTES: Final = 2000
 
 
+# Unique in this process, because the names of control groups are made of it.
+_numbers: Final = itertools.count(1)
+
+
 class Driver(Protocol):
     """What a plugin server needs of any kind of wall."""
 
@@ -60,7 +64,7 @@ class Bubblewrap:
 
     def __init__(self, capabilities: Capabilities | None = None) -> None:
         self._capabilities = capabilities
-        self._numbers = itertools.count(1)
+        self._leftovers: list[Sandbox] = []
         self._sandboxes: dict[int, Sandbox] = {}
         self._control: socket.socket | None = None
         self._launcher: asyncio.subprocess.Process | None = None
@@ -85,6 +89,7 @@ class Bubblewrap:
             with contextlib.suppress(SekishoError):
                 await sandbox.kill_tree()
         self._lose_launcher()
+        self._sweep_leftovers()
         if self._launcher is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_S):
@@ -111,7 +116,8 @@ class Bubblewrap:
         """
         if self._control is None:
             await self._start_launcher()
-        number = next(self._numbers)
+        self._sweep_leftovers()
+        number = next(_numbers)
         group = None
         if plan.cgroup_parents and plan.cgroup_version != "none":
             group = make_group(plan.cgroup_version, plan.cgroup_parents, plan.name, number, plan.limits)
@@ -141,6 +147,10 @@ class Bubblewrap:
         if self._control is not None:
             with contextlib.suppress(ConnectionError):
                 self._control.send(json.dumps({"op": "kill", "id": number}).encode())
+
+    def _sweep_leftovers(self) -> None:
+        """Groups of a lost launcher could not be removed while the kernel was still killing."""
+        self._leftovers = [sandbox for sandbox in self._leftovers if not sandbox.forget()]
 
     async def _abandon(self, sandbox: Sandbox, number: int) -> None:
         with contextlib.suppress(SekishoError):
@@ -221,6 +231,7 @@ class Bubblewrap:
             self._control = None
         for sandbox in self._sandboxes.values():
             sandbox.orphaned()
+            self._leftovers.append(sandbox)
         self._sandboxes.clear()
 
 

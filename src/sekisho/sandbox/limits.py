@@ -86,11 +86,12 @@ class Group:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def remove(self) -> None:
-        """Remove the empty folders; one that is not empty yet is swept later."""
+    def remove(self) -> bool:
+        """Remove the empty folders; False when one is not empty yet."""
         for _, folder in self.folders:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        return not any(folder.exists() for _, folder in self.folders)
 
     def _folder(self, controller: str) -> Path | None:
         return next((folder for name, folder in self.folders if name == controller), None)

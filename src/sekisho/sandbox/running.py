@@ -132,14 +132,17 @@ class Sandbox:
         self._resolve(self._started, "the launcher is gone")
         if not self._ended.done():
             self._ended.set_result(how)
-        if self._group is not None:
-            self._group.remove()
+        self.forget()
 
     def orphaned(self) -> None:
         """The launcher is gone: the kernel kills what it started, and we make sure of it."""
         if self._group is not None:
             self._group.kill()
         self.end(Exit(code=None, signal=signal.SIGKILL, reason="killed"))
+
+    def forget(self) -> bool:
+        """Remove what the kernel still keeps for it; False when that has to be tried again."""
+        return self._group is None or self._group.remove()
 
     def _judge_exit(self, message: dict[str, Any]) -> Exit:
         code = message["code"]

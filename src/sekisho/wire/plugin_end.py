@@ -55,7 +55,7 @@ class PluginTerms:
     identity: Identity
     gate: HandshakeGate
     core_token_public: bytes
-    ops: frozenset[str]
+    ops: frozenset[str] | None
     clock: Callable[[], float]
     replay: ReplayWindow
     on_call: Callable[[Inbound], None]
@@ -223,7 +223,7 @@ class PluginEnd(asyncio.Protocol):
     def _judge(self, tool: str, claims: ChannelClaims) -> SekishoError | None:
         if self._terms.clock() >= claims.exp:
             return Refused("token_not_accepted", "the channel token has expired")
-        if tool not in claims.ops or tool not in self._terms.ops:
+        if tool not in claims.ops or (self._terms.ops is not None and tool not in self._terms.ops):
             return Refused(
                 "operation_not_allowed", f"operation {tool[:128]!r} is not allowed on this channel"
             )

@@ -45,7 +45,7 @@ class Listener:
         ca_pem: bytes,
         peer: PeerRule,
         core_token_public: bytes,
-        ops: frozenset[str],
+        ops: frozenset[str] | None,
         clock: Callable[[], float],
         on_call: Callable[[Inbound], None],
         on_cancel: Callable[[Inbound], None],

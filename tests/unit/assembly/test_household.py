@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.assembly.household import Household, door_rules, dossiers
-from sekisho.config import Approval, BindAddress, CoreConfig, CoreServer, PluginEntry, Plugins, Security
+from sekisho.config import BindAddress, CoreConfig, CoreServer, PluginEntry, Plugins, Security
 from sekisho.gateway import Desk
 from sekisho.keys import TokenBook, new_token
 from sekisho.keys.bearer import token_hash
@@ -106,16 +106,3 @@ def test_the_door_knows_only_the_names_it_was_given() -> None:
 
 def test_a_door_on_loopback_knows_the_names_of_loopback() -> None:
     assert door_rules(CoreConfig()).hosts == {"127.0.0.1", "localhost", "[::1]"}
-
-
-def test_an_ipv6_host_without_a_port_is_kept_whole() -> None:
-    server = CoreServer(allowed_hosts=("[2001:db8::1]",))
-    assert "[2001:db8::1]" in door_rules(CoreConfig(core_server=server)).hosts
-
-
-def test_the_standing_answer_is_taken_from_the_configuration() -> None:
-    from sekisho.assembly.household import StandingAnswer
-
-    needing = frozenset({("files", "read")})
-    assert StandingAnswer(needing, True).answer
-    assert Approval().answer == "no"

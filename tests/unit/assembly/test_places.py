@@ -17,12 +17,12 @@ def _places(home: Path) -> Places:
 
 
 def test_the_lock_stands_beside_the_configuration() -> None:
-    assert _places(Path("/home/x")).lock == Path("/etc/sekisho/sekisho.lock")
+    assert _places(Path("/srv/x")).lock == Path("/etc/sekisho/sekisho.lock")
 
 
 def test_sockets_stand_in_the_home_while_its_path_is_short() -> None:
-    assert _places(Path("/home/x")).plugin_socket("a") == Path("/home/x/run/plugin-a.sock")
-    assert _places(Path("/home/x")).gate_socket("a") == Path("/home/x/run/egress-a.sock")
+    assert _places(Path("/srv/x")).plugin_socket("a") == Path("/srv/x/run/plugin-a.sock")
+    assert _places(Path("/srv/x")).gate_socket("a") == Path("/srv/x/run/egress-a.sock")
 
 
 @pytest.mark.parametrize("length", range(1, 200, 7))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -228,13 +228,20 @@ async def test_nothing_outlives_the_warden(incubator: Incubator, board: Board) -
 async def test_a_plugin_that_cannot_be_started_is_tried_again(incubator: Incubator, board: Board) -> None:
     tries: asyncio.Queue[None] = asyncio.Queue()
 
-    @asynccontextmanager
-    async def broken(on_list_changed: object) -> AsyncIterator[Life]:
-        tries.put_nowait(None)
-        raise RemoteProtocolError("plugin_protocol", "no such program")
-        yield  # a context manager needs one
+    class Broken(AbstractAsyncContextManager["Life"]):
+        async def __aenter__(self) -> Life:
+            tries.put_nowait(None)
+            raise RemoteProtocolError("plugin_protocol", "no such program")
 
-    warden = Warden(connect=broken, publisher=board, rules=RULES, log=lambda event, **facts: None)
+        async def __aexit__(self, *exc: object) -> None:
+            raise AssertionError("it was never entered")
+
+    warden = Warden(
+        connect=lambda on_list_changed: Broken(),
+        publisher=board,
+        rules=RULES,
+        log=lambda event, **facts: None,
+    )
     async with asyncio.TaskGroup() as group:
         running = group.create_task(warden.run())
         for _ in range(2):

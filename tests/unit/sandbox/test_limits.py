@@ -131,7 +131,9 @@ def test_only_empty_groups_of_dead_owners_are_swept(tmp_path: Path) -> None:
     assert full.exists()
 
 
-def test_removing_a_group_that_is_not_empty_is_left_to_the_next_sweep(tmp_path: Path) -> None:
+def test_a_group_that_is_not_empty_yet_can_be_removed_later(tmp_path: Path) -> None:
     (tmp_path / "busy").write_text("")
-    Group(version="v1", folders=(("memory", tmp_path),)).remove()
-    assert tmp_path.exists()
+    group = Group(version="v1", folders=(("memory", tmp_path),))
+    assert not group.remove()
+    (tmp_path / "busy").unlink()
+    assert group.remove()
