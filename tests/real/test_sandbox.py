@@ -319,8 +319,9 @@ async def test_a_blocked_path_inside_a_grant_is_empty_and_cannot_be_uncovered(
         driver,
         f"r = {str(root)!r}\n"
         "print(json.dumps([attempt(lambda p: open(r + p).read(), p) for p in"
-        " ('/open', '/private/shared/y', '/private/x', '/key.pem')] + [attempt(lambda: open(r + '/private/new', 'w').close()), attempt(lambda: os.rename(r + '/private',"
-        " r + '/moved')), attempt(lambda: os.unlink(r + '/key.pem'))]))",
+        " ('/open', '/private/shared/y', '/private/x', '/key.pem')] +"
+        " [attempt(lambda: open(r + '/private/new', 'w').close()), attempt(lambda: os.unlink(r + '/key.pem')),"
+        " attempt(lambda: os.rename(r + '/private', r + '/moved'))]))",
         files=files,
     )
     assert shown[0] == shown[1] == ["ok", "text"]
@@ -510,7 +511,8 @@ async def test_without_a_grant_there_is_no_network(driver: Bubblewrap) -> None:
                 "    s = socket.socket(family); s.settimeout(5); s.connect(address)\n"
                 f"print(json.dumps([attempt(connect, 2, ('127.0.0.1', {port})), attempt(connect, 2, ('192.0.2.1', 80)),"
                 " attempt(connect, 2, ('169.254.169.254', 80)), attempt(connect, 2, ('127.0.0.1', 3128)),"
-                f" attempt(connect, 1, '\\0sekisho-{os.getpid()}'), attempt(lambda: [n for _, n in socket.if_nameindex()])]))",
+                f" attempt(connect, 1, '\\0sekisho-{os.getpid()}'),"
+                " attempt(lambda: [n for _, n in socket.if_nameindex()])]))",
             )
     assert [one[0] for one in shown[:5]] == [
         "ECONNREFUSED",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, PluginEntry
 from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, loopback_names
 from sekisho.keys import TokenBook
@@ -91,7 +92,7 @@ def _dossier(config: CoreConfig, one: PluginEntry) -> Dossier:
 def door_rules(config: CoreConfig) -> DoorRules:
     """Whom the door lets as far as the token."""
     server = config.core_server
-    hosts = {host.lower().rpartition(":")[0] or host.lower() for host in server.allowed_hosts}
+    hosts = {host_only(host.lower()) for host in server.allowed_hosts}
     hosts.add(server.bind_addr.host.lower())
     if server.bind_addr.is_loopback or server.bind_addr.host in ("0.0.0.0", "::"):
         hosts |= loopback_names()

@@ -17,6 +17,7 @@ __all__ = [
     "ensure_all",
     "front_id",
     "front_names",
+    "host_only",
     "plugin_id",
     "renew_all",
 ]
@@ -42,7 +43,7 @@ def plugin_id(trust_domain: str, name: str) -> SpiffeId:
 def front_names(config: CoreConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """DNS names and addresses that the front's certificate carries."""
     server = config.core_server
-    hosts = {host.rpartition(":")[0] or host for host in server.allowed_hosts}
+    hosts = {host_only(host) for host in server.allowed_hosts}
     names = {"localhost", *(host for host in hosts if not _is_address(host))}
     addresses = {"127.0.0.1", *(host.strip("[]") for host in hosts if _is_address(host))}
     if server.bind_addr.host not in ("0.0.0.0", "::"):
@@ -71,6 +72,11 @@ def renew_all(keys: KeyFolder, config: CoreConfig, plugins: Iterable[str], now: 
 def audit_key(keys: KeyFolder) -> Ed25519PrivateKey:
     """The key that signs the log's checkpoints."""
     return Ed25519PrivateKey.from_private_bytes(keys.ensure_secret("audit-log"))
+
+
+def host_only(text: str) -> str:
+    """A host name or address without its port: `[::1]:8443` and `[::1]` are both `[::1]`."""
+    return text if text.endswith("]") else text.rpartition(":")[0] or text
 
 
 def _is_address(host: str) -> bool:

@@ -101,7 +101,7 @@ class Security:
         number(0.001, 86_400), "Longest wait for an answer of a plugin.", default=30.0
     )
     rate_limit_per_minute: int = setting(
-        whole(1, 100_000_000), "Calls of one client in a minute.", default=100
+        whole(1, 60_000_000), "Calls of one client in a minute.", default=100
     )
     max_in_flight: int = setting(
         whole(1, 1_000_000), "Calls under way at one time, of all clients.", default=1024
@@ -163,7 +163,7 @@ class PluginEntry:
         listed(operation()), "Tools that may be called; none unless listed.", default=()
     )
     max_requests_per_minute: int = setting(
-        whole(1, 100_000_000), "Calls of all clients in a minute.", default=60
+        whole(1, 60_000_000), "Calls of all clients in a minute.", default=60
     )
     require_approval: tuple[str, ...] = setting(
         listed(operation()), "Allowed tools that need approval each time.", default=()

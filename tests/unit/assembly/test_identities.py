@@ -10,6 +10,7 @@ from sekisho.assembly.identities import (
     ensure_all,
     front_id,
     front_names,
+    host_only,
     plugin_id,
     renew_all,
 )
@@ -72,3 +73,13 @@ def test_an_address_for_every_interface_is_nobodys_name() -> None:
 
 def test_the_log_is_signed_with_the_same_key_after_a_restart(keys: KeyFolder) -> None:
     assert audit_key(keys).private_bytes_raw() == audit_key(keys).private_bytes_raw()
+
+
+def test_a_host_loses_its_port_and_nothing_else() -> None:
+    cases = {
+        "gate.example.com": "gate.example.com",
+        "gate.example.com:8443": "gate.example.com",
+        "[2001:db8::1]": "[2001:db8::1]",
+        "[2001:db8::1]:8443": "[2001:db8::1]",
+    }
+    assert {text: host_only(text) for text in cases} == cases

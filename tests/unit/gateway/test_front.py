@@ -231,7 +231,9 @@ async def test_a_client_that_catches_up_is_served_on(kit: Kit) -> None:
 
 async def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(kit: Kit) -> None:
     front, wire = join(Room(kit.door, limits()))
-    head, _, body = raw(kit.modern_request("tools/list", headers={"expect": "100-continue"})).partition(b"\r\n\r\n")
+    head, _, body = raw(kit.modern_request("tools/list", headers={"expect": "100-continue"})).partition(
+        b"\r\n\r\n"
+    )
     front.data_received(head + b"\r\n\r\n")
     assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
     front.data_received(body)

@@ -67,9 +67,7 @@ def test_version_1_limits_memory_processes_and_processor(v1: Path) -> None:
     assert (v1 / "memory" / folder / "memory.limit_in_bytes").read_text() == str(64 << 20)
     assert (v1 / "pids" / folder / "pids.max").read_text() == "12"
     assert (v1 / "cpu" / folder / "cpu.cfs_quota_us").read_text() == "50000"
-    assert group.join_files == tuple(
-        f"{v1}/{name}/{folder}/cgroup.procs" for name in ("memory", "pids", "cpu")
-    )
+    assert group.join_files == tuple(f"{v1}/{name}/{folder}/tasks" for name in ("memory", "pids", "cpu"))
 
 
 def test_version_2_limits_in_one_folder_and_kills_the_whole_plugin_when_memory_runs_out(v2: Path) -> None:
