@@ -249,6 +249,23 @@ def test_a_reload_takes_a_grant_away_and_drops_no_call_in_flight(house: House, e
     until(lambda: house.answers("granted__echo", text="a"), "it is granted and approved again")
 
 
+@pytest.mark.requirement("A5.3")
+def test_a_reload_that_changes_a_plugin_lets_its_calls_in_flight_end(house: House, estate: Estate) -> None:
+    house.unaffected()
+    server = house.pid("plugin echo")
+    usual = configuration(estate)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(house.call, "echo__slow", seconds=3)
+        until(lambda: "sekisho_in_flight 1.0" in house.status("/metrics").text, "the slow call is under way")
+        house.configure(usual.replace('name = "echo"\n', 'name = "echo"\nenvironment = ["DECLARED"]\n', 1))
+        house.hang_up()
+        assert slow.result(ANSWER_S).text == "waited 3 s"
+    until(lambda: house.pid("plugin echo") != server, "its plugin server is started anew")
+    house.configure(usual)
+    house.hang_up()
+    until(lambda: house.answers("echo__echo", text="a"), "it serves")
+
+
 @pytest.mark.requirement("A2.1", "A5.3")
 @pytest.mark.threat("T-FLOOD")
 def test_a_reload_changes_the_rate_of_a_plugin_and_drops_no_call_in_flight(

@@ -50,6 +50,8 @@ __all__ = ["run_core"]
 
 LOOK_S: Final = 1.0  # how soon an approval, a renewed certificate or a revocation is noticed
 RENEW_S: Final = 60.0
+DRAIN_S: Final = 60.0  # calls under way when their plugin is reconfigured
+DRAIN_LOOK_S: Final = 0.05
 
 
 def run_core(config_path: Path, home: Path, *, trust_on_first_use: bool = False) -> int:
@@ -85,6 +87,7 @@ class Core:
         self._revoked = Revocations(self._keys.revoked_serials())
         self._lines: dict[PluginName, PlugLine] = {}
         self._line_tasks: dict[PluginName, asyncio.Task[None]] = {}
+        self._retiring: set[PluginName] = set()
         self._reported: set[PluginName] = set()
         self._all_reported = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -306,16 +309,32 @@ class Core:
         self._config = config
         after = {one.name: one for one in config.plugins.servers}
         for name in [name for name in before if needs_restart(before[name], after.get(name))]:
-            task = self._line_tasks.pop(plugin_name(name), None)
-            self._lines.pop(plugin_name(name), None)
-            if task is not None:
-                task.cancel()
+            self._retire(plugin_name(name))
         self._household.reconfigure(config, load_token_book(self._keys))
         for name, entry in after.items():
-            if plugin_name(name) not in self._lines:
+            if plugin_name(name) not in self._lines and plugin_name(name) not in self._retiring:
                 self._open_line(entry)
         self._log.info("reloaded", plugins=sorted(after))
         self._record("reloaded")
+
+    def _retire(self, name: PluginName) -> None:
+        """Send no more calls to a plugin; its line ends when the calls under way are answered."""
+        line, task = self._lines.pop(name, None), self._line_tasks.pop(name, None)
+        if line is not None and task is not None and self._group is not None:
+            self._retiring.add(name)
+            self._group.create_task(self._drain(name, line, task))
+
+    async def _drain(self, name: PluginName, line: PlugLine, task: asyncio.Task[None]) -> None:
+        with contextlib.suppress(TimeoutError):  # a plugin that does not answer has its own deadline
+            async with asyncio.timeout(DRAIN_S):
+                while line.in_flight:  # noqa: ASYNC110  # a count of the line, which has nothing to wait on
+                    await asyncio.sleep(DRAIN_LOOK_S)
+        task.cancel()
+        self._retiring.discard(name)
+        _tell({"event": "drained", "plugin": name})
+        for entry in self._config.plugins.servers:
+            if entry.name == name:
+                self._open_line(entry)
 
     def _say_ready(self, url: str) -> None:
         line = {
@@ -325,8 +344,13 @@ class Core:
             "ca_file": str(self._keys.path / "authority" / "ca.crt"),
             "status_url": self._status_url,
         }
-        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-        sys.stdout.flush()
+        _tell(line)
+
+
+def _tell(line: dict[str, str | None]) -> None:
+    """One JSON line for the supervisor."""
+    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.flush()
 
 
 class _LoopClock:

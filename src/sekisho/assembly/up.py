@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from sekisho.assembly.children import Child
 from sekisho.assembly.household import needs_restart
 from sekisho.assembly.identities import ensure_all
@@ -19,6 +21,8 @@ from sekisho.keys import KeyFolder
 from sekisho.telemetry import Logger
 
 __all__ = ["run_up"]
+
+RETIRE_S = 65.0  # longer than the core waits for calls under way
 
 
 def run_up(config_path: Path, home: Path, *, trust_on_first_use: bool = False) -> int:
@@ -43,6 +47,7 @@ class Up:
         self._children: dict[str, Child] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._retiring: dict[str, asyncio.TimerHandle] = {}
         self._is_ready = False
 
     async def serve(self) -> None:
@@ -76,8 +81,7 @@ class Up:
         ensure_all(keys, config, _local(config), time.time())
         for name in _local(before):
             if name not in _local(config) or needs_restart(before.plugin(name), config.plugin(name)):
-                self._tasks.pop(f"plugin {name}").cancel()
-                self._children.pop(f"plugin {name}")
+                self._retire(name)
         if {n: before.plugin(n).grants.network for n in _local(before)} != {
             n: config.plugin(n).grants.network for n in _local(config)
         }:
@@ -86,6 +90,21 @@ class Up:
             if f"plugin {name}" not in self._children:
                 self._start(f"plugin {name}", ["plugin"], name)
         self._children["core"].send_signal(signal.SIGHUP)
+
+    def _retire(self, name: str) -> None:
+        """Stop a plugin server once the core says that nothing is under way there, or after a bound."""
+        wait = asyncio.get_running_loop().call_later(RETIRE_S, self._replace, name)
+        self._retiring[name] = wait
+
+    def _replace(self, name: str) -> None:
+        wait = self._retiring.pop(name, None)
+        if wait is None:
+            return
+        wait.cancel()
+        self._tasks.pop(f"plugin {name}").cancel()
+        self._children.pop(f"plugin {name}")
+        if name in _local(self._config):
+            self._start(f"plugin {name}", ["plugin"], name)
 
     def _restart_egress(self) -> None:
         task = self._tasks.pop("egress", None)
@@ -102,10 +121,23 @@ class Up:
 
     def _took_line(self, line: bytes) -> None:
         """The core says it is ready after each of its starts; the caller of `up` hears it once."""
-        if not self._is_ready:
+        try:
+            told = msgspec.json.decode(line, type=_Told)
+        except msgspec.MsgspecError:
+            return
+        if told.event == "drained":
+            self._replace(told.plugin)
+        elif told.event == "ready" and not self._is_ready:
             self._is_ready = True
             sys.stdout.write(line.decode("utf-8", "replace"))
             sys.stdout.flush()
+
+
+class _Told(msgspec.Struct):
+    """What the core says on its standard output."""
+
+    event: str
+    plugin: str = ""
 
 
 def _local(config: CoreConfig) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,11 @@ from sekisho.plugin_server.pipes import Pipes
 from sekisho.plugin_server.session import PluginSession
 from sekisho.plugin_server.upstream import Upstream
 from sekisho.protocol import JsonLimits
-from sekisho.sandbox import Driver, Plan, Sandbox
+from sekisho.sandbox import Driver, GateSockets, Plan, Sandbox
 
 __all__ = ["connect_url", "connect_walled"]
+
+GATE_LOOK_S = 0.5  # how soon a plugin has its network back after the egress process was started again
 
 
 class Walled:
@@ -63,19 +66,21 @@ async def connect_walled(
     pipes = Pipes(receive=session.receive, on_end=end, max_line_bytes=limits.max_bytes)
     try:
         await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
-        if sandbox.gate_sockets is not None:
-            try:
-                if gate_path is not None:
-                    send_gate(gate_path, sandbox.gate_sockets.fds)
-            finally:
-                sandbox.gate_sockets.close()
+        gate = sandbox.gate_sockets
+        if gate is not None and gate_path is not None:
+            send_gate(gate_path, gate.fds)
         async with asyncio.TaskGroup() as group:
-            waiter = group.create_task(_report_exit(sandbox, end))
+            helpers = [group.create_task(_report_exit(sandbox, end))]
+            if gate is not None and gate_path is not None:
+                helpers.append(group.create_task(_follow_gate(gate, gate_path)))
             try:
                 yield Walled(session, sandbox, ended)
             finally:
-                waiter.cancel()
+                for helper in helpers:
+                    helper.cancel()
     finally:
+        if sandbox.gate_sockets is not None:
+            sandbox.gate_sockets.close()
         pipes.close()
         await sandbox.kill_tree()
         if session.counters.garbage or pipes.stderr_tail:
@@ -85,6 +90,27 @@ async def connect_walled(
 async def _report_exit(sandbox: Sandbox, end: Callable[[SekishoError], None]) -> None:
     status = await sandbox.wait()
     end(Unavailable("plugin_exited", f"the plugin ended ({status.reason})"))
+
+
+async def _follow_gate(gate: GateSockets, path: Path) -> None:
+    """Hand the sockets over again whenever another egress process takes the place of the one that had them."""
+    known = _mark(path)
+    while True:
+        await asyncio.sleep(GATE_LOOK_S)
+        mark = _mark(path)
+        if mark is None or mark == known:
+            continue
+        with contextlib.suppress(SekishoError):  # it is not listening yet: the next look tries again
+            send_gate(path, gate.fds)
+            known = mark
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 class Remote:
