@@ -61,6 +61,17 @@ def test_a_granted_service_can_be_reached_and_no_other(house: House, estate: Est
     assert attack(house, "phone_home", plugin="granted", host="localhost", port=estate.port)
 
 
+def test_a_granted_service_is_reached_again_after_egress_was_killed(house: House, estate: Estate) -> None:
+    egress, server = house.pid("egress"), house.pid("plugin granted")
+    kill(egress)
+    until(
+        lambda: attack(house, "phone_home", plugin="granted", host="localhost", port=estate.port),
+        "the new egress process serves the old sandbox",
+    )
+    assert house.pid("egress") != egress
+    assert house.pid("plugin granted") == server
+
+
 @pytest.mark.threat("T-READ-HOST", "T-READ-CORE")
 def test_no_known_way_leads_out(house: House) -> None:
     assert not attack(house, "escape")
