@@ -6,6 +6,7 @@ reads no environment variable and starts nothing; `assembly` stands above it and
 """
 
 from sekisho.config.core import Approval, Audit, CoreConfig, CoreServer, PluginEntry, Plugins, Security
+from sekisho.config.limits import Limits, PluginLimits
 from sekisho.config.load import load_any, load_core, load_plugin
 from sekisho.config.paths import check_paths
 from sekisho.config.plugin import PluginConfig, PluginServer
@@ -21,9 +22,11 @@ __all__ = [
     "CoreConfig",
     "CoreServer",
     "FilesystemPolicy",
+    "Limits",
     "NetworkPolicy",
     "PluginConfig",
     "PluginEntry",
+    "PluginLimits",
     "PluginServer",
     "Plugins",
     "Sandbox",

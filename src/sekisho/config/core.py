@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from sekisho.config.field import Wrong, choice, flag, listed, nested, number, path, setting, text, whole
+from sekisho.config.limits import Limits
 from sekisho.config.locate import Source
 from sekisho.config.values import (
     BindAddress,
@@ -271,6 +272,9 @@ class CoreConfig:
     )
     core_server: CoreServer = setting(nested(CoreServer), "The door for MCP clients.", default=CoreServer())
     security: Security = setting(nested(Security), "How much a client may ask.", default=Security())
+    limits: Limits = setting(
+        nested(Limits), "What a message, a connection and a client may cost.", default=Limits()
+    )
     audit: Audit = setting(nested(Audit), "The audit log and the running log.", default=Audit())
     plugins: Plugins = setting(nested(Plugins), "The plugins.", default=Plugins())
     approval: Approval = setting(nested(Approval), "The standing answer to approvals.", default=Approval())

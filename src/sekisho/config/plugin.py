@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sekisho.config.field import Wrong, listed, nested, path, setting
+from sekisho.config.limits import PluginLimits
 from sekisho.config.locate import Source
 from sekisho.config.values import (
     BindAddress,
@@ -100,6 +101,7 @@ class PluginConfig:
     filesystem_policy: FilesystemPolicy = setting(
         nested(FilesystemPolicy), "Files it may see.", default=FilesystemPolicy()
     )
+    limits: PluginLimits = setting(nested(PluginLimits), "What one message may cost.", default=PluginLimits())
     settings: tuple[tuple[str, str], ...] = ()
     settings_table: str = ""
     source: Source = field(default=Source(), compare=False, repr=False)
