@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
-from sekisho.config import Workload, check_paths, load_core, load_plugin
+from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
 from sekisho.plugin_server import Warden, WardenRules, connect_url, connect_walled
@@ -26,7 +26,6 @@ from sekisho.wire import Address, Listener, TcpAddress, UnixAddress
 
 __all__ = ["run_plugin", "sandbox_spec"]
 
-MAX_MESSAGE_BYTES = 16 << 20
 HEALTH_INTERVAL_S = 30.0
 LOOK_S = 1.0
 
@@ -45,6 +44,7 @@ class _Post:
     gate_path: Path | None
     health_interval_s: float
     keys: KeyFolder
+    limits: PluginLimits
     log_level: str = "INFO"
 
 
@@ -124,7 +124,7 @@ class _Walls:
         self._log = log
         self._driver = Bubblewrap()
         self._stack = AsyncExitStack()
-        self._limits = JsonLimits(max_bytes=MAX_MESSAGE_BYTES)
+        self._limits = _message_limits(post.limits)
         self.connect: Connector
 
     async def __aenter__(self) -> _Walls:
@@ -147,6 +147,7 @@ class _Walls:
                 driver=self._driver,
                 plan=plan,
                 limits=self._limits,
+                max_queued_bytes=self._post.limits.max_queued_bytes,
                 roots=roots,
                 gate_path=self._post.gate_path,
                 log=self._log.info,
@@ -163,6 +164,12 @@ class _Walls:
         self, url: str, on_list_changed: Callable[[], None]
     ) -> AbstractAsyncContextManager[Connection]:
         return connect_url(url=url, limits=self._limits, on_list_changed=on_list_changed)
+
+
+def _message_limits(limits: PluginLimits) -> JsonLimits:
+    return JsonLimits(
+        max_bytes=limits.max_line_bytes, max_depth=limits.max_depth, max_members=limits.max_members
+    )
 
 
 def _roots(workload: Workload) -> tuple[tuple[str, str], ...]:
@@ -197,6 +204,7 @@ def _from_core_file(config_path: Path, home: Path, name: str) -> _Post:
         gate_path=places.gate_socket(name),
         health_interval_s=config.plugins.health_check_interval_seconds,
         keys=keys,
+        limits=config.limits,
         log_level=config.audit.log_level,
     )
 
@@ -226,6 +234,7 @@ def _from_plugin_file(config_path: Path, home: Path) -> _Post:
         gate_path=places.gate_socket(config.name),
         health_interval_s=HEALTH_INTERVAL_S,
         keys=keys,
+        limits=config.limits,
     )
 
 

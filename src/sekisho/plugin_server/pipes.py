@@ -15,9 +15,9 @@ from functools import partial
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.protocol import LineReader
 
-__all__ = ["Pipes"]
+__all__ = ["MAX_QUEUED_BYTES", "Pipes"]
 
-MAX_UNSENT_BYTES = 32 << 20  # a plugin that does not read must not fill our memory
+MAX_QUEUED_BYTES = 32 << 20  # a plugin that does not read must not fill our memory
 STDERR_TAIL_BYTES = 8 << 10  # enough for a traceback
 
 
@@ -30,10 +30,12 @@ class Pipes:
         receive: Callable[[bytes], None],
         on_end: Callable[[SekishoError], None],
         max_line_bytes: int,
+        max_queued_bytes: int = MAX_QUEUED_BYTES,
     ) -> None:
         self._receive = receive
         self._on_end = on_end
         self._lines = LineReader(max_line_bytes=max_line_bytes)
+        self._max_queued = max_queued_bytes
         self._unsent: list[bytes] = []
         self._is_flush_due = False
         self._is_ended = False
@@ -81,7 +83,7 @@ class Pipes:
         if self._stdin is None or self._is_ended:
             return
         self._stdin.write(b"\n".join(messages) + b"\n")
-        if self._stdin.get_write_buffer_size() > MAX_UNSENT_BYTES:
+        if self._stdin.get_write_buffer_size() > self._max_queued:
             self._end(Unavailable("plugin_unavailable", "the plugin does not read its input"))
 
     def _took_output(self, data: bytes) -> None:

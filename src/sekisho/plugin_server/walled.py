@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sekisho.egress import send_gate
 from sekisho.errors import SekishoError, Unavailable
-from sekisho.plugin_server.pipes import Pipes
+from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, Pipes
 from sekisho.plugin_server.session import PluginSession
 from sekisho.plugin_server.upstream import Upstream
 from sekisho.protocol import JsonLimits
@@ -44,6 +44,7 @@ async def connect_walled(
     driver: Driver,
     plan: Plan,
     limits: JsonLimits,
+    max_queued_bytes: int = MAX_QUEUED_BYTES,
     roots: Sequence[tuple[str, str]],
     gate_path: Path | None,
     log: Callable[..., None],
@@ -63,7 +64,12 @@ async def connect_walled(
         roots=roots,
         on_list_changed=on_list_changed,
     )
-    pipes = Pipes(receive=session.receive, on_end=end, max_line_bytes=limits.max_bytes)
+    pipes = Pipes(
+        receive=session.receive,
+        on_end=end,
+        max_line_bytes=limits.max_bytes,
+        max_queued_bytes=max_queued_bytes,
+    )
     try:
         await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
         gate = sandbox.gate_sockets

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server.pipes import MAX_UNSENT_BYTES, STDERR_TAIL_BYTES, Pipes
+from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, STDERR_TAIL_BYTES, Pipes
 
 WAIT_S = 5.0
 MAX_LINE_BYTES = 1000
@@ -97,7 +97,7 @@ async def test_the_end_of_the_output_is_the_end_of_the_plugin(ends: Ends) -> Non
 @pytest.mark.threat("T-HANG")
 async def test_a_plugin_that_does_not_read_its_input_is_ended(ends: Ends) -> None:
     message = b"x" * (1 << 20)
-    for _ in range(MAX_UNSENT_BYTES // len(message) + 2):
+    for _ in range(MAX_QUEUED_BYTES // len(message) + 2):
         ends.pipes.send(message)
     error = await ends.why()
     assert error.code == "plugin_unavailable"
