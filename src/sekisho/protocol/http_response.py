@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 EVENT_STREAM: Final = "text/event-stream"
+_BODILESS: Final = frozenset({204, 304})
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,12 +184,16 @@ class ResponseReader:
             raise _malformed("the only transfer coding is chunked")
         if self._parser.get_http_version() not in {"1.0", "1.1"} or status < 100:
             raise _malformed("HTTP/1.1 is spoken here")
+        is_bodiless = status < 200 or status in _BODILESS
+        # RFC 9112 section 6.3: these end with their head, whatever it says; llhttp would take what follows for a body.
+        if is_bodiless and (coding is not None or self._headers.get("content-length", "0").strip("0")):
+            raise _malformed("a response without a body states a length")
         self._is_interim = status < 200 and status != 101
         if self._is_interim:
             return
         self._is_chunked = coding is not None
         has_length = "content-length" in self._headers or self._is_chunked
-        self._lasts_until_close = not has_length and status not in {101, 204, 304}
+        self._lasts_until_close = not has_length and not is_bodiless
         self._keep_alive = self._parser.should_keep_alive() and not self._lasts_until_close
         head = ResponseHead(status=status, headers=self._headers, keep_alive=self._keep_alive)
         self._is_stream = head.is_event_stream

@@ -185,3 +185,22 @@ def test_any_bytes_are_events_or_a_refusal(data: bytes) -> None:
             read(start + data)
         except RemoteProtocolError as error:
             assert error.code in {"plugin_protocol", "result_too_large"}  # noqa: PT017 - it may also be accepted
+
+
+@pytest.mark.parametrize(
+    "status", ["100 Continue", "103 Early Hints", "199 x", "204 No Content", "304 Not Modified"]
+)
+@pytest.mark.parametrize(
+    "framing", [b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\n{}"]
+)
+def test_a_response_that_has_no_body_may_not_state_one(status: str, framing: bytes) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        ResponseReader().feed(b"HTTP/1.1 " + status.encode() + b"\r\n" + framing)
+    assert caught.value.code == "plugin_protocol"
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
+def test_a_response_without_a_body_ends_with_its_head(status: str, length: bytes) -> None:
+    events = ResponseReader().feed(b"HTTP/1.1 " + status.encode() + b"\r\n" + length + b"\r\n")
+    assert collect(events).body == b""
