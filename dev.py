@@ -20,7 +20,6 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CACHE = ROOT / ".cache"
 DEMO = ROOT / "demo"
-BENCH = ROOT / "bench"
 MIN_NODE = 20
 
 # program it is found by → Debian package
@@ -65,9 +64,8 @@ def check(_rest: list[str]) -> int:
 
 
 def bench(rest: list[str]) -> int:
-    """What the road costs, beside a direct call and another proxy, in one run."""
-    prepare("dev")
-    install_proxy()
+    """What a call costs, beside a direct call and other proxies, in one run; peers are installed when first met."""
+    install("dev")
     return run([PYTHON, "-m", "bench.main", *rest])
 
 
@@ -120,18 +118,6 @@ def install_git_server() -> None:
         "--requirement",
         str(requirements),
     )
-    done(folder, stamp)
-
-
-def install_proxy() -> None:
-    """FastMCP, the proxy beside ours, where it cannot change what ours runs with."""
-    requirements = BENCH / "requirements.txt"
-    folder, stamp = CACHE / "bench", digest(requirements, "")
-    if once(folder, stamp):
-        return
-    say("installing fastmcp")
-    make_venv(folder)
-    pip(folder / "bin" / "python", "--requirement", str(requirements))
     done(folder, stamp)
 
 

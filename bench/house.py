@@ -1,4 +1,8 @@
-"""A whole Sekisho for one benchmark: its configuration, and `sekisho up` on it."""
+"""A whole Sekisho for the benchmark: its configuration, and `sekisho up` on it.
+
+Everything as delivered, but for limits that would be in the way of a million calls a minute. Plugins are approved
+unread (`--trust-on-first-use`): all of them are our own upstream.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,16 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import running
+from bench.processes import first_line, running
 
-__all__ = ["House", "house"]
+__all__ = ["House", "Plugin", "house", "http_plugin", "stdio_plugin"]
 
-ROOT = Path(__file__).resolve().parent.parent
-ECHO = ROOT / "src" / "sekisho" / "testing" / "echo.py"
 SEKISHO = Path(sys.executable).with_name("sekisho")
+TOOLS = ("echo", "store", "big", "steps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,44 +27,81 @@ class House:
     """What a client needs of a running gateway."""
 
     process: subprocess.Popen[bytes]
-    url: str
+    port: int
     token: str
-    ca_file: str
+    ca_file: Path
 
 
-@contextlib.contextmanager
-def house(folder: Path, *, upstream: str, tls: bool) -> Iterator[House]:
-    """Core, plugin servers and egress proxy with two plugins: one at `upstream`, one behind the wall."""
-    folder.mkdir()
-    config = folder / "sekisho.toml"
-    config.write_text(_config(folder / "state", upstream=upstream, tls=tls))
-    command: list[str | Path] = [SEKISHO, "up", "--config", config, "--trust-on-first-use"]
-    with running(command, folder / "log.txt") as (process, line):
-        ready = json.loads(line)
-        token = Path(ready["token_file"]).read_text().strip()
-        yield House(process=process, url=ready["url"], token=token, ca_file=ready["ca_file"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """One table of the core file."""
+
+    name: str
+    lines: str
+    tools: tuple[str, ...] = TOOLS
+
+    @property
+    def table(self) -> str:
+        """Its text."""
+        return f"""
+[[plugins.servers]]
+name = "{self.name}"
+allowed_operations = {json.dumps(self.tools)}
+max_requests_per_minute = 60000000
+{self.lines}
+"""
 
 
-def _config(home: Path, *, upstream: str, tls: bool) -> str:
-    """Everything as delivered, but for limits that would be in the way of thousands of calls a minute."""
-    return f"""\
-home = "{home}"
+def http_plugin(name: str, port: int, tools: Sequence[str] = TOOLS) -> Plugin:
+    """One of our upstreams, reached over HTTP."""
+    return Plugin(name=name, lines=f'upstream = "http://127.0.0.1:{port}/mcp"', tools=tuple(tools))
+
+
+def stdio_plugin(name: str, command: Sequence[str | Path], *readable: Path) -> Plugin:
+    """A program behind the wall."""
+    words, paths = json.dumps([str(one) for one in command]), json.dumps([str(one) for one in readable])
+    lines = f"command = {words}\n[plugins.servers.sandbox]\nmax_cpu_percent = 400\n"
+    return Plugin(name=name, lines=f"{lines}[plugins.servers.filesystem_policy]\nread_only_paths = {paths}")
+
+
+def write_config(
+    folder: Path, plugins: Sequence[Plugin], *, tls: bool = False, durability: str = "effects", core: str = ""
+) -> Path:
+    """The core file of a house in this folder; `core` are more lines of `core_server`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "sekisho.toml"
+    path.write_text(
+        f"""\
+home = "{folder / "state"}"
 [core_server]
 bind_addr = "127.0.0.1:0"
 status_addr = "off"
 tls = "{"on" if tls else "off"}"
+{core}
 [security]
-rate_limit_per_minute = 1000000
-[[plugins.servers]]
-name = "web"
-upstream = "{upstream}"
-allowed_operations = ["echo", "store"]
-max_requests_per_minute = 1000000
-[[plugins.servers]]
-name = "walled"
-command = ["{sys.executable}", "{ECHO}"]
-allowed_operations = ["echo"]
-max_requests_per_minute = 1000000
-[plugins.servers.filesystem_policy]
-read_only_paths = ["{ECHO}"]
+rate_limit_per_minute = 60000000
+[audit]
+durability = "{durability}"
 """
+        + "".join(one.table for one in plugins)
+    )
+    return path
+
+
+@contextlib.contextmanager
+def house(config: Path) -> Iterator[House]:
+    """Core, plugin servers and egress proxy, until the block ends."""
+    log = config.parent / "log.txt"
+    with running([SEKISHO, "up", "--config", config, "--trust-on-first-use"], log) as process:
+        yield read_ready(process, first_line(process, log))
+
+
+def read_ready(process: subprocess.Popen[bytes], line: str) -> House:
+    """What `sekisho up` says once its door is open; its plugins may need a moment more."""
+    ready = json.loads(line)
+    return House(
+        process=process,
+        port=int(ready["url"].rpartition(":")[2].partition("/")[0]),
+        token=Path(ready["token_file"]).read_text().strip(),
+        ca_file=Path(ready["ca_file"]),
+    )

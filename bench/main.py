@@ -1,206 +1,96 @@
-"""What the road costs: one run, every row in every round, beside a direct call and another proxy.
+"""What a gateway costs: one run, every way in every round, beside a direct call and other proxies.
 
-`python3 dev.py bench [--rounds N] [--calls N] [--quick] [--json]`. Loopback only; ends by itself, leaves nothing behind
-and exits 0 when everything could be measured, whether or not a target was met. Targets are in docs/performance.md.
+`python3 dev.py bench [--only TEXT] [--peers a,b] [--rounds N] [--seconds S] [--quick] [--json]`. Loopback only; ends
+by itself, leaves nothing behind, and exits 0 when it could measure, whether or not a target was met.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from bench.caller import Caller
-from bench.house import House, house
-from bench.processes import cpu_seconds, get_count, running
-from bench.walls import WallTimes, measure_walls
+from bench.machine import describe_machine
+from bench.measure import Pace
+from bench.processes import BenchFailed
+from bench.results import Measured
+from bench.run import run_workloads
+from bench.stage import Stage
+from bench.tables import workload_table
+from bench.tools import build_tools
+from bench.workloads import chosen, peers_of
 
-HERE = Path(__file__).resolve().parent
-PROXY_PYTHON = HERE.parent / ".cache" / "bench" / "bin" / "python"
-WARM_UP_CALLS = 40
-SLOW_SHARE = 5  # the proxy beside ours gets this many times fewer calls, so that a run stays short
-MAX_ROUNDS, MAX_CALLS = 1000, 100_000
-
-
-@dataclass(slots=True, kw_only=True)
-class Row:
-    """One way to the same tool; `roots` are the processes that work for it."""
-
-    name: str
-    caller: Caller
-    roots: tuple[int, ...]
-    share: int = 1
-    medians_s: list[float] = field(default_factory=list)
-    cpu_s: float = 0.0
-    upstream: int = 0
-    calls: int = 0
-
-    def play(self, calls: int, port: int) -> None:
-        """One round."""
-        calls = max(1, calls // self.share)
-        count, cpu = get_count(port), cpu_seconds(*self.roots)
-        self.medians_s.append(statistics.median(self.caller.call() for _ in range(calls)))
-        self.cpu_s += cpu_seconds(*self.roots) - cpu
-        self.upstream += get_count(port) - count
-        self.calls += calls
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What one row came to; the spread is over rounds."""
-
-    name: str
-    median_ms: float
-    lowest_ms: float
-    highest_ms: float
-    ratio: float
-    upstream_per_call: float
-    cpu_ms_per_call: float
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
     options = _options(arguments)
     console = Console(stderr=True)
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(console=console, disable=options.json, transient=True))
-        step = progress.add_task("starting servers", total=None)
-        port, rows = _open_rows(stack)
-        progress.update(step, description="calling", total=options.rounds * len(rows))
-        for row in rows:
-            for _ in range(WARM_UP_CALLS // row.share):
-                row.caller.call()
-        for number in range(options.rounds):
-            shift = number % len(rows)  # no row is always the first after a pause
-            for row in (*rows[shift:], *rows[:shift]):
-                row.play(options.calls, port)
-                progress.advance(step)
-    with console.status("raising walls"):
-        walls = measure_walls(options.starts)
-    figures = _figures(rows)
+    try:
+        build_tools()
+    except BenchFailed as error:
+        console.print(f"[red]{error}")
+        return 1
+    results = _measure(options, console)
     if options.json:
-        print(
-            json.dumps(
-                {"machine": _machine(), "rows": [asdict(one) for one in figures], "walls": asdict(walls)}
-            )
-        )
+        print(json.dumps({"machine": describe_machine(), "workloads": [asdict(one) for one in results]}))
     else:
-        _show(figures, walls, options)
+        _show(results)
     return 0
 
 
+def _measure(options: argparse.Namespace, console: Console) -> list[Measured]:
+    workloads = chosen(options.only)
+    ways = peers_of(workloads, options.peers)
+    pace = Pace(seconds=options.seconds, warm_s=min(0.2, options.seconds / 3), most_s=6 * options.seconds)
+    cells = sum(len(ways.intersection(one.ways)) * (options.rounds + 1) for one in workloads)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-bench-")))
+        stage = Stage(folder=folder, stack=stack)
+        progress = stack.enter_context(Progress(console=console, transient=True, disable=options.json))
+        step = progress.add_task("starting", total=cells)
+        tell = lambda text: progress.update(step, description=text, advance=1)  # noqa: E731
+        return list(run_workloads(stage, workloads, ways, rounds=options.rounds, pace=pace, tell=tell))
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="dev.py bench", description="What the road of a call costs.")
+    parser = argparse.ArgumentParser(prog="dev.py bench", description="What a gateway costs.")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only workloads with this in their name")
+    parser.add_argument("--peers", metavar="A,B", type=_names, help='only these peers; "none" for none')
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each workload (default 5)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of one cell (default 0.5)")
+    parser.add_argument(
+        "--quick", action="store_true", help="under a minute: shows that it works, beside nginx"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-    parser.add_argument("--quick", action="store_true", help="few calls: shows that it works, not how fast")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of all rows (default 7)")
-    parser.add_argument("--calls", type=int, default=150, help="calls of one row in one round (default 150)")
-    parser.add_argument("--starts", type=int, default=40, help="program starts (default 40)")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.calls, options.starts = 5, 20, 20
-    for name, most in (("rounds", MAX_ROUNDS), ("calls", MAX_CALLS), ("starts", MAX_CALLS)):
-        if not 1 <= getattr(options, name) <= most:
-            parser.error(f"--{name} must be between 1 and {most}")
+        options.rounds, options.seconds, options.peers = 1, 0.2, frozenset({"nginx"})
+    if not 1 <= options.rounds <= 1000:
+        parser.error("--rounds must be between 1 and 1000")
+    if not 0.05 <= options.seconds <= 60:
+        parser.error("--seconds must be between 0.05 and 60")
     return options
 
 
-def _open_rows(stack: ExitStack) -> tuple[int, list[Row]]:
-    """Start everything, open one session for each row."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-bench-")))
-    server, line = stack.enter_context(running([sys.executable, HERE / "plugin.py"], folder / "plugin.txt"))
-    port = int(line)
-    direct = f"http://127.0.0.1:{port}/mcp"
-    plain = stack.enter_context(house(folder / "plain", upstream=direct, tls=False))
-    secure = stack.enter_context(house(folder / "secure", upstream=direct, tls=True))
-    proxy, line = stack.enter_context(
-        running([PROXY_PYTHON, HERE / "proxy.py", direct], folder / "proxy.txt")
-    )
-
-    def road(name: str, at: House, tool: str) -> Row:
-        caller = Caller(at.url, tool, token=at.token, ca_file=at.ca_file)
-        roots = (at.process.pid,) if tool.startswith("walled") else (at.process.pid, server.pid)
-        return Row(name=name, caller=stack.enter_context(caller), roots=roots)
-
-    return port, [
-        Row(name="direct", caller=stack.enter_context(Caller(direct, "echo")), roots=(server.pid,)),
-        road("Sekisho, HTTP in front", plain, "web__echo"),
-        road("Sekisho, HTTPS in front", secure, "web__echo"),
-        road("Sekisho, HTTPS, tool with effects", secure, "web__store"),
-        Row(
-            name="FastMCP proxy, HTTP in front",
-            caller=stack.enter_context(Caller(f"http://127.0.0.1:{int(line)}/mcp", "echo")),
-            roots=(proxy.pid, server.pid),
-            share=SLOW_SHARE,
-        ),
-        road("Sekisho, HTTP, stdio plugin behind the wall", plain, "walled__echo"),
-    ]
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(","))
 
 
-def _figures(rows: Sequence[Row]) -> list[Figures]:
-    base = statistics.median(rows[0].medians_s)
-    return [
-        Figures(
-            name=row.name,
-            median_ms=1e3 * statistics.median(row.medians_s),
-            lowest_ms=1e3 * min(row.medians_s),
-            highest_ms=1e3 * max(row.medians_s),
-            ratio=statistics.median(row.medians_s) / base,
-            upstream_per_call=row.upstream / row.calls,
-            cpu_ms_per_call=1e3 * row.cpu_s / row.calls,
-        )
-        for row in rows
-    ]
-
-
-def _show(figures: Sequence[Figures], walls: WallTimes, options: argparse.Namespace) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(
-        title=f"one small tools/call, concurrency 1, {options.rounds} rounds of {options.calls} calls"
-    )
-    table.add_column("way")
-    for column in ("median ms", "rounds, ms", "× direct", "upstream requests", "CPU ms"):
-        table.add_column(column, justify="right")
-    for one in figures:
-        table.add_row(
-            one.name,
-            f"{one.median_ms:.2f}",
-            f"{one.lowest_ms:.2f}–{one.highest_ms:.2f}",
-            f"{one.ratio:.2f}",
-            f"{one.upstream_per_call:.2f}",
-            f"{one.cpu_ms_per_call:.2f}",
-        )
-    console.print(table)
-    console.print(
-        f"start of /bin/true, median of {walls.starts}: bare {walls.bare_ms:.1f} ms, behind the wall"
-        f" {walls.walled_ms:.1f} ms (all walls stand after {walls.standing_ms:.1f} ms),"
-        f" over bare {walls.over_bare_ms:.1f} ms"
-    )
-    console.print(_machine())
-
-
-def _machine() -> str:
-    name = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    return f"{os.cpu_count()} × {name}, Linux {platform.release()}, Python {platform.python_version()}"
+def _show(results: Sequence[Measured]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for one in results:
+        console.print(workload_table(one))
+    console.print(describe_machine())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Processes of the benchmark: started, waited for, ended; and the processor time of their whole trees."""
+"""Processes of the benchmark: started, waited for, ended; what their trees hold in memory and have used.
+
+Guarantees that everything started here is ended again, with everything below it, and that no wait is endless.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,80 @@ import contextlib
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.caller import BenchFailed
+__all__ = [
+    "BenchFailed",
+    "Memory",
+    "Process",
+    "free_port",
+    "memory_of",
+    "processor_ns",
+    "running",
+    "tree_of",
+    "wait_port",
+]
 
-__all__ = ["cpu_seconds", "get_count", "running"]
-
-START_S = 40.0
+START_S = 60.0
 END_S = 10.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+POLL_S = 0.02
+CPUCLOCK_SCHED = 2  # clock_getcpuclockid(3): the clock of a whole process is (~pid << 3) | 2
+
+
+class BenchFailed(Exception):
+    """A row cannot be measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process of a tree."""
+
+    pid: int
+    parent: int
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """KiB: shared pages by their share, and pages of nobody else."""
+
+    pss: int
+    private: int
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str | Path], log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run a server; gives the process and the line it prints when it is ready, and ends it."""
-    words = [str(word) for word in command]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+def running(
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends; its standard input stays open that long."""
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=None if environment is None else {**os.environ, **environment},
+            cwd=folder,
+            start_new_session=True,  # so that nothing below it outlives it
+        )
     try:
-        yield process, _first_line(process, log)
+        yield process
     finally:
         _end(process)
 
 
-def _first_line(process: subprocess.Popen[bytes], log: Path) -> str:
+def first_line(process: subprocess.Popen[bytes], log: Path) -> str:
+    """What a server prints when it is ready."""
     assert process.stdout is not None
     line, deadline = b"", time.monotonic() + START_S
     with selectors.DefaultSelector() as selector:
@@ -41,46 +90,103 @@ def _first_line(process: subprocess.Popen[bytes], log: Path) -> str:
         while not line.endswith(b"\n"):
             more = b""
             if selector.select(max(0.0, deadline - time.monotonic())):
-                more = os.read(process.stdout.fileno(), 4096)
+                more = os.read(process.stdout.fileno(), 1 << 16)
             if not more:
-                said = log.read_text(errors="replace")[-2000:]
-                raise BenchFailed(f"{process.args!r} did not get ready:\n{said}")
+                raise BenchFailed(f"{process.args!r} did not get ready: {tail(log)}")
             line += more
     return line.decode().splitlines()[0]
+
+
+def wait_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until the port accepts a connection, for servers that tell their start in no other way."""
+
+    def is_listening() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            return False
+        return True
+
+    wait_until(is_listening, process, log)
+
+
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Ask again until it is so; raises when the process ends first or the time is up."""
+    deadline = time.monotonic() + START_S
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise BenchFailed(f"{process.args!r} did not get ready: {tail(log)}")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(POLL_S)
+            raise BenchFailed(f"{process.args!r} ended: {tail(log)}")
+
+
+def tail(log: Path) -> str:
+    """The end of what a server said."""
+    return log.read_text(errors="replace")[-1500:].strip() or "it said nothing"
+
+
+def free_port() -> int:
+    """A port nobody listens on, for servers that cannot choose one."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def tree_of(root: int) -> tuple[Process, ...]:
+    """The process and everything below it, parents first."""
+    children: dict[int, list[Process]] = {}
+    for one in _all_processes():
+        children.setdefault(one.parent if one.pid != root else 0, []).append(one)
+    found = [one for one in children.get(0, ()) if one.pid == root]
+    for one in found:  # grows while it is read
+        found += children.get(one.pid, ())
+    return tuple(found)
+
+
+def processor_ns(pid: int) -> int:
+    """Processor time of a process so far, user and system, all threads; 0 when it is gone."""
+    try:
+        return time.clock_gettime_ns((~pid << 3) | CPUCLOCK_SCHED)
+    except OSError:
+        return 0
+
+
+def memory_of(pid: int) -> Memory:
+    """What a process holds; nothing when it is gone."""
+    values = {"Pss:": 0, "Private_Clean:": 0, "Private_Dirty:": 0}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            name, _, rest = line.partition(" ")
+            if name in values:
+                values[name] = int(rest.split()[0])
+    return Memory(pss=values["Pss:"], private=values["Private_Clean:"] + values["Private_Dirty:"])
+
+
+def _all_processes() -> Iterator[Process]:
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            head, _, rest = (folder / "stat").read_text().rpartition(") ")
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            yield Process(
+                pid=int(folder.name),
+                parent=int(rest.split()[1]),
+                name=head.partition(" (")[2],
+                words=tuple(words[:-1]),
+            )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(END_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def cpu_seconds(*roots: int) -> float:
-    """Processor time, user and system, that these processes and everything below them have used."""
-    ticks, wanted = 0, set(roots)
-    for pid, parent, used in sorted(_all_processes()):
-        if pid in wanted or parent in wanted:
-            wanted.add(pid)
-            ticks += used
-    return ticks / TICKS_PER_S
-
-
-def _all_processes() -> Iterator[tuple[int, int, int]]:
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(") ")[2].split()
-            yield int(folder.name), int(fields[1]), int(fields[11]) + int(fields[12])
-
-
-def get_count(port: int) -> int:
-    """How many requests have reached the plugin."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/count", timeout=5) as answer:
-        return int(answer.read())
+    with contextlib.suppress(ProcessLookupError):  # usually nothing of its session is left
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,3 @@
+from bench.stage import Start
+
+STARTS: dict[str, Start] = {}
