@@ -58,7 +58,7 @@ def tail(path: Path, count: int) -> list[dict[str, object]]:
     for line in lines:
         try:
             found.append(msgspec.json.decode(line, type=dict[str, object]))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue  # `verify` reports it; a view of the end must not stop there
     return found
 

@@ -186,7 +186,7 @@ class _Scan:
             return
         try:
             number = msgspec.json.decode(record, type=_Number).n
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.problems.append(Problem(index, "is not a record"))
             return
         self._shift = number - index

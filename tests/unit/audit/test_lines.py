@@ -51,6 +51,15 @@ def test_tail_leaves_out_what_is_not_a_record(tmp_path: Path) -> None:
     assert tail(path, 4) == []
 
 
+@pytest.mark.parametrize(
+    "hostile", [b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"]
+)
+def test_tail_survives_lines_an_intruder_wrote(tmp_path: Path, hostile: bytes) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b'{"n":0}\n' + hostile + b'\n{"n":2}\n')
+    assert tail(path, 3) == [{"n": 0}, {"n": 2}]
+
+
 def test_tail_of_a_file_without_line_ends_stays_within_bounds(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x" * (MAX_LINE_BYTES * 4))

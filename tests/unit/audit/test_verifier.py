@@ -125,6 +125,21 @@ def test_exchanged_and_inserted_records_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat("T-LOG")
+@pytest.mark.parametrize(
+    "hostile", [b"\xff\xfe", b'{"n":"\xff"}', b"[" * 5000 + b"]" * 5000, b'{"n":' + b"[" * 5000]
+)
+def test_lines_an_intruder_wrote_are_named_and_do_not_stop_the_verifier(
+    tmp_path: Path, hostile: bytes
+) -> None:
+    path = tmp_path / "log"
+    logged(path, lines(8))
+    records = lines(8)
+    records[5] = hostile
+    put(path, records)
+    assert 5 in [problem.index for problem in verify(path, PUBLIC).problems]
+
+
+@pytest.mark.threat("T-LOG")
 def test_a_whole_log_rewritten_without_the_key_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "log"
     logged(path, lines(20))
