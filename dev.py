@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""demo | test | check | bench: everything a newcomer or CI does with this project.
+"""demo | test | check | bench | fuzz: everything a newcomer or CI does with this project.
 
 Needs only Python >= 3.11 with pip; builds `.venv` for itself. System packages that the walls and the demo need are
 installed when we are root, else the exact command is printed. Arguments after the word go to the tool behind it.
@@ -20,6 +20,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CACHE = ROOT / ".cache"
 DEMO = ROOT / "demo"
+FUZZ = ROOT / "fuzz"
 MIN_NODE = 20
 
 # program it is found by → Debian package
@@ -28,9 +29,9 @@ SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of the words; returns its exit status."""
-    words = {"demo": demo, "test": test, "check": check, "bench": bench}
+    words = {"demo": demo, "test": test, "check": check, "bench": bench, "fuzz": fuzz}
     if not arguments or arguments[0] not in words:
-        print("usage: python3 dev.py demo | test | check | bench [arguments]", file=sys.stderr)
+        print("usage: python3 dev.py demo | test | check | bench | fuzz [arguments]", file=sys.stderr)
         return 2
     return words[arguments[0]](list(arguments[1:]))
 
@@ -67,6 +68,11 @@ def bench(rest: list[str]) -> int:
     """What a call costs, beside a direct call and other proxies, in one run; peers are installed when first met."""
     install("dev")
     return run([PYTHON, "-m", "bench.main", *rest])
+
+
+def fuzz(rest: list[str]) -> int:
+    """Every reader of strangers' bytes under the fuzzer, for `--seconds` each; exit 1 when a property broke."""
+    return run([install_fuzzer(), "-m", "fuzz.main", *rest])
 
 
 def prepare(extras: str) -> None:
@@ -119,6 +125,20 @@ def install_git_server() -> None:
         str(requirements),
     )
     done(folder, stamp)
+
+
+def install_fuzzer() -> Path:
+    """atheris in an environment of its own, with us beside it; returns its Python."""
+    requirements = FUZZ / "requirements.txt"
+    folder = CACHE / "fuzz"
+    stamp = digest(requirements, digest(ROOT / "pyproject.toml", ""))
+    python = folder / "bin" / "python"
+    if not once(folder, stamp):
+        say("installing atheris")
+        make_venv(folder)
+        pip(python, "--requirement", str(requirements), "--editable", str(ROOT))
+        done(folder, stamp)
+    return python
 
 
 def install_filesystem_server() -> None:
