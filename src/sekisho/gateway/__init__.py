@@ -5,6 +5,7 @@ from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door, DoorRules
 from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
+from sekisho.gateway.ids import CallIds
 from sekisho.gateway.road import Road
 from sekisho.gateway.sessions import Sessions
 from sekisho.gateway.stages import (
@@ -26,6 +27,7 @@ __all__ = [
     "Approved",
     "Arrived",
     "Call",
+    "CallIds",
     "Desk",
     "Door",
     "DoorRules",

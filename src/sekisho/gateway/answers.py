@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from sekisho import __version__
 from sekisho.protocol import META_SERVER_INFO, SUPPORTED
 
-__all__ = ["call_result", "discover_result", "initialize_result", "list_result"]
+__all__ = ["call_response", "call_result", "discover_result", "initialize_result", "list_result"]
 
 _SERVER_INFO = {"name": "sekisho", "title": "Sekisho", "version": __version__}
 _INSTRUCTIONS = (
@@ -23,6 +25,11 @@ _MODERN_TAIL = msgspec.json.encode(
         "_meta": {META_SERVER_INFO: _SERVER_INFO},
     }
 )[1:]
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_COMPLETE: Final = b',"resultType":"complete"}}'  # a tool result has `content`, so a comma is due
 
 
 def initialize_result(version: str) -> bytes:
@@ -57,10 +64,15 @@ def list_result(tools: bytes, *, modern: bool) -> bytes:
 
 
 def call_result(result: bytes, *, modern: bool) -> bytes:
-    """Give a tool result the member that the client's era requires, and take away what only the other era knows."""
-    members = msgspec.json.decode(result, type=dict[str, msgspec.Raw])
-    if modern:
-        members["resultType"] = msgspec.Raw(b'"complete"')
-    else:
-        members.pop("resultType", None)
-    return msgspec.json.encode(members)
+    """A tool result with the member that only the newer era has."""
+    return result[:-1] + _COMPLETE[:-1] if modern else result
+
+
+def call_response(request_id: int | str, result: bytes, *, modern: bool) -> bytes:
+    """The HTTP response with a tool result, which gets the member that only the newer era has.
+
+    Written in one piece: results may be large, and each joint would copy them once more.
+    """
+    before = b'{"jsonrpc":"2.0","id":' + _encode(request_id) + b',"result":'
+    inner, after = (memoryview(result)[:-1], _COMPLETE) if modern else (result, b"}")
+    return b"".join((_HEAD % (len(before) + len(inner) + len(after)), before, inner, after))

@@ -33,7 +33,7 @@ from sekisho.gateway.stages import (
 )
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule
-from sekisho.protocol import JsonLimits, PluginName, check_text, reemit
+from sekisho.protocol import JsonLimits, PluginName, check_text, decode_distinct
 from sekisho.registry import Definitions
 from sekisho.wire import CallFrame
 
@@ -83,20 +83,20 @@ def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
         approved = _approve(inspected, house)
         return _seal(approved, house)
     except SekishoError as error:
-        return Refusal(call=arrived.call, client=client, error=error)
+        return Refusal.of(arrived.call, client, error)
 
 
 def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
     """Inspect what the plugin answered; the caller receives bytes of our own emission or a refusal."""
     try:
-        return Answered(sealed=sealed, result=_inspect_result(sealed, result, house))
+        return Answered(sealed, _inspect_result(sealed, result, house))
     except SekishoError as error:
-        return Refusal(call=sealed.call, client=sealed.client, error=error)
+        return Refusal.of(sealed.call, sealed.client, error)
 
 
 def authenticate(arrived: Arrived, house: House) -> Identified:
     """Who is asking? Needed on loopback too: any local web page or program can reach a port."""
-    return Identified(arrived=arrived, client=house.tokens.identify(arrived.authorization))
+    return Identified(arrived, house.tokens.identify(arrived.authorization))
 
 
 def _authorise(identified: Identified, house: House) -> Permitted:
@@ -111,34 +111,34 @@ def _authorise(identified: Identified, house: House) -> Permitted:
         raise Refused(
             "operation_not_allowed", f"{call.tool!r} is not an allowed operation of {call.plugin!r}"
         )
-    return Permitted(identified=identified, definition=definition)
+    return Permitted(identified, definition)
 
 
 def _limit(permitted: Permitted, house: House) -> None:
     identified = permitted.identified
-    call = identified.arrived.call
-    charges = [
+    plugin = identified.arrived.call.plugin
+    charges = (
         (("client", identified.client), house.client_rate),
-        (("plugin", call.plugin), house.standings[call.plugin].rate),
-    ]
+        (("plugin", plugin), house.standings[plugin].rate),
+    )
     wait_s = house.limiter.admit_all(charges, identified.arrived.now)
     if wait_s > 0:
         raise RateLimited(wait_s)
 
 
 def _inspect(permitted: Permitted, house: House) -> Inspected:
-    arguments = permitted.identified.arrived.call.arguments
-    if len(arguments) > house.argument_limits.max_bytes:
+    call = permitted.identified.arrived.call
+    if len(call.arguments) > house.argument_limits.max_bytes:
         raise Refused("arguments_too_large", f"arguments exceed {house.argument_limits.max_bytes} bytes")
-    check_text(arguments, house.argument_limits)
-    permitted.definition.check_arguments(arguments)
-    return Inspected(permitted=permitted)
+    check_text(call.arguments, house.argument_limits)
+    permitted.definition.check_arguments(call.parsed, len(call.arguments))
+    return Inspected(permitted)
 
 
 def _approve(inspected: Inspected, house: House) -> Approved:
     if not house.approvals.is_granted(inspected):
         raise Refused("approval_refused", "this operation needs an approval that was not given")
-    return Approved(inspected=inspected)
+    return Approved(inspected)
 
 
 def _seal(approved: Approved, house: House) -> Sealed:
@@ -149,25 +149,27 @@ def _seal(approved: Approved, house: House) -> Sealed:
         digest=call.digest,
         timeout_s=house.standings[call.plugin].timeout_s,
     )
-    return Sealed(approved=approved, frame=frame)
-
-
-class _ToolResult(msgspec.Struct):
-    """What every tool result has (MCP 2025-11-25 server/tools)."""
-
-    content: list[msgspec.Raw]
+    return Sealed(approved, frame)
 
 
 def _inspect_result(sealed: Sealed, result: bytes, house: House) -> bytes:
+    """The result in our own spelling. `resultType` is left out: which era needs it, the door knows."""
     if len(result) > house.result_limits.max_bytes:
         raise Refused("result_too_large", f"the result exceeds {house.result_limits.max_bytes} bytes")
     try:
         check_text(result, house.result_limits)
-        msgspec.json.decode(result, type=_ToolResult)
-        emitted = reemit(result)
-    except (msgspec.MsgspecError, SekishoError) as error:
-        raise RemoteProtocolError(
-            "plugin_protocol", "the plugin's answer is not an MCP tool result"
-        ) from error
-    sealed.definition.check_result(emitted)
+        value, emitted = decode_distinct(result)
+    except SekishoError as error:
+        raise _no_result() from error
+    # what every tool result has (MCP 2025-11-25 server/tools): a list of content blocks
+    if not isinstance(value, dict) or not isinstance(value.get("content"), list):
+        raise _no_result()
+    sealed.definition.check_result(value, len(emitted))
+    if "resultType" in value:
+        del value["resultType"]
+        return msgspec.json.encode(value)
     return emitted
+
+
+def _no_result() -> RemoteProtocolError:
+    return RemoteProtocolError("plugin_protocol", "the plugin's answer is not an MCP tool result")

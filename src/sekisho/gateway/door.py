@@ -2,14 +2,16 @@
 
 Guarantees that every request gets exactly one answer, that every refusal carries a stable code in
 `error.data.code`, the right HTTP status, a record and a metric, and that nothing is read beyond the head before the
-caller is known. Knows MCP methods and both eras; knows no socket (see `front`) and decides no call (see `checkpoint`).
+caller is known. What was found out about a head is kept with it (`HeadMemo`) for as long as the rules it was judged by
+hold; tokens and sessions are looked up for every request. Knows MCP methods and both eras; knows no socket (see
+`front`) and decides no call (see `checkpoint`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -22,20 +24,20 @@ from sekisho.gateway.road import Clock, Outcome, Road, Trip
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Arrived, Call, Refusal
 from sekisho.protocol import (
-    Envelope,
+    ClientNotification,
+    ClientRequest,
+    ClientResponse,
+    HeadMemo,
     HttpRequest,
     JsonLimits,
-    Notification,
+    JsonObject,
     PluginName,
-    Request,
-    Response,
     envelope,
     error_bytes,
     negotiate,
-    parse_message,
+    parse_client_message,
     parse_tool_call,
     plugin_name,
-    reemit,
     response_bytes,
     result_bytes,
     split,
@@ -55,8 +57,15 @@ class DoorRules:
     message_limits: JsonLimits
 
 
-@dataclass(slots=True, kw_only=True)
-class _Visit:
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What is known of a head: it was let in by these rules, to this endpoint, with a body of the right kind."""
+
+    rules: DoorRules
+    endpoint: PluginName | None
+
+
+class _Visit(msgspec.Struct):
     """One request being answered; filled in as it is understood, so that a refusal says all that is known."""
 
     call_id: str
@@ -68,6 +77,7 @@ class _Visit:
     endpoint: PluginName | None = None
     request_id: int | str | None = None
     modern: bool = False
+    key: tuple[str, str, int | str] | None = None
 
     @property
     def known_client(self) -> str:
@@ -90,6 +100,7 @@ class Door:
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
+        self.heads = HeadMemo()
         self._rules = rules
         self._house = house
         self._road = road
@@ -102,12 +113,12 @@ class Door:
     def answer(self, request: HttpRequest, respond: Respond) -> Trip | None:
         """Answer one request; the trip of a call still under way is returned so that a lost client can end it."""
         visit = _Visit(
-            call_id=self._new_id(),
-            now=self._clock.now(),
-            respond=respond,
-            authorization=request.headers.get("authorization"),
+            self._new_id(),
+            self._clock.now(),
+            respond,
+            request.headers.get("authorization"),
             # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
-            keep_alive=request.keep_alive and request.method != "HEAD",
+            request.keep_alive and request.method != "HEAD",
         )
         try:
             return self._enter(request, visit)
@@ -117,23 +128,23 @@ class Door:
 
     def refuse_unreadable(self, error: SekishoError, respond: Respond) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
-        visit = _Visit(
-            call_id=self._new_id(),
-            now=self._clock.now(),
-            respond=respond,
-            authorization=None,
-            keep_alive=False,
-        )
-        self._refuse(visit, error)
+        self._refuse(_Visit(self._new_id(), self._clock.now(), respond, None, keep_alive=False), error)
 
     def _enter(self, request: HttpRequest, visit: _Visit) -> Trip | None:
         rules = self._rules()
         house = self._house()
+        known = request.note
+        if isinstance(known, _Pass) and known.rules is rules:
+            visit.client = house.tokens.identify(visit.authorization)
+            visit.endpoint = known.endpoint
+            if known.endpoint is not None and known.endpoint not in house.standings:
+                raise _no_plugin(known.endpoint)
+            return self._read(request, visit, house, rules)
         check_origin(request.headers, rules.hosts, rules.origins)
         endpoint = _endpoint(request.target)
         visit.client = client = house.tokens.identify(visit.authorization)
         if endpoint is not None and endpoint not in house.standings:
-            raise Refused("plugin_unknown", f"there is no plugin {endpoint!r}")
+            raise _no_plugin(endpoint)
         visit.endpoint = endpoint
         if request.method == "DELETE":
             self._sessions.close(request.headers.get("mcp-session-id"), client, endpoint, visit.now)
@@ -142,35 +153,30 @@ class Door:
         if request.method != "POST":
             raise RemoteProtocolError("http_method_not_allowed", f"{request.method} is not served here")
         _check_media(request)
-        return self._read(request, visit, house)
+        self.heads.keep(request, _Pass(rules, endpoint))
+        return self._read(request, visit, house, rules)
 
-    def _read(self, request: HttpRequest, visit: _Visit, house: House) -> Trip | None:
-        message = parse_message(request.body, self._rules().message_limits)
-        if isinstance(message, Response):
+    def _read(self, request: HttpRequest, visit: _Visit, house: House, rules: DoorRules) -> Trip | None:
+        message = parse_client_message(request.body, rules.message_limits)
+        if isinstance(message, ClientResponse):
             self._accept(visit)
             return None
-        if isinstance(message, Request):
+        if isinstance(message, ClientRequest):
             visit.request_id = message.id
         shape = envelope(request.headers, message)
         visit.modern = shape.modern
-        session = self._session(request, message, shape, visit)
-        if isinstance(message, Notification):
+        session: Session | None = None
+        if not shape.modern and message.method != "initialize":
+            ident = request.headers.get("mcp-session-id")
+            session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
+        if isinstance(message, ClientNotification):
             self._notice(message, visit, session)
             self._accept(visit)
             return None
         return self._dispatch(message, visit, session, house)
 
-    def _session(
-        self, request: HttpRequest, message: Request | Notification, shape: Envelope, visit: _Visit
-    ) -> Session | None:
-        if shape.modern or message.method == "initialize":
-            return None
-        return self._sessions.find(
-            request.headers.get("mcp-session-id"), visit.known_client, visit.endpoint, visit.now
-        )
-
     def _dispatch(
-        self, message: Request, visit: _Visit, session: Session | None, house: House
+        self, message: ClientRequest, visit: _Visit, session: Session | None, house: House
     ) -> Trip | None:
         match message.method:
             case "tools/call":
@@ -189,56 +195,51 @@ class Door:
                 raise RemoteProtocolError("method_unknown", "this method is not served")
         return None
 
-    def _initialize(self, message: Request, visit: _Visit) -> None:
-        try:
-            wish = msgspec.json.decode(message.params, type=_Initialize)
-        except msgspec.MsgspecError as error:
-            raise RemoteProtocolError("params_invalid", "initialize needs protocolVersion") from error
-        version = negotiate(wish.protocolVersion)
+    def _initialize(self, message: ClientRequest, visit: _Visit) -> None:
+        wish = message.params.get("protocolVersion")
+        if not isinstance(wish, str):
+            raise RemoteProtocolError("params_invalid", "initialize needs protocolVersion")
+        version = negotiate(wish)
         ticket = self._sessions.open(visit.known_client, visit.endpoint, version, visit.now)
         body = result_bytes(message.id, answers.initialize_result(version))
         visit.respond(
             response_bytes(200, body, headers=(("Mcp-Session-Id", ticket),), close=not visit.keep_alive)
         )
 
-    def _call(self, message: Request, visit: _Visit, session: Session | None) -> Trip:
+    def _call(self, message: ClientRequest, visit: _Visit, session: Session | None) -> Trip:
         wanted = parse_tool_call(message.params)
         plugin, tool = _target(wanted.name, visit.endpoint)
-        arguments = reemit(wanted.arguments)
-        call = Call(
-            call_id=visit.call_id,
-            plugin=plugin,
-            tool=tool,
-            arguments=arguments,
-            digest=_digest(visit.call_id, plugin, tool, arguments),
-        )
-        arrived = Arrived(call=call, authorization=visit.authorization, now=visit.now)
-        key = (visit.known_client, session.ident if session else visit.call_id, message.id)
+        call = Call.of(visit.call_id, plugin, tool, wanted.arguments)
+        arrived = Arrived(call, visit.authorization, visit.now)
+        reply = partial(self._reply, visit)
+        if session is None:
+            return self._road.travel(arrived, reply)
+        # a client that names its session may withdraw the call by the id of its request
+        visit.key = key = (visit.known_client, session.ident, message.id)
         if key in self._trips:
+            visit.key = None
             raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
-
-        def reply(outcome: Outcome) -> None:
-            self._trips.pop(key, None)
-            if isinstance(outcome, Refusal):
-                self._say(visit, outcome.error)
-            else:
-                self._result(visit, answers.call_result(outcome.result, modern=visit.modern))
-
-        # The trip is registered before it starts, because a refusal may be answered before `travel` returns.
-        placeholder = Trip()
-        self._trips[key] = placeholder
-        trip = self._road.travel(arrived, reply)
-        if self._trips.get(key) is placeholder:
-            self._trips[key] = trip
+        trip = self._trips[key] = self._road.travel(
+            arrived, reply
+        )  # it replies later, never before it returns
         return trip
 
-    def _notice(self, message: Notification, visit: _Visit, session: Session | None) -> None:
+    def _reply(self, visit: _Visit, outcome: Outcome) -> None:
+        if visit.key is not None:
+            self._trips.pop(visit.key, None)
+        if isinstance(outcome, Refusal):
+            self._say(visit, outcome.error)
+        elif visit.keep_alive and visit.request_id is not None:
+            visit.respond(answers.call_response(visit.request_id, outcome.result, modern=visit.modern))
+        else:
+            self._result(visit, answers.call_result(outcome.result, modern=visit.modern))
+
+    def _notice(self, message: ClientNotification, visit: _Visit, session: Session | None) -> None:
         if message.method != "notifications/cancelled" or session is None:
             return
-        try:
-            target = msgspec.json.decode(message.params, type=_Cancelled).requestId
-        except msgspec.MsgspecError as error:
-            raise RemoteProtocolError("params_invalid", "cancelled needs requestId") from error
+        target = message.params.get("requestId")
+        if isinstance(target, bool) or not isinstance(target, int | str):
+            raise RemoteProtocolError("params_invalid", "cancelled needs requestId")
         trip = self._trips.get((visit.known_client, session.ident, target))
         if trip is not None:
             trip.withdraw(Refused("cancelled", "the caller withdrew the request"))
@@ -252,10 +253,7 @@ class Door:
         visit.respond(response_bytes(200, result_bytes(visit.request_id, result), close=not visit.keep_alive))
 
     def _refuse(self, visit: _Visit, error: SekishoError) -> None:
-        call = Call(
-            call_id=visit.call_id, plugin=visit.endpoint or PluginName(""), tool="", arguments=b"", digest=""
-        )
-        refusal = Refusal(call=call, client=visit.client, error=error)
+        refusal = Refusal(visit.client, error, visit.call_id, visit.endpoint or "")
         self._road.record_refusal(refusal, visit.now, lambda given: self._say(visit, given.error))
 
     def _say(self, visit: _Visit, error: SekishoError) -> None:
@@ -277,26 +275,9 @@ class Door:
         visit.respond(response_bytes(status, body, headers=headers, close=not visit.keep_alive))
 
 
-class _Initialize(msgspec.Struct):
-    protocolVersion: str  # noqa: N815  # MCP's spelling
-
-
-class _Cancelled(msgspec.Struct):
-    requestId: int | str  # noqa: N815  # MCP's spelling
-
-
-class _Page(msgspec.Struct):
-    cursor: str | None = None
-
-
-def _refuse_cursor(params: msgspec.Raw) -> None:
+def _refuse_cursor(params: JsonObject) -> None:
     """Our lists have one page, so any cursor is not ours."""
-    if not bytes(params):
-        return
-    try:
-        cursor = msgspec.json.decode(params, type=_Page).cursor
-    except msgspec.MsgspecError as error:
-        raise RemoteProtocolError("params_invalid", "tools/list takes a cursor or nothing") from error
+    cursor = params.get("cursor")
     if cursor is not None:
         raise RemoteProtocolError("params_invalid", "this cursor was not given by this gateway")
 
@@ -312,6 +293,10 @@ def _endpoint(target: str) -> PluginName | None:
         except SekishoError:
             pass
     raise Refused("http_not_found", "nothing is served at this path")
+
+
+def _no_plugin(name: PluginName) -> Refused:
+    return Refused("plugin_unknown", f"there is no plugin {name!r}")
 
 
 def _target(name: str, endpoint: PluginName | None) -> tuple[PluginName, str]:
@@ -330,12 +315,3 @@ def _check_media(request: HttpRequest) -> None:
     accept = request.headers.get("accept", "*/*").lower()
     if "application/json" not in accept and "*/*" not in accept and "application/*" not in accept:
         raise RemoteProtocolError("http_not_acceptable", "the answer is application/json")
-
-
-def _digest(call_id: str, plugin: str, tool: str, arguments: bytes) -> str:
-    """Bind what was judged to what is sent: every part is length-prefixed, so that no two calls share bytes."""
-    state = hashlib.sha256(b"sekisho/call/1")
-    for part in (call_id.encode(), plugin.encode(), tool.encode(), arguments):
-        state.update(len(part).to_bytes(8, "big"))
-        state.update(part)
-    return state.hexdigest()

@@ -1,7 +1,8 @@
-"""The HTTP front: sockets, timers and back-pressure around the door.
+"""The HTTP front: sockets, deadlines and back-pressure around the door.
 
 One `asyncio.Protocol` per connection, callbacks only. Guarantees that a client which sends slowly, reads slowly or
-opens many connections costs a bounded amount of memory and time. Decides nothing about calls.
+opens many connections costs a bounded amount of memory and time. Deadlines are numbers that one timer of the room
+compares a few times a second: a timer for every request would cost more than reading it. Decides nothing about calls.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from sekisho.errors import Refused, SekishoError
 from sekisho.gateway.door import Door
@@ -20,6 +20,9 @@ from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
 __all__ = ["Front", "FrontLimits", "Room"]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1; curl waits a second for it
+_NEVER: Final = float("inf")
+LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the shortest of them
+LONGEST_LOOK_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,81 +44,121 @@ class Room:
         self.door = door
         self.limits = limits
         self.fronts: set[Front] = set()
+        shortest_s = min(limits.request_timeout_s, limits.idle_timeout_s)
+        self._look_s = min(shortest_s / LOOKS_PER_TIMEOUT, LONGEST_LOOK_S)
+        self._timer: asyncio.TimerHandle | None = None
 
     def connect(self) -> asyncio.Protocol:
         """A protocol for a new connection."""
         return Front(self)
+
+    def enter(self, front: Front) -> bool:
+        """Take a connection into account; False when the house is full."""
+        if len(self.fronts) >= self.limits.max_connections:
+            return False
+        self.fronts.add(front)
+        if self._timer is None:
+            self._look_later()
+        return True
 
     def close(self) -> None:
         """Cut every connection."""
         for front in tuple(self.fronts):
             front.abort()
 
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._look_s, self._look)
+
+    def _look(self) -> None:
+        """End what is late; an empty room needs no timer."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for front in [front for front in self.fronts if front.deadline <= now or front.read_by <= now]:
+            front.expire(now)
+        if self.fronts:
+            self._look_later()
+
 
 class Front(asyncio.Protocol):
-    """One client connection; requests are answered strictly in the order they came."""
+    """One client connection; requests are answered strictly in the order they came.
+
+    `deadline` is when the connection ends unless the client or the door does something; `read_by` is when a client
+    that leaves its answers unread is cut. Both are times of the event loop.
+    """
+
+    __slots__ = (
+        "_farewell",
+        "_is_answering",
+        "_is_closing",
+        "_is_continued",
+        "_is_last",
+        "_is_late",
+        "_limits",
+        "_loop",
+        "_reader",
+        "_room",
+        "_transport",
+        "_trip",
+        "_waiting",
+        "deadline",
+        "read_by",
+    )
 
     def __init__(self, room: Room) -> None:
         self._room = room
         self._limits = room.limits
-        self._reader = RequestReader(room.limits.http)
-        self._waiting: deque[HttpRequest] = deque()
+        self._reader = RequestReader(room.limits.http, heads=room.door.heads)
+        self._waiting: deque[HttpRequest] | None = None
         self._is_answering = False
+        self._is_last = False
         self._is_closing = False
         self._is_late = False
         self._is_continued = False
         self._farewell: SekishoError | None = None
         self._trip: Trip | None = None
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self.deadline = _NEVER
+        self.read_by = _NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or shed it when the house is full."""
         # uvloop's transports are not registered as asyncio.Transport
         self._transport = cast(asyncio.Transport, transport)
-        if len(self._room.fronts) >= self._limits.max_connections:
+        if not self._room.enter(self):
             self._transport.abort()
             return
-        self._room.fronts.add(self)
         self._transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
-        self._arm(self._limits.request_timeout_s)
+        self.deadline = self._loop.time() + self._limits.request_timeout_s
 
     def data_received(self, data: bytes) -> None:
         """Read requests out of the bytes and answer them in order."""
         if self._is_closing or self._farewell is not None:
             return
         try:
-            self._waiting.extend(self._reader.feed(data))
+            requests = self._reader.feed(data)
         except SekishoError as error:
             self._give_up(error)
             return
-        if len(self._waiting) > self._limits.max_pipelined:
-            while len(self._waiting) > self._limits.max_pipelined:
-                self._waiting.pop()
-            self._give_up(Refused("busy", "too many requests are waiting on this connection"))
+        if (
+            len(requests) == 1
+            and not self._is_answering
+            and not self._waiting
+            and not self._reader.in_request
+        ):
+            self._answer(requests[0])  # nearly always
             return
-        if self._reader.wants_continue and not self._is_continued and self._transport is not None:
-            self._is_continued = True
-            if not self._is_answering:
-                self._transport.write(_CONTINUE)
-        if self._reader.in_request and not self._is_late:
-            self._is_late = True  # the clock runs from the first byte, not from the latest
-            self._arm(self._limits.request_timeout_s)
-        self._next()
+        self._queue(requests)
 
     def pause_writing(self) -> None:
         """The client does not keep up with what it asked for: nothing more is read, and its time is bounded."""
         if self._transport is not None and not self._is_closing:
             self._transport.pause_reading()
-        self._stall = self._loop.call_later(self._limits.request_timeout_s, self.abort)
+        self.read_by = self._loop.time() + self._limits.request_timeout_s
 
     def resume_writing(self) -> None:
         """It caught up."""
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        self.read_by = _NEVER
         if self._transport is not None and not self._is_closing:
             self._transport.resume_reading()
 
@@ -124,9 +167,6 @@ class Front(asyncio.Protocol):
         del exc
         self._is_closing = True
         self._room.fronts.discard(self)
-        self._disarm()
-        if self._stall is not None:
-            self._stall.cancel()
         if self._trip is not None and self._is_answering:
             self._trip.withdraw(Refused("cancelled", "the client closed the connection"))
 
@@ -135,37 +175,69 @@ class Front(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def expire(self, now: float) -> None:
+        """A deadline has passed."""
+        if self.read_by <= now:
+            self.abort()
+        elif self._reader.in_request:
+            self._give_up(Refused("http_timeout", "the request did not arrive in time"))
+        elif self._transport is not None:
+            self._transport.close()
+
+    def _queue(self, requests: list[HttpRequest]) -> None:
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = deque()
+        waiting.extend(requests)
+        if len(waiting) > self._limits.max_pipelined:
+            while len(waiting) > self._limits.max_pipelined:
+                waiting.pop()
+            self._give_up(Refused("busy", "too many requests are waiting on this connection"))
+            return
+        if self._reader.wants_continue and not self._is_continued and self._transport is not None:
+            self._is_continued = True
+            if not self._is_answering:
+                self._transport.write(_CONTINUE)
+        if self._reader.in_request and not self._is_late:
+            self._is_late = True  # the clock runs from the first byte, not from the latest
+            self.deadline = self._loop.time() + self._limits.request_timeout_s
+        self._next()
+
     def _next(self) -> None:
         if self._farewell is not None and not self._waiting and not self._is_answering:
             self._part(self._farewell)
         while self._waiting and not self._is_answering and not self._is_closing:
-            request = self._waiting.popleft()
-            self._is_answering = True
-            self._disarm()
-            self._trip = self._room.door.answer(
-                request, partial(self._respond, is_last=not request.keep_alive)
-            )
+            self._answer(self._waiting.popleft())
 
-    def _respond(self, data: bytes, *, is_last: bool) -> None:
+    def _answer(self, request: HttpRequest) -> None:
+        self._is_answering = True
+        self._is_last = not request.keep_alive
+        self.deadline = _NEVER  # how long the door may take is not the client's fault
+        self._trip = self._room.door.answer(request, self._respond)
+
+    def _respond(self, data: bytes) -> None:
         self._is_answering = False
         self._is_late = False
         self._is_continued = False
         if self._transport is None or self._transport.is_closing():
             return
         self._transport.write(data)
-        if is_last:
+        if self._is_last:
             self._is_closing = True
             self._transport.close()
             return
         # the head of a pipelined request gets no more time than the first
         is_reading = self._reader.in_request
-        self._arm(self._limits.request_timeout_s if is_reading else self._limits.idle_timeout_s)
+        limits = self._limits
+        self.deadline = self._loop.time() + (
+            limits.request_timeout_s if is_reading else limits.idle_timeout_s
+        )
         if self._waiting or self._farewell is not None:
             self._loop.call_soon(self._next)
 
     def _give_up(self, error: SekishoError) -> None:
         """Read no more; refuse once the requests before it are answered, or the client pairs answers wrongly."""
-        self._disarm()
+        self.deadline = _NEVER
         self._farewell = error
         self._next()
 
@@ -173,19 +245,5 @@ class Front(asyncio.Protocol):
         if self._is_closing:
             return
         self._is_closing = True
-        self._room.door.refuse_unreadable(error, lambda data: self._respond(data, is_last=True))
-
-    def _arm(self, delay_s: float) -> None:
-        self._disarm()
-        self._timer = self._loop.call_later(delay_s, self._expire)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _expire(self) -> None:
-        if self._reader.in_request:
-            self._give_up(Refused("http_timeout", "the request did not arrive in time"))
-        elif self._transport is not None:
-            self._transport.close()
+        self._is_last = True
+        self._room.door.refuse_unreadable(error, self._respond)

@@ -7,7 +7,6 @@ the log cannot be written nothing leaves and no result is handed out. Callbacks,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from sekisho.audit import records
@@ -18,38 +17,27 @@ from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
 from sekisho.wire import CallFrame
 
-__all__ = ["Clock", "Journal", "Line", "Outcome", "Road", "Timer", "Trip"]
+__all__ = ["Clock", "Journal", "Line", "Outcome", "Reply", "Road", "Trip"]
 
 Outcome = Answered | Refusal
-
-# A plugin server enforces the execution timeout itself; the core waits this much longer before it gives up on it.
-TIMEOUT_GRACE_S = 5.0
+Reply = Callable[[Outcome], None]
 
 
 class Journal(Protocol):
     """The log: `done` is called with None once the entry is on record, or with the reason why it is not."""
 
-    def append(
-        self, entry: Mapping[str, object], *, effect: bool, done: Callable[[SekishoError | None], None]
-    ) -> int:
-        """Queue one entry and return its index."""
+    def append(self, entry: bytes, *, effect: bool, done: Callable[[SekishoError | None], None]) -> None:
+        """Queue one entry, the JSON text of a record."""
 
 
 class Line(Protocol):
     """The sealed channel to one plugin server."""
 
     def call(self, frame: CallFrame, done: Callable[[bytes | SekishoError], None]) -> int:
-        """Send a call; `done` hears of it exactly once."""
+        """Send a call; `done` hears of it exactly once, soon after the frame's own timeout at the latest."""
 
     def cancel(self, call_id: int) -> None:
         """Withdraw a call; its answer no longer matters."""
-
-
-class Timer(Protocol):
-    """A wait that can be ended early."""
-
-    def cancel(self) -> None:
-        """Forget it."""
 
 
 class Clock(Protocol):
@@ -58,28 +46,75 @@ class Clock(Protocol):
     def now(self) -> float:
         """Unix time in seconds."""
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Run `callback` once after `delay_s`."""
 
-
-@dataclass(slots=True, eq=False)
 class Trip:
-    """One call under way; `withdraw` ends it early."""
+    """One call under way; `withdraw` ends it early. Its methods are what the log and the line call back."""
 
-    sealed: Sealed | None = None
-    line: Line | None = None
-    line_call: int | None = None
-    timer: Timer | None = None
-    settle: Callable[[bytes | SekishoError], None] | None = field(default=None, repr=False)
-    withdrawn: SekishoError | None = None
+    __slots__ = (
+        "_is_settled",
+        "_line",
+        "_number",
+        "_outcome",
+        "_reply",
+        "_road",
+        "_salt",
+        "_sealed",
+        "_withdrawn",
+    )
+
+    def __init__(self, road: Road, reply: Reply) -> None:
+        self._road = road
+        self._reply = reply
+        self._sealed: Sealed | None = None
+        self._salt = b""
+        self._line: Line | None = None
+        self._number = 0
+        self._outcome: Outcome | None = None
+        self._withdrawn: SekishoError | None = None
+        self._is_settled = False
 
     def withdraw(self, reason: SekishoError) -> None:
         """Tell the plugin server to stop and settle the call with `reason`; late answers are dropped."""
-        self.withdrawn = reason  # the intent may still be on its way to the log: then nothing is sent at all
-        if self.line is not None and self.line_call is not None:
-            self.line.cancel(self.line_call)
-        if self.settle is not None:
-            self.settle(reason)
+        self._withdrawn = reason  # the intent may still be on its way to the log: then nothing is sent at all
+        line, self._line = self._line, None
+        if line is not None:
+            line.cancel(self._number)
+            self._settle(reason)
+
+    def depart(self, sealed: Sealed, salt: bytes) -> None:
+        """Take what the gate let through."""
+        self._sealed = sealed
+        self._salt = salt
+
+    def recorded_intent(self, problem: SekishoError | None) -> None:
+        """The log took the intent, or did not: send the call, or end it."""
+        sealed = self._sealed
+        assert sealed is not None  # noqa: S101  # the road sets it before it asks the journal
+        reason = problem or self._withdrawn
+        if reason is not None:
+            self._settle(reason)
+            return
+        line = self._road.lines.get(sealed.call.plugin)
+        if line is None:
+            self._settle(Unavailable("plugin_unavailable", f"plugin {sealed.call.plugin!r} has no line"))
+            return
+        self._line = line
+        self._number = line.call(sealed.frame, self._settle)
+
+    def _settle(self, answer: bytes | SekishoError) -> None:
+        if self._is_settled or self._sealed is None:
+            return
+        self._is_settled = True
+        self._line = None
+        self._outcome = self._road.arrive(self._sealed, answer, self._salt, self._recorded_outcome)
+
+    def _recorded_outcome(self, problem: SekishoError | None) -> None:
+        self._road.leave()
+        sealed, outcome = self._sealed, self._outcome
+        assert sealed is not None and outcome is not None  # noqa: S101, PT018  # `_settle` set both
+        if problem is not None:
+            outcome = Refusal.of(sealed.call, sealed.client, problem)
+        self._reply(outcome)
 
 
 class Road:
@@ -96,8 +131,8 @@ class Road:
         max_in_flight: int,
         salt_of: Callable[[str], bytes],
     ) -> None:
+        self.lines = lines
         self._house = house
-        self._lines = lines
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
@@ -110,23 +145,20 @@ class Road:
         """Calls that have been sealed and not yet answered."""
         return self._in_flight
 
-    def travel(self, arrived: Arrived, reply: Callable[[Outcome], None]) -> Trip:
-        """Judge a call and carry it out; `reply` hears of it exactly once."""
-        trip = Trip()
+    def travel(self, arrived: Arrived, reply: Reply) -> Trip:
+        """Judge a call and carry it out; `reply` hears of it exactly once, after this has returned."""
+        trip = Trip(self, reply)
         verdict = judge(arrived, self._house())
         if isinstance(verdict, Sealed) and self._in_flight >= self._max_in_flight:
-            verdict = Refusal(
-                call=arrived.call,
-                client=verdict.client,
-                error=Unavailable("busy", f"{self._in_flight} calls are in flight"),
-            )
+            error = Unavailable("busy", f"{self._in_flight} calls are in flight")
+            verdict = Refusal.of(arrived.call, verdict.client, error)
         if isinstance(verdict, Refusal):
-            self._refuse(verdict, arrived.now, reply)
+            self.record_refusal(verdict, arrived.now, reply)
             return trip
-        self._in_flight += 1
-        self._metrics.in_flight.set(self._in_flight)
-        trip.sealed = verdict
-        call = verdict.call
+        self._metrics.tally.in_flight = self._in_flight = self._in_flight + 1
+        call = arrived.call
+        salt = self._salt_of(call.call_id)
+        trip.depart(verdict, salt)
         self._journal.append(
             records.intent(
                 now=arrived.now,
@@ -135,104 +167,70 @@ class Road:
                 plugin=call.plugin,
                 tool=call.tool,
                 arguments=call.arguments,
-                salt=self._salt_of(call.call_id),
+                salt=salt,
             ),
             effect=False,
-            done=lambda problem: self._forward(trip, arrived.now, problem, reply),
+            done=trip.recorded_intent,
         )
         return trip
 
     def record_refusal(self, refusal: Refusal, now: float, reply: Callable[[Refusal], None]) -> None:
-        """Record a refusal that happened before a call could be read."""
-        self._refuse(refusal, now, reply)
-
-    def _refuse(self, refusal: Refusal, now: float, reply: Callable[[Refusal], None]) -> None:
-        self._metrics.refused(refusal.call.plugin, refusal.call.tool, refusal.error.code)
+        """Record a refusal, then give it: even when the log is down, for it reveals nothing and has no effect."""
+        self._metrics.refused(refusal.plugin, refusal.tool, refusal.error.code)
         self._journal.append(
             records.refusal(
                 now=now,
-                call=refusal.call.call_id,
+                call=refusal.call_id,
                 client=refusal.client,
-                plugin=refusal.call.plugin or None,
-                tool=refusal.call.tool or None,
+                plugin=refusal.plugin or None,
+                tool=refusal.tool or None,
                 code=refusal.error.code,
                 reason=refusal.error.message,
             ),
             effect=False,
-            # A refusal is given even when the log is down: it reveals nothing and has no effect.
             done=lambda _problem: reply(refusal),
         )
 
-    def _forward(
-        self, trip: Trip, started: float, problem: SekishoError | None, reply: Callable[[Outcome], None]
-    ) -> None:
-        sealed = trip.sealed
-        assert sealed is not None  # noqa: S101  # travel sets it before it asks the journal
-        settled = False
-
-        def settle(answer: bytes | SekishoError) -> None:
-            nonlocal settled
-            if settled:
-                return
-            settled = True
-            if trip.timer is not None:
-                trip.timer.cancel()
-            self._arrive(sealed, answer, started, reply)
-
-        trip.settle = settle
-        line = self._lines.get(sealed.call.plugin)
-        reason = problem or trip.withdrawn
-        if reason is not None:
-            settle(reason)
-        elif line is None:
-            settle(Unavailable("plugin_unavailable", f"plugin {sealed.call.plugin!r} has no line"))
-        else:
-            trip.line = line
-            trip.timer = self._clock.call_later(
-                sealed.frame.timeout_s + TIMEOUT_GRACE_S,
-                lambda: trip.withdraw(
-                    Unavailable("plugin_timeout", "the plugin server did not answer in time")
-                ),
-            )
-            trip.line_call = line.call(sealed.frame, settle)
-
-    def _arrive(
+    def arrive(
         self,
         sealed: Sealed,
         answer: bytes | SekishoError,
-        started: float,
-        reply: Callable[[Outcome], None],
-    ) -> None:
-        outcome: Outcome = (
-            Refusal(call=sealed.call, client=sealed.client, error=answer)
-            if isinstance(answer, SekishoError)
-            else release(sealed, answer, self._house())
+        salt: bytes,
+        recorded: Callable[[SekishoError | None], None],
+    ) -> Outcome:
+        """Judge an answer and write down how the call ended."""
+        call = sealed.call
+        outcome = (
+            release(sealed, answer, self._house())
+            if isinstance(answer, bytes)
+            else Refusal.of(call, sealed.client, answer)
         )
-        code = outcome.error.code if isinstance(outcome, Refusal) else "ok"
-        reason = outcome.error.message if isinstance(outcome, Refusal) else None
+        result: bytes | None = None
+        code, reason = "ok", None
+        if isinstance(outcome, Answered):
+            result = outcome.result
+        else:
+            code, reason = outcome.error.code, outcome.error.message
         now = self._clock.now()
-        self._metrics.answered(sealed.call.plugin, sealed.call.tool, code, now - started)
-
-        def recorded(problem: SekishoError | None) -> None:
-            self._in_flight -= 1
-            self._metrics.in_flight.set(self._in_flight)
-            if problem is not None:
-                reply(Refusal(call=sealed.call, client=sealed.client, error=problem))
-            else:
-                reply(outcome)
-
+        started = sealed.approved.inspected.permitted.identified.arrived.now
+        self._metrics.answered(call.plugin, call.tool, code, now - started)
         self._journal.append(
             records.outcome(
                 now=now,
-                call=sealed.call.call_id,
+                call=call.call_id,
                 client=sealed.client,
-                plugin=sealed.call.plugin,
-                tool=sealed.call.tool,
+                plugin=call.plugin,
+                tool=call.tool,
                 code=code,
                 reason=reason,
-                result=outcome.result if isinstance(outcome, Answered) else None,
-                salt=self._salt_of(sealed.call.call_id),
+                result=result,
+                salt=salt,
             ),
             effect=not sealed.definition.read_only,
             done=recorded,
         )
+        return outcome
+
+    def leave(self) -> None:
+        """A call is over."""
+        self._metrics.tally.in_flight = self._in_flight = self._in_flight - 1

@@ -7,10 +7,13 @@ type error. The call inside is the same immutable object from the door to the wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Self
+
+import msgspec
 
 from sekisho.errors import SekishoError
-from sekisho.protocol import PluginName
+from sekisho.protocol import JsonObject, PluginName
 from sekisho.registry import Definition
 from sekisho.wire import CallFrame
 
@@ -26,20 +29,35 @@ __all__ = [
     "Sealed",
 ]
 
+_encode: Final = msgspec.json.Encoder().encode
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One tools/call as the door read it. `arguments` are re-emitted bytes, never the client's own."""
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One tools/call as the door read it.
+
+    `parsed` is what is judged; `arguments` is the same value in our own spelling, which is what is sent.
+    """
 
     call_id: str
     plugin: PluginName
     tool: str
+    parsed: JsonObject
     arguments: bytes
     digest: str
 
+    @classmethod
+    def of(cls, call_id: str, plugin: PluginName, tool: str, parsed: JsonObject) -> Self:
+        """The call with these arguments, and the digest that binds what is judged to what is sent."""
+        arguments = _encode(parsed)
+        # every part is length-prefixed, so that no two calls share bytes
+        head = f"{len(call_id)}:{call_id}{len(plugin)}:{plugin}{len(tool)}:{tool}{len(arguments)}:"
+        digest = sha256(b"sekisho/call/2\x00" + head.encode() + arguments).hexdigest()
+        return cls(
+            call_id=call_id, plugin=plugin, tool=tool, parsed=parsed, arguments=arguments, digest=digest
+        )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
+
+class Arrived(msgspec.Struct, frozen=True, gc=False):
     """A readable call and the credential it came with; nothing is believed yet. `now` is Unix time in seconds."""
 
     call: Call
@@ -47,38 +65,33 @@ class Arrived:
     now: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identified:
+class Identified(msgspec.Struct, frozen=True, gc=False):
     """The credential was checked: `client` is who asks."""
 
     arrived: Arrived
     client: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permitted:
+class Permitted(msgspec.Struct, frozen=True, gc=False):
     """The client may use this operation, its definition is approved and unchanged, and the rate allows it."""
 
     identified: Identified
     definition: Definition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspected:
+class Inspected(msgspec.Struct, frozen=True, gc=False):
     """The arguments fit the pinned input schema and the limits."""
 
     permitted: Permitted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approved:
+class Approved(msgspec.Struct, frozen=True, gc=False):
     """Nobody has to be asked, or the one who had to be asked said yes."""
 
     inspected: Inspected
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class Sealed(msgspec.Struct, frozen=True, gc=False):
     """The frame that goes to the plugin server, bound to the judged call by its digest."""
 
     approved: Approved
@@ -100,18 +113,23 @@ class Sealed:
         return self.approved.inspected.permitted.definition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """A result that passed the inspection on the way back, as bytes of our own emission."""
 
     sealed: Sealed
     result: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """A call that goes no further, and as much as is known about who asked."""
 
-    call: Call
     client: str | None
     error: SekishoError
+    call_id: str
+    plugin: str = ""
+    tool: str = ""
+
+    @classmethod
+    def of(cls, call: Call, client: str | None, error: SekishoError) -> Self:
+        """The refusal of a call that could be read."""
+        return cls(client, error, call.call_id, call.plugin, call.tool)

@@ -1,8 +1,8 @@
 """Bearer tokens of clients: opaque, 256 bits, kept only as hashes.
 
 Guarantees that a leaked token book opens nothing (it holds SHA-256 of random 256-bit values) and that
-looking a token up takes no longer for a nearly right one: what is compared is its hash, which an attacker
-cannot steer. Knows no files; `store` writes the token file and the book.
+looking a token up takes no longer for a nearly right one: what is compared is a hash, which an attacker cannot
+steer (SHA-256, or for a header seen before Python's own, keyed afresh in every process). Knows no files; `store` writes the token file and the book.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Final
 from sekisho.errors import Misconfigured, Refused
 
 __all__ = ["TokenBook", "new_token", "token_hash"]
+
+MAX_KNOWN: Final = 10_000  # one client may write "Bearer" in 64 ways
 
 _TOKEN: Final = re.compile(r"sk-[A-Za-z0-9_-]{43}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -34,24 +36,31 @@ def token_hash(token: str) -> str:
 class TokenBook:
     """Which client a token belongs to, by hash."""
 
-    __slots__ = ("_clients",)
+    __slots__ = ("_clients", "_known")
 
     def __init__(self, clients: Mapping[str, str]) -> None:
         for digest, client in clients.items():
             if not _HASH.fullmatch(digest) or not client:
                 raise Misconfigured("key_unavailable", f"the token book's entry for {client!r} is not a hash")
         self._clients = dict(clients)
+        # Headers that were checked, for the life of this book; only valid ones, so strangers cannot fill it.
+        self._known: dict[str, str] = {}
 
     def identify(self, header: str | None) -> str:
         """The client whose token stands in this `Authorization` value; raises `Refused` otherwise."""
         if header is None or not header:
             raise Refused("token_missing", "the request carries no token")
+        known = self._known.get(header)
+        if known is not None:
+            return known
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token):
             raise Refused("token_invalid", "the Authorization header holds no token of this gateway")
         client = self._clients.get(token_hash(token))
         if client is None:
             raise Refused("token_invalid", "the token is not known here")
+        if len(self._known) < MAX_KNOWN:
+            self._known[header] = client
         return client
 
     def __len__(self) -> int:

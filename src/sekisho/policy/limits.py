@@ -12,27 +12,32 @@ nor plugins: a key is whatever the caller counts by.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sekisho.errors import Misconfigured
 
-__all__ = ["RateLimiter", "RateRule"]
+__all__ = ["SLACK_NS", "RateLimiter", "RateRule", "next_arrival"]
 
 MAX_KEYS: Final = 100_000  # an attacker who invents keys must not grow our memory
 SWEEP_INTERVAL_NS: Final = 1_000_000_000  # nor make us search all keys on every call
 _MINUTE_NS: Final = 60_000_000_000
-_SLACK_NS: Final = 1_000  # a float instant of this century is good to about 0.3 µs
+SLACK_NS: Final = 1_000  # a float instant of this century is good to about 0.3 µs
 _MAX_PER_MINUTE: Final = 60_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateRule:
     """`per_minute` calls a minute in the long run; `burst` at once (as many as a minute holds when not
-    given)."""
+    given).
+
+    `interval_ns` is the time one call uses up, `window_ns` the time that a full burst does.
+    """
 
     per_minute: int
     burst: int | None = None
+    interval_ns: int = field(init=False, repr=False, compare=False)
+    window_ns: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, value in (("per_minute", self.per_minute), ("burst", self.capacity)):
@@ -42,16 +47,13 @@ class RateRule:
                     f"a rate with {name} = {value} admits nothing useful",
                     remedy="use 1 or more",
                 )
+        object.__setattr__(self, "interval_ns", _MINUTE_NS // self.per_minute)
+        object.__setattr__(self, "window_ns", self.interval_ns * self.capacity)
 
     @property
     def capacity(self) -> int:
         """How many calls fit at once."""
         return self.per_minute if self.burst is None else self.burst
-
-    @property
-    def interval_ns(self) -> int:
-        """The time one call uses up."""
-        return _MINUTE_NS // self.per_minute
 
 
 class RateLimiter:
@@ -71,24 +73,25 @@ class RateLimiter:
 
     def admit_all(self, charges: Iterable[tuple[Hashable, RateRule]], now: float) -> float:
         """Charge one call to every key, or to none of them; 0.0 or the longest wait in seconds."""
-        now_ns = round(now * 1e9)
+        now_ns = int(now * 1e9)
+        full_at = self._full_at
         charged: dict[Hashable, int] = {}
         wait_ns = 0
         for key, rule in charges:
-            before = charged.get(key, self._full_at.get(key, now_ns))
-            after, wait = _charge(before, rule, now_ns)
-            charged[key] = after
-            wait_ns = max(wait_ns, wait)
-        if wait_ns > _SLACK_NS:
+            before = charged.get(key)
+            if before is None:
+                before = full_at.get(key, now_ns)
+            arrival = next_arrival(before, rule, now_ns)
+            charged[key] = arrival
+            wait_ns = max(wait_ns, arrival - now_ns - rule.window_ns)
+        if wait_ns > SLACK_NS:
             return wait_ns / 1e9
-        if not self._has_room(charged, now_ns):
+        if len(full_at) + len(charged) > self._max_keys and not self._has_room(charged, now_ns):
             return SWEEP_INTERVAL_NS / 1e9
-        self._full_at.update(charged)
+        full_at.update(charged)
         return 0.0
 
     def _has_room(self, charged: dict[Hashable, int], now_ns: int) -> bool:
-        if len(self._full_at) + len(charged) <= self._max_keys:
-            return True
         if now_ns >= self._next_sweep_ns or now_ns < self._next_sweep_ns - SWEEP_INTERVAL_NS:
             self._next_sweep_ns = now_ns + SWEEP_INTERVAL_NS
             self._full_at = {key: at for key, at in self._full_at.items() if at > now_ns}
@@ -96,9 +99,11 @@ class RateLimiter:
         return len(self._full_at) + new <= self._max_keys
 
 
-def _charge(before: int, rule: RateRule, now_ns: int) -> tuple[int, int]:
-    """The new arrival time of a key, and how long the call is too early."""
-    interval, capacity = rule.interval_ns, rule.capacity
-    # In a clock that only moves forward, no arrival time lies further ahead than a full burst.
-    arrival = min(max(before, now_ns), now_ns + interval * capacity) + interval
-    return arrival, max(0, arrival - interval * capacity - now_ns)
+def next_arrival(before: int, rule: RateRule, now_ns: int) -> int:
+    """The arrival time of a key after one more call; the call is too early by what exceeds now and the window.
+
+    In a clock that only moves forward, no arrival time lies further ahead than a full burst.
+    """
+    if before < now_ns:
+        return now_ns + rule.interval_ns
+    return min(before, now_ns + rule.window_ns) + rule.interval_ns

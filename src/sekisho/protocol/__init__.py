@@ -4,7 +4,18 @@ Judgement only: bytes in, values or refusals out. Stands on `errors`; every othe
 """
 
 from sekisho.protocol.canonical import canonical_bytes, digest
+from sekisho.protocol.client_messages import (
+    ClientMessage,
+    ClientNotification,
+    ClientRequest,
+    ClientResponse,
+    JsonObject,
+    ToolCall,
+    parse_client_message,
+    parse_tool_call,
+)
 from sekisho.protocol.http1 import (
+    HeadMemo,
     HttpLimits,
     HttpRequest,
     RequestReader,
@@ -19,7 +30,14 @@ from sekisho.protocol.http_response import (
     collect,
 )
 from sekisho.protocol.http_write import request_head_bytes, response_bytes
-from sekisho.protocol.json_text import JsonLimits, JsonValue, check_text, parse_strict, reemit
+from sekisho.protocol.json_text import (
+    JsonLimits,
+    JsonValue,
+    check_text,
+    decode_distinct,
+    parse_strict,
+    reemit,
+)
 from sekisho.protocol.ladder import (
     META_CLIENT_CAPABILITIES,
     META_CLIENT_INFO,
@@ -37,11 +55,9 @@ from sekisho.protocol.messages import (
     Notification,
     Request,
     Response,
-    ToolCall,
     error_bytes,
     notification_bytes,
     parse_message,
-    parse_tool_call,
     request_bytes,
     result_bytes,
 )
@@ -59,11 +75,17 @@ __all__ = [
     "MODERN",
     "SUPPORTED",
     "BodyChunk",
+    "ClientMessage",
+    "ClientNotification",
+    "ClientRequest",
+    "ClientResponse",
     "Envelope",
+    "HeadMemo",
     "HttpLimits",
     "HttpRequest",
     "HttpResponse",
     "JsonLimits",
+    "JsonObject",
     "JsonValue",
     "LineReader",
     "Message",
@@ -83,6 +105,7 @@ __all__ = [
     "canonical_bytes",
     "check_text",
     "collect",
+    "decode_distinct",
     "decode_header",
     "digest",
     "encode_header",
@@ -91,6 +114,7 @@ __all__ = [
     "joined",
     "negotiate",
     "notification_bytes",
+    "parse_client_message",
     "parse_message",
     "parse_strict",
     "parse_tool_call",

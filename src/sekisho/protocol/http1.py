@@ -8,12 +8,18 @@ names, control characters, malformed chunks, and any message with both Content-L
   and bounded, as RFC 9112 section 7.1 asks;
 - the target is a path of this server; one `Host` is present.
 
+Most heads of a connection are copies of an earlier one. A `HeadMemo` keeps what was read from a head under its exact
+bytes; it answers only for bytes that hold exactly one whole request, so the long way stays the only one that joins
+pieces. What is kept is never read differently: only plain heads qualify, those whose end and length nobody disputes.
+
 An `Upgrade` is ignored unless the reader was made to honour it: some clients (Java's) offer h2c with every
 request. After an error the connection is lost: the reader refuses to go on. Does not know MCP.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Final
 
 import httptools
@@ -22,6 +28,7 @@ import msgspec
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
 
 __all__ = [
+    "HeadMemo",
     "HttpLimits",
     "HttpRequest",
     "RequestReader",
@@ -40,6 +47,19 @@ _SINGLE: Final = frozenset(
 )  # fmt: skip
 
 
+MAX_KEPT_HEADS: Final = 1024  # a client that sends ever new heads costs their reading, not our memory
+MAX_KEPT_HEAD_BYTES: Final = 4 << 10
+_END: Final = b"\r\n\r\n"
+# The grammar of RFC 9112 without anything optional: one target, field lines with nothing folded, an empty line.
+_PLAIN_HEAD: Final = re.compile(
+    rb"POST /[!-~]* HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
+)
+
+
+# Heads with these are read afresh each time: they change how the message or the connection goes on.
+_PECULIAR: Final = frozenset({"expect", "transfer-encoding", "upgrade"})
+
+
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How large one message may be."""
 
@@ -48,26 +68,84 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole request. Header names are lower-case; values carry no outer blanks and are Latin-1."""
+    """One whole request. Header names are lower-case; values carry no outer blanks and are Latin-1.
+
+    `head` is the exact head of a request that a `HeadMemo` may keep, else empty; `note` is what was kept with it.
+    """
 
     method: str
     target: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes = b""
     keep_alive: bool = True
     upgrade: bool = False
+    head: bytes = b""
+    note: object = None
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What a kept head says, and how long the body behind it is."""
+
+    target: str
+    headers: Mapping[str, str]
+    length: int
+    note: object
+
+
+class HeadMemo:
+    """Heads that were read before, by their exact bytes; the connections of one listener share it.
+
+    Nothing is kept unless somebody who has judged the request asks for it, so strangers cannot fill it.
+    """
+
+    __slots__ = ("_heads", "_max_heads")
+
+    def __init__(self, max_heads: int = MAX_KEPT_HEADS) -> None:
+        self._heads: dict[bytes, _Head] = {}
+        self._max_heads = max_heads
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def keep(self, request: HttpRequest, note: object) -> None:
+        """Remember the head of this request, if it is of the kind that may be kept, and what it was found to be."""
+        if not request.head:
+            return
+        self._heads.pop(request.head, None)
+        while len(self._heads) >= self._max_heads:
+            del self._heads[next(iter(self._heads))]
+        self._heads[request.head] = _Head(request.target, request.headers, len(request.body), note)
+
+    def recall(self, data: bytes) -> HttpRequest | None:
+        """The one request these bytes are, when its head is kept and its body is exactly the rest."""
+        end = data.find(_END) + 4
+        head = self._heads.get(data[:end])
+        if head is None or len(data) - end != head.length:
+            return None
+        return HttpRequest(
+            method="POST",
+            target=head.target,
+            headers=head.headers,
+            body=data[end:],
+            head=data[:end],
+            note=head.note,
+        )
 
 
 class RequestReader:
     """Gives requests as soon as they are complete; pipelined ones come together, in order."""
 
-    def __init__(self, limits: HttpLimits | None = None, *, honour_upgrade: bool = False) -> None:
+    def __init__(
+        self, limits: HttpLimits | None = None, *, honour_upgrade: bool = False, heads: HeadMemo | None = None
+    ) -> None:
         self._limits = limits or HttpLimits()
+        self._heads = heads
         self._honour_upgrade = honour_upgrade
         self._parser = httptools.HttpRequestParser(self)
         self._done: list[HttpRequest] = []
         self._is_lost = False
         self._is_upgraded = False
+        self._is_ended = False  # upgraded, or told that this request is the last
         self._rest = bytearray()
         self.on_message_begin()
         self._in_request = False
@@ -96,12 +174,18 @@ class RequestReader:
         """
         if self._is_lost:
             raise _malformed("the connection was refused before")
+        heads = self._heads
+        is_between = not self._in_request and not self._is_ended
+        if heads is not None and is_between and (known := heads.recall(data)) is not None:
+            return [known]
         try:
             self._feed(data)
         except SekishoError:
             self._is_lost = True
             raise
         done, self._done = self._done, []
+        if heads is not None and is_between and len(done) == 1:
+            done[0] = _with_head(done[0], data)
         return done
 
     def _feed(self, data: bytes) -> None:
@@ -220,6 +304,7 @@ class RequestReader:
             return
         self._in_request = False
         self._is_upgraded = self._wants_upgrade
+        self._is_ended = self._is_upgraded or not self._keep_alive
         self._done.append(
             HttpRequest(
                 method=self._method,
@@ -239,6 +324,23 @@ class RequestReader:
 
     def _too_large(self) -> Refused:
         return Refused("body_too_large", f"a body has at most {self._limits.max_body_bytes} bytes")
+
+
+def _with_head(request: HttpRequest, data: bytes) -> HttpRequest:
+    """The request with its head, when these bytes are it alone and every reader sees the same head and body."""
+    end = data.find(_END) + 4
+    length = request.headers.get("content-length")
+    is_plain = (
+        length is not None
+        and length == str(len(data) - end)
+        and end <= MAX_KEPT_HEAD_BYTES
+        and len(request.body) == len(data) - end
+        and request.keep_alive
+        and not request.upgrade
+        and request.headers.keys().isdisjoint(_PECULIAR)
+        and _PLAIN_HEAD.fullmatch(data, 0, end) is not None
+    )
+    return msgspec.structs.replace(request, head=data[:end]) if is_plain else request
 
 
 def collect_header(headers: dict[str, str], raw_name: bytes, raw_value: bytes) -> bool:

@@ -19,6 +19,7 @@ __all__ = ["request_head_bytes", "response_bytes"]
 _SAFE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SAFE_VALUE: Final = re.compile(r"[\x20-\x7e\t]*")
 _SAFE_TARGET: Final = re.compile(r"[\x21-\x7e]+")
+_USUAL_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
@@ -31,6 +32,8 @@ def response_bytes(
     close: bool = False,
 ) -> bytes:
     """One whole response, with its length stated."""
+    if status == 200 and body and not headers and not close and content_type == "application/json":
+        return _USUAL_HEAD % len(body) + body
     head = _STATUS_LINES[status]
     if body:
         head += _lines((("Content-Type", content_type),))

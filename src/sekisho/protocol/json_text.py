@@ -27,7 +27,15 @@ import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError
 
-__all__ = ["JsonLimits", "JsonValue", "check_text", "parse_strict", "reemit", "refuse_duplicates"]
+__all__ = [
+    "JsonLimits",
+    "JsonValue",
+    "check_text",
+    "decode_distinct",
+    "parse_strict",
+    "reemit",
+    "refuse_duplicates",
+]
 
 # A quoted recursive alias: the `type` statement needs Python 3.12.
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
@@ -81,7 +89,7 @@ def parse_strict(data: bytes, limits: JsonLimits) -> JsonValue:
         RemoteProtocolError: a `json_*` code.
     """
     check_text(data, limits)
-    return _decode_distinct(data)[0]
+    return decode_distinct(data)[0]
 
 
 def reemit(raw: bytes | msgspec.Raw) -> bytes:
@@ -89,7 +97,7 @@ def reemit(raw: bytes | msgspec.Raw) -> bytes:
 
     The text must have passed `check_text` as part of its message. Duplicate keys at any depth are refused.
     """
-    return _decode_distinct(bytes(raw))[1]
+    return decode_distinct(bytes(raw))[1]
 
 
 def refuse_duplicates(data: bytes) -> None:
@@ -102,7 +110,11 @@ def refuse_duplicates(data: bytes) -> None:
         raise RemoteProtocolError("json_malformed", "the message is not strict JSON") from error
 
 
-def _decode_distinct(data: bytes) -> tuple[JsonValue, bytes]:
+def decode_distinct(data: bytes) -> tuple[JsonValue, bytes]:
+    """The value of a text and the value in our own spelling; a key named twice in one object is refused.
+
+    The text must have passed `check_text`. Equal texts prove that nothing was dropped; only others are read again.
+    """
     try:
         value: JsonValue = _decoder.decode(data)
         text = _encoder.encode(value)

@@ -20,10 +20,14 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from msgspec import Raw
 
 from sekisho.errors import RemoteProtocolError
-from sekisho.protocol.messages import Notification, Request, read_members, read_text
+from sekisho.protocol.client_messages import (
+    ClientNotification,
+    ClientRequest,
+    JsonObject,
+    refuse_variants,
+)
 from sekisho.protocol.revisions import LEGACY, MODERN, VersionUnsupported
 
 __all__ = [
@@ -50,36 +54,45 @@ _VERSION_HEADER: Final = "mcp-protocol-version"
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _PARAMS: Final = frozenset({"_meta", "name", "uri"})
 _META: Final = frozenset({META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL})
-_INFO: Final = frozenset({"name"})
+_NOTHING: Final[JsonObject] = {}
 _PREFIX: Final = "=?base64?"
 _SUFFIX: Final = "?="
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What a request says about itself. `version` is None when a legacy request states none."""
 
     modern: bool
     version: str | None = None
     client_name: str | None = None
-    capabilities: Raw = Raw()
+    capabilities: JsonObject = _NOTHING
 
 
-def envelope(headers: Mapping[str, str], message: Request | Notification) -> Envelope:
+_LEGACY: Final = Envelope(modern=False)
+
+
+def envelope(headers: Mapping[str, str], message: ClientRequest | ClientNotification) -> Envelope:
     """Climb the ladder. Header names are lower-case, as `http1` gives them.
 
     Raises:
         RemoteProtocolError: `params_invalid`, `header_mismatch` or `version_unsupported`.
     """
-    params = read_members(message.params, _PARAMS) if message.params else {}
+    params = message.params
+    if not params.keys() <= _PARAMS:
+        refuse_variants(params, _PARAMS)
     stated = headers.get(_VERSION_HEADER)
-    meta = _meta(params)
+    meta = params.get("_meta", _NOTHING)
+    if not isinstance(meta, dict):
+        raise RemoteProtocolError("params_invalid", "params._meta is an object")
+    if not meta.keys() <= _META:
+        refuse_variants(meta, _META)
     if META_PROTOCOL_VERSION in meta or stated in MODERN:
-        return _modern(headers, message, params, meta)
-    _check_name_headers(headers, message, params, are_required=False)
+        return _modern(headers, message, stated, meta)
+    _check_name_headers(headers, message, are_required=False)
     # An initialize negotiates in its body; the header is for the requests that follow it.
     if stated is not None and stated not in LEGACY and message.method != "initialize":
         raise VersionUnsupported(stated)
-    return Envelope(modern=False, version=stated)
+    return _LEGACY if stated is None else Envelope(modern=False, version=stated)
 
 
 def encode_header(value: str) -> str:
@@ -105,61 +118,56 @@ def decode_header(value: str) -> str | None:
 
 def _modern(
     headers: Mapping[str, str],
-    message: Request | Notification,
-    params: Mapping[str, Raw],
-    meta: Mapping[str, Raw],
+    message: ClientRequest | ClientNotification,
+    stated: str | None,
+    meta: JsonObject,
 ) -> Envelope:
-    capabilities = meta.get(META_CLIENT_CAPABILITIES, Raw())
+    capabilities = meta.get(META_CLIENT_CAPABILITIES)
     # The envelope is required of requests; a notification may come bare and is then judged by its headers.
-    is_request = isinstance(message, Request)
-    if is_request and (META_PROTOCOL_VERSION not in meta or not capabilities):
+    is_request = isinstance(message, ClientRequest)
+    if is_request and (META_PROTOCOL_VERSION not in meta or META_CLIENT_CAPABILITIES not in meta):
         raise RemoteProtocolError(
             "params_invalid", "params._meta states the protocol version and the client capabilities"
         )
-    if capabilities and bytes(capabilities)[:1] != b"{":
+    if META_CLIENT_CAPABILITIES in meta and not isinstance(capabilities, dict):
         raise RemoteProtocolError("params_invalid", "the client capabilities are an object")
-    stated = headers.get(_VERSION_HEADER)
-    version = read_text(meta[META_PROTOCOL_VERSION]) if META_PROTOCOL_VERSION in meta else stated
-    if version is None or version != stated:
+    version = meta.get(META_PROTOCOL_VERSION, stated)
+    if not isinstance(version, str) or version != stated:
         raise _mismatch("MCP-Protocol-Version")
-    _check_name_headers(headers, message, params, are_required=is_request)
+    _check_name_headers(headers, message, are_required=is_request)
     if version not in MODERN:
         raise VersionUnsupported(version)
-    return Envelope(modern=True, version=version, client_name=_client_name(meta), capabilities=capabilities)
-
-
-def _meta(params: Mapping[str, Raw]) -> dict[str, Raw]:
-    raw = params.get("_meta")
-    return {} if raw is None else read_members(raw, _META)
+    known = capabilities if isinstance(capabilities, dict) else _NOTHING
+    return Envelope(True, version, _client_name(meta), known)
 
 
 def _check_name_headers(
-    headers: Mapping[str, str],
-    message: Request | Notification,
-    params: Mapping[str, Raw],
-    *,
-    are_required: bool,
+    headers: Mapping[str, str], message: ClientRequest | ClientNotification, *, are_required: bool
 ) -> None:
     method = headers.get("mcp-method")
     if method != message.method and (are_required or method is not None):
         raise _mismatch("Mcp-Method")
     key = _NAMED.get(message.method)
-    if key is None or key not in params:
+    if key is None or key not in message.params:
         return  # without a name in the body the method itself refuses
     name = headers.get("mcp-name")
     if name is None:
         if are_required:
             raise _mismatch("Mcp-Name")
-    elif decode_header(name) != read_text(params[key]) or read_text(params[key]) is None:
+        return
+    wanted = message.params[key]
+    if not isinstance(wanted, str) or decode_header(name) != wanted:
         raise _mismatch("Mcp-Name")
 
 
-def _client_name(meta: Mapping[str, Raw]) -> str | None:
+def _client_name(meta: JsonObject) -> str | None:
     info = meta.get(META_CLIENT_INFO)
     if info is None:
         return None
-    name = read_text(read_members(info, _INFO).get("name", Raw()))
-    return None if name is None else name[:MAX_CLIENT_NAME]
+    if not isinstance(info, dict):
+        raise RemoteProtocolError("params_invalid", "the client info is an object")
+    name = info.get("name")
+    return name[:MAX_CLIENT_NAME] if isinstance(name, str) else None
 
 
 def _mismatch(header: str) -> RemoteProtocolError:

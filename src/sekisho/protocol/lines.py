@@ -35,15 +35,20 @@ class LineReader:
         Raises:
             RemoteProtocolError: `result_too_large` as soon as a line exceeds the limit; the stream is lost.
         """
-        first, *others = data.split(b"\n")
-        self._hold(first)
-        if not others:
-            return []
-        lines = [bytes(self._held), *others[:-1]]
-        self._held.clear()
-        for line in lines:
-            self._check(len(line))
-        self._hold(others[-1])
+        lines = data.split(b"\n")
+        if self._held or len(lines) == 1:
+            self._hold(lines[0])
+            if len(lines) == 1:
+                return []
+            lines[0] = bytes(self._held)
+            self._held.clear()
+        rest = lines.pop()
+        if (
+            len(data) > self._limit
+        ):  # else no line in it can be too long; the first was judged when it was held
+            for line in lines:
+                self._check(len(line))
+        self._hold(rest)
         if self._keep_blank:
             return lines
         return [line for line in lines if line and not line.isspace()]

@@ -3,13 +3,14 @@
 Guarantees
 - One message is an object with `jsonrpc` "2.0" and known members only, each named once and spelled exactly; a
   message that two readers could take for two different ones is refused, never guessed at.
-- Ids are integers or strings. `params`, `result`, `error` and a call's arguments stay raw bytes
-  (`msgspec.Raw`), proved to be JSON objects; whoever forwards them uses `reemit`.
+- Ids are integers or strings. `params`, `result` and `error` stay raw bytes (`msgspec.Raw`), proved to be JSON
+  objects; whoever forwards them uses `reemit`.
 - The proof that no member was dropped as a duplicate is exact and almost free: the lengths of the parsed
   members plus their punctuation must add up to the length of the text, or the members written out again must
   equal it. Only a text with other blanks or escapes is read again in full.
 
-Does not know methods, revisions or headers (`ladder` does), nor what a tool's arguments mean.
+Read so by whoever passes answers on without judging them; the gate reads whole values (`client_messages`). Does not
+know methods, revisions or headers (`ladder` does).
 """
 
 from __future__ import annotations
@@ -29,25 +30,18 @@ __all__ = [
     "Notification",
     "Request",
     "Response",
-    "ToolCall",
     "error_bytes",
     "notification_bytes",
     "parse_message",
-    "parse_tool_call",
-    "read_members",
-    "read_text",
     "request_bytes",
     "result_bytes",
 ]
 
 MAX_ID_BYTES: Final = 256  # ids are kept and copied for every call in flight
-MAX_NAME_CHARS: Final = 256  # "<plugin>__<tool>" at its longest is 162
 
 _INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)")
 _METHOD: Final = re.compile(r"[A-Za-z0-9_$./-]{1,128}")
 _BLANKS: Final = b" \t\r\n"
-_CALL_MEMBERS: Final = frozenset({"name", "arguments", "_meta"})
-_NO_ARGUMENTS: Final = Raw(b"{}")
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,14 +68,6 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Message: TypeAlias = Request | Notification | Response
-
-
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of `tools/call`. `arguments` is `{}` when absent, `meta` empty."""
-
-    name: str
-    arguments: Raw = _NO_ARGUMENTS
-    meta: Raw = Raw()
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -127,54 +113,6 @@ def parse_message(data: bytes, limits: JsonLimits) -> Message:
     if not read.id:
         return Notification(method=read.method, params=params)
     return Request(id=_id(read.id), method=read.method, params=params)
-
-
-def parse_tool_call(params: Raw) -> ToolCall:
-    """Read the parameters of `tools/call` in a parsed message. Unknown members are ignored, not kept.
-
-    Raises:
-        RemoteProtocolError: `params_invalid`, `json_malformed` or `json_duplicate_key`.
-    """
-    members = read_members(params, _CALL_MEMBERS)
-    name = read_text(members.get("name", Raw()))
-    if name is None or not 1 <= len(name) <= MAX_NAME_CHARS:
-        raise _bad_params("tools/call needs a name, a short string")
-    arguments = members.get("arguments", _NO_ARGUMENTS)
-    meta = members.get("_meta", Raw())
-    if not _is_object(arguments) or (meta and not _is_object(meta)):
-        raise _bad_params("arguments and _meta are objects")
-    return ToolCall(name=name, arguments=arguments, meta=meta)
-
-
-def read_members(raw: Raw, known: frozenset[str]) -> dict[str, Raw]:
-    """The members of one object in a parsed message, each named once; near-copies of known names refused."""
-    data = bytes(raw)
-    try:
-        members = _objects.decode(data)
-    except msgspec.ValidationError as error:
-        raise _bad_params("an object was expected") from error
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise RemoteProtocolError("json_malformed", "the parameters are not strict JSON") from error
-    # A comma or brace before each member, a brace at the end; names outside ASCII fail and are read again.
-    if sum([len(name) + 4 + len(bytes(value)) for name, value in members.items()]) + 1 != len(data):
-        _refuse_dropped_members(data)
-    for name in members.keys() - known:
-        # Some readers match names without case, by Unicode folding: to them "Name" and "argumentſ" are ours.
-        if name.casefold() in known:
-            raise _bad_params("a member differs from a known one in case only")
-    return members
-
-
-def read_text(raw: Raw) -> str | None:
-    """The string this raw value is; None for any other value, or none at all."""
-    try:
-        return _strings.decode(raw)
-    except msgspec.ValidationError:
-        return None
-    except (msgspec.DecodeError, UnicodeError) as error:
-        if not raw:
-            return None
-        raise RemoteProtocolError("json_malformed", "a string is not strict JSON") from error
 
 
 def request_bytes(id: int | str, method: str, params: bytes | None = None) -> bytes:  # noqa: A002 - JSON-RPC's word
@@ -227,9 +165,12 @@ def _id(raw: Raw) -> int | str:
     if len(text) <= MAX_ID_BYTES:
         if _INTEGER.fullmatch(text):
             return int(text)
-        name = read_text(raw)
-        if name is not None:
-            return name
+        try:
+            return _strings.decode(raw)
+        except msgspec.ValidationError:
+            pass  # another kind of value
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise RemoteProtocolError("json_malformed", "a string is not strict JSON") from error
     raise _invalid("the id is a short string or an integer")
 
 
@@ -279,7 +220,3 @@ def _unreadable(data: bytes, error: Exception) -> RemoteProtocolError:
 
 def _invalid(what: str) -> RemoteProtocolError:
     return RemoteProtocolError("message_invalid", what)
-
-
-def _bad_params(what: str) -> RemoteProtocolError:
-    return RemoteProtocolError("params_invalid", what)

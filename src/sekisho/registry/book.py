@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError
+from sekisho.protocol.client_messages import JsonObject
 from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName, ToolName, joined
 from sekisho.registry.lock import LockedPlugin
@@ -44,33 +45,31 @@ class Definition:
     arguments: CompiledSchema
     structured_result: CompiledSchema | None
 
-    def check_arguments(self, raw: bytes | msgspec.Raw) -> None:
-        """Raise Refused (`arguments_invalid`) unless the raw JSON object fits the tool's input schema."""
-        value = _decoded(raw)
-        if not isinstance(value, dict):
-            raise Refused("arguments_invalid", "arguments must be an object")
-        problems = self.arguments.problems(value, len(bytes(raw)))
+    def check_arguments(self, arguments: JsonValue, size: int) -> None:
+        """Raise Refused (`arguments_invalid`) unless the arguments fit the tool's input schema.
+
+        Args:
+            size: the length of their JSON text in bytes.
+        """
+        problems = self.arguments.problems(arguments, size)
         if problems:
             raise Refused(
                 "arguments_invalid", f"arguments do not fit the input schema: {'; '.join(problems)}"
             )
 
-    def check_result(self, raw: bytes | msgspec.Raw) -> None:
+    def check_result(self, result: JsonObject, size: int) -> None:
         """Raise RemoteProtocolError (`result_invalid`) unless a tools/call result keeps the tool's own
         promise.
 
         MCP 2025-11-25 server/tools: with an output schema, `structuredContent` is required and must
         conform; an answer with `isError` is an error report, not a result.
         """
-        result = _decoded(raw)
-        if not isinstance(result, dict):
-            raise RemoteProtocolError("plugin_protocol", "the plugin's answer is not an object")
         schema = self.structured_result
         if schema is None or result.get("isError") is True:
             return
         if "structuredContent" not in result:
             raise RemoteProtocolError("result_invalid", "the plugin's answer lacks structuredContent")
-        problems = schema.problems(result["structuredContent"], len(bytes(raw)))
+        problems = schema.problems(result["structuredContent"], size)
         if problems:
             told = "; ".join(problems)
             raise RemoteProtocolError("result_invalid", f"the answer breaks the output schema: {told}")
@@ -164,11 +163,3 @@ def _compiled(plugin: PluginName, tool: ToolName, item: Item) -> Definition:
         arguments=compile_schema(value.get("inputSchema", _NO_ARGUMENTS)),
         structured_result=None if output is None else compile_schema(output),
     )
-
-
-def _decoded(raw: bytes | msgspec.Raw) -> JsonValue:
-    try:
-        value: JsonValue = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise RemoteProtocolError("json_malformed", "this is not JSON") from error
-    return value

@@ -4,6 +4,6 @@ Stands on `errors`; `assembly` makes both values and hands them down as argument
 """
 
 from sekisho.telemetry.log import Level, Logger, Value
-from sekisho.telemetry.metrics import Metrics
+from sekisho.telemetry.metrics import Metrics, Tally, exposition
 
-__all__ = ["Level", "Logger", "Metrics", "Value"]
+__all__ = ["Level", "Logger", "Metrics", "Tally", "Value", "exposition"]

@@ -70,56 +70,32 @@ class HandClock:
 
     def __init__(self) -> None:
         self.at = NOW
-        self.timers: list[HandTimer] = []
 
     def now(self) -> float:
         return self.at
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> HandTimer:
-        timer = HandTimer(due=self.at + delay_s, callback=callback)
-        self.timers.append(timer)
-        return timer
-
     def advance(self, seconds: float) -> None:
         self.at += seconds
-        due = [timer for timer in self.timers if timer.due <= self.at]
-        self.timers = [timer for timer in self.timers if timer.due > self.at]
-        for timer in due:
-            if not timer.is_cancelled:
-                timer.callback()
-
-
-@dataclass(slots=True, eq=False)
-class HandTimer:
-    due: float
-    callback: Callable[[], None]
-    is_cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
 
 
 class MemoryLog:
     """Keeps the journal's promise: `done` is heard after `append` returned, exactly once, in order."""
 
     def __init__(self) -> None:
-        self.entries: list[Mapping[str, object]] = []
+        self.entries: list[dict[str, Any]] = []
         self.effects: list[bool] = []
         self.problem: SekishoError | None = None
-        self._queue: list[tuple[Mapping[str, object], bool, Callable[[SekishoError | None], None]]] = []
+        self._queue: list[tuple[bytes, bool, Callable[[SekishoError | None], None]]] = []
 
-    def append(
-        self, entry: Mapping[str, object], *, effect: bool, done: Callable[[SekishoError | None], None]
-    ) -> int:
+    def append(self, entry: bytes, *, effect: bool, done: Callable[[SekishoError | None], None]) -> None:
         self._queue.append((entry, effect, done))
-        return len(self.entries) + len(self._queue) - 1
 
     def settle(self) -> None:
         """Write everything that is queued, and what that causes."""
         while self._queue:
             entry, effect, done = self._queue.pop(0)
             if self.problem is None:
-                self.entries.append(entry)
+                self.entries.append(json.loads(entry))
                 self.effects.append(effect)
             done(self.problem)
 
@@ -289,8 +265,8 @@ class Kit:
         plugin: PluginName = CALC,
         now: float = NOW,
     ) -> Arrived:
-        call = Call(call_id="c1", plugin=plugin, tool=tool, arguments=arguments, digest="d1")
-        return Arrived(call=call, authorization=None if token is None else f"Bearer {token}", now=now)
+        call = Call.of("c1", plugin, tool, json.loads(arguments))
+        return Arrived(call, None if token is None else f"Bearer {token}", now)
 
     def sealed(self, **fields: Any) -> Sealed:
         verdict = judge(self.arrived(**fields), self.house)

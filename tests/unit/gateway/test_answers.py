@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from sekisho.gateway import answers
-from sekisho.protocol import META_SERVER_INFO, SUPPORTED
+from sekisho.protocol import META_SERVER_INFO, SUPPORTED, response_bytes, result_bytes
 
 
 def test_initialize_states_the_version_and_tools_only() -> None:
@@ -28,13 +30,12 @@ def test_a_list_is_the_array_alone_to_a_legacy_client() -> None:
     assert (said["tools"], said["cacheScope"]) == ([1], "private")
 
 
-def test_a_call_result_carries_what_the_era_knows() -> None:
+@pytest.mark.parametrize("ident", [7, "seven", "ü"])
+def test_a_call_result_carries_what_the_era_knows(ident: int | str) -> None:
     given = b'{"content":[],"n":12345678901234567890123}'
-    modern = answers.call_result(given, modern=True)
-    assert modern == given[:-1] + b',"resultType":"complete"}'
-    assert answers.call_result(modern, modern=False) == given
-
-
-def test_a_plugin_does_not_choose_the_result_type() -> None:
-    said = json.loads(answers.call_result(b'{"content":[],"resultType":"inputRequired"}', modern=True))
-    assert said["resultType"] == "complete"
+    complete = given[:-1] + b',"resultType":"complete"}'
+    assert answers.call_result(given, modern=True) == complete
+    assert answers.call_result(given, modern=False) == given
+    for modern, result in ((True, complete), (False, given)):
+        whole = response_bytes(200, result_bytes(ident, result))
+        assert answers.call_response(ident, given, modern=modern) == whole

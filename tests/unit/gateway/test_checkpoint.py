@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -209,9 +210,22 @@ def test_removing_an_allowed_operation_never_lets_more_through(
 
 
 @given(
-    arguments=st.binary(max_size=64) | st.from_regex(rb'\{"a":[-0-9a-z"\[\]{}., ]{0,20}\}', fullmatch=True)
+    arguments=st.dictionaries(
+        st.text(max_size=3), st.integers() | st.text(max_size=9) | st.none(), max_size=4
+    ),
+    result=st.binary(max_size=64)
+    | st.from_regex(rb'\{"content":[-0-9a-z"\[\]{}., ]{0,20}\}', fullmatch=True),
 )
-def test_no_arguments_raise_anything_but_a_refusal(new_kit: Callable[[], Kit], arguments: bytes) -> None:
+def test_no_arguments_or_results_raise_anything_but_a_refusal(
+    new_kit: Callable[[], Kit], arguments: dict[str, Any], result: bytes
+) -> None:
     kit = new_kit()
-    assert isinstance(judge(kit.arrived(arguments=arguments), kit.house), Sealed | Refusal)
-    assert isinstance(release(kit.sealed(), arguments, kit.house), Answered | Refusal)
+    given_ = json.dumps(arguments).encode()
+    assert isinstance(judge(kit.arrived(arguments=given_), kit.house), Sealed | Refusal)
+    assert isinstance(release(kit.sealed(), result, kit.house), Answered | Refusal)
+
+
+def test_a_plugin_does_not_choose_the_result_type(kit: Kit) -> None:
+    said = release(kit.sealed(tool="erase"), b'{"resultType":"inputRequired","content":[]}', kit.house)
+    assert isinstance(said, Answered)
+    assert said.result == b'{"content":[]}'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sekisho.errors import Refused, SekishoError, Unavailable
-from sekisho.gateway.road import TIMEOUT_GRACE_S, Outcome, Trip
+from sekisho.gateway.road import Outcome, Trip
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -35,7 +35,6 @@ def test_the_intent_is_on_record_before_the_call_leaves_and_the_outcome_before_i
     kit.log.settle()
     assert kit.log.kinds == ["intent", "outcome"]
     assert (codes(kit, heard), kit.road.in_flight) == (["ok"], 0)
-    assert all(timer.is_cancelled for timer in kit.clock.timers)
 
 
 @pytest.mark.parametrize(("tool", "effect"), [("add", False), ("erase", True)])
@@ -132,19 +131,6 @@ def test_beyond_the_calls_in_flight_the_gateway_is_busy(kit: Kit) -> None:
     kit.line.answer()
     kit.log.settle()
     assert codes(kit, second) == ["busy", "ok"]
-
-
-@pytest.mark.threat("T-HANG")
-def test_a_plugin_server_that_never_answers_is_given_up_on(kit: Kit) -> None:
-    heard: list[Outcome] = []
-    travel(kit, heard)
-    kit.log.settle()
-    kit.clock.advance(30.0 + TIMEOUT_GRACE_S - 0.1)
-    kit.log.settle()
-    assert heard == []
-    kit.clock.advance(0.2)
-    kit.log.settle()
-    assert (codes(kit, heard), kit.line.cancelled, kit.road.in_flight) == (["plugin_timeout"], [1], 0)
 
 
 def test_a_withdrawn_call_is_cancelled_settled_once_and_recorded(kit: Kit) -> None:

@@ -15,14 +15,14 @@ from sekisho.protocol import (
     META_CLIENT_CAPABILITIES,
     META_CLIENT_INFO,
     META_PROTOCOL_VERSION,
+    ClientNotification,
+    ClientRequest,
     JsonLimits,
-    Notification,
-    Request,
     VersionUnsupported,
     decode_header,
     encode_header,
     envelope,
-    parse_message,
+    parse_client_message,
 )
 
 NOW = "2026-07-28"
@@ -34,23 +34,25 @@ META = {
 HEADERS = {"mcp-protocol-version": NOW, "mcp-method": "tools/call", "mcp-name": "read"}
 
 
-def call(params: object = None, *, method: str = "tools/call", id_: int | None = 1) -> Request | Notification:
+def call(
+    params: object = None, *, method: str = "tools/call", id_: int | None = 1
+) -> ClientRequest | ClientNotification:
     message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
     if params is not None:
         message["params"] = params
     if id_ is not None:
         message["id"] = id_
-    read = parse_message(json.dumps(message).encode(), JsonLimits())
-    assert isinstance(read, Request | Notification)
+    read = parse_client_message(json.dumps(message).encode(), JsonLimits())
+    assert isinstance(read, ClientRequest | ClientNotification)
     return read
 
 
-def modern(**changes: Any) -> Request | Notification:
+def modern(**changes: Any) -> ClientRequest | ClientNotification:
     meta = {key: value for key, value in {**META, **changes}.items() if value is not None}
     return call({"name": "read", "_meta": meta})
 
 
-def code_of(headers: dict[str, str], message: Request | Notification) -> str:
+def code_of(headers: dict[str, str], message: ClientRequest | ClientNotification) -> str:
     with pytest.raises(SekishoError) as caught:
         envelope(headers, message)
     return caught.value.code
@@ -61,7 +63,7 @@ def test_a_modern_request_says_what_it_is() -> None:
     assert found.modern
     assert found.version == NOW
     assert found.client_name == "agent"
-    assert json.loads(bytes(found.capabilities)) == {"elicitation": {}}
+    assert found.capabilities == {"elicitation": {}}
 
 
 def test_client_info_is_optional_and_a_claim_of_any_shape_harms_nobody() -> None:
@@ -175,18 +177,9 @@ def test_a_modern_notification_may_come_bare() -> None:
 
 
 @pytest.mark.threat("T-PARSER")
-@pytest.mark.parametrize(
-    "meta",
-    [
-        b'{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/protocolVersion":"x"}',
-        b'{"io.modelcontextprotocol/ProtocolVersion":"2026-07-28"}',
-    ],
-)
-def test_a_second_or_misspelt_version_in_meta_is_refused(meta: bytes) -> None:
-    data = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","_meta":' + meta + b"}}"
-    message = parse_message(data, JsonLimits())
-    assert isinstance(message, Request)
-    assert code_of(HEADERS, message) in {"json_duplicate_key", "params_invalid"}
+def test_a_misspelt_version_in_meta_is_refused() -> None:
+    meta = {"io.modelcontextprotocol/ProtocolVersion": NOW}
+    assert code_of(HEADERS, call({"name": "read", "_meta": meta})) == "params_invalid"
 
 
 @pytest.mark.threat("T-PARSER")

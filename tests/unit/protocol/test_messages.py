@@ -21,7 +21,6 @@ from sekisho.protocol import (
     error_bytes,
     notification_bytes,
     parse_message,
-    parse_tool_call,
     request_bytes,
     result_bytes,
 )
@@ -46,12 +45,6 @@ def read(data: bytes | str) -> Message:
 def code_of(data: bytes | str) -> str:
     with pytest.raises(SekishoError) as caught:
         read(data)
-    return caught.value.code
-
-
-def call_code(params: str) -> str:
-    with pytest.raises(SekishoError) as caught:
-        parse_tool_call(Raw(params.encode()))
     return caught.value.code
 
 
@@ -226,52 +219,6 @@ def test_after_one_flipped_bit_every_reader_sees_the_same_message(
     seen = json.loads(raw.decode())
     assert (message.id, message.method) == (seen["id"], seen["method"])
     assert json.loads(bytes(message.params or b"null")) == seen.get("params")
-
-
-def test_a_tool_call_is_read_as_far_as_a_decision_needs() -> None:
-    call = parse_tool_call(
-        Raw(b'{"name":"read","arguments":{"path":"/x"},"_meta":{"progressToken":1},"task":{}}')
-    )
-    assert call.name == "read"
-    assert bytes(call.arguments) == b'{"path":"/x"}'
-    assert bytes(call.meta) == b'{"progressToken":1}'
-
-
-def test_absent_arguments_are_an_empty_object() -> None:
-    call = parse_tool_call(Raw(b'{"name":"now"}'))
-    assert bytes(call.arguments) == b"{}"
-    assert not call.meta
-
-
-@pytest.mark.threat("T-PARSER")
-@pytest.mark.parametrize(
-    "params",
-    [
-        '{"name":"safe","name":"rm"}', '{"name":"safe", "name":"rm"}', '{"name":"safe","n\\u0061me":"rm"}',
-        '{"name":"a","arguments":{},"arguments":{"x":1}}', '{"name":"a","_meta":{},"_meta":{}}',
-    ],
-)  # fmt: skip
-def test_a_parameter_named_twice_is_refused(params: str) -> None:
-    assert call_code(params) == "json_duplicate_key"
-
-
-@pytest.mark.threat("T-PARSER")
-@pytest.mark.parametrize("key", ["Name", "NAME", "Arguments", "argumentſ", "_META", "_Meta"])
-def test_a_parameter_that_differs_in_case_is_refused(key: str) -> None:
-    assert call_code('{"name":"a","' + key + '":{}}') == "params_invalid"
-
-
-@pytest.mark.parametrize(
-    "params",
-    ["", "[]", "{}", '{"name":1}', '{"name":null}', '{"name":""}', '{"name":"' + "x" * 300 + '"}',
-     '{"name":"a","arguments":[]}', '{"name":"a","arguments":null}', '{"name":"a","_meta":1}'],
-)  # fmt: skip
-def test_parameters_of_the_wrong_shape_are_refused(params: str) -> None:
-    assert call_code(params) in {"params_invalid", "json_malformed"}
-
-
-def test_a_lone_surrogate_in_a_name_is_refused() -> None:
-    assert call_code('{"name":"\\ud800"}') == "json_malformed"
 
 
 def test_an_error_tells_programs_the_code_and_people_the_sentence() -> None:

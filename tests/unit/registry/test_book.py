@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 
 from sekisho.errors import Refused, RemoteProtocolError
@@ -110,46 +109,38 @@ def test_a_tool_with_an_unusable_schema_is_not_listed_and_says_why() -> None:
 
 
 @pytest.mark.threat("T-ARGUMENTS")
-@pytest.mark.parametrize("raw", [b"{}", b'{"a":"x"}', b'{"a":1,"b":2}', b"[]", b"null", b'"a"'])
-def test_arguments_outside_the_schema_are_refused(raw: bytes) -> None:
-    for form in (raw, msgspec.Raw(raw)):
-        with pytest.raises(Refused) as refusal:
-            definitions("add").get("add").check_arguments(form)
-        assert refusal.value.code == "arguments_invalid"
+@pytest.mark.parametrize("value", [{}, {"a": "x"}, {"a": 1, "b": 2}, [], None, "a"])
+def test_arguments_outside_the_schema_are_refused(value: Any) -> None:
+    with pytest.raises(Refused) as refusal:
+        definitions("add").get("add").check_arguments(value, 20)
+    assert refusal.value.code == "arguments_invalid"
 
 
 def test_arguments_inside_the_schema_pass() -> None:
     book = definitions("add", "erase")
-    book.get("add").check_arguments(b'{"a":123456789012345678901234567890}')
-    book.get("erase").check_arguments(msgspec.Raw(b'{"anything":[1]}'))
-
-
-def test_arguments_that_are_not_json_are_refused() -> None:
-    with pytest.raises(RemoteProtocolError):
-        definitions("add").get("add").check_arguments(b'{"a":')
+    book.get("add").check_arguments({"a": 123456789012345678901234567890}, 36)
+    book.get("erase").check_arguments({"anything": [1]}, 16)
 
 
 @pytest.mark.parametrize(
-    ("raw", "code"),
+    "value",
     [
-        (b'{"content":[]}', "result_invalid"),
-        (b'{"content":[],"structuredContent":{"sum":"x"}}', "result_invalid"),
-        (b'{"content":[],"structuredContent":null}', "result_invalid"),
-        (b"[]", "plugin_protocol"),
-        (b"{", "json_malformed"),
+        {"content": []},
+        {"content": [], "structuredContent": {"sum": "x"}},
+        {"content": [], "structuredContent": None},
     ],
 )
-def test_an_answer_that_breaks_its_own_promise_is_refused(raw: bytes, code: str) -> None:
+def test_an_answer_that_breaks_its_own_promise_is_refused(value: Any) -> None:
     with pytest.raises(RemoteProtocolError) as refusal:
-        definitions("add").get("add").check_result(raw)
-    assert refusal.value.code == code
+        definitions("add").get("add").check_result(value, 60)
+    assert refusal.value.code == "result_invalid"
 
 
 def test_honest_answers_and_error_reports_pass() -> None:
     book = definitions("add", "erase")
-    book.get("add").check_result(b'{"content":[],"structuredContent":{"sum":3}}')
-    book.get("add").check_result(b'{"content":[],"isError":true}')
-    book.get("erase").check_result(b'{"content":[]}')
+    book.get("add").check_result({"content": [], "structuredContent": {"sum": 3}}, 42)
+    book.get("add").check_result({"content": [], "isError": True}, 29)
+    book.get("erase").check_result({"content": []}, 14)
 
 
 def test_only_a_true_hint_makes_a_tool_read_only() -> None:
@@ -164,6 +155,6 @@ def test_only_a_true_hint_makes_a_tool_read_only() -> None:
 def test_a_tool_without_an_input_schema_takes_any_object() -> None:
     seen = surface({"name": "plain"})
     plain = Definitions.build(locked(seen), seen, ("plain",)).get("plain")
-    plain.check_arguments(b'{"a":1}')
+    plain.check_arguments({"a": 1}, 7)
     with pytest.raises(Refused):
-        plain.check_arguments(b"1")
+        plain.check_arguments(1, 1)

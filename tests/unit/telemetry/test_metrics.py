@@ -102,7 +102,7 @@ def test_the_audit_log_reports_records_and_health() -> None:
 
 def test_calls_under_way_are_a_gauge() -> None:
     metrics = Metrics()
-    metrics.in_flight.set(3)
+    metrics.tally.in_flight = 3
     assert samples(metrics, "sekisho_in_flight") == {(): 3}
 
 
