@@ -35,8 +35,8 @@ TESTING: Final = Path(testing.__file__).parent
 ECHO: Final = TESTING / "echo.py"
 HOSTILE: Final = TESTING / "hostile.py"
 _RUN_UP: Final = (
-    "import sys; from pathlib import Path; from sekisho.assembly.up import run_up; "
-    "sys.exit(run_up(Path(sys.argv[1]), Path(sys.argv[2]), trust_on_first_use=True))"
+    "import os, sys; from pathlib import Path; from sekisho.assembly.up import run_up; "
+    "sys.exit(run_up(Path(sys.argv[1]), Path(sys.argv[2]), trust_on_first_use=True, environment=os.environ))"
 )
 _METRIC: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 

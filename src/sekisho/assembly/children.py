@@ -7,13 +7,16 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from sekisho.errors import Misconfigured
+from sekisho.errors import Misconfigured, Unavailable
 
-__all__ = ["Child", "die_with_parent", "main"]
+if TYPE_CHECKING:  # the core must not carry the plugin server's half
+    from sekisho.sandbox import ForkedLauncher
+
+__all__ = ["Child", "Life", "Starter", "command_line", "die_with_parent", "main", "start_program"]
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 STOP_S: Final = 3.0  # between SIGTERM and SIGKILL; `up` has five seconds altogether
@@ -31,20 +34,48 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def main(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """Run one child: `<parent pid> core|plugin|egress <config> <home> [plugin name | --trust-on-first-use]`."""
-    parent, role, config, home, *rest = arguments
+def main(arguments: list[str], environment: MutableMapping[str, str]) -> int:
+    """Run one child: `<parent pid> core|plugin|egress <config> <home> [plugin name | --trust-on-first-use]`.
+
+    The process `<parent pid> nursery <descriptor> ...` forks such children; in each of them this call goes on as the
+    child.
+    """
+    parent, role, *rest = arguments
     die_with_parent(int(parent))
-    config_path, home_path = Path(config), Path(home)
+    if role != "nursery":
+        return _run(role, rest, environment, None)
+    from sekisho.assembly.nursery import serve_on  # noqa: PLC0415  # each child imports only its own half
+
+    born = serve_on(int(rest[0]), parent)
+    if born is None:
+        return 0
+    job, letter = born
+    role, *rest = job.arguments
+    launcher = None
+    if role == "plugin":
+        from sekisho.sandbox import ForkedLauncher  # noqa: PLC0415
+
+        launcher = ForkedLauncher.start()  # before the environment and the keys are here
+    environment.clear()
+    environment.update(letter.open())
+    return _run(role, rest, environment, launcher)
+
+
+def _run(
+    role: str, rest: list[str], environment: MutableMapping[str, str], launcher: ForkedLauncher | None
+) -> int:
+    config_path, home_path = Path(rest[0]), Path(rest[1])
     match role:
         case "core":
-            from sekisho.assembly.core import run_core  # noqa: PLC0415  # each child imports only its own half
+            from sekisho.assembly.core import run_core  # noqa: PLC0415
 
             return run_core(config_path, home_path, trust_on_first_use="--trust-on-first-use" in rest)
         case "plugin":
             from sekisho.assembly.plugin import run_plugin  # noqa: PLC0415
 
-            return run_plugin(config_path, home_path, name=rest[0], environment=environment)
+            return run_plugin(
+                config_path, home_path, name=rest[2], environment=environment, launcher=launcher
+            )
         case "egress":
             from sekisho.assembly.egress import run_egress  # noqa: PLC0415
 
@@ -52,14 +83,39 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     raise Misconfigured("internal", f"there is no role {role!r}")
 
 
-class Child:
-    """One process that is started again when it ends."""
+def command_line(*arguments: str) -> list[str]:
+    """How a process of ours is started, and called in `ps`."""
+    return [sys.executable, "-I", "-m", "sekisho.assembly", str(os.getpid()), *arguments]
 
-    def __init__(self, role: str, arguments: list[str], *, log: Callable[..., None]) -> None:
+
+class Life(Protocol):
+    """One run of a child, from its start to its end."""
+
+    @property
+    def output(self) -> asyncio.StreamReader:
+        """What it writes to standard output."""
+
+    def send_signal(self, number: int) -> None:
+        """Pass a signal on, if it still runs."""
+
+    async def wait(self) -> int:
+        """Its status, once it has ended; below zero is the number of a signal."""
+
+
+Starter = Callable[[list[str]], Awaitable[Life]]
+
+
+class Child:
+    """One process that is started again when it ends: a program of its own unless `start` says otherwise."""
+
+    def __init__(
+        self, role: str, arguments: list[str], *, log: Callable[..., None], start: Starter | None = None
+    ) -> None:
         self.role = role
         self._arguments = arguments
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._start = start or start_program
+        self._life: Life | None = None
         self.on_line: Callable[[bytes], None] = lambda line: None
 
     async def run(self) -> None:
@@ -69,38 +125,60 @@ class Child:
         while True:
             started = loop.time()
             try:
-                status = await self._one_life()
+                facts: dict[str, object] = {"status": await self._one_life()}
+            except Unavailable as error:
+                facts = {"status": None, "reason": error.message}
             finally:
                 await self._stop()
             if loop.time() - started > SETTLED_S:
                 backoff_s = BACKOFF_FIRST_S
-            self._log("process_ended", role=self.role, status=status)
+            self._log("process_ended", role=self.role, **facts)
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_MOST_S)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Pass a signal on, if the process runs."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+        if self._life is not None:
+            self._life.send_signal(number)
 
     async def _one_life(self) -> int:
-        command = [sys.executable, "-I", "-m", "sekisho.assembly", str(os.getpid()), *self._arguments]
-        self._process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-        )
-        output = self._process.stdout
-        while output is not None and (line := await output.readline()):
+        life = self._life = await self._start(self._arguments)
+        while line := await life.output.readline():
             self.on_line(line)
-        return await self._process.wait()
+        return await life.wait()
 
     async def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.returncode is not None:
+        life, self._life = self._life, None
+        if life is None:
             return
-        process.terminate()
+        life.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_S):
-                await process.wait()
+                await life.wait()
         except TimeoutError:
-            process.kill()
-            await process.wait()
+            life.send_signal(signal.SIGKILL)
+            await life.wait()
+
+
+class _Program:
+    """A process of asyncio, as a life."""
+
+    def __init__(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader) -> None:
+        self._process = process
+        self.output = output
+
+    def send_signal(self, number: int) -> None:
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+
+async def start_program(arguments: list[str]) -> Life:
+    """Start a child with an interpreter of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *command_line(*arguments), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None  # noqa: S101  # it was asked for
+    return _Program(process, process.stdout)

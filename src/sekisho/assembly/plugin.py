@@ -20,7 +20,7 @@ from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, Spiff
 from sekisho.plugin_server import Warden, WardenRules, connect_url, connect_walled
 from sekisho.plugin_server.warden import Connection, Connector
 from sekisho.protocol import JsonLimits
-from sekisho.sandbox import Bubblewrap, SandboxSpec
+from sekisho.sandbox import Bubblewrap, ForkedLauncher, SandboxSpec
 from sekisho.telemetry import Logger
 from sekisho.wire import Address, Listener, TcpAddress, UnixAddress
 
@@ -55,6 +55,7 @@ def run_plugin(
     name: str | None,
     environment: Mapping[str, str],
     command: tuple[str, ...] = (),
+    launcher: ForkedLauncher | None = None,
 ) -> int:
     """Run one plugin server until SIGTERM; returns the exit status.
 
@@ -62,11 +63,12 @@ def run_plugin(
         config_path: a plugin file, or with `name` the core file that holds the plugin.
         environment: ours, of which the plugin gets the parts its configuration names.
         command: replaces the configured command.
+        launcher: runs already; else one is started.
     """
     post = _from_plugin_file(config_path, home) if name is None else _from_core_file(config_path, home, name)
     if command:
         post = replace(post, workload=replace(post.workload, command=command, upstream=None))
-    return run_until_stopped(_serve(post, environment))
+    return run_until_stopped(_serve(post, environment, launcher))
 
 
 def sandbox_spec(workload: Workload, environment: Mapping[str, str]) -> SandboxSpec:
@@ -85,7 +87,7 @@ def sandbox_spec(workload: Workload, environment: Mapping[str, str]) -> SandboxS
     )
 
 
-async def _serve(post: _Post, environment: Mapping[str, str]) -> None:
+async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLauncher | None) -> None:
     log = Logger(f"plugin {post.workload.name}", level=post.log_level)
     revoked = Revocations(post.keys.revoked_serials())
     listener = Listener(
@@ -107,7 +109,7 @@ async def _serve(post: _Post, environment: Mapping[str, str]) -> None:
         execution_timeout_s=limits.execution_timeout_s,
         health_interval_s=post.health_interval_s,
     )
-    async with _Walls(post, environment, log) as walls:
+    async with _Walls(post, environment, log, launcher) as walls:
         warden = Warden(connect=walls.connect, publisher=listener, rules=rules, log=log.info)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.serve())
@@ -118,11 +120,14 @@ async def _serve(post: _Post, environment: Mapping[str, str]) -> None:
 class _Walls:
     """How this plugin is reached: a sandbox with a warm launcher, or a URL."""
 
-    def __init__(self, post: _Post, environment: Mapping[str, str], log: Logger) -> None:
+    def __init__(
+        self, post: _Post, environment: Mapping[str, str], log: Logger, launcher: ForkedLauncher | None
+    ) -> None:
         self._post = post
         self._environment = environment
         self._log = log
-        self._driver = Bubblewrap()
+        self._launcher = launcher
+        self._driver = Bubblewrap(forked=launcher)
         self._stack = AsyncExitStack()
         self._limits = _message_limits(post.limits)
         self.connect: Connector
@@ -130,6 +135,8 @@ class _Walls:
     async def __aenter__(self) -> _Walls:
         workload = self._post.workload
         if workload.upstream is not None:
+            if self._launcher is not None:
+                self._launcher.dismiss()  # a server at a URL has no walls of ours
             self.connect = partial(self._connect_url, workload.upstream)
             return self
         if not workload.command:

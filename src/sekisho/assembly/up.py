@@ -6,12 +6,13 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from sekisho.assembly.children import Child
-from sekisho.assembly.household import needs_restart
+from sekisho.assembly.cradle import Cradle
 from sekisho.assembly.identities import ensure_all
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
@@ -25,19 +26,28 @@ __all__ = ["run_up"]
 RETIRE_S = 65.0  # longer than the core waits for calls under way
 
 
-def run_up(config_path: Path, home: Path, *, trust_on_first_use: bool = False) -> int:
+def run_up(
+    config_path: Path,
+    home: Path,
+    *,
+    trust_on_first_use: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Start core, plugin servers and egress proxy; run until SIGTERM. Returns the exit status.
 
-    Prints the core's ready line on standard output once calls can be served, once.
+    Prints the core's ready line on standard output once calls can be served, once. `environment` is ours, of which
+    plugins get the parts their configuration names.
     """
-    up = Up(config_path, home, trust_on_first_use=trust_on_first_use)
-    return run_until_stopped(up.serve(), on_hangup=up.reload)
+    with Cradle(environment or {}, str(config_path.absolute()), str(home.absolute())) as cradle:
+        up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use)
+        return run_until_stopped(up.serve(), on_hangup=up.reload)
 
 
 class Up:
     """The supervisor. Holds no keys in memory and opens no socket."""
 
-    def __init__(self, config_path: Path, home: Path, *, trust_on_first_use: bool) -> None:
+    def __init__(self, config_path: Path, home: Path, cradle: Cradle, *, trust_on_first_use: bool) -> None:
+        self._cradle = cradle
         self._config = load_core(config_path)
         check_paths(self._config)
         self._places = Places(home=home.absolute(), config=config_path.absolute())
@@ -70,6 +80,8 @@ class Up:
 
     def reload(self) -> None:
         """Take over a changed configuration: the core first reads it, changed plugins are started anew."""
+        from sekisho.assembly.household import needs_restart  # noqa: PLC0415  # half of our start would be its imports
+
         try:
             config = load_core(self._places.config)
             check_paths(config)
@@ -115,7 +127,9 @@ class Up:
     def _start(self, role: str, command: list[str], *rest: str) -> Child:
         assert self._group is not None  # noqa: S101  # serve made it
         arguments = [*command, str(self._places.config), str(self._places.home), *rest]
-        child = self._children[role] = Child(role, arguments, log=self._log.warning)
+        # The core has an address layout and secrets of its own, so it is never forked beside plugin servers.
+        start = None if command[0] == "core" else self._cradle.start
+        child = self._children[role] = Child(role, arguments, log=self._log.warning, start=start)
         self._tasks[role] = self._group.create_task(child.run())
         return child
 

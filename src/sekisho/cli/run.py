@@ -30,7 +30,7 @@ def up(
 
     del json  # the ready line is JSON in any case
     site = find(config)
-    return run_up(site.path, site.home, trust_on_first_use=trust_on_first_use)
+    return run_up(site.path, site.home, trust_on_first_use=trust_on_first_use, environment=environment())
 
 
 def core(

@@ -5,6 +5,7 @@ kernel.
 from sekisho.sandbox.bubblewrap import Bubblewrap, Driver
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.describe import describe, describe_text
+from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.limits import Usage
 from sekisho.sandbox.plan import Limits, Mount, Plan, plan
 from sekisho.sandbox.probe import Row, doctor, probe
@@ -17,6 +18,7 @@ __all__ = [
     "Closure",
     "Driver",
     "Exit",
+    "ForkedLauncher",
     "GateSockets",
     "Limits",
     "Link",

@@ -26,6 +26,7 @@ from typing import Final, Protocol
 
 from sekisho.errors import SekishoError
 from sekisho.sandbox.closure import survey
+from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.launcher import receive
 from sekisho.sandbox.limits import Group, make_group, sweep
 from sekisho.sandbox.plan import OWN_PROCESSES, Plan, plan
@@ -52,22 +53,26 @@ class Driver(Protocol):
     async def plan(self, spec: SandboxSpec) -> Plan:
         """The walls for one spec."""
 
-    async def launch(self, plan: Plan) -> Sandbox:
-        """Raise them and start the plugin."""
+    async def launch(self, plan: Plan, channel: int | None = None) -> Sandbox:
+        """Raise them and start the plugin; `channel` is a descriptor that a warm plan's program inherits."""
 
 
 class Bubblewrap:
     """A driver and its launcher: entered once per plugin server, in the thread that lives as long as it.
 
-    The launcher dies with the thread that started it, because that is what the kernel calls a parent.
+    The launcher dies with the thread that started it, because that is what the kernel calls a parent. `forked` is one
+    that runs already; when it ends, another is started in the ordinary way.
     """
 
-    def __init__(self, capabilities: Capabilities | None = None) -> None:
+    def __init__(
+        self, capabilities: Capabilities | None = None, forked: ForkedLauncher | None = None
+    ) -> None:
         self._capabilities = capabilities
+        self._forked = forked
         self._leftovers: list[Sandbox] = []
         self._sandboxes: dict[int, Sandbox] = {}
         self._control: socket.socket | None = None
-        self._launcher: asyncio.subprocess.Process | None = None
+        self._launcher: asyncio.subprocess.Process | ForkedLauncher | None = None
 
     @property
     def launcher_pid(self) -> int | None:
@@ -108,8 +113,8 @@ class Bubblewrap:
         """The walls for one spec on this host, from what is on its file system now."""
         return plan(spec, await self.probe(), survey(spec))
 
-    async def launch(self, plan: Plan) -> Sandbox:
-        """Start the plugin of a plan.
+    async def launch(self, plan: Plan, channel: int | None = None) -> Sandbox:
+        """Start the plugin of a plan; `channel` stays ours, and its copy is the program's fourth descriptor.
 
         Raises:
             Misconfigured: a wall could not be built; nothing is left running.
@@ -124,7 +129,7 @@ class Bubblewrap:
         pipes = Pipes()
         sandbox = Sandbox(number=number, ask_to_kill=self._ask_to_kill, pipes=pipes, group=group)
         self._sandboxes[number] = sandbox
-        complaint = self._send(number, plan, pipes, group)
+        complaint = self._send(number, plan, pipes, group, channel)
         if complaint is not None:
             sandbox.hear({"event": "failed", "message": complaint}, [])
         pipes.close_theirs()
@@ -158,7 +163,9 @@ class Bubblewrap:
         self._sandboxes.pop(number, None)
         sandbox.close_fds()
 
-    def _send(self, number: int, plan: Plan, pipes: Pipes, group: Group | None) -> str | None:
+    def _send(
+        self, number: int, plan: Plan, pipes: Pipes, group: Group | None, channel: int | None
+    ) -> str | None:
         """Hand the plan to the launcher; returns a complaint when that is not possible."""
         limits = plan.limits
         request = {
@@ -178,15 +185,28 @@ class Bubblewrap:
         with open(os.memfd_create("sekisho"), "w+b", buffering=0) as file:  # noqa: PTH123 - it has no path
             file.write(json.dumps(request).encode())
             message = json.dumps({"op": "launch", "id": number}).encode()
+            extra = () if channel is None else (channel,)
             try:
-                socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs])
+                socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs, *extra])
             except OSError as error:
                 return f"the launcher does not listen: {error}"
         return None
 
     async def _start_launcher(self) -> None:
+        forked, self._forked = self._forked, None
+        if isinstance(self._launcher, ForkedLauncher):
+            self._launcher.dismiss()  # the one before has ended; nobody else collects it
+        if forked is None:
+            control = await self._exec_launcher()
+        else:
+            self._launcher, control = forked, forked.take_control()
+        control.setblocking(False)
+        self._control = control
+        asyncio.get_running_loop().add_reader(control, self._hear)
+
+    async def _exec_launcher(self) -> socket.socket:
+        """Start a launcher as a program; returns our end of its control socket."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
         with theirs:
             try:
                 self._launcher = await asyncio.create_subprocess_exec(
@@ -199,8 +219,7 @@ class Bubblewrap:
             except OSError as error:
                 ours.close()
                 raise unavailable(f"the launcher cannot be started: {error}") from error
-        self._control = ours
-        asyncio.get_running_loop().add_reader(ours, self._hear)
+        return ours
 
     def _hear(self) -> None:
         """Everything the launcher has to say right now."""

@@ -8,9 +8,10 @@ Guarantees
 - "started" is reported only after every wall of bwrap stands; a wall that fails is reported as "failed";
 - nothing outlives it: it dies with its owner, and each child dies with it.
 
-Runs as `python -I -S launcher.py FD OWNER_PID`, imports the standard library only, and knows no grant and no
-rule: it does what one message says. Messages are JSON over a SOCK_SEQPACKET pair; a launch carries a memfd
-and three pipes.
+Runs as `python -I -S launcher.py FD OWNER_PID`, or is forked off by an owner that has neither threads nor
+secrets yet (`fork_off`), which spares it an interpreter of its own. Imports the standard library only, and
+knows no grant and no rule: it does what one message says. Messages are JSON over a SOCK_SEQPACKET pair; a
+launch carries a memfd, three pipes and, for a plugin that is forked inside its walls, one end of a channel.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ BACKLOG: Final = 128  # connections that may wait while the gate is busy
 
 MAX_MESSAGE_BYTES: Final = 64 << 10  # the launch itself travels in a memfd
 MAX_REQUEST_BYTES: Final = 16 << 20
-MAX_FDS: Final = 4  # a memfd and three pipes
+MAX_FDS: Final = 5  # a memfd, three pipes and a channel
 SET_UP_S: Final = 10.0  # a child that has not become bwrap by then never will
 END_S: Final = 2.0  # killing a process namespace takes milliseconds
 GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
@@ -90,16 +91,56 @@ class Child:
 
 def main(arguments: list[str]) -> None:
     """Serve one owner until it goes away."""
-    die_with_parent(int(arguments[1]))
+    owner = int(arguments[1])
     if arguments[0] == "probe":
+        die_with_parent(owner)
         probe_network()
         return
     control = socket.socket(fileno=int(arguments[0]))
     control.set_inheritable(False)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the owner decides what it means
+    serve_owner(control, owner)
+
+
+def fork_off() -> tuple[int, socket.socket]:
+    """A launcher as a child of this process: its process and our end of its control socket.
+
+    Call it before anything is opened or learned that a launcher must not have: it starts as a copy of us.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    owner = os.getpid()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        ours.close()
+        close_others({theirs.fileno()})
+        entitle("python", "-I", "-S", __file__, str(theirs.fileno()), str(owner))
+        null = os.open(os.devnull, os.O_RDWR)
+        for target in (0, 1):
+            os.dup2(null, target)
+        os.close(null)
+        serve_owner(theirs, owner)
+    finally:
+        os._exit(0)
+
+
+def serve_owner(control: socket.socket, owner: int) -> None:
+    """Live as long as the owner does."""
+    die_with_parent(owner)
+    # Ctrl-C reaches the whole group; the owner decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     Launcher(control).serve()
+
+
+def entitle(*words: str) -> None:
+    """Write another command line over our own, as far as it has room: `ps` then tells forked processes apart."""
+    fields = read_text("/proc/self/stat").rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc(5)
+    text = b"".join(os.fsencode(word) + b"\0" for word in words)[: end - start - 1]
+    with open("/proc/self/mem", "r+b", buffering=0) as memory:  # noqa: PTH123 - pathlib is not imported here
+        memory.seek(start)
+        memory.write(text.ljust(end - start, b"\0"))
 
 
 class Launcher:
@@ -304,7 +345,7 @@ def become(
     control: socket.socket,
     launch_id: int,
     request: dict[str, Any],
-    stdio: list[int],
+    theirs: list[int],
     ends: Ends,
 ) -> NoReturn:
     """In the child: join the limits, enter the network namespace, drop everything else, become bwrap."""
@@ -322,10 +363,14 @@ def become(
         numbers = {"gate": ends.gate, "status": ends.status}
         for name, content in request["data"].items():
             numbers[name] = memory_file(base64.b64decode(content))
+        stdio, channel = theirs[:3], theirs[3:]
+        if channel:
+            numbers["channel"] = channel[0]
         words = [fill(word, numbers) for word in request["options"]]
         # In a descriptor, because a command line is public and these words hold the plugin's environment.
         options = memory_file(b"".join(word.encode() + b"\0" for word in words))
         keep = {*numbers.values(), options, ends.failure}
+        command = [fill(word, numbers) if channel else word for word in request["command"]]
         for target, fd in enumerate(stdio):
             os.dup2(fd, target)
         close_others(keep)
@@ -337,7 +382,7 @@ def become(
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.umask(0o022)
         os.chdir("/")
-        argv = ["bwrap", "--args", str(options), "--", *request["command"]]
+        argv = ["bwrap", "--args", str(options), "--", *command]
         os.execve(request["program"], argv, {})  # noqa: S606 - no shell is the point
     except (OSError, ValueError, KeyError) as error:
         os.write(ends.failure, str(error).encode()[:4000] or b"unknown")
@@ -458,14 +503,27 @@ def tree(root: int) -> Iterator[int]:
 
 
 def resident(pid: int) -> int:
-    """Pss in bytes; a process that is gone uses nothing."""
+    """Pss in bytes; a process that is gone uses nothing.
+
+    A process may hide its maps (PR_SET_DUMPABLE), but not its size: that one counts whole, shared parts and all.
+    """
     try:
         for line in read_text(f"/proc/{pid}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
+    except PermissionError:
+        return resident_at_most(pid)
     except OSError:
         return 0
     return 0
+
+
+def resident_at_most(pid: int) -> int:
+    """Resident pages in bytes."""
+    try:
+        return int(read_text(f"/proc/{pid}/statm").split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def read_text(path: str) -> str:
