@@ -27,8 +27,8 @@ from sekisho.wire import (
     TcpAddress,
     UnixAddress,
 )
-from sekisho.wire.frames import Kind, encode
-from sekisho.wire.messages import encode_payload
+from sekisho.wire.frames import Kind, frame_head
+from sekisho.wire.messages import encode_call
 
 pytestmark = pytest.mark.real
 
@@ -333,7 +333,8 @@ def test_a_replayed_record_ends_the_channel_and_the_line_comes_back(run: Run, be
             assert end is not None
             assert end._pipe is not None
             assert end._transport is not None
-            record = end._pipe.seals.seal(encode(Kind.CALL, 77, encode_payload(ECHO)))
+            payload = encode_call(ECHO)
+            record = end._pipe.seals.seal(frame_head(Kind.CALL, 77, len(payload)) + payload)
             end._transport.write((len(record).to_bytes(4) + record) * 2)
             await bench.until(lambda: bench.ready == 2)
             assert await bench.ask(line) == b'{"n":1}'

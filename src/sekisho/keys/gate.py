@@ -83,12 +83,16 @@ class PeerFacts:
 
 
 class Revocations:
-    """Serial numbers of certificates that no longer count; shared and changed while connections live."""
+    """Serial numbers of certificates that no longer count; shared and changed while connections live.
 
-    __slots__ = ("_serials",)
+    `epoch` is another number after every change, so that a connection can see for every call that nothing changed.
+    """
+
+    __slots__ = ("_serials", "epoch")
 
     def __init__(self, serials: Iterable[int] = ()) -> None:
         self._serials = frozenset(serials)
+        self.epoch = 0
 
     def __contains__(self, serial: int) -> bool:
         return serial in self._serials
@@ -98,11 +102,14 @@ class Revocations:
 
     def revoke(self, serial: int) -> None:
         """Add one."""
-        self._serials |= {serial}
+        self.replace(self._serials | {serial})
 
     def replace(self, serials: Iterable[int]) -> None:
         """Take a whole new list, as read from the key folder."""
-        self._serials = frozenset(serials)
+        replacement = frozenset(serials)
+        if replacement != self._serials:
+            self._serials = replacement
+            self.epoch += 1
 
 
 class HandshakeGate:

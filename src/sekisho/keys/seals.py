@@ -86,7 +86,7 @@ class SealPair:
         self._sealer_number = number + 1
         return self._sealer.encrypt(number.to_bytes(12), plaintext, aad)
 
-    def open(self, ciphertext: bytes, aad: bytes | None = None) -> bytes:
+    def open(self, ciphertext: bytes | memoryview, aad: bytes | None = None) -> bytes:
         """Open the next record of the peer's direction; raises `Tampered` for anything but exactly that."""
         number = self._opener_number
         if number >= MAX_RECORDS:

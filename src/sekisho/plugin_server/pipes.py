@@ -82,7 +82,8 @@ class Pipes:
         messages, self._unsent = self._unsent, []
         if self._stdin is None or self._is_ended:
             return
-        self._stdin.write(b"\n".join(messages) + b"\n")
+        messages.append(b"")  # so that the last line is ended too
+        self._stdin.write(b"\n".join(messages))
         if self._stdin.get_write_buffer_size() > self._max_queued:
             self._end(Unavailable("plugin_unavailable", "the plugin does not read its input"))
 

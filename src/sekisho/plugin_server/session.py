@@ -3,12 +3,20 @@
 Guarantees that a plugin's answer reaches exactly the call it belongs to: every request upstream has an id of ours, never
 the client's; answers to unknown ids, unreadable lines and unasked-for messages are counted and dropped. A plugin's own
 requests are answered here: `ping` and `roots/list` (from policy), everything else is refused as unknown.
+
+Answers and progress are read on a short way that is exactly as strict as `parse_message`: the members found, written
+out again without blanks, are as long as the line, so none was named twice, unknown or spelled with escapes. Whatever
+does not fit goes the long way.
+
+A call that wants to know its progress gets a progress token of ours, the id of its request; a plugin's notes to other
+tokens, or beyond a bound, are dropped and counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -20,6 +28,8 @@ from sekisho.protocol import (
     Notification,
     Request,
     Response,
+    check_text,
+    decode_distinct,
     error_bytes,
     notification_bytes,
     parse_message,
@@ -30,7 +40,9 @@ from sekisho.protocol import (
 __all__ = ["Counters", "PluginSession", "Waiter"]
 
 Waiter = Callable[[bytes | SekishoError], None]
+Note = Callable[[bytes], None]
 
+MAX_NOTES = 1_000  # per call; a plugin that counts every byte must not drown its caller
 MAX_PAGES = 100  # a server that always offers another page must not keep us listing for ever
 MAX_ITEMS = 5_000
 
@@ -42,6 +54,25 @@ class Counters:
     garbage: int = 0
     unknown_answers: int = 0
     refused_requests: int = 0
+    dropped_notes: int = 0
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What nearly every line of a plugin is: an answer to us, or a notification."""
+
+    jsonrpc: Literal["2.0"]
+    id: int = -1
+    method: str = ""
+    result: msgspec.Raw = msgspec.Raw()
+    params: msgspec.Raw = msgspec.Raw()
+
+
+_ANSWER_BYTES = len('{"jsonrpc":"2.0","id":,"result":}')
+_NOTIFICATION_BYTES = len('{"jsonrpc":"2.0","method":"","params":}')
+_PROGRESS = "notifications/progress"
+_lines = msgspec.json.Decoder(_Line)
+_encode = msgspec.json.Encoder().encode
+_NOBODY: tuple[Note, int] = (lambda params: None, 0)
 
 
 class _Failure(msgspec.Struct):
@@ -67,6 +98,10 @@ class PluginSession:
     on_version: Callable[[str], None] = lambda version: None
     counters: Counters = field(default_factory=Counters)
     _waiting: dict[int, Waiter] = field(default_factory=dict)
+    _notes: dict[int, tuple[Note, int]] = field(
+        default_factory=dict
+    )  # by token: who hears, and how many still
+    _heads: dict[str, bytes] = field(default_factory=dict)  # by tool, which the core's token has named
     _next_id: int = 1
 
     def request(self, method: str, params: bytes | None, waiter: Waiter) -> int:
@@ -77,13 +112,34 @@ class PluginSession:
         self.send(request_bytes(ident, method, params))
         return ident
 
-    def call_tool(self, tool: str, arguments: bytes, waiter: Waiter) -> int:
-        """Call a tool; the waiter receives the bytes of the result object."""
-        params = b'{"name":' + msgspec.json.encode(tool) + b',"arguments":' + arguments + b"}"
-        return self.request("tools/call", params, waiter)
+    def call_tool(self, tool: str, arguments: bytes, waiter: Waiter, note: Note | None = None) -> int:
+        """Call a tool; the waiter receives the bytes of the result object, `note` of each progress before it."""
+        head = self._heads.get(tool) or self._new_head(tool)
+        ident = self._next_id
+        self._next_id = ident + 1
+        self._waiting[ident] = waiter
+        if note is None:
+            tail = b"}}"
+        else:
+            self._notes[ident] = (note, MAX_NOTES)
+            tail = b',"_meta":{"progressToken":%d}}}' % ident
+        self.send(b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, head, arguments, tail))
+        return ident
+
+    def _new_head(self, tool: str) -> bytes:
+        if len(self._heads) >= MAX_ITEMS:
+            self._heads.clear()
+        head = b',"method":"tools/call","params":{"name":' + _encode(tool) + b',"arguments":'
+        self._heads[tool] = head
+        return head
+
+    def is_waiting(self, ident: int | str) -> bool:
+        """True while somebody waits for the answer to this request."""
+        return ident in self._waiting
 
     def cancel(self, ident: int, reason: str) -> None:
         """Tell the plugin that nobody waits any more; its answer will be dropped."""
+        self._notes.pop(ident, None)
         if self._waiting.pop(ident, None) is not None:
             params = msgspec.json.encode({"requestId": ident, "reason": reason})
             self.send(notification_bytes("notifications/cancelled", params))
@@ -91,14 +147,22 @@ class PluginSession:
     def fail_all(self, error: SekishoError) -> None:
         """The transport is gone: everybody who waits hears it."""
         waiting, self._waiting = self._waiting, {}
+        self._notes.clear()
         for waiter in waiting.values():
             waiter(error)
 
     def fail_one(self, ident: int | str, error: SekishoError) -> None:
         """One request cannot be answered."""
-        waiter = self._waiting.pop(ident, None) if isinstance(ident, int) else None
+        waiter = self._pop(ident)
         if waiter is not None:
             waiter(error)
+
+    def _pop(self, ident: int | str | None) -> Waiter | None:
+        if not isinstance(ident, int):
+            return None
+        if self._notes:
+            self._notes.pop(ident, None)
+        return self._waiting.pop(ident, None)
 
     @property
     def in_flight(self) -> int:
@@ -107,6 +171,29 @@ class PluginSession:
 
     def receive(self, line: bytes) -> None:
         """Take one message from the plugin. Never raises: what cannot be read is counted."""
+        try:
+            check_text(line, self.limits)
+            read = _lines.decode(line)
+        except (SekishoError, msgspec.DecodeError, UnicodeError, RecursionError):
+            self._receive_slowly(line)
+            return
+        if read.result:
+            result = bytes(read.result)
+            if (
+                read.id >= 0
+                and len(line) == _ANSWER_BYTES + len(str(read.id)) + len(result)
+                and result[:1] == b"{"
+            ):
+                self._answered(read.id, result)
+                return
+        elif read.method == _PROGRESS:
+            params = bytes(read.params)
+            if len(line) == _NOTIFICATION_BYTES + len(_PROGRESS) + len(params) and params[:1] == b"{":
+                self._progressed(read.params)
+                return
+        self._receive_slowly(line)
+
+    def _receive_slowly(self, line: bytes) -> None:
         if not line.strip():
             return
         try:
@@ -116,22 +203,37 @@ class PluginSession:
             return
         match message:
             case Response():
-                self._answered(message)
+                failure = bytes(message.error)
+                self._answered(message.id, _as_tool_error(failure) if failure else bytes(message.result))
             case Request():
                 self._asked(message)
-            case Notification():
-                if message.method.endswith("/list_changed"):
+            case Notification(method=method):
+                if method.endswith("/list_changed"):
                     self.on_list_changed()
+                elif method == _PROGRESS:
+                    self._progressed(message.params)
 
-    def _answered(self, response: Response) -> None:
-        waiter = self._waiting.pop(response.id, None) if isinstance(response.id, int) else None
+    def _answered(self, ident: int | str | None, answer: bytes | SekishoError) -> None:
+        waiter = self._pop(ident)
         if waiter is None:
             self.counters.unknown_answers += 1
-            return
-        if bytes(response.error):
-            waiter(_as_tool_error(bytes(response.error)))
         else:
-            waiter(bytes(response.result))
+            waiter(answer)
+
+    def _progressed(self, params: msgspec.Raw) -> None:
+        """Pass on what a plugin says of a call's progress, without the token, which is ours and not the client's."""
+        try:
+            members, _ = decode_distinct(bytes(params))
+        except SekishoError:
+            members = None
+        token = members.pop("progressToken", None) if isinstance(members, dict) else None
+        # a bool is an int to Python, and True would be call 1
+        note, left = self._notes.get(token, _NOBODY) if type(token) is int else _NOBODY
+        if not isinstance(token, int) or not left:
+            self.counters.dropped_notes += 1
+            return
+        self._notes[token] = (note, left - 1)
+        note(_encode(members))
 
     def _asked(self, request: Request) -> None:
         match request.method:

@@ -25,6 +25,7 @@ from sekisho.wire import Inbound, StateFrame, SurfaceFrame
 __all__ = ["Connection", "Connector", "Publisher", "Warden", "WardenRules"]
 
 KILL_GRACE_S = 1.0  # between "cancelled" and the end of the process tree
+CLOCK_TICK_S = 0.001  # a loop may wake up this much early
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 30.0
 BACKOFF_RESET_S = 60.0  # a plugin that ran this long starts again without delay
@@ -41,6 +42,9 @@ class Connection(Protocol):
     async def kill(self) -> None:
         """End the whole process tree now."""
 
+
+# session, id of the request, deadline, the connection to kill, and the time allowed
+_Work = tuple[PluginSession, int, float, Connection, float]
 
 # Starts the plugin; leaving the context ends it. The argument is told whenever the plugin says its lists changed.
 Connector = Callable[[Callable[[], None]], AbstractAsyncContextManager[Connection]]
@@ -83,7 +87,10 @@ class Warden:
         self._connection: Connection | None = None
         self._restarts = 0
         self._relist = asyncio.Event()
-        self._under_way: dict[Inbound, tuple[PluginSession, int]] = {}
+        self._under_way: dict[Inbound, _Work] = {}
+        self._alarm: asyncio.TimerHandle | None = (
+            None  # one for all calls: a timer each would cost every call two
+        )
         self._loop = asyncio.get_running_loop()
         self._killers: set[asyncio.Task[None]] = set()
 
@@ -92,6 +99,8 @@ class Warden:
         try:
             await self._live_on()
         finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
             for killer in self._killers:
                 killer.cancel()
             await asyncio.gather(*self._killers, return_exceptions=True)
@@ -116,34 +125,48 @@ class Warden:
         if connection is None:
             inbound.fail("plugin_unavailable", "the plugin is not running")
             return
-        session = connection.session
-        timeout_s = min(inbound.frame.timeout_s, self._rules.execution_timeout_s)
-        timer = self._loop.call_later(timeout_s, self._overdue, inbound, connection, timeout_s)
+        session, frame = connection.session, inbound.frame
+        timeout_s = min(frame.timeout_s, self._rules.execution_timeout_s)
 
         def heard(result: bytes | SekishoError) -> None:
-            timer.cancel()
             if self._under_way.pop(inbound, None) is None:
                 return  # the call was withdrawn or timed out
-            if isinstance(result, SekishoError):
-                inbound.fail(result.code, result.message)
-            else:
+            if isinstance(result, bytes):
                 inbound.reply(result)
+            else:
+                inbound.fail(result.code, result.message)
 
-        ident = session.call_tool(inbound.frame.tool, bytes(inbound.frame.arguments), heard)
-        self._under_way[inbound] = (session, ident)
+        note = inbound.note if frame.wants_progress else None
+        ident = session.call_tool(frame.tool, bytes(frame.arguments), heard, note)
+        deadline = self._loop.time() + timeout_s
+        self._under_way[inbound] = (session, ident, deadline, connection, timeout_s)
+        if self._alarm is None or deadline < self._alarm.when():
+            self._set_alarm(deadline)
 
     def cancel(self, inbound: Inbound) -> None:
         """The core no longer waits for this call."""
         found = self._under_way.pop(inbound, None)
         if found is not None:
-            session, ident = found
-            session.cancel(ident, "the caller withdrew the request")
+            found[0].cancel(found[1], "the caller withdrew the request")
 
-    def _overdue(self, inbound: Inbound, connection: Connection, timeout_s: float) -> None:
-        found = self._under_way.pop(inbound, None)
-        if found is None:
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """End the calls whose time is over, and wake up for the next one."""
+        self._alarm = None
+        now = self._loop.time() + CLOCK_TICK_S
+        for inbound, work in [(inbound, work) for inbound, work in self._under_way.items() if work[2] <= now]:
+            self._overdue(inbound, work)
+        if self._under_way:
+            self._set_alarm(min(work[2] for work in self._under_way.values()))
+
+    def _overdue(self, inbound: Inbound, work: _Work) -> None:
+        session, ident, _, connection, timeout_s = work
+        if self._under_way.pop(inbound, None) is None:
             return
-        session, ident = found
         session.cancel(ident, "execution timeout")
         inbound.fail("plugin_timeout", f"the plugin took longer than {timeout_s:g} s")
         killer = self._loop.create_task(self._kill_after(connection, KILL_GRACE_S))

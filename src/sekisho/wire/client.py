@@ -21,7 +21,7 @@ from typing import Final
 from sekisho.errors import SekishoError, Tampered, Unavailable
 from sekisho.keys import HandshakeGate, Identity, PeerRule, Revocations, client_context
 from sekisho.wire.address import Address, UnixAddress
-from sekisho.wire.core_end import CoreEnd, CoreTerms, Done
+from sekisho.wire.core_end import CoreEnd, CoreTerms, Done, Note
 from sekisho.wire.messages import CallFrame, StateFrame, SurfaceFrame
 
 __all__ = ["PlugLine"]
@@ -32,7 +32,6 @@ LONGEST_PAUSE_S: Final = 2.0
 EPOCH_S: Final = 1800.0  # new seal keys at least this often
 EPOCH_RECORDS: Final = 1 << 31  # half of what one seal pair may carry
 LOOK_S: Final = 600.0  # how often a quiet line asks whether its channel is worn
-MAX_IN_FLIGHT: Final = 1 << 16  # a plugin that never answers must not fill our memory
 SHUTDOWN_S: Final = 1.0
 
 
@@ -83,18 +82,17 @@ class PlugLine:
         current = 0 if self._current is None else self._current.in_flight
         return current + sum(end.in_flight for end in self._draining)
 
-    def call(self, frame: CallFrame, done: Done) -> int:
-        """Send a call; `done` gets the raw result or the error, once. Returns the number for `cancel`."""
+    def call(self, frame: CallFrame, done: Done, note: Note | None = None) -> int:
+        """Send a call; `done` gets the raw result or the error, once. Returns the number for `cancel`.
+
+        `note` hears before that of each progress notification, as the raw JSON of its params without a token,
+        if the frame wants them.
+        """
         self._last_call = number = self._last_call + 1
-        current = self._current
-        if current is None or not current.is_open:
+        if self._current is None:
             asyncio.get_running_loop().call_soon(done, _down())
-        elif current.in_flight >= MAX_IN_FLIGHT:
-            asyncio.get_running_loop().call_soon(
-                done, Unavailable("busy", "too many calls wait for the plugin")
-            )
         else:
-            current.call(number, frame, done)
+            self._current.call(number, frame, done, note)
         return number
 
     def cancel(self, number: int) -> None:

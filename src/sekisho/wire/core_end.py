@@ -1,9 +1,9 @@
 """The core's end of one channel: opens it, carries calls, fails every open call when it ends.
 
 - Nothing is sent before the plugin server proved that it holds its pinned HPKE key (its first sealed frame).
-- Both certificates are looked at again twice a second and at every call: revoked or expired means cut.
+- The peer's certificate is looked at again twice a second and at every call: revoked or expired means cut.
 - The channel token is renewed in front of the first call that needs it, in band, so order makes it safe.
-- A call has exactly one answer: result, failure, or the reason the channel ended.
+- A call has exactly one answer: result, failure, or the reason the channel ended. Notes come before it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
 from sekisho.errors import LocalProtocolError, RemoteProtocolError, SekishoError, Tampered, Unavailable
 from sekisho.keys import HandshakeGate, Identity, PeerFacts, SealPair, offer, peer_facts, sign_channel_token
-from sekisho.wire.frames import Kind, length_prefix
+from sekisho.wire.frames import Frame, Kind, length_prefix
 from sekisho.wire.messages import (
     CallFrame,
     FailureFrame,
     StateFrame,
     SurfaceFrame,
     decode_payload,
-    encode_payload,
+    encode_call,
 )
 from sekisho.wire.messages import error_of as error_of_failure
 from sekisho.wire.pipe import SealedPipe
-from sekisho.wire.upgrade import epoch_info, hung_up, read_answer, request_bytes
+from sekisho.wire.upgrade import OPENING_READ_BYTES, epoch_info, hung_up, read_answer, request_bytes
 
-__all__ = ["CoreEnd", "CoreTerms", "Done"]
+__all__ = ["CoreEnd", "CoreTerms", "Done", "Note"]
 
 Done = Callable[[bytes | SekishoError], None]
+Note = Callable[[bytes], None]
 
 TICK_S: Final = 0.5  # a revoked peer is cut within one second
 PING_S: Final = 5.0
@@ -40,6 +41,10 @@ SILENCE_S: Final = 15.0  # a peer that is gone without a word is noticed after t
 TOKEN_RENEW_S: Final = 20.0  # before a token's end, so that clocks a few seconds apart never see it expire
 TOKEN_LIFE_S: Final = 60
 ANSWER_GRACE_S: Final = 5.0  # the plugin server ends a call itself; this is the bound when it does not
+MAX_IN_FLIGHT: Final = 1 << 16  # a plugin that never answers must not fill our memory
+_RESULT: Final = int(Kind.RESULT)
+_NOTE: Final = int(Kind.NOTE)
+_CALL: Final = int(Kind.CALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +61,7 @@ class CoreTerms:
     on_state: Callable[[StateFrame], None]
 
 
-class CoreEnd(asyncio.Protocol):
+class CoreEnd(asyncio.BufferedProtocol):
     """One connection to a plugin server."""
 
     def __init__(self, terms: CoreTerms, loop: asyncio.AbstractEventLoop) -> None:
@@ -66,14 +71,20 @@ class CoreEnd(asyncio.Protocol):
         self._pipe: SealedPipe | None = None
         self._facts: PeerFacts | None = None
         self._head = b""
+        self._opening = bytearray(OPENING_READ_BYTES)
         self._tick: asyncio.TimerHandle | None = None
-        self._pending: dict[int, tuple[Done, float]] = {}
+        self._pending: dict[int, tuple[Done, float, Note | None]] = {}
         self._token_renew_at = 0.0
+        self._clock = terms.clock
+        self._revoked = terms.gate.revoked
+        self._trusted_in_epoch = -1  # of revocations; and until when a call needs no second look at anything:
+        self._sure_until = 0.0
         self._pinged_at = 0.0
         self._draining = False
         self.opened: asyncio.Future[SekishoError | None] = loop.create_future()
         self.lost: asyncio.Future[SekishoError] = loop.create_future()
         self.unknown_answers = 0
+        self.unwanted_notes = 0
 
     # for the line
 
@@ -95,23 +106,26 @@ class CoreEnd(asyncio.Protocol):
         own = self._terms.identity.not_after
         return own if self._facts is None else min(own, self._facts.not_after)
 
-    def call(self, number: int, frame: CallFrame, done: Done) -> None:
+    def call(self, number: int, frame: CallFrame, done: Done, note: Note | None = None) -> None:
         """Send a call; `done` gets its one answer, later."""
-        pipe, now = self._pipe, self._terms.clock()
-        if pipe is None or not self._still_trusted():
+        pipe, now = self._pipe, self._clock()
+        if now >= self._sure_until or self._revoked.epoch != self._trusted_in_epoch:
+            self._look_again(now)
+        if pipe is None or self.lost.done():
             self._loop.call_soon(done, _gone())
             return
         if pipe.is_full:
             self._loop.call_soon(done, Unavailable("busy", "the plugin server reads too slowly"))
             return
-        if now >= self._token_renew_at:
-            pipe.send(Kind.TOKEN, 0, self._token(now).encode())
+        if len(self._pending) >= MAX_IN_FLIGHT:
+            self._loop.call_soon(done, Unavailable("busy", "too many calls wait for the plugin"))
+            return
         try:
-            pipe.send(Kind.CALL, number, encode_payload(frame))
+            pipe.send(_CALL, number, encode_call(frame))
         except LocalProtocolError as error:  # larger than any frame may be
             self._loop.call_soon(done, error)
             return
-        self._pending[number] = (done, self._loop.time() + frame.timeout_s + ANSWER_GRACE_S)
+        self._pending[number] = (done, self._loop.time() + frame.timeout_s + ANSWER_GRACE_S, note)
 
     def cancel(self, number: int) -> bool:
         """Withdraw a call; False when it is not ours (any more). Its answer is `cancelled`."""
@@ -144,13 +158,15 @@ class CoreEnd(asyncio.Protocol):
         self._transport.write(request_bytes(self._token(self._terms.clock())))
         self._tick = self._loop.call_later(TICK_S, self._on_tick)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview | bytearray:
+        return self._opening if self._pipe is None else self._pipe.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            if self._pipe is None:
-                data = self._on_answer(data)
-            if self._pipe is not None and data:
-                for kind, number, payload in self._pipe.receive(data):
-                    self._on_frame(kind, number, payload)
+            if self._pipe is not None:
+                self._take(self._pipe.receive(nbytes))
+            else:
+                self._on_answer(bytes(self._opening[:nbytes]))
         except SekishoError as error:
             self.cut(error)
 
@@ -164,11 +180,11 @@ class CoreEnd(asyncio.Protocol):
 
     # opening
 
-    def _on_answer(self, data: bytes) -> bytes:
+    def _on_answer(self, data: bytes) -> None:
         self._head += data
         answer = read_answer(self._head)
         if answer is None:
-            return b""
+            return
         nonce, rest = answer
         facts, transport, identity = self._facts, self._transport, self._terms.identity
         if facts is None or transport is None:
@@ -177,7 +193,7 @@ class CoreEnd(asyncio.Protocol):
         enc, secret = offer(self._terms.peer_hpke_public, info)
         transport.write(length_prefix(enc) + enc)
         self._pipe = SealedPipe(transport, SealPair(secret=secret, salt=nonce, role="core"), self._loop)
-        return rest
+        self._take(self._pipe.feed(rest))
 
     def _token(self, now: float) -> str:
         if self._facts is None:
@@ -191,43 +207,73 @@ class CoreEnd(asyncio.Protocol):
 
     # frames
 
-    def _on_frame(self, kind: Kind, number: int, payload: bytes) -> None:
-        if kind is Kind.RESULT:
-            self._answer(number, payload)
-        elif kind is Kind.FAILURE:
-            self._answer(number, error_of_failure(decode_payload(payload, FailureFrame)))
-        elif kind is Kind.HELLO:
-            if not self.opened.done():
-                self.opened.set_result(None)
-                self._terms.on_open(
-                    self
-                )  # at once: who hears of a state behind this hello may call right away
-        elif not self.opened.done():
-            raise RemoteProtocolError("plugin_protocol", "the plugin server did not say hello first")
-        elif kind is Kind.SURFACE:
-            self._terms.on_surface(decode_payload(payload, SurfaceFrame))
-        elif kind is Kind.STATE:
-            self._terms.on_state(decode_payload(payload, StateFrame))
-
-    def _answer(self, number: int, answer: bytes | SekishoError) -> None:
-        entry = self._pending.pop(number, None)
-        if entry is None:
-            self.unknown_answers += 1  # answered after it was cancelled or timed out
-            return
-        entry[0](answer)
+    def _take(self, frames: Iterable[Frame]) -> None:
+        pending = self._pending
+        for kind, number, payload in frames:
+            if kind == _RESULT:
+                entry = pending.pop(number, None)
+                if entry is not None:
+                    entry[0](payload)
+                else:
+                    self.unknown_answers += 1  # answered after it was cancelled or timed out
+            elif kind == _NOTE:
+                self._on_note(number, payload)
+            else:
+                self._on_frame(kind, number, payload)
+            if self.lost.done():  # somebody who was answered has cut us
+                return
         if self._draining:
             self._close_if_drained()
 
+    def _on_note(self, number: int, payload: bytes) -> None:
+        entry = self._pending.get(number)
+        if entry is None or entry[2] is None:
+            self.unwanted_notes += 1
+        else:
+            entry[2](payload)
+
+    def _on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == Kind.FAILURE:
+            self._fail(number, error_of_failure(decode_payload(payload, FailureFrame)))
+        elif kind == Kind.HELLO:
+            if not self.opened.done():
+                self.opened.set_result(None)
+                # at once: who hears of a state behind this hello may call right away
+                self._terms.on_open(self)
+        elif not self.opened.done():
+            raise RemoteProtocolError("plugin_protocol", "the plugin server did not say hello first")
+        elif kind == Kind.SURFACE:
+            self._terms.on_surface(decode_payload(payload, SurfaceFrame))
+        elif kind == Kind.STATE:
+            self._terms.on_state(decode_payload(payload, StateFrame))
+
+    def _fail(self, number: int, error: SekishoError) -> None:
+        entry = self._pending.pop(number, None)
+        if entry is None:
+            self.unknown_answers += 1
+        else:
+            entry[0](error)
+
     # the end
+
+    def _look_again(self, now: float) -> None:
+        """Before a call: the peer may have been revoked or its certificate ended, or a token is due."""
+        if self._pipe is None or self._facts is None or not self._still_trusted():
+            return
+        if now >= self._token_renew_at:
+            self._pipe.send(Kind.TOKEN, 0, self._token(now).encode())
+        self._sure_until = min(self._token_renew_at, self._facts.not_after)
 
     def _still_trusted(self) -> bool:
         if self._facts is None or self.lost.done():
             return False
+        epoch = self._revoked.epoch
         try:
             self._terms.gate.recheck(self._facts)
         except Tampered as error:
             self.cut(error)
             return False
+        self._trusted_in_epoch = epoch
         return True
 
     def _on_tick(self) -> None:
@@ -242,8 +288,9 @@ class CoreEnd(asyncio.Protocol):
             if now - self._pinged_at > PING_S:
                 self._pinged_at = now
                 pipe.send(Kind.PING)
-        for number in [number for number, (_, deadline) in self._pending.items() if now > deadline]:
-            done, _ = self._pending.pop(number)
+            pipe.trim()
+        for number in [number for number, entry in self._pending.items() if now > entry[1]]:
+            done = self._pending.pop(number)[0]
             if pipe is not None:
                 pipe.send(Kind.CANCEL, number)
             done(Unavailable("plugin_timeout", "the plugin server did not answer in time"))
@@ -266,8 +313,8 @@ class CoreEnd(asyncio.Protocol):
         if self._pipe is not None:
             self._pipe.stop()
         pending, self._pending = self._pending, {}
-        for done, _ in pending.values():
-            done(_gone())
+        for entry in pending.values():
+            entry[0](_gone())
 
 
 def _gone() -> Unavailable:

@@ -1,25 +1,47 @@
-"""Frames of the channel: `u32 length | sealed record`, and inside the record `u8 kind | u64 call | payload`.
+"""Frames of the channel: `u32 length | sealed record`, and inside a record one frame or more, back to back.
 
-Guarantees that a reader never holds more than one frame's limit plus one read, that a length is judged
-before its bytes are awaited, and that an unknown kind is an error, not a surprise. Judgement: bytes in,
-values out.
+A frame is `u8 kind | u64 call | u32 size | payload`. All small frames of one loop turn share a record, because
+a record costs a seal and a frame inside it costs nothing. A large payload is a record of its own, right behind
+the record whose last frame announces it, so that it is never copied into another.
+
+Guarantees that a reader never holds more than one record's limit plus one read, that a length is judged before
+its bytes are awaited, that the pieces in which bytes arrive change nothing and cost linear time, and that an
+unknown kind or a frame that does not fill its record is an error, not a surprise. Judgement: bytes in, values
+out.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
 
-from sekisho.errors import LocalProtocolError, RemoteProtocolError
+from sekisho.errors import RemoteProtocolError
 
-__all__ = ["MAX_FRAME_BYTES", "FrameReader", "Kind", "decode", "encode", "length_prefix"]
+__all__ = [
+    "INLINE_BYTES",
+    "MAX_FRAME_BYTES",
+    "MAX_PAYLOAD_BYTES",
+    "Frame",
+    "FrameReader",
+    "Kind",
+    "cut",
+    "frame_head",
+    "length_prefix",
+]
 
 MAX_FRAME_BYTES: Final = 64 << 20  # one call must not exhaust the memory of the other end
-HEAD_BYTES: Final = 9
+HEAD_BYTES: Final = 13
 SEAL_BYTES: Final = 16  # the AES-GCM tag around each record
 MAX_PAYLOAD_BYTES: Final = MAX_FRAME_BYTES - HEAD_BYTES - SEAL_BYTES
-_HEAD: Final = struct.Struct(">BQ")
+INLINE_BYTES: Final = 16 << 10  # up to here a payload shares its record; copying more costs more than a seal
+_FOLLOWS: Final = 0xFFFF_FFFF  # a size no payload can have: the payload is the next record
+_HEAD: Final = struct.Struct(">BQI")
+_LENGTH: Final = struct.Struct(">I")
+_LEAST_BUFFER: Final = 64 << 10
+_ROOM: Final = 32 << 10  # moving for less would make a stream of tiny pieces dear
+_WHOLE_BUFFER: Final = 4 << 20  # up to here a record's buffer is made at once; beyond, as its bytes arrive
 
 
 class Kind(IntEnum):
@@ -35,73 +57,112 @@ class Kind(IntEnum):
     TOKEN = 8
     PING = 9
     PONG = 10
+    NOTE = 11
 
 
-_KINDS: Final = {int(kind): kind for kind in Kind}
+Frame = tuple[int, int, bytes]  # kind, call number, payload; kinds stay plain numbers on the path of a call
+
+_KINDS: Final = frozenset(int(kind) for kind in Kind)
+_pack: Final = _HEAD.pack
+_unpack: Final = _HEAD.unpack_from
 
 
-def encode(kind: Kind, call: int, payload: bytes) -> bytes:
-    """One frame, not yet sealed."""
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise LocalProtocolError("result_too_large", f"a frame holds at most {MAX_PAYLOAD_BYTES} bytes")
-    return _HEAD.pack(kind, call) + payload
+def frame_head(kind: int, call: int, size: int | None) -> bytes:
+    """What stands before a payload of `size` bytes; None: the payload is the next record."""
+    return _pack(kind, call, _FOLLOWS if size is None else size)
 
 
-def decode(frame: bytes) -> tuple[Kind, int, bytes]:
-    """Kind, call number and payload of an opened frame."""
-    if len(frame) < HEAD_BYTES:
-        raise RemoteProtocolError("plugin_protocol", "a frame is shorter than its head")
-    number, call = _HEAD.unpack_from(frame)
-    kind = _KINDS.get(number)
-    if kind is None:
-        raise RemoteProtocolError("plugin_protocol", f"frame kind {number} is unknown")
-    return kind, call, frame[HEAD_BYTES:]
+def cut(record: bytes) -> tuple[list[Frame], tuple[int, int] | None]:
+    """The frames of an opened record, and kind and call of the payload that is the next record, if any."""
+    frames: list[Frame] = []
+    at, end = 0, len(record)
+    while True:
+        start = at + HEAD_BYTES
+        if start > end:
+            raise _broken("a frame is shorter than its head")
+        kind, call, size = _unpack(record, at)
+        if kind not in _KINDS:
+            raise _broken(f"frame kind {kind} is unknown")
+        if size == _FOLLOWS:
+            if start != end:
+                raise _broken("something stands behind the announcement of a large payload")
+            return frames, (kind, call)
+        at = start + size
+        if at > end:
+            raise _broken("a frame is longer than its record")
+        frames.append((kind, call, record[start:at]))
+        if at == end:
+            return frames, None
 
 
 def length_prefix(record: bytes) -> bytes:
     """The four bytes that go before a record."""
-    return len(record).to_bytes(4)
+    return _LENGTH.pack(len(record))
 
 
 class FrameReader:
-    """Cuts a byte stream into records."""
+    """Cuts a byte stream into records, in a buffer of its own that the transport fills."""
 
-    __slots__ = ("_limit", "_rest")
+    __slots__ = ("_buffer", "_end", "_limit", "_start", "_view")
 
     def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
         self._limit = limit
-        self._rest = bytearray()
+        self._start = 0
+        self._end = 0
+        self._renew(_LEAST_BUFFER)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Every record now complete; raises `RemoteProtocolError` for one that is empty or too long."""
-        if self._rest:
-            self._rest += data
-            return self._cut_rest()
-        records, position = self._cut(data)
-        self._rest += data[position:]
-        return records
+    def get_buffer(self, hint: int) -> memoryview:
+        """Where the next bytes belong; then call `filled`."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        if len(self._buffer) - self._end < max(hint, 1):
+            self._make_room(max(2 * hint, _ROOM))
+        return self._view[self._end :]
 
-    def _cut_rest(self) -> list[bytes]:
-        # without this every small read of a large frame would copy what is already there
-        if len(self._rest) >= 4 and len(self._rest) < 4 + self._length_at(self._rest, 0):
-            return []
-        records, position = self._cut(bytes(self._rest))
-        del self._rest[:position]
-        return records
+    def filled(self, count: int) -> Iterator[memoryview]:
+        """Every record now complete, each good until the next; raises `RemoteProtocolError` for a bad length."""
+        self._end += count
+        while self._end - self._start >= 4:
+            start = self._start + 4
+            stop = start + self._length()
+            if stop > self._end:
+                return
+            self._start = stop
+            yield self._view[start:stop]
 
-    def _cut(self, data: bytes) -> tuple[list[bytes], int]:
-        records = []
-        position, end = 0, len(data)
-        while end - position >= 4:
-            stop = position + 4 + self._length_at(data, position)
-            if stop > end:
-                break
-            records.append(data[position + 4 : stop])
-            position = stop
-        return records, position
+    def feed(self, data: bytes) -> Iterator[memoryview]:
+        """The same for bytes that lie elsewhere."""
+        self.get_buffer(len(data))[: len(data)] = data
+        yield from self.filled(len(data))
 
-    def _length_at(self, data: bytes | bytearray, position: int) -> int:
-        length = int.from_bytes(data[position : position + 4])
+    def trim(self) -> None:
+        """Give back what a large record needed."""
+        if self._start == self._end and len(self._buffer) > _LEAST_BUFFER:
+            self._start = self._end = 0
+            self._renew(_LEAST_BUFFER)
+
+    def _length(self) -> int:
+        length: int = _LENGTH.unpack_from(self._buffer, self._start)[0]
         if not 0 < length <= self._limit:
-            raise RemoteProtocolError("plugin_protocol", f"a record of {length} bytes is not allowed")
+            raise _broken(f"a record of {length} bytes is not allowed")
         return length
+
+    def _make_room(self, hint: int) -> None:
+        """Move what is unfinished to the front; a buffer too small for it doubles, so that moving stays linear."""
+        held = bytes(self._view[self._start : self._end])
+        wanted = self._length() + 4 if len(held) >= 4 else 0
+        if wanted > _WHOLE_BUFFER:  # a length alone must not make us take memory
+            wanted = 2 * len(held)
+        size = max(wanted, len(held)) + hint
+        if size > len(self._buffer):
+            self._renew(max(size, _LEAST_BUFFER))
+        self._view[: len(held)] = held
+        self._start, self._end = 0, len(held)
+
+    def _renew(self, size: int) -> None:
+        self._buffer = bytearray(size)
+        self._view = memoryview(self._buffer)
+
+
+def _broken(what: str) -> RemoteProtocolError:
+    return RemoteProtocolError("plugin_protocol", what)

@@ -1,6 +1,7 @@
 """One call at the plugin server: it passed every check of its channel and waits for its answer.
 
-Guarantees that at most one answer leaves, however often it is answered, and none after its channel is gone.
+Guarantees that at most one answer leaves, however often it is answered, no note after it, and nothing after its
+channel is gone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ class Inbound:
     def fail(self, code: str, message: str) -> None:
         """Answer with an error code of ours."""
         self._send(Kind.FAILURE, encode_payload(FailureFrame(code=code, message=message)))
+
+    def note(self, params: bytes) -> None:
+        """Tell the caller how far it is: the raw JSON of a progress notification's params, without a token."""
+        if self._answer is not None:
+            self._answer(self.call, Kind.NOTE, params)
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -1,11 +1,15 @@
 """What travels inside frames, typed.
 
 Guarantees that a payload is either one of these values or a `RemoteProtocolError`. `Raw` parts are carried
-as they are; the room that uses them parses them by its own rules.
+as they are; the room that uses them parses them by its own rules. A call has a binary head, because it is sent
+for every call there is; its arguments are one JSON value without a line feed, so that they cannot become a
+second message on a plugin's pipe. All else is JSON.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -26,7 +30,9 @@ __all__ = [
     "FailureFrame",
     "StateFrame",
     "SurfaceFrame",
+    "decode_call",
     "decode_payload",
+    "encode_call",
     "encode_payload",
     "error_of",
 ]
@@ -41,6 +47,7 @@ class CallFrame(msgspec.Struct, frozen=True):
     arguments: msgspec.Raw
     digest: str
     timeout_s: float
+    wants_progress: bool = False
 
 
 class FailureFrame(msgspec.Struct, frozen=True):
@@ -70,14 +77,44 @@ class StateFrame(msgspec.Struct, frozen=True):
     restarts: int = 0
 
 
-_Payload = TypeVar("_Payload", CallFrame, FailureFrame, SurfaceFrame, StateFrame)
+_Payload = TypeVar("_Payload", FailureFrame, SurfaceFrame, StateFrame)
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[object]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (CallFrame, FailureFrame, SurfaceFrame, StateFrame)
+    kind: msgspec.json.Decoder(kind) for kind in (FailureFrame, SurfaceFrame, StateFrame)
 }
+_CALL: Final = struct.Struct(
+    ">BHBd"
+)  # wants progress, bytes of tool and digest, timeout; tool, digest, arguments
+_raw: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
-def encode_payload(value: CallFrame | FailureFrame | SurfaceFrame | StateFrame) -> bytes:
+def encode_call(frame: CallFrame) -> bytes:
+    """The payload of a call; raises `LocalProtocolError` for a tool or digest no head can hold."""
+    try:
+        tool, digest = frame.tool.encode(), frame.digest.encode()
+        head = _CALL.pack(frame.wants_progress, len(tool), len(digest), frame.timeout_s)
+    except (struct.error, UnicodeEncodeError) as error:
+        raise LocalProtocolError("internal", "a call's tool or digest cannot be sent") from error
+    return head + tool + digest + bytes(frame.arguments)
+
+
+def decode_call(payload: bytes) -> CallFrame:
+    """The call in a payload; raises `RemoteProtocolError`."""
+    try:
+        wants_progress, tool_size, digest_size, timeout_s = _CALL.unpack_from(payload)
+        at = _CALL.size + tool_size
+        arguments = payload[at + digest_size :]
+        tool = payload[_CALL.size : at].decode()
+        digest = payload[at : at + digest_size].decode()
+        raw = _raw.decode(arguments)
+    except (struct.error, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise RemoteProtocolError("plugin_protocol", "a CallFrame cannot be read") from error
+    if wants_progress > 1 or b"\n" in arguments or not math.isfinite(timeout_s):
+        raise RemoteProtocolError("plugin_protocol", "a CallFrame says what no core says")
+    return CallFrame(tool, raw, digest, timeout_s, wants_progress == 1)
+
+
+def encode_payload(value: FailureFrame | SurfaceFrame | StateFrame) -> bytes:
     """The payload of a frame."""
     return _ENCODER.encode(value)
 
@@ -86,7 +123,7 @@ def decode_payload(payload: bytes, kind: type[_Payload]) -> _Payload:
     """The value of a payload; raises `RemoteProtocolError`."""
     try:
         value = _DECODERS[kind].decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError("plugin_protocol", f"a {kind.__name__} cannot be read") from error
     if not isinstance(value, kind):
         raise RemoteProtocolError("plugin_protocol", f"a {kind.__name__} was expected")

@@ -4,13 +4,15 @@
 - Every call is checked again: certificate not revoked or expired, token alive, operation in the token *and*
   in our own list. A call that fails a check is answered with a failure and never reaches the plugin.
 - When the channel ends, every call in work is cancelled.
+- Notes never hold an answer up: while the core reads slowly they wait in a small queue of their own, from which
+  the oldest are dropped and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
@@ -33,11 +35,19 @@ from sekisho.keys import (
     peer_facts,
     verify_channel_token,
 )
-from sekisho.wire.frames import FrameReader, Kind
+from sekisho.wire.frames import Frame, FrameReader, Kind
 from sekisho.wire.inbound import Inbound
-from sekisho.wire.messages import CallFrame, FailureFrame, decode_payload, encode_payload
+from sekisho.wire.messages import FailureFrame, decode_call, encode_payload
+from sekisho.wire.notes import NoteQueue
 from sekisho.wire.pipe import SealedPipe
-from sekisho.wire.upgrade import NONCE_BYTES, epoch_info, read_request, refusal_bytes, welcome_bytes
+from sekisho.wire.upgrade import (
+    NONCE_BYTES,
+    OPENING_READ_BYTES,
+    epoch_info,
+    read_request,
+    refusal_bytes,
+    welcome_bytes,
+)
 
 __all__ = ["PluginEnd", "PluginTerms"]
 
@@ -46,6 +56,7 @@ OPENING_S: Final = 5.0  # a peer that opens and says nothing does not hold a pla
 SILENCE_S: Final = 20.0  # the core pings every five seconds
 MAX_OFFER_BYTES: Final = 4096  # an HPKE offer has 80 bytes, a hybrid one about 1200
 MAX_CALLS_IN_WORK: Final = 1 << 16
+_CALL: Final = int(Kind.CALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,7 @@ class PluginTerms:
     on_refused: Callable[[SekishoError], None]
 
 
-class PluginEnd(asyncio.Protocol):
+class PluginEnd(asyncio.BufferedProtocol):
     """One connection from a core."""
 
     def __init__(self, terms: PluginTerms, loop: asyncio.AbstractEventLoop) -> None:
@@ -74,16 +85,26 @@ class PluginEnd(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._facts: PeerFacts | None = None
         self._claims: ChannelClaims | None = None
+        self._allowed: frozenset[str] = frozenset()
+        self._trusted_in_epoch = -1  # of revocations
         self._pipe: SealedPipe | None = None
         self._stage: Literal["request", "offer", "open", "ended"] = "request"
         self._head = b""
+        self._opening = bytearray(OPENING_READ_BYTES)
         self._nonce = b""
         self._offers = FrameReader(limit=MAX_OFFER_BYTES)
         self._opened_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._calls: dict[int, Inbound] = {}
+        self._is_congested = False
+        self._notes = NoteQueue()
 
     # for the listener
+
+    @property
+    def dropped_notes(self) -> int:
+        """Notes that did not leave because the core reads slowly, or because they are too large."""
+        return self._notes.dropped
 
     def send(self, kind: Kind, payload: bytes) -> None:
         """Send a frame that belongs to no call."""
@@ -91,7 +112,10 @@ class PluginEnd(asyncio.Protocol):
             self._pipe.send(kind, 0, payload)
 
     def answer(self, call: int, kind: Kind, payload: bytes) -> None:
-        """Send the answer of a call; one that is too large for a frame becomes a failure."""
+        """Send the answer of a call, or a note; an answer that is too large for a frame becomes a failure."""
+        if kind is Kind.NOTE:
+            self._note(call, payload)
+            return
         self._calls.pop(call, None)
         if self._pipe is None or self._stage != "open":
             return
@@ -122,15 +146,17 @@ class PluginEnd(asyncio.Protocol):
         self._timer = self._loop.call_later(TICK_S, self._on_tick)
         self._terms.on_joined(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview | bytearray:
+        return self._opening if self._pipe is None else self._pipe.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            if self._stage == "open" and self._pipe is not None:
-                for kind, number, payload in self._pipe.receive(data):
-                    self._on_frame(kind, number, payload)
+            if self._pipe is not None:
+                self._take(self._pipe.receive(nbytes))
             elif self._stage == "request":
-                self._on_request(data)
+                self._on_request(bytes(self._opening[:nbytes]))
             elif self._stage == "offer":
-                self._on_offer(data)
+                self._on_offer(bytes(self._opening[:nbytes]))
         except SekishoError as error:
             self._refuse(error)
 
@@ -138,11 +164,15 @@ class PluginEnd(asyncio.Protocol):
         self._end()
 
     def pause_writing(self) -> None:
+        self._is_congested = True
         if self._transport is not None and self._stage == "open":
             self._transport.pause_reading()  # a core that does not read answers sends no more calls
 
     def resume_writing(self) -> None:
+        self._is_congested = False
         if self._transport is not None and self._stage == "open":
+            for call, payload in self._notes.release(self._calls):
+                self._note(call, payload)
             self._transport.resume_reading()
 
     # opening
@@ -152,13 +182,13 @@ class PluginEnd(asyncio.Protocol):
         token = read_request(self._head)
         if token is None or self._transport is None:
             return
-        self._claims = self._verified(token)
+        self._admit(self._verified(token))
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._stage = "offer"
         self._transport.write(welcome_bytes(self._nonce))
 
     def _on_offer(self, data: bytes) -> None:
-        offers = self._offers.feed(data)
+        offers = [bytes(offer) for offer in self._offers.feed(data)]
         if not offers or self._transport is None or self._facts is None:
             return
         # the core says nothing sealed before our hello, so there is exactly one record here
@@ -192,27 +222,38 @@ class PluginEnd(asyncio.Protocol):
             replay=self._terms.replay,
         )
 
+    def _admit(self, claims: ChannelClaims) -> None:
+        self._claims = claims
+        own = self._terms.ops
+        self._allowed = claims.ops if own is None else claims.ops & own
+
     # frames
 
-    def _on_frame(self, kind: Kind, number: int, payload: bytes) -> None:
-        if kind is Kind.CALL:
-            self._on_call(number, payload)
-        elif kind is Kind.CANCEL:
-            self._cancel(self._calls.pop(number, None))
-        elif kind is Kind.TOKEN:
-            self._claims = self._verified(payload.decode("ascii", "replace"))
-        elif kind is Kind.PING and self._pipe is not None:
-            self._pipe.send(Kind.PONG)
+    def _take(self, frames: Iterable[Frame]) -> None:
+        now = self._terms.clock()  # what arrives together arrives at one instant
+        for kind, number, payload in frames:
+            if self._stage != "open":  # cut, while there was still something to read
+                return
+            if kind == _CALL:
+                self._on_call(number, payload, now)
+            elif kind == Kind.CANCEL:
+                self._cancel(self._calls.pop(number, None))
+            elif kind == Kind.TOKEN:
+                self._admit(self._verified(payload.decode("ascii", "replace")))
+            elif kind == Kind.PING and self._pipe is not None:
+                self._pipe.send(Kind.PONG)
 
-    def _on_call(self, number: int, payload: bytes) -> None:
-        if self._facts is None or self._claims is None:
+    def _on_call(self, number: int, payload: bytes, now: float) -> None:
+        facts, claims, gate = self._facts, self._claims, self._terms.gate
+        if facts is None or claims is None:
             return
-        self._terms.gate.recheck(self._facts)
+        if now >= facts.not_after or gate.revoked.epoch != self._trusted_in_epoch:
+            self._recheck(facts)
         if number in self._calls:
             raise RemoteProtocolError("plugin_protocol", "the core used a call number twice")
-        frame = decode_payload(payload, CallFrame)
-        refusal = self._judge(frame.tool, self._claims)
-        if refusal is not None:
+        frame = decode_call(payload)
+        if now >= claims.exp or frame.tool not in self._allowed or len(self._calls) >= MAX_CALLS_IN_WORK:
+            refusal = self._refusal(frame.tool, expired=now >= claims.exp)
             self._terms.on_refused(refusal)
             self._fail(number, refusal)
             return
@@ -220,21 +261,32 @@ class PluginEnd(asyncio.Protocol):
         self._calls[number] = inbound
         self._terms.on_call(inbound)
 
-    def _judge(self, tool: str, claims: ChannelClaims) -> SekishoError | None:
-        if self._terms.clock() >= claims.exp:
+    def _recheck(self, facts: PeerFacts) -> None:
+        epoch = self._terms.gate.revoked.epoch
+        self._terms.gate.recheck(facts)
+        self._trusted_in_epoch = epoch
+
+    def _refusal(self, tool: str, *, expired: bool) -> SekishoError:
+        if expired:
             return Refused("token_not_accepted", "the channel token has expired")
-        if tool not in claims.ops or (self._terms.ops is not None and tool not in self._terms.ops):
+        if tool not in self._allowed:
             return Refused(
                 "operation_not_allowed", f"operation {tool[:128]!r} is not allowed on this channel"
             )
-        if len(self._calls) >= MAX_CALLS_IN_WORK:
-            return Unavailable("busy", "too many calls are in work")
-        return None
+        return Unavailable("busy", "too many calls are in work")
 
     def _fail(self, number: int, error: SekishoError) -> None:
         if self._pipe is not None:
             failure = FailureFrame(code=error.code, message=error.message)
             self._pipe.send(Kind.FAILURE, number, encode_payload(failure))
+
+    def _note(self, call: int, payload: bytes) -> None:
+        if self._pipe is None or self._stage != "open":
+            return
+        if self._is_congested:
+            self._notes.hold(call, payload)
+        elif not self._notes.is_too_large(payload):
+            self._pipe.send(Kind.NOTE, call, payload)
 
     def _cancel(self, inbound: Inbound | None) -> None:
         if inbound is not None and inbound.is_open:
@@ -261,8 +313,9 @@ class PluginEnd(asyncio.Protocol):
         elif now - self._pipe.heard_at > SILENCE_S:
             self.cut()
         elif self._facts is not None:
+            self._pipe.trim()
             try:
-                self._terms.gate.recheck(self._facts)
+                self._recheck(self._facts)
             except Tampered as error:
                 self._refuse(error)
 

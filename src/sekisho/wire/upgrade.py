@@ -17,10 +17,19 @@ from sekisho.errors import CODES, Refused, RemoteProtocolError, SekishoError, Ta
 from sekisho.keys import SpiffeId
 from sekisho.wire.messages import FailureFrame, error_of
 
-__all__ = ["epoch_info", "read_answer", "read_request", "refusal_bytes", "request_bytes", "welcome_bytes"]
+__all__ = [
+    "OPENING_READ_BYTES",
+    "epoch_info",
+    "read_answer",
+    "read_request",
+    "refusal_bytes",
+    "request_bytes",
+    "welcome_bytes",
+]
 
 MAX_HEAD_BYTES: Final = (64 << 10) + 512  # a channel token of 64 KiB and its frame; more is an attack
 NONCE_BYTES: Final = 32
+OPENING_READ_BYTES: Final = 4096  # at once; nearly every opening fits
 _END: Final = b"\r\n\r\n"
 _REQUEST: Final = re.compile(
     rb"GET /channel HTTP/1\.1\r\nHost: sekisho\r\nConnection: Upgrade\r\nUpgrade: sekisho-channel/1\r\n"
@@ -88,7 +97,7 @@ def read_answer(received: bytes) -> tuple[bytes, bytes] | None:
         raise RemoteProtocolError("plugin_protocol", "the plugin server did not answer as a plugin server")
     try:
         raise error_of(msgspec.json.decode(refusal[1], type=FailureFrame))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError("plugin_protocol", "the plugin server's refusal cannot be read") from error
 
 

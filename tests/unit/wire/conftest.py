@@ -38,7 +38,7 @@ class Memory(asyncio.Transport):
         super().__init__()
         self.loop = loop
         self.peer_facts = peer_facts
-        self.owner: asyncio.Protocol
+        self.owner: asyncio.BufferedProtocol
         self.other: Memory
         self.writes: list[bytes] = []
         self.tamper: Callable[[bytes], bytes] = bytes
@@ -55,8 +55,12 @@ class Memory(asyncio.Transport):
             self.loop.call_soon(self.other.arrive, self.tamper(bytes(data)))
 
     def arrive(self, data: bytes) -> None:
-        if not self.closed:
-            self.owner.data_received(data)
+        while data and not self.closed:
+            room = memoryview(self.owner.get_buffer(len(data)))
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            data = data[count:]
+            self.owner.buffer_updated(count)
 
     def get_write_buffer_size(self) -> int:
         return self.queued

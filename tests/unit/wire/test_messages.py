@@ -5,18 +5,68 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.errors import CODES, Refused, RemoteProtocolError, Tampered, Unavailable
+from sekisho.errors import CODES, LocalProtocolError, Refused, RemoteProtocolError, Tampered, Unavailable
 from sekisho.wire import CallFrame, FailureFrame, StateFrame, SurfaceFrame
-from sekisho.wire.messages import decode_payload, encode_payload, error_of
+from sekisho.wire.messages import decode_call, decode_payload, encode_call, encode_payload, error_of
+
+CALL = CallFrame(tool="echo", arguments=msgspec.Raw(b"{}"), digest="d", timeout_s=1.0)
 
 
-@given(tool=st.text(max_size=20), timeout_s=st.floats(0, 1e6), number=st.integers())
-def test_a_call_keeps_its_arguments_byte_for_byte(tool: str, timeout_s: float, number: int) -> None:
+@given(
+    tool=st.text(max_size=20),
+    digest=st.text(max_size=20),
+    timeout_s=st.floats(0, 1e6),
+    number=st.integers(),
+    wants_progress=st.booleans(),
+)
+def test_a_call_keeps_its_arguments_byte_for_byte(
+    tool: str, digest: str, timeout_s: float, number: int, wants_progress: bool
+) -> None:
     arguments = msgspec.Raw(b'{"big": %d, "s" :"\\u00e9"}' % number)
-    frame = CallFrame(tool=tool, arguments=arguments, digest="d", timeout_s=timeout_s)
-    again = decode_payload(encode_payload(frame), CallFrame)
+    frame = CallFrame(
+        tool=tool, arguments=arguments, digest=digest, timeout_s=timeout_s, wants_progress=wants_progress
+    )
+    again = decode_call(encode_call(frame))
     assert bytes(again.arguments) == bytes(arguments)
-    assert (again.tool, again.timeout_s, again.digest) == (tool, timeout_s, "d")
+    assert (again.tool, again.timeout_s, again.digest) == (tool, timeout_s, digest)
+    assert again.wants_progress is wants_progress
+
+
+@pytest.mark.threat("T-PARSER")
+@given(st.binary(max_size=40), st.integers(0, 39), st.integers(0, 255))
+def test_any_bytes_are_a_call_or_an_error(data: bytes, at: int, byte: int) -> None:
+    changed = bytearray(encode_call(CALL))
+    changed[at % len(changed)] = byte
+    for payload in (data, bytes(changed), bytes(changed) + data):
+        try:
+            frame = decode_call(payload)
+        except RemoteProtocolError:
+            continue
+        again = decode_call(encode_call(frame))
+        assert bytes(again.arguments) == bytes(frame.arguments)
+        assert (again.tool, again.digest, again.timeout_s) == (frame.tool, frame.digest, frame.timeout_s)
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.parametrize(
+    "arguments", [b"", b"{", b"{}x", b'{}}\n{"jsonrpc":"2.0"', b"{\n}", b"[" * 100_000, b'{"a":nan}']
+)
+def test_arguments_are_one_value_on_one_line(arguments: bytes) -> None:
+    payload = encode_call(msgspec.structs.replace(CALL, arguments=msgspec.Raw(arguments)))
+    with pytest.raises(RemoteProtocolError):
+        decode_call(payload)
+
+
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf")])
+def test_a_time_that_never_ends_is_refused(timeout_s: float) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_call(encode_call(msgspec.structs.replace(CALL, timeout_s=timeout_s)))
+
+
+@pytest.mark.parametrize("changes", [{"tool": "x" * 65536}, {"digest": "x" * 256}, {"tool": "\ud800"}])
+def test_a_call_whose_head_cannot_hold_it_is_not_sent(changes: dict[str, str]) -> None:
+    with pytest.raises(LocalProtocolError):
+        encode_call(msgspec.structs.replace(CALL, **changes))
 
 
 def test_a_surface_keeps_every_item_byte_for_byte() -> None:
