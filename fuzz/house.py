@@ -68,9 +68,12 @@ def channel(data: bytes) -> None:
     with contextlib.suppress(SekishoError):
         token = read_request(data)
         hold(token is None or request_bytes(token) == data, "another form of request opens the channel")
-    for kind in (FailureFrame, SurfaceFrame, StateFrame):
-        with contextlib.suppress(SekishoError):
-            decode_payload(data, kind)
+    with contextlib.suppress(SekishoError):
+        decode_payload(data, FailureFrame)
+    with contextlib.suppress(SekishoError):
+        decode_payload(data, SurfaceFrame)
+    with contextlib.suppress(SekishoError):
+        decode_payload(data, StateFrame)
     try:
         answer = read_answer(data)
     except SekishoError:

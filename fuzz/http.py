@@ -106,19 +106,22 @@ def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
 def by_h11(stream: bytes) -> list[_Shown]:
     """Method, target, headers and body of each request h11 finds."""
     found: list[_Shown] = []
-    while stream:
+    while stream := stream.lstrip(b"\r\n"):
         stream = _h11_until_blank(stream, found)
     return found
 
 
 def _h11_until_blank(stream: bytes, found: list[_Shown]) -> bytes:
-    """Read on until an empty line before a request, which RFC 9112 section 2.2 lets us skip and h11 does not."""
+    """Read on until line ends before a request, which RFC 9112 section 2.2 lets llhttp skip and h11 does not."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     head: h11.Request | None = None
     body = b""
     try:
         connection.receive_data(stream)
         while True:
+            rest = connection.trailing_data[0]
+            if head is None and rest[:1] in (b"\r", b"\n"):
+                return rest
             event = connection.next_event()
             match event:
                 case h11.Request():
@@ -127,19 +130,20 @@ def _h11_until_blank(stream: bytes, found: list[_Shown]) -> bytes:
                     body += bytes(event.data)
                 case h11.EndOfMessage():
                     assert head is not None
-                    pairs = [
-                        (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
-                    ]
-                    found.append((head.method.decode(), head.target.decode("latin-1"), _joined(pairs), body))
+                    found.append(_h11_shown(head, body))
+                    head = None
                     connection.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
                     connection.send(h11.EndOfMessage())
                     connection.start_next_cycle()
                 case _:
                     return b""
-    except h11.RemoteProtocolError as error:
-        return connection.trailing_data[0] if str(error) == "no request line received" else b""
-    except h11.LocalProtocolError:
-        return b""  # the connection was to be closed
+    except (h11.RemoteProtocolError, h11.LocalProtocolError):
+        return b""  # refused, or the connection was to be closed
+
+
+def _h11_shown(head: h11.Request, body: bytes) -> _Shown:
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+    return head.method.decode(), head.target.decode("latin-1"), _joined(pairs), body
 
 
 class _Llhttp:
