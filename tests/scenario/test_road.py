@@ -16,7 +16,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sekisho.audit import Journal, tail, verify
 from sekisho.errors import SekishoError
-from sekisho.gateway import Desk, Door, DoorRules, Dossier, House, Inspected, Road, Sessions, loopback_names
+from sekisho.gateway import (
+    Desk,
+    Door,
+    DoorRules,
+    Dossier,
+    House,
+    Inspected,
+    LocalBerths,
+    Road,
+    Sessions,
+    loopback_names,
+)
 from sekisho.keys import TokenBook, new_token, token_hash
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import HttpRequest, JsonLimits, PluginName
@@ -106,7 +117,7 @@ class Gatehouse:
             journal=journal,
             metrics=Metrics(),
             clock=LoopClock(),
-            max_in_flight=64,
+            berths=LocalBerths(64),
             salt_of=str.encode,
         )
         rules = DoorRules(hosts=loopback_names(), origins=frozenset(), message_limits=JsonLimits())
@@ -127,7 +138,7 @@ class Gatehouse:
             client_rate=RateRule(per_minute=6000),
             standings=self.desk.standings,
             approvals=Everybody(),
-            argument_limits=JsonLimits(),
+            max_argument_bytes=10 << 20,
             result_limits=JsonLimits(),
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, PluginEntry
-from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, loopback_names
+from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, Limiter, loopback_names
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import JsonLimits, PluginName, plugin_name
@@ -34,9 +34,11 @@ class StandingAnswer:
 class Household:
     """Holds the current `House`; `house()` is one comparison while nothing changed."""
 
-    def __init__(self, config: CoreConfig, tokens: TokenBook, desk: Desk) -> None:
+    def __init__(
+        self, config: CoreConfig, tokens: TokenBook, desk: Desk, limiter: Limiter | None = None
+    ) -> None:
         self._desk = desk
-        self._limiter = RateLimiter()
+        self._limiter: Limiter = limiter or RateLimiter()
         self._config = config
         self._tokens = tokens
         self._house = self._build()
@@ -69,7 +71,7 @@ class Household:
             client_rate=RateRule(per_minute=config.security.rate_limit_per_minute),
             standings=self._desk.standings,
             approvals=approvals,
-            argument_limits=JsonLimits(max_bytes=config.security.max_request_bytes),
+            max_argument_bytes=config.security.max_request_bytes,
             result_limits=JsonLimits(max_bytes=MAX_RESULT_BYTES),
         )
 

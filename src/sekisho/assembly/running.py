@@ -1,17 +1,25 @@
-"""What every process of ours does first and last: the loop, the signals, and the one line an error becomes."""
+"""What every process of ours does first and last: the loop, the signals, and the one line an error becomes.
+
+And how many processes the core is.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from typing import Final
 
 import uvloop
 
+from sekisho.config import CoreConfig
 from sekisho.errors import SekishoError
 
-__all__ = ["run_until_stopped"]
+__all__ = ["run_until_stopped", "worker_count"]
+
+MOST_WORKERS: Final = 32  # what the shared memory has places for
 
 
 def run_until_stopped(
@@ -32,6 +40,11 @@ def run_until_stopped(
             raise
         return _say(_first(ours))
     return 0
+
+
+def worker_count(config: CoreConfig) -> int:
+    """How many core processes the configuration asks for."""
+    return config.core_server.workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
 async def _stoppable(work: Coroutine[None, None, None], on_hangup: Callable[[], None] | None) -> None:

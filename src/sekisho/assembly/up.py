@@ -15,7 +15,7 @@ from sekisho.assembly.children import Child
 from sekisho.assembly.cradle import Cradle
 from sekisho.assembly.identities import ensure_all
 from sekisho.assembly.places import Places
-from sekisho.assembly.running import run_until_stopped
+from sekisho.assembly.running import run_until_stopped, worker_count
 from sekisho.config import CoreConfig, check_paths, load_core
 from sekisho.errors import SekishoError
 from sekisho.keys import KeyFolder
@@ -77,6 +77,8 @@ class Up:
             extra = ["--trust-on-first-use"] if self._trust_on_first_use else []
             core = self._start("core", ["core"], *extra)
             core.on_line = self._took_line
+            for worker in range(1, worker_count(self._config)):
+                self._start(f"core {worker}", ["core"], "--worker", str(worker))
 
     def reload(self) -> None:
         """Take over a changed configuration: the core first reads it, changed plugins are started anew."""
@@ -101,7 +103,9 @@ class Up:
         for name in _local(config):
             if f"plugin {name}" not in self._children:
                 self._start(f"plugin {name}", ["plugin"], name)
-        self._children["core"].send_signal(signal.SIGHUP)
+        for role, child in self._children.items():
+            if role.startswith("core"):
+                child.send_signal(signal.SIGHUP)
 
     def _retire(self, name: str) -> None:
         """Stop a plugin server once the core says that nothing is under way there, or after a bound."""

@@ -77,6 +77,11 @@ class CoreServer:
         'Address of /healthz, /readyz and /metrics, or "off".',
         default=BindAddress("127.0.0.1", 9464),
     )
+    workers: int = setting(
+        whole(0, 32),
+        "Core processes that share the port, all limits and the log; 0 is one for each CPU.",
+        default=1,
+    )
     trust_domain: str = setting(
         text(TRUST_DOMAIN, "a domain name in small letters"),
         "Name of this installation inside every certificate (SPIFFE).",

@@ -1,13 +1,16 @@
 """gateway: the road of a call, from the HTTP front through the gate to the sealed line and back."""
 
-from sekisho.gateway.checkpoint import Approvals, House, Standing, judge, release
+from sekisho.gateway.berths import Berths, LocalBerths, SharedBerths
+from sekisho.gateway.checkpoint import Approvals, House, Limiter, Standing, judge, release
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door, DoorRules
 from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
 from sekisho.gateway.road import Road
-from sekisho.gateway.sessions import Sessions
+from sekisho.gateway.sessions import Endings, Sessions, SharedEndings
+from sekisho.gateway.shared_limits import SharedLimiter
+from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.gateway.stages import (
     Answered,
     Approved,
@@ -26,23 +29,31 @@ __all__ = [
     "Approvals",
     "Approved",
     "Arrived",
+    "Berths",
     "Call",
     "CallIds",
     "Desk",
     "Door",
     "DoorRules",
     "Dossier",
+    "Endings",
     "Front",
     "FrontLimits",
     "House",
     "Identified",
     "Inspected",
+    "Limiter",
+    "LocalBerths",
     "Permitted",
     "Refusal",
     "Road",
     "Room",
     "Sealed",
     "Sessions",
+    "SharedBerths",
+    "SharedEndings",
+    "SharedLimiter",
+    "SharedMemory",
     "Standing",
     "StatusPage",
     "judge",

@@ -14,7 +14,7 @@ Rules, each of which can refuse:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,12 +32,19 @@ from sekisho.gateway.stages import (
     Sealed,
 )
 from sekisho.keys import TokenBook
-from sekisho.policy import AccessPolicy, RateLimiter, RateRule
+from sekisho.policy import AccessPolicy, RateRule
 from sekisho.protocol import JsonLimits, PluginName, check_text, decode_distinct
 from sekisho.registry import Definitions
 from sekisho.wire import CallFrame
 
-__all__ = ["Approvals", "House", "Standing", "authenticate", "judge", "release"]
+__all__ = ["Approvals", "House", "Limiter", "Standing", "authenticate", "judge", "release"]
+
+
+class Limiter(Protocol):
+    """Counts how often keys act, in this process alone or with its fellow workers."""
+
+    def admit_all(self, charges: Iterable[tuple[Hashable, RateRule]], now: float) -> float:
+        """Charge one call to every key, or to none of them; 0.0 or the longest wait in seconds."""
 
 
 class Approvals(Protocol):
@@ -63,11 +70,11 @@ class House:
 
     tokens: TokenBook
     access: AccessPolicy
-    limiter: RateLimiter
+    limiter: Limiter
     client_rate: RateRule
     standings: Mapping[PluginName, Standing]
     approvals: Approvals
-    argument_limits: JsonLimits
+    max_argument_bytes: int
     result_limits: JsonLimits
 
 
@@ -128,9 +135,8 @@ def _limit(permitted: Permitted, house: House) -> None:
 
 def _inspect(permitted: Permitted, house: House) -> Inspected:
     call = permitted.identified.arrived.call
-    if len(call.arguments) > house.argument_limits.max_bytes:
-        raise Refused("arguments_too_large", f"arguments exceed {house.argument_limits.max_bytes} bytes")
-    check_text(call.arguments, house.argument_limits)
+    if len(call.arguments) > house.max_argument_bytes:  # depth and members were judged with their message
+        raise Refused("arguments_too_large", f"arguments exceed {house.max_argument_bytes} bytes")
     permitted.definition.check_arguments(call.parsed, len(call.arguments))
     return Inspected(permitted)
 

@@ -43,9 +43,11 @@ from sekisho.protocol import (
     split,
 )
 
-__all__ = ["Door", "DoorRules", "Respond"]
+__all__ = ["Door", "DoorRules", "Elsewhere", "Respond"]
 
 Respond = Callable[[bytes], None]
+# Client, session and request id of a call that another worker may be carrying.
+Elsewhere = Callable[[str, str, int | str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ class Door:
         sessions: Sessions,
         clock: Clock,
         new_id: Callable[[], str],
+        withdraw_elsewhere: Elsewhere | None = None,
     ) -> None:
         self.heads = HeadMemo()
         self._rules = rules
@@ -107,6 +110,7 @@ class Door:
         self._sessions = sessions
         self._clock = clock
         self._new_id = new_id
+        self._elsewhere = withdraw_elsewhere
         self._catalogue = Catalogue()
         self._trips: dict[tuple[str, str, int | str], Trip] = {}
 
@@ -240,9 +244,15 @@ class Door:
         target = message.params.get("requestId")
         if isinstance(target, bool) or not isinstance(target, int | str):
             raise RemoteProtocolError("params_invalid", "cancelled needs requestId")
-        trip = self._trips.get((visit.known_client, session.ident, target))
+        if not self.withdraw(visit.known_client, session.ident, target) and self._elsewhere is not None:
+            self._elsewhere(visit.known_client, session.ident, target)
+
+    def withdraw(self, client: str, session: str, request: int | str) -> bool:
+        """End a call that its caller withdrew; False when it is not under way here."""
+        trip = self._trips.get((client, session, request))
         if trip is not None:
             trip.withdraw(Refused("cancelled", "the caller withdrew the request"))
+        return trip is not None
 
     def _accept(self, visit: _Visit) -> None:
         visit.respond(response_bytes(202, b"", close=not visit.keep_alive))

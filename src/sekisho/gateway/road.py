@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
+from sekisho.gateway.berths import Berths
 from sekisho.gateway.checkpoint import House, judge, release
 from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
 from sekisho.protocol import PluginName
@@ -128,7 +129,7 @@ class Road:
         journal: Journal,
         metrics: Metrics,
         clock: Clock,
-        max_in_flight: int,
+        berths: Berths,
         salt_of: Callable[[str], bytes],
     ) -> None:
         self.lines = lines
@@ -136,26 +137,26 @@ class Road:
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
-        self._max_in_flight = max_in_flight
+        self._berths = berths
         self._salt_of = salt_of
-        self._in_flight = 0
 
     @property
     def in_flight(self) -> int:
         """Calls that have been sealed and not yet answered."""
-        return self._in_flight
+        return self._berths.taken
 
     def travel(self, arrived: Arrived, reply: Reply) -> Trip:
         """Judge a call and carry it out; `reply` hears of it exactly once, after this has returned."""
         trip = Trip(self, reply)
         verdict = judge(arrived, self._house())
-        if isinstance(verdict, Sealed) and self._in_flight >= self._max_in_flight:
-            error = Unavailable("busy", f"{self._in_flight} calls are in flight")
+        berths = self._berths
+        if isinstance(verdict, Sealed) and not berths.take():
+            error = Unavailable("busy", "as many calls are in flight as may be")
             verdict = Refusal.of(arrived.call, verdict.client, error)
         if isinstance(verdict, Refusal):
             self.record_refusal(verdict, arrived.now, reply)
             return trip
-        self._metrics.tally.in_flight = self._in_flight = self._in_flight + 1
+        self._metrics.tally.in_flight = berths.taken
         call = arrived.call
         salt = self._salt_of(call.call_id)
         trip.depart(verdict, salt)
@@ -233,4 +234,5 @@ class Road:
 
     def leave(self) -> None:
         """A call is over."""
-        self._metrics.tally.in_flight = self._in_flight = self._in_flight - 1
+        self._berths.give()
+        self._metrics.tally.in_flight = self._berths.taken

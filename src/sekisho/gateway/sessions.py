@@ -1,22 +1,26 @@
 """Legacy sessions without memory: the session id is a sealed ticket (decision 0007).
 
 A ticket is bound to the client and the endpoint that opened it, expires, and can be ended; only ended ones are kept,
-in a bounded list, until they expire. A restart of the core ends no session.
+in a bounded list, until they expire. A restart of the core ends no session. Several workers keep one list (decision
+0011): a session that one of them ended is ended at all of them before the client hears so.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 from sekisho.errors import Refused, RemoteProtocolError
+from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.keys import open_ticket, seal_ticket
 from sekisho.protocol import PluginName
 
-__all__ = ["Session", "Sessions"]
+__all__ = ["Endings", "LocalEndings", "Session", "Sessions", "SharedEndings"]
 
-MAX_AGE_S = 24 * 3600.0  # a stolen ticket also needs the token; a day is longer than any client stays
-MAX_ENDED = (
+MAX_AGE_S: Final = 24 * 3600.0  # a stolen ticket also needs the token; a day is longer than any client stays
+MAX_KNOWN: Final = 4096
+MAX_ENDED: Final = (
     100_000  # remembered endings: a client that opens and ends sessions in a loop must not fill the memory
 )
 
@@ -27,31 +31,124 @@ class Session:
 
     ident: str
     version: str
+    client: str
+    endpoint: PluginName | None
+    opened_at: float
+
+    def is_of(self, client: str, endpoint: PluginName | None, now: float) -> bool:
+        """True when this client opened it at this endpoint, and not too long ago."""
+        return client == self.client and endpoint == self.endpoint and now - self.opened_at <= MAX_AGE_S
+
+
+class Endings(Protocol):
+    """The sessions that were ended; the oldest may be forgotten when there are too many."""
+
+    def add(self, ident: str, now: float) -> None:
+        """A session was ended."""
+
+    def __contains__(self, ident: str) -> bool:
+        """True when it was ended."""
+
+    @property
+    def count(self) -> int:
+        """Changes with every ending, so that whoever remembers a session knows when to ask again."""
+
+
+class LocalEndings:
+    """The list of the only process."""
+
+    def __init__(self) -> None:
+        # Tickets that were opened lately: unsealing one costs more than the rest of finding it.
+        self._known: dict[str, Session] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self.count = 0
+
+    def add(self, ident: str, now: float) -> None:
+        """A session was ended."""
+        del now  # the oldest go first, whenever they were ended
+        self._ended[ident] = None
+        self.count += 1
+        while len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    def __contains__(self, ident: str) -> bool:
+        return ident in self._ended
+
+
+class SharedEndings:
+    """One list of all workers, in their shared memory; asking needs no lock."""
+
+    def __init__(self, memory: SharedMemory) -> None:
+        self._memory = memory
+        self._table = memory.endings
+
+    @property
+    def count(self) -> int:
+        """Changes with every ending, at any worker."""
+        return self._memory.ended_count
+
+    def add(self, ident: str, now: float) -> None:
+        """A session was ended; all workers know it when this returns."""
+        digest = self._memory.digest(ident.encode())
+        now_ns = int(now * 1e9)
+        until_ns = now_ns + int((MAX_AGE_S + 10.0) * 1e9)  # clocks differ by seconds
+        self._memory.mutex.acquire()
+        try:
+            if self._table.place(digest, until_ns, now_ns) < 0:
+                self._table.set_until(self._table.soonest(digest), 0)
+                self._table.place(digest, until_ns, now_ns)
+            self._memory.count_ending()
+        finally:
+            self._memory.mutex.release()
+
+    def __contains__(self, ident: str) -> bool:
+        # an entry that has lapsed belongs to a ticket that has lapsed too, so that its time need not be looked at
+        return self._memory.ended_count > 0 and self._table.find(self._memory.digest(ident.encode())) >= 0
 
 
 class Sessions:
     """Opens, finds and ends sessions."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, endings: Endings | None = None) -> None:
         self._key = key
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: Endings = LocalEndings() if endings is None else endings
+        # Tickets that were opened lately: unsealing one costs more than the rest of finding it.
+        self._known: dict[str, Session] = {}
+
+    @property
+    def endings(self) -> int:
+        """Changes whenever a session ends, here or at another worker: what was remembered of sessions is then old."""
+        return self._ended.count
 
     def open(self, client: str, endpoint: PluginName | None, version: str, now: float) -> str:
         """A new session id."""
-        return seal_ticket(self._key, "session", {"c": client, "e": endpoint or "", "v": version}, now)
+        return seal_ticket(
+            self._key, "session", {"c": client, "e": endpoint or "", "v": version, "t": now}, now
+        )
 
     def find(self, ident: str | None, client: str, endpoint: PluginName | None, now: float) -> Session:
         """The session of this id, if this client opened it at this endpoint and did not end it."""
         if ident is None:
             raise RemoteProtocolError("session_required", "this request needs the Mcp-Session-Id header")
+        known = self._known.get(ident)
+        if known is not None and known.is_of(client, endpoint, now) and ident not in self._ended:
+            return known
         payload = open_ticket(self._key, "session", ident, now, MAX_AGE_S)
         if ident in self._ended or payload.get("c") != client or payload.get("e") != (endpoint or ""):
             raise Refused("session_unknown", "this session was ended or belongs to someone else")
-        return Session(ident=ident, version=str(payload.get("v", "")))
+        session = Session(
+            ident=ident,
+            version=str(payload.get("v", "")),
+            client=client,
+            endpoint=endpoint,
+            opened_at=float(payload.get("t", 0.0)),
+        )
+        while len(self._known) >= MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[ident] = session
+        return session
 
     def close(self, ident: str | None, client: str, endpoint: PluginName | None, now: float) -> None:
         """End a session; its id is refused from now on."""
         session = self.find(ident, client, endpoint, now)
-        self._ended[session.ident] = None
-        while len(self._ended) > MAX_ENDED:
-            self._ended.popitem(last=False)
+        self._ended.add(session.ident, now)

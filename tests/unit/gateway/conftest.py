@@ -18,6 +18,7 @@ from sekisho.gateway import (
     DoorRules,
     House,
     Inspected,
+    LocalBerths,
     Refusal,
     Road,
     Sealed,
@@ -206,7 +207,7 @@ class Kit:
             client_rate=RateRule(per_minute=60),
             standings={CALC: self.standing(), OTHER: self.standing(definitions(OTHER, [ERASE]))},
             approvals=self.approver,
-            argument_limits=JsonLimits(max_bytes=512),
+            max_argument_bytes=512,
             result_limits=JsonLimits(max_bytes=512),
         )
         self.road = self.new_road()
@@ -220,7 +221,7 @@ class Kit:
             journal=self.log,
             metrics=self.metrics,
             clock=self.clock,
-            max_in_flight=max_in_flight,
+            berths=LocalBerths(max_in_flight),
             salt_of=str.encode,
         )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway import Sessions, sessions
+from sekisho.gateway.sessions import SharedEndings
+from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.protocol import PluginName
 
 NOW = 1_800_000_000.0
@@ -77,3 +81,36 @@ def test_the_memory_of_ended_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch
     for ident in opened:
         held.close(ident, "aya", CALC, NOW)
     assert refusal(held, opened[1]) == refusal(held, opened[2]) == "session_unknown"
+
+
+@pytest.mark.threat("T-NOTOKEN")
+def test_a_session_that_one_worker_ended_is_ended_at_all_of_them(tmp_path: Path) -> None:
+    memories = [SharedMemory(tmp_path, worker) for worker in range(2)]
+    one, two = (Sessions(bytes(32), SharedEndings(memory)) for memory in memories)
+    ident, other = (one.open("aya", CALC, "2025-06-18", NOW) for _ in range(2))
+    before = two.endings
+    assert two.find(ident, "aya", CALC, NOW).ident == ident
+    one.close(ident, "aya", CALC, NOW)
+    assert two.endings > before
+    assert refusal(two, ident) == refusal(one, ident) == "session_unknown"
+    assert two.find(other, "aya", CALC, NOW).ident == other
+    for memory in memories:
+        memory.close()
+    reborn = SharedMemory(tmp_path, 0)  # nor does a restart give it back its life
+    assert refusal(Sessions(bytes(32), SharedEndings(reborn)), ident) == "session_unknown"
+    reborn.close()
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_the_shared_memory_of_ended_sessions_is_bounded(tmp_path: Path) -> None:
+    memory = SharedMemory(tmp_path, 0)
+    held = Sessions(bytes(32), SharedEndings(memory))
+    ident = held.open("aya", CALC, "2025-06-18", NOW)
+    bucket = memory.digest(ident.encode())[:4]
+    filler = 0
+    while memory.endings.place(bucket + filler.to_bytes(12, "big"), int((NOW + filler + 1) * 1e9), 0) >= 0:
+        filler += 1
+    held.close(ident, "aya", CALC, NOW)
+    assert refusal(held, ident) == "session_unknown"
+    assert memory.endings.find(bucket + bytes(12)) == -1  # what would have lapsed first gave way
+    memory.close()

@@ -1,0 +1,240 @@
+"""What the workers of one core share: limits, calls under way, ended sessions; one file, mapped by all.
+
+Guarantees
+- The file is ours alone (0600, our user, no link) and its blocks exist before it is mapped: a full disk fails
+  the start, not a store.
+- Every worker has a place of its own, held by a lock on a file that ends with its process; `is_alive` asks for it.
+- Whoever finds nobody else there makes lock and places anew, so that what a crash left cannot stay locked. Rates
+  and ended sessions stay: a restart gives nobody a fresh limit and no session back its life.
+
+With one worker none of this exists. Knows bytes and places; `shared_limits`, `berths` and `sessions` know meanings.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import mmap
+import os
+import secrets
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from sekisho.errors import Misconfigured
+from sekisho.gateway.robust_mutex import MUTEX_BYTES, RobustMutex
+from sekisho.gateway.shared_table import DIGEST_BYTES, SharedTable
+
+__all__ = ["MAX_WORKERS", "SharedMemory"]
+
+MAX_WORKERS: Final = (
+    32  # a plugin server takes 64 channels: one of each worker, and for moments its replacement
+)
+BUCKETS: Final = 4096  # of 32 places: 131,072 clients and plugins, and as many ended sessions; 6 MiB together
+PLACE_WAIT_S: Final = 1.0
+_MAGIC: Final = b"sekisho/shared/1"
+_SALT_AT: Final = 16
+_SALT_BYTES: Final = 16
+_MUTEX_AT: Final = 64
+_ENDINGS_AT: Final = 128
+_COUNTERS_AT: Final = 256
+_COUNTERS_STEP: Final = 64  # a cache line for each worker: counting must not make the others wait
+_TABLES_AT: Final = 4096
+_TABLE_BYTES: Final = SharedTable.size(BUCKETS)
+_SIZE: Final = _TABLES_AT + 2 * _TABLE_BYTES
+
+
+class SharedMemory:
+    """The mapping of one worker."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        if not 0 <= worker < MAX_WORKERS:
+            raise Misconfigured("config_invalid", f"there are at most {MAX_WORKERS} workers")
+        self.worker = worker
+        self._folder = folder
+        self._descriptors: list[int] = []
+        try:
+            self._enter()
+        except BaseException:
+            self._leave()
+            raise
+
+    def _enter(self) -> None:
+        alive = self._keep(_open_private(self._alive_path(self.worker)))
+        _wait_for(alive, self.worker)
+        file = self._keep(_open_private(self._folder / "core.shared"))
+        if _claim(file):
+            _prepare(file)
+            self._map(file)
+            self._start_anew()
+            fcntl.flock(file, fcntl.LOCK_SH)
+        else:
+            self._map(file)
+        self.counters[self._counter(self.worker)] = 0  # our predecessor's calls ended with it
+
+    def _leave(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _keep(self, descriptor: int) -> int:
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    def _map(self, file: int) -> None:
+        if os.fstat(file).st_size != _SIZE or os.pread(file, len(_MAGIC), 0) != _MAGIC:
+            raise Misconfigured(
+                "config_invalid",
+                "the workers that run are of another version",
+                remedy="stop all of them, then start again",
+            )
+        self.memory = mmap.mmap(file, _SIZE)
+        self.counters = memoryview(self.memory).cast("q")
+        self.mutex = RobustMutex(self.memory, _MUTEX_AT)
+        self._salt = bytes(self.memory[_SALT_AT : _SALT_AT + _SALT_BYTES])
+        self.rates = SharedTable(self.memory, self.counters, _TABLES_AT, BUCKETS)
+        self.endings = SharedTable(self.memory, self.counters, _TABLES_AT + _TABLE_BYTES, BUCKETS)
+
+    def _start_anew(self) -> None:
+        for worker in range(MAX_WORKERS):
+            self.counters[self._counter(worker)] = 0
+        self.mutex.initialise()
+
+    def digest(self, text: bytes) -> bytes:
+        """The name of a thing in these tables."""
+        return hashlib.blake2b(text, digest_size=DIGEST_BYTES, key=self._salt).digest()
+
+    # calls under way
+
+    def in_flight(self) -> int:
+        """Calls under way of all workers."""
+        first, step = _COUNTERS_AT // 8, _COUNTERS_STEP // 8
+        return sum(self.counters[first : first + step * MAX_WORKERS : step])
+
+    def add_in_flight(self, change: int) -> None:
+        """Count our own calls; nobody else writes here while we live."""
+        self.counters[self._counter(self.worker)] += change
+
+    def free_the_dead(self) -> bool:
+        """Take the calls of workers that ended out of the count; True when there were any."""
+        freed = False
+        for worker in range(MAX_WORKERS):
+            at = self._counter(worker)
+            if worker == self.worker or self.counters[at] == 0:
+                continue
+            held = self._hold_if_dead(worker)
+            if held is None:
+                continue
+            try:  # while we hold its place no successor counts there
+                self.counters[at] = 0
+                freed = True
+            finally:
+                os.close(held)
+        return freed
+
+    def is_alive(self, worker: int) -> bool:
+        """True while a process holds this worker's place."""
+        if worker == self.worker:
+            return True
+        held = self._hold_if_dead(worker)
+        if held is None:
+            return True
+        os.close(held)
+        return False
+
+    # how often a session was ended, so that a memo knows when to ask again
+
+    @property
+    def ended_count(self) -> int:
+        """Grows with every ended session."""
+        count: int = self.counters[_ENDINGS_AT // 8]
+        return count
+
+    def count_ending(self) -> None:
+        """Say that a session was ended; under the lock."""
+        self.counters[_ENDINGS_AT // 8] += 1
+
+    def close(self) -> None:
+        """Give the place back."""
+        self.mutex.close()
+        self.counters.release()
+        self.memory.close()
+        self._leave()
+
+    def _hold_if_dead(self, worker: int) -> int | None:
+        descriptor = _open_private(self._alive_path(worker))
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def _alive_path(self, worker: int) -> Path:
+        return self._folder / f"core-{worker}.alive"
+
+    @staticmethod
+    def _counter(worker: int) -> int:
+        return (_COUNTERS_AT + worker * _COUNTERS_STEP) // 8
+
+
+def _open_private(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise Misconfigured(
+            "config_invalid", f"{path} cannot be used: {error.strerror}", remedy="remove it"
+        ) from error
+    facts = os.fstat(descriptor)
+    if facts.st_uid != os.getuid() or not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:
+        os.close(descriptor)
+        raise Misconfigured("config_invalid", f"{path} is not ours alone", remedy="remove it")
+    return descriptor
+
+
+def _wait_for(alive: int, worker: int) -> None:
+    """Take the place of a worker; who asks whether we live holds it for moments, a predecessor until it ends."""
+    pause, until = threading.Event(), time.monotonic() + PLACE_WAIT_S
+    while True:
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise Misconfigured(
+                    "config_invalid", f"worker {worker} runs already", remedy="stop the other gateway first"
+                ) from error
+            pause.wait(PLACE_WAIT_S / 100)
+        else:
+            return
+
+
+def _claim(file: int) -> bool:
+    """True when nobody else has the file open (then it is ours to make); else joined to the others."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_SH)  # waits while somebody makes it
+        return False
+    return True
+
+
+def _prepare(file: int) -> None:
+    """Give the file its size and head; what it knows stays when the head is ours."""
+    try:
+        if os.fstat(file).st_size == _SIZE and os.pread(file, len(_MAGIC), 0) == _MAGIC:
+            return
+        os.ftruncate(file, 0)
+        os.posix_fallocate(file, 0, _SIZE)
+        os.pwrite(file, secrets.token_bytes(_SALT_BYTES), _SALT_AT)
+        os.pwrite(file, _MAGIC, 0)
+    except OSError as error:
+        raise Misconfigured(
+            "config_invalid",
+            f"the workers' shared file cannot be made: {error.strerror}",
+            remedy="free 8 MiB on the disk of the home folder, or set core_server.workers = 1",
+        ) from error
+
+
+assert _COUNTERS_AT + MAX_WORKERS * _COUNTERS_STEP <= _TABLES_AT  # noqa: S101  # the head holds all places
+assert _MUTEX_AT + MUTEX_BYTES <= _ENDINGS_AT  # noqa: S101

@@ -1,0 +1,86 @@
+"""A table of instants in shared memory: a 128-bit digest to the time (ns) until which it counts.
+
+Guarantees
+- Bounded and of fixed size: a digest lives in one bucket of 32 places; a bucket full of living entries takes no
+  new one, and nothing that lives is forgotten to make room.
+- Right after every single store, so that a writer killed in the middle leaves no wrong entry: a place is free
+  when its time has passed; a new entry gets its time first, its digest last.
+- `find` needs no lock: a reader beside a writer sees the entry or does not see it yet.
+
+Writers take turns through the lock of the area. Digests are keyed (`shared_memory`), so that nobody who chooses
+names chooses buckets. Knows neither clients nor sessions.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Container
+from typing import Final
+
+__all__ = ["DIGEST_BYTES", "SharedTable"]
+
+DIGEST_BYTES: Final = 16
+_WAYS: Final = 32
+_BUCKET_BYTES: Final = _WAYS * DIGEST_BYTES
+_STAMP_BYTES: Final = 8
+
+
+class SharedTable:
+    """One table at a place (a multiple of 8) in a mapping; `stamps` is that mapping as 64-bit numbers."""
+
+    def __init__(self, memory: mmap.mmap, stamps: memoryview, offset: int, buckets: int) -> None:
+        self._memory = memory
+        self._stamps = stamps
+        self._offset = offset
+        self._buckets = buckets
+        self._first_stamp = (offset + buckets * _BUCKET_BYTES) // _STAMP_BYTES
+
+    @staticmethod
+    def size(buckets: int) -> int:
+        """How many bytes a table takes."""
+        return buckets * _WAYS * (DIGEST_BYTES + _STAMP_BYTES)
+
+    def find(self, digest: bytes) -> int:
+        """The place of a digest, or -1."""
+        bucket = self._bucket(digest)
+        start = self._offset + bucket * _BUCKET_BYTES
+        content = self._memory[start : start + _BUCKET_BYTES]
+        at = content.find(digest)
+        while at % DIGEST_BYTES > 0:  # bytes of two neighbours, read together; -1 % 16 is 15
+            if at < 0:
+                return -1
+            at = content.find(digest, at + 1)
+        return bucket * _WAYS + at // DIGEST_BYTES
+
+    def holds(self, place: int, digest: bytes) -> bool:
+        """True while this digest stands at this place."""
+        start = self._offset + place * DIGEST_BYTES
+        return self._memory[start : start + DIGEST_BYTES] == digest
+
+    def until(self, place: int) -> int:
+        """Until when the entry at a place counts, in ns."""
+        stamp: int = self._stamps[self._first_stamp + place]
+        return stamp
+
+    def set_until(self, place: int, until_ns: int) -> None:
+        """Change until when it counts; one store of 64 bits."""
+        self._stamps[self._first_stamp + place] = until_ns
+
+    def place(self, digest: bytes, until_ns: int, now_ns: int, promised: Container[int] = ()) -> int:
+        """Put a digest that is not here into a free place of its bucket, which is not promised; -1 when there is none."""
+        first = self._bucket(digest) * _WAYS
+        for place in range(first, first + _WAYS):
+            if self.until(place) <= now_ns and place not in promised:
+                self.set_until(place, until_ns)
+                start = self._offset + place * DIGEST_BYTES
+                self._memory[start : start + DIGEST_BYTES] = digest
+                return place
+        return -1
+
+    def soonest(self, digest: bytes) -> int:
+        """The place in this digest's bucket that ends first."""
+        first = self._bucket(digest) * _WAYS
+        return min(range(first, first + _WAYS), key=self.until)
+
+    def _bucket(self, digest: bytes) -> int:
+        return int.from_bytes(digest[:4], "little") % self._buckets

@@ -1,0 +1,63 @@
+"""The table in shared memory: what was put in is found, what lives is never pushed out, a torn entry is nobody's."""
+
+from __future__ import annotations
+
+import mmap
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.gateway.shared_table import DIGEST_BYTES, SharedTable
+
+BUCKETS = 2
+OFFSET = 64
+
+digests = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES).filter(any)
+
+
+def table() -> SharedTable:
+    memory = mmap.mmap(-1, OFFSET + SharedTable.size(BUCKETS))
+    return SharedTable(memory, memoryview(memory).cast("q"), OFFSET, BUCKETS)
+
+
+@given(st.lists(st.tuples(digests, st.integers(1, 50), st.integers(0, 50)), max_size=200))
+def test_it_keeps_every_living_entry_and_finds_it(steps: list[tuple[bytes, int, int]]) -> None:
+    held, model, now = table(), dict[bytes, int](), 0
+    for digest, life, passed in steps:
+        now += passed
+        place = held.find(digest)
+        if place >= 0:
+            held.set_until(place, now + life)
+        else:
+            place = held.place(digest, now + life, now)
+        if place >= 0:
+            model[digest] = now + life
+            assert held.holds(place, digest)
+        for known, until in model.items():
+            if until > now:
+                found = held.find(known)
+                assert found >= 0
+                assert held.until(found) == until
+
+
+def test_a_bucket_full_of_living_entries_takes_no_other_until_one_lapses() -> None:
+    held = table()
+    names = [number.to_bytes(4, "big") for number in range(200)]
+    same = [bytes(4) + name * 3 for name in names if any(name)]  # one bucket for all
+    placed = [held.place(digest, 10 + number, 0) for number, digest in enumerate(same)]
+    assert placed[:32] == list(range(32))
+    assert set(placed[32:]) == {-1}
+    assert held.place(same[40], 99, 9) == -1
+    assert held.soonest(same[40]) == 0
+    assert held.place(same[40], 99, 10) == 0
+    assert held.find(same[0]) == -1
+
+
+def test_bytes_of_two_neighbours_are_not_an_entry() -> None:
+    held = table()
+    first, second = bytes(4) + b"a" * 12, bytes(4) + b"b" * 12
+    held.place(first, 5, 0)
+    held.place(second, 5, 0)
+    across = b"a" * 12 + bytes(4)
+    assert held.find(across) == -1
+    assert held.find(second) == 1
