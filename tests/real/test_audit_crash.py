@@ -30,15 +30,17 @@ async def main():
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     journal = Journal.open(Path(sys.argv[1]), key, "gateway.example/audit", durability=sys.argv[2])
     loop = asyncio.get_running_loop()
+    at = journal.size
 
     def append():
-        at = None
+        nonlocal at
+        mine, at = at, at + 1
         def done(problem):
             if problem is not None:
                 os._exit(9)
-            os.write(1, b"%d\\n" % at)
+            os.write(1, b"%d\\n" % mine)
             loop.call_soon(append)
-        at = journal.append({"kind": "intent", "call": "x" * 200}, effect=True, done=done)
+        journal.append(b'{"kind":"intent","call":"%b"}' % (b"x" * 200), effect=True, done=done)
 
     for _ in range(16):
         append()

@@ -37,7 +37,7 @@ async def test_openssl_verifies_a_checkpoint(tmp_path: Path) -> None:
     if openssl is None:
         pytest.skip("openssl is not installed")
     journal = Journal.open(tmp_path / "log", KEY, "gateway.example/audit")
-    journal.append({"kind": "event", "name": "start"}, effect=False, done=lambda _problem: None)
+    journal.append(b'{"kind":"event","name":"start"}', effect=False, done=lambda _problem: None)
     await journal.close()
     note = (tmp_path / "log.tlog/checkpoint").read_text()
     text, _, signed = note.rpartition("\n\n")

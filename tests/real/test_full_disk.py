@@ -40,7 +40,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 async def append(journal: Journal, text: str) -> SekishoError | None:
     heard: asyncio.Future[SekishoError | None] = asyncio.get_running_loop().create_future()
-    journal.append({"a": text}, effect=True, done=heard.set_result)
+    journal.append(b'{"a":"%b"}' % text.encode(), effect=True, done=heard.set_result)
     async with asyncio.timeout(20):
         return await heard
 

@@ -7,32 +7,35 @@ Guarantees
 - `done(error)` means that nothing of the record is in the file or, after a failed sync, that nobody can know.
   A batch is written whole or not at all: a partial write (disk full) is cut off again, and the next one is
   tried.
-- `done` is called exactly once, always later than `append` returns.
+- `done` is called exactly once, always later than `append` returns. Who need not wait for the disk hears in
+  the very loop turn that wrote the record, from no other thread; who must, waits for one fdatasync that began
+  after the write, and all who arrive meanwhile share the next one.
 - A file changed by somebody else stops the log for good. So does a failed fdatasync, because the kernel may
   report the next one as a success although the data is gone.
-- A signed checkpoint follows synced records within about PUBLISH_INTERVAL_S, and at `close`.
+- A signed checkpoint follows records within about PUBLISH_INTERVAL_S, once they are synced, and at `close`.
 
-What it costs: encoding in `append`; one write() per loop turn for all records of that turn; hashing about 1
-µs each. Syncing, signing and tiles run in worker threads. Decides nothing about the content of entries
-(`records`), nor about the truth of a log (`recovery`, `verifier`). Works on any asyncio event loop.
+What it costs: two list appends in `append`; per loop turn one fstat and one write() for all its records; per
+record about 1 µs of hashing. Syncing and signing run in worker threads. Decides nothing about the
+content of entries (`records`), nor about the truth of a log (`recovery`, `verifier`). Works on any asyncio
+event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Final, Literal, Self
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sekisho.audit.ledger import DueFiles, Ledger
+from sekisho.audit.hand import Hand
+from sekisho.audit.ledger import Ledger
 from sekisho.audit.logfile import LogFile
-from sekisho.audit.note import Checkpoint, check_origin
+from sekisho.audit.notary import Notary, Publication
+from sekisho.audit.note import check_origin
+from sekisho.audit.pen import SolePen
 from sekisho.audit.publisher import Publisher
 from sekisho.audit.recovery import count_records, recover
 from sekisho.audit.tiles import MAX_ENTRY_BYTES
@@ -44,13 +47,8 @@ Done = Callable[[SekishoError | None], None]
 Durability = Literal["effects", "every", "written"]
 
 PUBLISH_INTERVAL_S: Final = 0.1  # how long a record may stand without a signed checkpoint over it
-MAX_UNSIGNED_RECORDS: Final = 1 << 17  # when checkpoints fail, memory and unsigned evidence stay bounded
-
-
-@dataclass(frozen=True, slots=True)
-class _Publication:
-    checkpoint: Checkpoint
-    files: DueFiles
+_LINE_END: Final = 0x0A
+_NUMBER_BYTES: Final = 26  # what a number adds to an entry, at most: {"n":9223372036854775807,
 
 
 class Journal:
@@ -59,33 +57,30 @@ class Journal:
     def __init__(
         self,
         *,
-        file: LogFile,
-        size: int,
-        ledger: Ledger | None,
-        publisher: Publisher,
+        pen: SolePen,
+        notary: Notary | None,
         durability: Durability,
         on_commit: Callable[[int, float], None] | None,
     ) -> None:
-        self._file = file
-        self._size = self._synced_size = self._published_size = size
-        self._ledger = ledger
-        self._publisher = publisher
-        self._durability = durability
+        self._pen = pen
+        self._file = pen.file
+        self._notary = notary
+        self._waits_always, self._waits_for_effects = durability == "every", durability == "effects"
         self._on_commit = on_commit
-        self._encode = msgspec.json.Encoder().encode
-        # Two threads: records that wait for a sync must not also wait for tiles being written.
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="audit")
+        self._synced_size = pen.size
+        # Two threads: records that wait for a sync must not also wait for checkpoints.
+        self._syncer = Hand("audit-sync")
+        self._press = Hand("audit-press")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queue: list[tuple[bytes, bool, Done]] = []
-        self._waiting: list[Done] = []
-        self._syncing: asyncio.Future[None] | None = None
-        self._publishing: asyncio.Future[None] | None = None
-        self._published_at = float("-inf")
+        self._entries: list[bytes] = []
+        self._at_once: list[Done] = []  # of the queued entries: who hears when they are written
+        self._durable: list[Done] = []  # and who hears when they are synced
+        self._waiting: list[Done] = []  # written, not synced
+        self._is_syncing = self._is_publishing = self._is_due = self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self._idle: asyncio.Future[None] | None = None
         self._fatal: SekishoError | None = None
         self._write_problem: SekishoError | None = None
-        self._publish_problem: SekishoError | None = None
 
     @classmethod
     def open(
@@ -120,49 +115,44 @@ class Journal:
                 raise
         except OSError as problem:
             raise Misconfigured("log_unavailable", f"the log {path} cannot be opened: {problem}") from problem
-        return cls(
-            file=file,
-            size=size,
-            ledger=ledger,
-            publisher=publisher,
-            durability=durability,
-            on_commit=on_commit,
-        )
+        notary = None if ledger is None else Notary(ledger, publisher)
+        return cls(pen=SolePen(file, size), notary=notary, durability=durability, on_commit=on_commit)
 
     @property
     def size(self) -> int:
         """The number of records in the file."""
-        return self._size
+        return self._pen.size
 
     @property
     def problem(self) -> SekishoError | None:
         """Why the log is not healthy; None while the last write, sync and checkpoint succeeded."""
-        return self._fatal or self._write_problem or self._publish_problem
+        return self._fatal or self._write_problem or (None if self._notary is None else self._notary.problem)
 
     @property
     def healthy(self) -> bool:
         """True while the log is open and has no problem."""
         return self.problem is None and not self._is_closed
 
-    def append(self, entry: Mapping[str, object], *, effect: bool, done: Done) -> int:
-        """Queue one record; `done` hears later, exactly once, whether it is on record.
-
-        Returns:
-            The number of the record in the log. It holds only when `done` gets None.
-        """
+    def append(self, entry: bytes, *, effect: bool, done: Done) -> None:
+        """Queue one entry of `records`; `done` hears later, exactly once, whether it is on record."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        queue = self._queue
-        index = self._size + len(queue)
-        try:
-            queue.append((self._record(index, entry), effect, done))
-        except SekishoError as problem:
-            loop.call_soon(done, problem)
+        if (
+            self._is_closed
+            or len(entry) > MAX_ENTRY_BYTES - _NUMBER_BYTES
+            or _LINE_END in entry
+            or entry[:2] != b'{"'
+        ):
+            loop.call_soon(done, self._refusal(entry))
+            return
+        if not self._entries:
+            loop.call_soon(self._flush)
+        self._entries.append(entry)
+        if (effect and self._waits_for_effects) or self._waits_always:
+            self._durable.append(done)
         else:
-            if len(queue) == 1:
-                loop.call_soon(self._flush)
-        return index
+            self._at_once.append(done)
 
     async def close(self) -> None:
         """Write, sync and sign everything, and give the file back.
@@ -174,14 +164,14 @@ class Journal:
         if self._is_closed:
             return
         self._is_closed = True
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         try:
             self._flush()
-            while running := [f for f in (self._syncing, self._publishing) if f is not None]:
-                await asyncio.wait(running)
+            while self._is_syncing or self._is_publishing:
+                self._idle = self._loop.create_future()
+                await self._idle
             if self._fatal is None:
-                await loop.run_in_executor(self._pool, self._finish)
-                self._publish_problem = None  # the last checkpoint made up for those that failed
+                await self._last_work()
         except OSError as problem:
             raise Unavailable(
                 "log_unavailable", f"the log could not be completed: {problem.strerror}"
@@ -189,53 +179,43 @@ class Journal:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._pool.shutdown(wait=True)
-            self._file.close()
+            self._syncer.stop()
+            self._press.stop()
+            self._pen.close()
         if self._fatal is not None:
             raise self._fatal
 
-    def _record(self, index: int, entry: Mapping[str, object]) -> bytes:
+    def _refusal(self, entry: bytes) -> SekishoError:
         if self._is_closed:
-            raise Unavailable("log_unavailable", "the log is closed")
-        try:
-            body = self._encode(entry)
-        except (TypeError, ValueError) as problem:
-            raise LocalProtocolError("internal", f"an audit entry cannot be encoded: {problem}") from problem
-        record = b'{"n":%d,%b' % (index, body[1:])
-        if len(record) > MAX_ENTRY_BYTES or len(body) == 2 or "n" in entry:
-            raise LocalProtocolError("internal", "an audit entry is empty, too long, or numbers itself")
-        return record
+            return Unavailable("log_unavailable", "the log is closed")
+        return LocalProtocolError(
+            "internal",
+            f"an audit entry of {len(entry)} bytes is too long, or not one JSON object on one line",
+        )
 
     def _flush(self) -> None:
         """Write everything queued in this loop turn with one write()."""
-        queue, self._queue = self._queue, []
-        if not queue:
+        entries, self._entries = self._entries, []
+        at_once, self._at_once = self._at_once, []
+        durable, self._durable = self._durable, []
+        if not entries:
             return
-        records = [record for record, _, _ in queue]
-        problem = self._write(b"\n".join(records) + b"\n")
+        problem = self._write(entries)
         if problem is not None:
-            self._tell([done for _, _, done in queue], problem)
+            self._tell(at_once, problem)
+            self._tell(durable, problem)
             return
-        self._size += len(records)
-        if self._ledger is not None:
-            for record in records:
-                self._ledger.add(record)
-        at_once: list[Done] = []
-        waits_always, waits_never = self._durability == "every", self._durability == "written"
-        for _, effect, done in queue:
-            (self._waiting if waits_always or (effect and not waits_never) else at_once).append(done)
+        self._waiting += durable
         self._go_on()
         self._tell(at_once, None)
 
-    def _write(self, data: bytes) -> SekishoError | None:
-        if self._fatal is not None:
-            return self._fatal
-        if self._ledger is not None and self._size - self._published_size > MAX_UNSIGNED_RECORDS:
-            return self._publish_problem or Unavailable(
-                "log_unavailable", "checkpoints do not keep up with the log"
-            )
+    def _write(self, entries: list[bytes]) -> SekishoError | None:
+        notary = self._notary
+        problem = self._fatal or (None if notary is None else notary.overdue())
+        if problem is not None:
+            return problem
         try:
-            self._file.append(data)
+            records = self._pen.write(entries)
         except Unavailable as problem:
             self._write_problem = problem
             return problem
@@ -243,6 +223,8 @@ class Journal:
             self._fatal = problem
             return problem
         self._write_problem = None
+        if notary is not None:
+            notary.take(records)
         return None
 
     def _tell(self, waiting: list[Done], problem: SekishoError | None) -> None:
@@ -255,105 +237,125 @@ class Journal:
             if rest and self._loop is not None:
                 self._loop.call_soon(self._tell, rest, problem)
 
-    # Syncing: one at a time; whoever arrives meanwhile shares the next one.
-
     def _go_on(self) -> None:
-        """Start what is due: a sync for those who wait, else a timer for the next checkpoint."""
-        if self._syncing is not None or self._loop is None:
-            return
+        """Start what is due: a sync for those who wait, and the timer for the next checkpoint."""
         if self._fatal is not None:
-            stranded, self._waiting = self._waiting, []
-            self._tell(stranded, self._fatal)
-        elif self._waiting:
-            self._sync()
-        elif self._timer is None and not self._is_closed and self._has_unfinished():
-            self._timer = self._loop.call_later(PUBLISH_INTERVAL_S, self._sync)
+            if not self._is_syncing:
+                stranded, self._waiting = self._waiting, []
+                self._tell(stranded, self._fatal)
+        else:
+            if self._waiting and not self._is_syncing:
+                self._sync()
+            if self._timer is None and not (self._is_publishing or self._is_due or self._is_closed):
+                self._set_timer()
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
-    def _has_unfinished(self) -> bool:
-        return self._synced_size < self._size or (
-            self._ledger is not None and self._published_size < self._size
-        )
+    def _set_timer(self) -> None:
+        behind = self._synced_size < self._pen.size or (self._notary is not None and self._notary.is_behind)
+        if behind and self._loop is not None:
+            self._timer = self._loop.call_later(PUBLISH_INTERVAL_S, self._publish)
+
+    # Syncing, for those who wait: one at a time; whoever arrives meanwhile shares the next one.
 
     def _sync(self) -> None:
-        loop = self._loop
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._syncing is not None or loop is None:
-            return
+        self._is_syncing = True
         waiting, self._waiting = self._waiting, []
-        size, started = self._size, loop.time()
-        publication = self._due_publication(started)
+        size, started = self._pen.size, perf_counter()
+        publication = self._take_due() if self._is_due else None
 
-        def synced(future: asyncio.Future[None]) -> None:
-            self._syncing = None
-            failure = future.exception()
-            news = size - self._synced_size
-            if failure is None:
-                self._synced_size = size
-                if publication is not None:
-                    self._publish(publication)
-            else:
-                self._fatal = Unavailable(
-                    "log_unavailable",
-                    f"the log cannot be synced: {failure}",
-                    remedy="mend the disk, then restart the gateway; it checks the log when it opens it",
-                )
+        def synced(failure: BaseException | None) -> None:
+            self._is_syncing = False
+            if failure is not None:
+                self._fatal = _unsynced(failure)
+            elif publication is not None:
+                self._put_out(publication, None)
+            elif self._is_due and not self._waiting:
+                self._publish()
             self._go_on()
             self._tell(waiting, self._fatal)
-            if failure is None and self._on_commit is not None:
-                self._on_commit(news, loop.time() - started)
+            if failure is None:
+                self._committed(size, perf_counter() - started)
 
-        self._syncing = loop.run_in_executor(self._pool, self._file.sync)
-        self._syncing.add_done_callback(synced)
+        self._syncer.do(self._file.sync, synced)
+
+    def _committed(self, size: int, seconds: float) -> None:
+        news = max(0, size - self._synced_size)
+        self._synced_size += news
+        if self._on_commit is not None:
+            self._on_commit(news, seconds)
 
     # Publishing: checkpoints are for readers; nobody waits for them.
 
-    def _due_publication(self, now: float) -> _Publication | None:
-        if self._ledger is None or self._publishing is not None or self._published_size == self._size:
-            return None
-        if now - self._published_at < PUBLISH_INTERVAL_S:
-            return None
-        self._published_at = now
-        return _Publication(self._ledger.checkpoint(), self._ledger.full_files())
+    def _publish(self) -> None:
+        """Sign what is written; while a sync is under way, its end or the next one takes that along."""
+        self._timer = None
+        self._is_due = self._fatal is None and not self._is_closed
+        if self._is_due and not self._is_syncing:
+            size = self._pen.size
+            self._put_out(self._take_due(), size if size > self._synced_size else None)
 
-    def _publish(self, publication: _Publication) -> None:
-        loop, ledger = self._loop, self._ledger
-        if loop is None or ledger is None:
+    def _take_due(self) -> Publication | None:
+        self._is_due = False
+        return None if self._notary is None else self._notary.due()
+
+    def _put_out(self, publication: Publication | None, unsynced_size: int | None) -> None:
+        """Put out a publication; when not everything in it is synced, sync it before, behind the others' backs."""
+        if publication is None and unsynced_size is None:
             return
+        self._is_publishing = True
+        started, took = perf_counter(), 0.0
 
-        def published(future: asyncio.Future[None]) -> None:
-            self._publishing = None
-            failure = future.exception()
-            if failure is None:
-                self._published_size = publication.checkpoint.size
-                ledger.stored(publication.files)
-                self._publish_problem = None
-            elif isinstance(failure, OSError):
-                self._publish_problem = Unavailable(
-                    "log_unavailable", f"the checkpoint cannot be written: {failure.strerror}"
-                )
-            else:
-                self._fatal = (
-                    failure if isinstance(failure, SekishoError) else Unavailable("internal", str(failure))
-                )
+        def work() -> None:
+            nonlocal took
+            if unsynced_size is not None:
+                try:
+                    self._file.sync_behind()
+                except OSError as problem:
+                    raise _unsynced(problem) from problem
+                took = perf_counter() - started
+            if publication is not None and self._notary is not None:
+                self._file.check_in_place()
+                self._notary.put_out(publication)
+
+        def ended(failure: BaseException | None) -> None:
+            self._is_publishing = False
+            fatal = failure if isinstance(failure, SekishoError) else None
+            if publication is not None and self._notary is not None:
+                fatal = self._notary.ended(publication, failure)
+            self._fatal = self._fatal or fatal
             self._go_on()
+            if unsynced_size is not None and fatal is None:
+                self._committed(unsynced_size, took)
 
-        self._publishing = loop.run_in_executor(self._pool, self._put_out, publication)
-        self._publishing.add_done_callback(published)
+        self._press.do(work, ended)
 
-    def _put_out(self, publication: _Publication) -> None:
-        self._file.check_in_place()
-        self._publisher.publish(publication.checkpoint, publication.files)
+    async def _last_work(self) -> None:
+        """Complete the files for the last time; every other work has ended."""
+        ended = asyncio.get_running_loop().create_future()
 
-    def _finish(self) -> None:
-        """Complete the files for the last time; every other worker has ended."""
-        self._file.sync()
-        if self._ledger is None:
-            return
-        self._put_out(_Publication(self._ledger.checkpoint(), self._ledger.full_files()))
-        with contextlib.suppress(OSError):  # a full disk: log and checkpoint stand without partial tiles
-            self._publisher.store(self._ledger.partial_files())
+        def work() -> None:
+            self._file.sync()
+            if self._notary is not None:
+                self._file.check_in_place()
+                self._notary.finish()
+
+        def told(failure: BaseException | None) -> None:
+            if not ended.done():
+                ended.set_result(failure)
+
+        self._press.do(work, told)
+        failure = await ended
+        if failure is not None:
+            raise failure
+
+
+def _unsynced(failure: BaseException) -> SekishoError:
+    return Unavailable(
+        "log_unavailable",
+        f"the log cannot be synced: {failure}",
+        remedy="mend the disk, then restart the gateway; it checks the log when it opens it",
+    )
 
 
 def _recovered(file: LogFile, publisher: Publisher, origin: str) -> Ledger:

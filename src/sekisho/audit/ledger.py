@@ -1,46 +1,38 @@
-"""What the journal knows by heart: the tree so far, and the files that are due because of it.
+"""What the journal knows by heart: the tree so far, and the leaf hashes that are not stored beside the log yet.
 
-Guarantees: a tile or bundle is offered again until it is said to be stored, so a disk that was full for a
-while leaves no hole. Memory is bounded by what is not stored yet. Values only: no file, no clock, no key.
+Guarantees: leaf hashes are offered again until they are said to be stored, so a disk that was full for a
+while leaves no hole. Memory is bounded by what is not stored yet; records themselves are not kept. Values
+only: no file, no clock, no key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from sekisho.audit.note import Checkpoint
-from sekisho.audit.tree import TILE_WIDTH, Frontier, TileRow, leaf_hash
+from sekisho.audit.tree import Frontier
 
-__all__ = ["Bundle", "DueFiles", "Ledger"]
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """The `index`-th run of 256 records, or of fewer when it is not full yet."""
-
-    index: int
-    entries: tuple[bytes, ...]
+__all__ = ["Leaves", "Ledger"]
 
 
 @dataclass(frozen=True, slots=True)
-class DueFiles:
-    """Tiles and bundles that have to be written before the next checkpoint."""
+class Leaves:
+    """A run of leaf hashes, joined; the first is that of record `first`."""
 
-    tiles: tuple[TileRow, ...]
-    bundles: tuple[Bundle, ...]
+    first: int
+    hashes: bytes
 
 
 class Ledger:
-    """The tree of one log and the files that follow from it."""
+    """The tree of one log, and the end of its list of leaves."""
 
-    __slots__ = ("_bundles", "_entries", "_frontier", "_origin", "_tiles")
+    __slots__ = ("_frontier", "_leaves", "_origin")
 
     def __init__(self, origin: str) -> None:
         self._origin = origin
-        self._frontier = Frontier(keep_tiles=True)
-        self._entries: list[bytes] = []
-        self._tiles: list[TileRow] = []
-        self._bundles: list[Bundle] = []
+        self._frontier = Frontier()
+        self._leaves: list[bytes] = []
 
     @property
     def size(self) -> int:
@@ -49,29 +41,22 @@ class Ledger:
 
     def add(self, record: bytes) -> None:
         """Take one record, without its line end."""
-        self._frontier.append(leaf_hash(record))
-        entries = self._entries
-        entries.append(record)
-        if len(entries) == TILE_WIDTH:
-            self._bundles.append(Bundle(self._frontier.size // TILE_WIDTH - 1, tuple(entries)))
-            self._tiles += self._frontier.take_tiles()
-            entries.clear()
+        self.extend([record])
+
+    def extend(self, records: list[bytes]) -> None:
+        """Take records, without their line ends."""
+        leaves = [sha256(b"\x00" + record).digest() for record in records]  # tree.leaf_hash without the call
+        self._frontier.extend(leaves)
+        self._leaves += leaves
 
     def checkpoint(self) -> Checkpoint:
         """Return the statement about all records so far."""
         return Checkpoint(self._origin, self._frontier.size, self._frontier.root())
 
-    def full_files(self) -> DueFiles:
-        """Return the full tiles and bundles that are not said to be stored yet."""
-        return DueFiles(tuple(self._tiles), tuple(self._bundles))
+    def leaves(self) -> Leaves:
+        """Return the leaf hashes that are not said to be stored yet."""
+        return Leaves(self._frontier.size - len(self._leaves), b"".join(self._leaves))
 
-    def stored(self, files: DueFiles) -> None:
-        """Forget files that `full_files` gave and that are stored now."""
-        del self._tiles[: len(files.tiles)]
-        del self._bundles[: len(files.bundles)]
-
-    def partial_files(self) -> DueFiles:
-        """Return the tiles and the bundle that are not full, as they stand now."""
-        entries = self._entries
-        rest = (Bundle(self._frontier.size // TILE_WIDTH, tuple(entries)),) if entries else ()
-        return DueFiles(tuple(self._frontier.partial_tiles()), rest)
+    def stored(self, leaves: Leaves) -> None:
+        """Forget leaf hashes that `leaves` gave and that are stored now."""
+        del self._leaves[: len(leaves.hashes) // 32]

@@ -14,9 +14,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from sekisho.audit.folder import folder_of
 from sekisho.audit.lines import read_records, unreadable
 from sekisho.audit.note import Checkpoint, open_checkpoint
-from sekisho.audit.tiles import folder_of
 from sekisho.audit.tree import inclusion_proof, leaf_hash, root_of, verify_inclusion
 from sekisho.errors import Refused, Tampered
 
@@ -35,7 +35,7 @@ def prove(path: Path, key: Ed25519PublicKey, index: int) -> str:
         Unavailable: The log cannot be read.
     """
     try:
-        note = (folder_of(path).root / "checkpoint").read_bytes()
+        note = folder_of(path).checkpoint.read_bytes()
         checkpoint = open_checkpoint(note, key)
         if not 0 <= index < checkpoint.size:
             raise Refused(

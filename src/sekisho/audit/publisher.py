@@ -1,6 +1,6 @@
-"""Puts what proves the log beside it: tiles and bundles first, then the signed checkpoint, `key.pub` once.
+"""Puts what proves the log beside it: the leaf hashes first, then the signed checkpoint, `key.pub` once.
 
-Guarantees: a checkpoint is replaced in one durable step, after the files a reader needs for it; it is never
+Guarantees: a checkpoint is replaced in one durable step, after the leaf hashes under it; it is never
 made for records that are not on disk (the journal syncs first), so a power cut cannot leave a checkpoint
 ahead of its log. Runs in a worker thread; decides nothing about when.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sekisho.audit.ledger import DueFiles
+from sekisho.audit.folder import folder_of, replace_file
+from sekisho.audit.ledger import Leaves
 from sekisho.audit.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
-from sekisho.audit.tiles import folder_of, replace_file
 
 __all__ = ["Publisher"]
 
@@ -34,7 +34,7 @@ class Publisher:
     def announce_key(self) -> None:
         """Write the public key into the folder, for readers who have learned its hash elsewhere."""
         line = verifier_key(self._origin, self._key.public_key()) + "\n"
-        replace_file(self.folder.root / "key.pub", line.encode(), durable=False)
+        replace_file(self.folder.key, line.encode(), durable=False)
 
     def current(self) -> Checkpoint | None:
         """Return the checkpoint in force, or None when there never was one.
@@ -43,19 +43,12 @@ class Publisher:
             Tampered: There is one, and it is not ours.
         """
         try:
-            note = (self.folder.root / "checkpoint").read_bytes()
+            note = self.folder.checkpoint.read_bytes()
         except FileNotFoundError:
             return None
         return open_checkpoint(note, self._key.public_key(), origin=self._origin)
 
-    def store(self, files: DueFiles) -> None:
-        """Write tiles and bundles."""
-        for row in files.tiles:
-            self.folder.write_tile(row)
-        for bundle in files.bundles:
-            self.folder.write_bundle(bundle.index, bundle.entries)
-
-    def publish(self, checkpoint: Checkpoint, files: DueFiles) -> None:
-        """Write the files, then the checkpoint over them."""
-        self.store(files)
-        replace_file(self.folder.root / "checkpoint", sign_checkpoint(checkpoint, self._key), durable=True)
+    def publish(self, checkpoint: Checkpoint, leaves: Leaves) -> None:
+        """Write the leaf hashes, then the checkpoint over them."""
+        self.folder.store(leaves)
+        replace_file(self.folder.checkpoint, sign_checkpoint(checkpoint, self._key), durable=True)

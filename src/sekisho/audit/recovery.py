@@ -12,25 +12,32 @@ elsewhere can.
 
 from __future__ import annotations
 
-from sekisho.audit.ledger import DueFiles, Ledger
+from dataclasses import dataclass
+from typing import Final
+
+from sekisho.audit.folder import LogFolder
+from sekisho.audit.ledger import Leaves, Ledger
 from sekisho.audit.lines import numbered, read_records
 from sekisho.audit.logfile import LogFile
 from sekisho.audit.note import Checkpoint
 from sekisho.audit.publisher import Publisher
-from sekisho.audit.tree import TILE_WIDTH
+from sekisho.audit.tree import HASH_BYTES, leaf_hash
 from sekisho.errors import Tampered
 
 __all__ = ["count_records", "recover"]
 
+_RUN: Final = 1024  # records whose leaf hashes are compared at a time
+
 
 def recover(file: LogFile, publisher: Publisher, origin: str) -> Ledger:
-    """Check the log, cut its torn end, complete its tiles, sign what was not signed yet, and return its tree.
+    """Check the log, cut its torn end, complete its leaf hashes, sign what was not signed yet, and return its tree.
 
     Raises:
         Tampered: The records are not the ones that were signed.
     """
     checkpoint = publisher.current()
-    ledger, length, torn = _replay(file, origin, checkpoint)
+    found = _replay(file, origin, checkpoint, publisher.folder)
+    ledger = found.ledger
     if checkpoint is None and ledger.size:
         raise Tampered(
             "log_tampered",
@@ -39,12 +46,13 @@ def recover(file: LogFile, publisher: Publisher, origin: str) -> Ledger:
         )
     if checkpoint is not None and ledger.size < checkpoint.size:
         raise Tampered("log_tampered", f"{checkpoint.size} records were signed, {ledger.size} are left")
-    if torn:
-        file.cut(length)
-    _complete_files(file, publisher, origin)
+    if found.torn:
+        file.cut(found.length)
+    if not found.is_right:
+        _complete_leaves(file, publisher.folder, found)
     if checkpoint is None or checkpoint.size != ledger.size:
         file.sync()
-        publisher.publish(ledger.checkpoint(), DueFiles((), ()))
+        publisher.publish(ledger.checkpoint(), ledger.leaves())
     return ledger
 
 
@@ -61,25 +69,50 @@ def count_records(file: LogFile) -> int:
     return count
 
 
-def _replay(file: LogFile, origin: str, checkpoint: Checkpoint | None) -> tuple[Ledger, int, bool]:
-    ledger = Ledger(origin)
+@dataclass(slots=True)
+class _Replay:
+    """What was found: the tree, the length of whole records, and how far the stored leaf hashes are right."""
+
+    ledger: Ledger
+    length: int = 0
+    torn: bool = False
+    stored: int = 0
+    stored_length: int = 0
+    is_right: bool = True
+
+
+def _replay(file: LogFile, origin: str, checkpoint: Checkpoint | None, folder: LogFolder) -> _Replay:
+    found = _Replay(Ledger(origin))
+    ledger = found.ledger
     signed = 0 if checkpoint is None else checkpoint.size
-    length = 0
     with file.reader() as reader:
         _check_root(ledger, checkpoint)
         for record, whole in read_records(reader):
             if not whole:
-                return ledger, length, True
+                found.torn = True
+                break
             if ledger.size >= signed and not numbered(record, ledger.size):
                 raise Tampered(
                     "log_tampered", f"what follows record {ledger.size - 1} is not record {ledger.size}"
                 )
             ledger.add(record)
-            length += len(record) + 1
+            found.length += len(record) + 1
             _check_root(ledger, checkpoint)
-            if ledger.size % TILE_WIDTH == 0:
-                ledger.stored(ledger.full_files())  # _complete_files looks at them, after the root was right
-    return ledger, length, False
+            if ledger.size % _RUN == 0:
+                _compare(found, folder)
+    _compare(found, folder)
+    return found
+
+
+def _compare(found: _Replay, folder: LogFolder) -> None:
+    """Look at the stored hashes of a run of records; once one is wrong, all behind it are written again."""
+    leaves = found.ledger.leaves()
+    count = len(leaves.hashes) // HASH_BYTES
+    told = b"".join(folder.told_leaves(leaves.first, count)) if found.is_right else b""
+    found.is_right = found.is_right and told == leaves.hashes
+    if found.is_right:
+        found.stored, found.stored_length = found.ledger.size, found.length
+    found.ledger.stored(leaves)
 
 
 def _check_root(ledger: Ledger, checkpoint: Checkpoint | None) -> None:
@@ -89,19 +122,16 @@ def _check_root(ledger: Ledger, checkpoint: Checkpoint | None) -> None:
         )
 
 
-def _complete_files(file: LogFile, publisher: Publisher, origin: str) -> None:
-    """Write the full tiles and bundles that are not there; never synced, a crash may lose some."""
-    folder = publisher.folder
-    ledger = Ledger(origin)
+def _complete_leaves(file: LogFile, folder: LogFolder, found: _Replay) -> None:
+    """Write the leaf hashes that are not stored; never synced, a crash may lose some."""
+    leaves: list[bytes] = []
+    first = found.stored
     with file.reader() as reader:
+        reader.seek(found.stored_length)
         for record, _ in read_records(reader):
-            ledger.add(record)
-            if ledger.size % TILE_WIDTH == 0:
-                due = ledger.full_files()
-                publisher.store(
-                    DueFiles(
-                        tuple(row for row in due.tiles if not folder.has_tile(row)),
-                        tuple(b for b in due.bundles if not folder.has_bundle(b.index, b.entries)),
-                    )
-                )
-                ledger.stored(due)
+            leaves.append(leaf_hash(record))
+            if len(leaves) == _RUN:
+                folder.store(Leaves(first, b"".join(leaves)))
+                first += len(leaves)
+                leaves.clear()
+    folder.store(Leaves(first, b"".join(leaves)))

@@ -1,35 +1,28 @@
-"""Static files from which anyone can check the log: C2SP tlog-tiles paths, hash tiles and entry bundles.
+"""Static files from which anyone can check the log: C2SP tlog-tiles, hash tiles and entry bundles.
 
-Guarantees: a tile appears whole or not at all (written aside, then renamed), and a full tile replaces its
-partial forms. Tiles repeat what the log says and are never trusted: a missing one is rebuilt when the journal
-opens, and readers check them against the signed checkpoint. Decides nothing about when they are due;
-`journal` does.
+They say nothing that log and checkpoint do not say, so they are made when somebody wants them (`export_tiles`)
+and not while the log is written: two small files for every 256 records cost more than everything else.
+Guarantees: the checkpoint is put into the folder last, and only when everything there adds up to it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sekisho.audit.tree import TILE_WIDTH, TileRow
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-__all__ = [
-    "MAX_ENTRY_BYTES",
-    "TileFolder",
-    "bundle",
-    "bundle_path",
-    "folder_of",
-    "replace_file",
-    "tile_path",
-    "unbundle",
-]
+from sekisho.audit.folder import folder_of
+from sekisho.audit.lines import read_records, unreadable
+from sekisho.audit.note import Checkpoint, open_checkpoint
+from sekisho.audit.tree import TILE_WIDTH, Frontier, TileRow, leaf_hash
+from sekisho.errors import Refused, Tampered
+
+__all__ = ["MAX_ENTRY_BYTES", "bundle", "bundle_path", "export_tiles", "tile_path", "unbundle"]
 
 MAX_ENTRY_BYTES: Final = 65_535  # tlog-tiles: the length prefix of an entry has two bytes
-_HASH_BYTES: Final = 32
 
 
 def tile_path(level: int, index: int, width: int = TILE_WIDTH) -> str:
@@ -71,76 +64,42 @@ def unbundle(data: bytes) -> list[bytes]:
     return entries
 
 
-class TileFolder:
-    """The folder beside the log that holds `checkpoint`, `key.pub` and `tile/`."""
+def export_tiles(log: Path, key: Ed25519PublicKey, folder: Path) -> Checkpoint:
+    """Write everything under the current checkpoint of `log` into `folder`, which must be new or empty.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def write_tile(self, row: TileRow) -> None:
-        """Write a hash tile; a full one removes its partial forms."""
-        self._write(tile_path(row.level, row.index, len(row.hashes)), b"".join(row.hashes))
-        if len(row.hashes) == TILE_WIDTH:
-            self._drop_partial(tile_path(row.level, row.index))
-
-    def write_bundle(self, index: int, entries: Sequence[bytes]) -> None:
-        """Write an entry bundle; a full one removes its partial forms."""
-        self._write(bundle_path(index, len(entries)), bundle(entries))
-        if len(entries) == TILE_WIDTH:
-            self._drop_partial(bundle_path(index))
-
-    def has_tile(self, row: TileRow) -> bool:
-        """True when this tile is stored with exactly these hashes."""
-        return self._read(tile_path(row.level, row.index, len(row.hashes))) == b"".join(row.hashes)
-
-    def has_bundle(self, index: int, entries: Sequence[bytes]) -> bool:
-        """True when this bundle is stored with exactly these entries."""
-        return self._read(bundle_path(index, len(entries))) == bundle(entries)
-
-    def leaf_hashes(self, index: int, width: int) -> list[bytes] | None:
-        """Return the first `width` hashes of a leaf tile, or None when it is missing or misshapen."""
-        data = self._read(tile_path(0, index, width))
-        if data is None:  # it may have filled up since
-            data = self._read(tile_path(0, index))
-        if data is None or len(data) % _HASH_BYTES or len(data) < width * _HASH_BYTES:
-            return None
-        return [data[i * _HASH_BYTES : (i + 1) * _HASH_BYTES] for i in range(width)]
-
-    def _read(self, name: str) -> bytes | None:
-        try:
-            return (self.root / name).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def _write(self, name: str, data: bytes) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_file(path, data, durable=False)
-
-    def _drop_partial(self, name: str) -> None:
-        folder = self.root / f"{name}.p"
-        if folder.is_dir():
-            shutil.rmtree(folder)
-
-
-def folder_of(log: Path) -> TileFolder:
-    """Return the folder that belongs to the log at `log`."""
-    return TileFolder(log.with_name(f"{log.name}.tlog"))
-
-
-def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
-    """Put `data` at `path` in one step; a reader sees the old content or the new, never a mixture."""
-    aside = path.with_name(f".{path.name}.new")
+    Raises:
+        Refused: The folder has something in it.
+        Tampered: The log does not add up to its checkpoint; the folder is left without one.
+        Unavailable: The log cannot be read, or the folder cannot be written.
+    """
     try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb", buffering=0) as file:  # noqa: PTH123  # a descriptor, not a path
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-            if durable:
-                os.fsync(handle)
-        aside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):  # the first error is the one to tell
-            aside.unlink(missing_ok=True)
-        raise
+        note = folder_of(log).checkpoint.read_bytes()
+        checkpoint = open_checkpoint(note, key)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(folder.iterdir()):
+            raise Refused("params_invalid", f"{folder} is not empty", remedy="name a new folder")
+        frontier = Frontier(keep_tiles=True)
+        with log.open("rb") as file:
+            records = (record for record, whole in read_records(file) if whole)
+            while run := list(islice(records, min(TILE_WIDTH, checkpoint.size - frontier.size))):
+                _write(folder, bundle_path(frontier.size // TILE_WIDTH, len(run)), bundle(run))
+                frontier.extend([leaf_hash(record) for record in run])
+                _write_tiles(folder, frontier.take_tiles())
+        if frontier.size != checkpoint.size or frontier.root() != checkpoint.root:
+            raise Tampered("log_tampered", "the records are not the ones that were signed")
+        _write_tiles(folder, frontier.partial_tiles())
+        (folder / "checkpoint").write_bytes(note)
+    except OSError as problem:
+        raise unreadable(log, problem) from problem
+    return checkpoint
+
+
+def _write_tiles(folder: Path, rows: list[TileRow]) -> None:
+    for row in rows:
+        _write(folder, tile_path(row.level, row.index, row.width), row.hashes)
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(data)

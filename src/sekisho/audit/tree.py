@@ -16,6 +16,7 @@ from typing import Final
 
 __all__ = [
     "EMPTY_ROOT",
+    "HASH_BYTES",
     "TILE_WIDTH",
     "Frontier",
     "TileRow",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 TILE_WIDTH: Final = 256  # C2SP tlog-tiles: a tile holds the nodes of a subtree of height 8
+HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256().digest()
 
 
@@ -42,18 +44,23 @@ def _node_hash(left: bytes, right: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class TileRow:
-    """The `index`-th tile at tile level `level`: 1 to 256 node hashes; 256 make it full."""
+    """The `index`-th tile at tile level `level`: 1 to 256 node hashes, joined; 256 make it full."""
 
     level: int
     index: int
-    hashes: tuple[bytes, ...]
+    hashes: bytes
+
+    @property
+    def width(self) -> int:
+        """How many hashes it has."""
+        return len(self.hashes) // HASH_BYTES
 
 
 class Frontier:
     """A growing tree that keeps only what later roots need: at most 255 hashes per 256-ary level.
 
-    Appending costs one list append, plus 255 hashes at once for every 256th leaf: one node hash per leaf, the
-    least a Merkle tree can cost. With `keep_tiles`, full tiles are held until `take_tiles` fetches them.
+    Leaves are only collected; every 256th costs 255 hashes at once: one node hash per leaf, the least a
+    Merkle tree can cost. With `keep_tiles`, full tiles are held until `take_tiles` fetches them.
     """
 
     __slots__ = ("_full", "_keep_tiles", "_levels", "_size")
@@ -71,23 +78,29 @@ class Frontier:
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash."""
-        self._size += 1
-        bottom = self._levels[0]
-        bottom.append(leaf)
-        if len(bottom) == TILE_WIDTH:
-            self._carry()
+        self.extend([leaf])
 
-    def _carry(self) -> None:
-        for level, row in enumerate(self._levels):
-            if len(row) < TILE_WIDTH:
-                return
-            if self._keep_tiles:
-                index = (self._size >> (8 * (level + 1))) - 1
-                self._full.append(TileRow(level, index, tuple(row)))
-            if level + 1 == len(self._levels):
-                self._levels.append([])  # the loop goes on into the new level and ends there
-            self._levels[level + 1].append(_perfect_root(row))
-            row.clear()
+    def extend(self, leaves: list[bytes]) -> None:
+        """Add leaf hashes."""
+        bottom = self._levels[0]
+        bottom += leaves
+        self._size += len(leaves)
+        while len(bottom) >= TILE_WIDTH:
+            full = bottom[:TILE_WIDTH]
+            del bottom[:TILE_WIDTH]
+            self._carry(0, full, (self._size - len(bottom)) // TILE_WIDTH - 1)
+
+    def _carry(self, level: int, full: list[bytes], index: int) -> None:
+        """Put the root of a full tile into the level above."""
+        if self._keep_tiles:
+            self._full.append(TileRow(level, index, b"".join(full)))
+        if level + 1 == len(self._levels):
+            self._levels.append([])
+        above = self._levels[level + 1]
+        above.append(_perfect_root(full))
+        if len(above) == TILE_WIDTH:
+            self._levels[level + 1] = []
+            self._carry(level + 1, above, index // TILE_WIDTH)
 
     def root(self) -> bytes:
         """Return the root over all leaves so far."""
@@ -104,7 +117,7 @@ class Frontier:
     def partial_tiles(self) -> list[TileRow]:
         """Return the tiles that are not full yet, lowest level first."""
         return [
-            TileRow(level, self._size >> (8 * (level + 1)), tuple(row))
+            TileRow(level, self._size >> (8 * (level + 1)), b"".join(row))
             for level, row in enumerate(self._levels)
             if row
         ]

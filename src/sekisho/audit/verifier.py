@@ -2,7 +2,7 @@
 it.
 
 Guarantees: an edited, removed, inserted, exchanged or cut-off record under the checkpoint is reported, and
-named when the stored tiles still add up to the signed root; so are misnumbered records beyond the checkpoint,
+named when the stored leaf hashes still add up to the signed root; so are misnumbered records beyond the checkpoint,
 a torn end, and a checkpoint that is not exactly what the given key signed. Records beyond the checkpoint are
 counted as `unsigned`: nothing vouches for them yet. A log set back to an older, once true state together with
 its checkpoint is noticed only when the caller passes a later checkpoint that was kept elsewhere (`known`).
@@ -19,10 +19,10 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from sekisho.audit.folder import LogFolder, folder_of
 from sekisho.audit.lines import numbered, read_records, unreadable
 from sekisho.audit.note import Checkpoint, open_checkpoint
-from sekisho.audit.tiles import TileFolder, folder_of
-from sekisho.audit.tree import TILE_WIDTH, Frontier, leaf_hash, root_of
+from sekisho.audit.tree import Frontier, leaf_hash, root_of
 from sekisho.errors import Tampered
 
 __all__ = ["Problem", "Progress", "Report", "read_checkpoint", "verify"]
@@ -124,7 +124,7 @@ def read_checkpoint(path: Path, key: Ed25519PublicKey, *, origin: str | None = N
         Unavailable: It cannot be read.
     """
     try:
-        note = (folder_of(path).root / "checkpoint").read_bytes()
+        note = folder_of(path).checkpoint.read_bytes()
     except FileNotFoundError as problem:
         raise Tampered("log_tampered", "the log has no checkpoint") from problem
     except OSError as problem:
@@ -206,7 +206,7 @@ def _is_still_torn(path: Path, offset: int) -> bool:
 
 
 def _located(path: Path, checkpoint: Checkpoint) -> list[Problem]:
-    """Name the changed records, if the stored tiles prove to be those of the signed tree."""
+    """Name the changed records, if the stored leaf hashes prove to be those of the signed tree."""
     with path.open("rb") as file:
         present = [leaf_hash(record) for record, whole in read_records(file) if whole][: checkpoint.size]
     original = _signed_leaves(folder_of(path), checkpoint, present)
@@ -216,13 +216,8 @@ def _located(path: Path, checkpoint: Checkpoint) -> list[Problem]:
     return changed[: MAX_PROBLEMS // 2]
 
 
-def _signed_leaves(folder: TileFolder, checkpoint: Checkpoint, present: list[bytes]) -> list[bytes] | None:
-    leaves: list[bytes] = []
-    while len(leaves) < checkpoint.size:
-        at = len(leaves)
-        width = min(TILE_WIDTH, checkpoint.size - at)
-        told = folder.leaf_hashes(at // TILE_WIDTH, width)
-        leaves += present[at : at + width] if told is None else told
-        if len(leaves) != at + width:
-            return None
-    return leaves if root_of(leaves) == checkpoint.root else None
+def _signed_leaves(folder: LogFolder, checkpoint: Checkpoint, present: list[bytes]) -> list[bytes] | None:
+    """Return the stored leaf hashes, if with the last records' own ones they are those that were signed."""
+    leaves = folder.told_leaves(0, checkpoint.size)
+    leaves += present[len(leaves) :]
+    return leaves if len(leaves) == checkpoint.size and root_of(leaves) == checkpoint.root else None

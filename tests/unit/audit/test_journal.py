@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,11 +18,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sekisho.audit import Journal, read_checkpoint, tail, verify
 from sekisho.audit.ledger import Ledger
 from sekisho.audit.logfile import LogFile
+from sekisho.audit.notary import Notary
+from sekisho.audit.pen import SolePen
 from sekisho.audit.publisher import Publisher
 from sekisho.errors import LocalProtocolError, Misconfigured, SekishoError, Tampered, Unavailable
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ORIGIN = "gateway.example/audit"
+
+
+def entry(fields: dict[str, object]) -> bytes:
+    return msgspec.json.encode(fields)
 
 
 class Answers:
@@ -86,7 +93,7 @@ async def write(path: Path, count: int, **options: object) -> None:
     journal = Journal.open(path, KEY, ORIGIN, **options)  # type: ignore[arg-type]  # options are spelled in the tests
     answers = Answers()
     for i in range(count):
-        journal.append({"call": f"c{i}"}, effect=bool(i % 2), done=answers.done)
+        journal.append(entry({"call": f"c{i}"}), effect=bool(i % 2), done=answers.done)
     await answers.wait(count)
     assert answers.heard == [None] * count
     await journal.close()
@@ -115,8 +122,8 @@ def test_it_works_on_asyncio_and_on_uvloop(
 async def test_done_is_heard_after_append_has_returned(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "log", KEY, ORIGIN)
     answers = Answers()
-    assert journal.append({"a": 1}, effect=False, done=answers.done) == 0
-    assert journal.append({"a": 2}, effect=False, done=answers.done) == 1
+    journal.append(entry({"a": 1}), effect=False, done=answers.done)
+    journal.append(entry({"a": 2}), effect=False, done=answers.done)
     assert answers.heard == []
     await answers.wait(2)
     assert journal.size == 2
@@ -128,7 +135,7 @@ async def test_records_of_one_loop_turn_share_one_sync(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "log", KEY, ORIGIN, on_commit=lambda count, _s: commits.append(count))
     answers = Answers()
     for _ in range(50):
-        journal.append({"a": 1}, effect=True, done=answers.done)
+        journal.append(entry({"a": 1}), effect=True, done=answers.done)
     await answers.wait(50)
     await journal.close()
     assert commits[0] == 50
@@ -140,9 +147,9 @@ async def test_a_record_appended_from_done_is_written_too(tmp_path: Path) -> Non
 
     def then(problem: SekishoError | None) -> None:
         answers.done(problem)
-        journal.append({"kind": "outcome"}, effect=True, done=answers.done)
+        journal.append(entry({"kind": "outcome"}), effect=True, done=answers.done)
 
-    journal.append({"kind": "intent"}, effect=True, done=then)
+    journal.append(entry({"kind": "intent"}), effect=True, done=then)
     await answers.wait(2)
     await journal.close()
     assert [r["kind"] for r in tail(tmp_path / "log", 5)] == ["intent", "outcome"]
@@ -152,7 +159,7 @@ async def test_a_checkpoint_follows_without_another_record(tmp_path: Path) -> No
     path = tmp_path / "log"
     journal = Journal.open(path, KEY, ORIGIN, durability="written")
     answers = Answers()
-    journal.append({"a": 1}, effect=False, done=answers.done)
+    journal.append(entry({"a": 1}), effect=False, done=answers.done)
     await answers.wait(1)
     await until(lambda: read_checkpoint(path, KEY.public_key()).size > 0)
     assert read_checkpoint(path, KEY.public_key()).size == 1
@@ -180,16 +187,16 @@ async def test_a_refused_batch_leaves_nothing_and_the_next_is_tried(tmp_path: Pa
     path = tmp_path / "log"
     journal = Journal.open(path, KEY, ORIGIN)
     answers = Answers()
-    journal.append({"a": "first"}, effect=False, done=answers.done)
+    journal.append(entry({"a": "first"}), effect=False, done=answers.done)
     await answers.wait(1)
     with file_size_limit(200):
         for _ in range(3):
-            journal.append({"a": "x" * 100}, effect=True, done=answers.done)
+            journal.append(entry({"a": "x" * 100}), effect=True, done=answers.done)
         await answers.wait(4)
         assert journal.problem is not None
     assert [problem.code for problem in answers.heard[1:] if problem] == ["log_unavailable"] * 3
     assert journal.size == 1
-    assert journal.append({"a": "second"}, effect=True, done=answers.done) == 1
+    journal.append(entry({"a": "second"}), effect=True, done=answers.done)
     await answers.wait(5)
     assert answers.heard[4] is None
     await until(lambda: journal.healthy)
@@ -203,11 +210,11 @@ async def test_a_file_changed_while_in_use_stops_the_log_for_good(tmp_path: Path
     path = tmp_path / "log"
     journal = Journal.open(path, KEY, ORIGIN)
     answers = Answers()
-    journal.append({"a": 1}, effect=True, done=answers.done)
+    journal.append(entry({"a": 1}), effect=True, done=answers.done)
     await answers.wait(1)
     os.truncate(path, 0)
     for count in (2, 3):
-        journal.append({"a": count}, effect=True, done=answers.done)
+        journal.append(entry({"a": count}), effect=True, done=answers.done)
         await answers.wait(count)
         assert isinstance(answers.heard[-1], Tampered)
     assert not journal.healthy
@@ -220,7 +227,7 @@ async def test_a_log_moved_away_while_in_use_is_noticed_at_the_latest_on_close(t
     path = tmp_path / "log"
     journal = Journal.open(path, KEY, ORIGIN)
     answers = Answers()
-    journal.append({"a": 1}, effect=True, done=answers.done)
+    journal.append(entry({"a": 1}), effect=True, done=answers.done)
     await answers.wait(1)
     path.rename(tmp_path / "moved")
     with pytest.raises(Tampered, match="replaced"):
@@ -232,17 +239,12 @@ async def test_a_failed_sync_refuses_everything_from_then_on(tmp_path: Path) -> 
     path = tmp_path / "log"
     publisher = Publisher(path, KEY, ORIGIN)
     publisher.prepare()
-    journal = Journal(
-        file=SickDisk.open_locked(path),
-        size=0,
-        ledger=Ledger(ORIGIN),
-        publisher=publisher,
-        durability="effects",
-        on_commit=None,
-    )
+    notary = Notary(Ledger(ORIGIN), publisher)
+    pen = SolePen(SickDisk.open_locked(path), 0)
+    journal = Journal(pen=pen, notary=notary, durability="effects", on_commit=None)
     answers = Answers()
     for count in (1, 2):
-        journal.append({"a": count}, effect=True, done=answers.done)
+        journal.append(entry({"a": count}), effect=True, done=answers.done)
         await answers.wait(count)
         problem = answers.heard[-1]
         assert isinstance(problem, Unavailable)
@@ -255,7 +257,7 @@ async def test_a_closed_log_takes_nothing(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "log", KEY, ORIGIN)
     await journal.close()
     answers = Answers()
-    journal.append({"a": 2}, effect=True, done=answers.done)
+    journal.append(entry({"a": 2}), effect=True, done=answers.done)
     await answers.wait(1)
     assert isinstance(answers.heard[0], Unavailable)
 
@@ -264,10 +266,10 @@ async def test_an_entry_that_is_our_bug_is_refused_and_harms_no_other(tmp_path: 
     path = tmp_path / "log"
     journal = Journal.open(path, KEY, ORIGIN)
     good, bad = Answers(), Answers()
-    journal.append({"a": 1}, effect=False, done=good.done)
-    for entry in ({}, {"n": 5}, {"a": object()}, {"a": "\ud800"}, {"a": "x" * 70_000}):
-        journal.append(entry, effect=False, done=bad.done)
-    journal.append({"a": 2}, effect=False, done=good.done)
+    journal.append(entry({"a": 1}), effect=False, done=good.done)
+    for wrong in (b"", b"{}", b"[1]", b'{"a":1}\n{"n":1}', entry({"a": "x" * 65_520})):
+        journal.append(wrong, effect=False, done=bad.done)
+    journal.append(entry({"a": 2}), effect=False, done=good.done)
     await good.wait(2)
     await bad.wait(5)
     assert [type(problem) for problem in bad.heard] == [LocalProtocolError] * 5
@@ -286,9 +288,9 @@ async def test_one_caller_s_bug_does_not_silence_the_others(tmp_path: Path) -> N
     journal = Journal.open(tmp_path / "log", KEY, ORIGIN)
     answers = Answers()
     for effect in (False, True):
-        journal.append({"a": 1}, effect=effect, done=answers.done)
-        journal.append({"a": 2}, effect=effect, done=broken)
-        journal.append({"a": 3}, effect=effect, done=answers.done)
+        journal.append(entry({"a": 1}), effect=effect, done=answers.done)
+        journal.append(entry({"a": 2}), effect=effect, done=broken)
+        journal.append(entry({"a": 3}), effect=effect, done=answers.done)
     await answers.wait(4)
     await journal.close()
     assert answers.heard == [None] * 4
@@ -298,7 +300,7 @@ async def test_one_caller_s_bug_does_not_silence_the_others(tmp_path: Path) -> N
 async def test_close_writes_what_is_queued_and_may_be_repeated(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "log", KEY, ORIGIN)
     answers = Answers()
-    journal.append({"a": 1}, effect=True, done=answers.done)
+    journal.append(entry({"a": 1}), effect=True, done=answers.done)
     await journal.close()
     await journal.close()
     assert answers.heard == [None]
@@ -328,7 +330,7 @@ async def test_a_checkpoint_that_cannot_be_written_is_reported_and_made_up_for(t
     folder = tmp_path / "log.tlog"
     folder.rename(tmp_path / "away")
     answers = Answers()
-    journal.append({"a": 1}, effect=True, done=answers.done)
+    journal.append(entry({"a": 1}), effect=True, done=answers.done)
     await answers.wait(1)
     await until(lambda: not journal.healthy)
     assert journal.problem is not None

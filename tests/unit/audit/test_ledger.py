@@ -1,8 +1,11 @@
-"""The ledger offers files until they are stored."""
+"""The ledger offers leaf hashes until they are stored."""
 
 from __future__ import annotations
 
-from sekisho.audit.ledger import Ledger
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.audit.ledger import Leaves, Ledger
 from sekisho.audit.tree import leaf_hash, root_of
 
 
@@ -19,20 +22,20 @@ def test_a_checkpoint_covers_every_record() -> None:
     assert checkpoint.root == root_of([leaf_hash(b"%d" % i) for i in range(300)])
 
 
-def test_full_files_are_offered_again_until_they_are_stored() -> None:
+def test_leaf_hashes_are_offered_again_until_they_are_stored() -> None:
     ledger = filled(600)
-    files = ledger.full_files()
-    assert [bundle.index for bundle in files.bundles] == [0, 1]
-    assert [(row.level, row.index) for row in files.tiles] == [(0, 0), (0, 1)]
-    assert ledger.full_files() == files
-    for i in range(600, 800):
-        ledger.add(b"%d" % i)
-    ledger.stored(files)
-    assert [bundle.index for bundle in ledger.full_files().bundles] == [2]
+    leaves = ledger.leaves()
+    assert leaves == Leaves(0, b"".join(leaf_hash(b"%d" % i) for i in range(600)))
+    assert ledger.leaves() == leaves
+    ledger.extend([b"%d" % i for i in range(600, 800)])
+    ledger.stored(leaves)
+    assert ledger.leaves() == Leaves(600, b"".join(leaf_hash(b"%d" % i) for i in range(600, 800)))
 
 
-def test_partial_files_hold_what_is_not_full() -> None:
-    files = filled(258).partial_files()
-    assert [bundle.entries for bundle in files.bundles] == [(b"256", b"257")]
-    assert [(row.level, row.index, len(row.hashes)) for row in files.tiles] == [(0, 1, 2), (1, 0, 1)]
-    assert filled(0).partial_files().bundles == ()
+@given(st.lists(st.integers(1, 700), max_size=5))
+def test_records_in_runs_make_the_same_tree_as_one_by_one(runs: list[int]) -> None:
+    ledger, size = Ledger("log.example"), 0
+    for run in runs:
+        ledger.extend([b"%d" % i for i in range(size, size + run)])
+        size += run
+    assert ledger.checkpoint() == filled(size).checkpoint()

@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
     log.write_bytes(b"".join(record + b"\n" for record in records))
     publisher = Publisher(log, KEY, ORIGIN)
     publisher.prepare()
-    publisher.publish(ledger.checkpoint(), ledger.full_files())
+    publisher.publish(ledger.checkpoint(), ledger.leaves())
     return log
 
 

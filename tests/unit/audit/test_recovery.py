@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.audit.ledger import DueFiles, Ledger
+from sekisho.audit.folder import folder_of
+from sekisho.audit.ledger import Ledger
 from sekisho.audit.logfile import LogFile
 from sekisho.audit.publisher import Publisher
 from sekisho.audit.recovery import count_records, recover
+from sekisho.audit.tree import leaf_hash
 from sekisho.audit.verifier import read_checkpoint, verify
 from sekisho.errors import Tampered
 
@@ -34,7 +35,11 @@ def written(path: Path, records: list[bytes], signed: int | None, torn: bytes = 
         ledger = Ledger(ORIGIN)
         for record in records[:signed]:
             ledger.add(record)
-        publisher.publish(ledger.checkpoint(), DueFiles((), ()))
+        publisher.publish(ledger.checkpoint(), ledger.leaves())
+
+
+def stored(path: Path) -> list[bytes]:
+    return folder_of(path).told_leaves(0, 1 << 20)
 
 
 def recovered(path: Path) -> Ledger:
@@ -69,7 +74,7 @@ def test_every_truncation_point_is_recovered_or_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 700), st.data())
-def test_recovery_signs_what_was_written_and_completes_the_tiles(
+def test_recovery_signs_what_was_written_and_completes_the_leaf_hashes(
     tmp_path_factory: pytest.TempPathFactory, count: int, data: st.DataObject
 ) -> None:
     signed = data.draw(st.integers(0, count))
@@ -80,22 +85,25 @@ def test_recovery_signs_what_was_written_and_completes_the_tiles(
     assert ledger.size == count
     assert read_checkpoint(path, KEY.public_key()) == ledger.checkpoint()
     assert verify(path, KEY.public_key()).ok
-    for index in range(count // 256):
-        assert (path.with_name("log.tlog") / f"tile/0/{index:03d}").stat().st_size == 256 * 32
-        assert (path.with_name("log.tlog") / f"tile/entries/{index:03d}").is_file()
+    assert stored(path) == [leaf_hash(line) for line in lines(count)]
 
 
-def test_damaged_tiles_are_written_again(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    written(path, lines(300), 300)
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(1, 3000), signed=st.integers(0, 3000), at=st.integers(0, 3000), cut=st.booleans())
+def test_damaged_leaf_hashes_are_written_again(
+    tmp_path_factory: pytest.TempPathFactory, count: int, signed: int, at: int, cut: bool
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    written(path, lines(count), min(signed, count))
     recovered(path)
-    tile = tmp_path / "log.tlog/tile/0/000"
-    good = tile.read_bytes()
-    tile.write_bytes(b"")
-    shutil.rmtree(tmp_path / "log.tlog/tile/entries")
+    leaves = path.with_name("log.tlog") / "leaves"
+    good, at = leaves.read_bytes(), min(at, count - 1) * 32
+    leaves.write_bytes(good[:at] + (b"" if cut else bytes([good[at] ^ 1]) + good[at + 1 :]))
     recovered(path)
-    assert tile.read_bytes() == good
-    assert (tmp_path / "log.tlog/tile/entries/000").is_file()
+    assert stored(path) == [leaf_hash(line) for line in lines(count)]
+    leaves.unlink()
+    recovered(path)
+    assert stored(path) == [leaf_hash(line) for line in lines(count)]
 
 
 @pytest.mark.threat("T-LOG")
@@ -133,7 +141,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log"
     written(path, lines(3), 3)
     stranger = Publisher(path, Ed25519PrivateKey.generate(), ORIGIN)
-    stranger.publish(Ledger(ORIGIN).checkpoint(), DueFiles((), ()))
+    stranger.publish(Ledger(ORIGIN).checkpoint(), Ledger(ORIGIN).leaves())
     with pytest.raises(Tampered, match="another key"):
         recovered(path)
 

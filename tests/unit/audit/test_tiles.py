@@ -1,23 +1,23 @@
-"""Tile paths, bundles, and files that appear whole or not at all."""
+"""Tile paths, bundles, and exports that say what the log says."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.audit.tiles import (
-    TileFolder,
-    bundle,
-    bundle_path,
-    folder_of,
-    replace_file,
-    tile_path,
-    unbundle,
-)
-from sekisho.audit.tree import TileRow
+from sekisho.audit.ledger import Ledger
+from sekisho.audit.note import open_checkpoint
+from sekisho.audit.publisher import Publisher
+from sekisho.audit.tiles import bundle, bundle_path, export_tiles, tile_path, unbundle
+from sekisho.audit.tree import leaf_hash, root_of
+from sekisho.errors import Refused, Tampered, Unavailable
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ORIGIN = "gateway.example/audit"
 
 
 @pytest.mark.parametrize(
@@ -55,49 +55,56 @@ def test_a_bundle_cut_short_is_refused_or_shorter(entries: list[bytes], data: st
     assert len(found) < len(entries)
 
 
-def test_a_full_tile_replaces_its_partial_forms(tmp_path: Path) -> None:
-    folder = TileFolder(tmp_path)
-    hashes = tuple(bytes([i]) * 32 for i in range(256))
-    folder.write_tile(TileRow(0, 0, hashes[:3]))
-    assert folder.leaf_hashes(0, 3) == list(hashes[:3])
-    folder.write_tile(TileRow(0, 0, hashes))
-    assert not (tmp_path / "tile/0/000.p").exists()
-    assert folder.leaf_hashes(0, 256) == list(hashes)
-    assert folder.leaf_hashes(0, 3) == list(hashes[:3])
-    assert folder.has_tile(TileRow(0, 0, hashes))
+def logged(path: Path, count: int) -> list[bytes]:
+    records = [b'{"n":%d,"call":"c%d"}' % (i, i) for i in range(count)]
+    path.write_bytes(b"".join(record + b"\n" for record in records))
+    ledger = Ledger(ORIGIN)
+    ledger.extend(records)
+    publisher = Publisher(path, KEY, ORIGIN)
+    publisher.prepare()
+    publisher.publish(ledger.checkpoint(), ledger.leaves())
+    return records
 
 
-def test_a_full_bundle_replaces_its_partial_forms(tmp_path: Path) -> None:
-    folder = TileFolder(tmp_path)
-    folder.write_bundle(0, [b"a"])
-    folder.write_bundle(0, [b"a"] * 256)
-    assert not (tmp_path / "tile/entries/000.p").exists()
-    assert folder.has_bundle(0, [b"a"] * 256)
-    assert not folder.has_bundle(0, [b"b"] * 256)
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 800))
+def test_an_export_holds_every_record_and_adds_up_to_the_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, count: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    records = logged(path, count)
+    with path.open("ab") as file:
+        file.write(b'{"n":%d,"not":"signed yet"}\n' % count)
+    folder = path.with_name("out")
+    checkpoint = export_tiles(path, KEY.public_key(), folder)
+    assert open_checkpoint((folder / "checkpoint").read_bytes(), KEY.public_key()) == checkpoint
+    told: list[bytes] = []
+    leaves = b""
+    for index in range(-(-count // 256)):
+        width = min(256, count - index * 256)
+        told += unbundle((folder / bundle_path(index, width)).read_bytes())
+        leaves += (folder / tile_path(0, index, width)).read_bytes()
+    assert told == records
+    assert leaves == b"".join(leaf_hash(record) for record in records)
+    roots = (folder / tile_path(1, 0, count // 256)).read_bytes() if count >= 256 else b""
+    assert roots == b"".join(
+        root_of([leaf_hash(record) for record in records[at : at + 256]])
+        for at in range(0, count - count % 256, 256)
+    )
 
 
-def test_missing_and_misshapen_tiles_tell_nothing(tmp_path: Path) -> None:
-    folder = TileFolder(tmp_path)
-    assert folder.leaf_hashes(0, 2) is None
-    folder.write_tile(TileRow(0, 0, (b"x" * 31, b"y" * 31)))
-    assert folder.leaf_hashes(0, 2) is None
+@pytest.mark.threat("T-LOG")
+def test_an_export_of_a_changed_log_has_no_checkpoint(tmp_path: Path) -> None:
+    logged(tmp_path / "log", 300)
+    (tmp_path / "log").write_bytes((tmp_path / "log").read_bytes().replace(b'"c7"', b'"c8"'))
+    with pytest.raises(Tampered, match="not the ones"):
+        export_tiles(tmp_path / "log", KEY.public_key(), tmp_path / "out")
+    assert not (tmp_path / "out" / "checkpoint").exists()
 
 
-def test_a_failed_replacement_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
-    target = tmp_path / "checkpoint"
-    target.mkdir()
-    (target / "occupied").touch()
-    with pytest.raises(OSError, match="checkpoint"):
-        replace_file(target, b"new", durable=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
-
-
-def test_replaced_files_are_private(tmp_path: Path) -> None:
-    replace_file(tmp_path / "f", b"old", durable=True)
-    replace_file(tmp_path / "f", b"new", durable=True)
-    assert (tmp_path / "f").read_bytes() == b"new"
-    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
-
-
-def test_the_folder_stands_beside_the_log() -> None:
-    assert folder_of(Path("/var/log/sekisho/audit.log")).root == Path("/var/log/sekisho/audit.log.tlog")
+def test_an_export_does_not_mix_with_other_files(tmp_path: Path) -> None:
+    logged(tmp_path / "log", 3)
+    with pytest.raises(Refused, match="not empty"):
+        export_tiles(tmp_path / "log", KEY.public_key(), tmp_path)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        export_tiles(tmp_path / "absent", KEY.public_key(), tmp_path / "out")

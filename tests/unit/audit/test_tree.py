@@ -172,10 +172,10 @@ def test_tiles_hold_every_leaf_once_and_in_order(size: int) -> None:
         frontier.append(leaf)
     rows = frontier.take_tiles() + frontier.partial_tiles()
     bottom = sorted((row for row in rows if row.level == 0), key=lambda row: row.index)
-    assert [leaf for row in bottom for leaf in row.hashes] == hashes
+    assert b"".join(row.hashes for row in bottom) == b"".join(hashes)
     assert [row.index for row in bottom] == list(range(-(-size // 256)))
-    upper = [node for row in rows if row.level == 1 for node in row.hashes]
-    assert upper == [root_of(hashes[i : i + 256]) for i in range(0, size - size % 256, 256)]
+    upper = b"".join(row.hashes for row in rows if row.level == 1)
+    assert upper == b"".join(root_of(hashes[i : i + 256]) for i in range(0, size - size % 256, 256))
     assert frontier.take_tiles() == []
 
 

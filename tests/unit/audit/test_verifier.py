@@ -35,8 +35,7 @@ def logged(path: Path, records: list[bytes], signed: int | None = None) -> None:
         ledger.add(record)
     publisher = Publisher(path, KEY, ORIGIN)
     publisher.prepare()
-    publisher.store(ledger.partial_files())
-    publisher.publish(ledger.checkpoint(), ledger.full_files())
+    publisher.publish(ledger.checkpoint(), ledger.leaves())
 
 
 @given(st.integers(0, 600), st.integers(0, 10))
@@ -149,7 +148,7 @@ def test_a_whole_log_rewritten_without_the_key_is_noticed(tmp_path: Path) -> Non
     for record in forged:
         ledger.add(record)
     put(path, forged)
-    Publisher(path, forger, ORIGIN).publish(ledger.checkpoint(), ledger.full_files())
+    Publisher(path, forger, ORIGIN).publish(ledger.checkpoint(), ledger.leaves())
     assert not verify(path, PUBLIC).ok
 
 
@@ -192,12 +191,12 @@ def test_a_torn_end_beyond_the_checkpoint_is_a_problem(tmp_path: Path) -> None:
     assert [(p.index, p.what) for p in verify(path, PUBLIC).problems] == [(5, "the last record is torn off")]
 
 
-def test_damaged_tiles_cannot_accuse_a_record(tmp_path: Path) -> None:
+def test_damaged_leaf_hashes_cannot_accuse_a_record(tmp_path: Path) -> None:
     path = tmp_path / "log"
     records = lines(300)
     logged(path, records)
-    tile = tmp_path / "log.tlog/tile/0/000"
-    tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+    leaves = tmp_path / "log.tlog/leaves"
+    leaves.write_bytes(bytes(32) + leaves.read_bytes()[32:])
     assert verify(path, PUBLIC).ok
     records[9] = records[9].replace(b"call", b"Call")
     put(path, records)

@@ -31,7 +31,7 @@ async def log(home: Path) -> Path:
         def done(problem: SekishoError | None, written: asyncio.Future[None] = written) -> None:
             written.set_exception(problem) if problem else written.set_result(None)
 
-        journal.append({"kind": "test", "call": f"c{number}"}, effect=True, done=done)
+        journal.append(b'{"kind":"test","call":"c%d"}' % number, effect=True, done=done)
     async with asyncio.timeout(10):
         await asyncio.gather(*waiting)
     await journal.close()
