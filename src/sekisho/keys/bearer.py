@@ -2,7 +2,8 @@
 
 Guarantees that a leaked token book opens nothing (it holds SHA-256 of random 256-bit values) and that
 looking a token up takes no longer for a nearly right one: what is compared is a hash, which an attacker cannot
-steer (SHA-256, or for a header seen before Python's own, keyed afresh in every process). Knows no files; `store` writes the token file and the book.
+steer (SHA-256; for a header seen before, Python's own, keyed afresh in every process). Knows no files; `store`
+writes the token file and the book.
 """
 
 from __future__ import annotations
