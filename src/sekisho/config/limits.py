@@ -58,6 +58,11 @@ class Limits(PluginLimits):
         "Answer bytes a client may leave unread before it is on the clock.",
         default=64 << 10,
     )
+    max_held_bytes: int = setting(
+        whole(4096, 1 << 40),
+        "Bytes held for all connections: unfinished bodies and unread answers.",
+        default=256 * _MB,
+    )
     max_in_flight_per_client: int = setting(
         whole(1, 1_000_000), "Calls of one client under way at one time.", default=256
     )
