@@ -8,11 +8,12 @@ import json
 import ssl
 import subprocess
 import time
+from collections.abc import Callable
 
 from bench.processes import BenchFailed
 from bench.way import Way
 
-__all__ = ["wait_first_call"]
+__all__ = ["is_served", "wait_first_call", "wait_until_good"]
 
 LIMIT_S = 40.0
 PAUSE_S = 0.002
@@ -25,13 +26,23 @@ META = {
 
 def wait_first_call(way: Way, process: subprocess.Popen[bytes], *, tool: str = "echo") -> None:
     """Return as soon as the tool has answered; raises when it does not in time."""
+    wait_until_good(lambda: _call(way, way.tool.format(tool)), process)
+
+
+def is_served(way: Way, tool: str = "echo") -> bool:
+    """Whether one call, made now, is answered well."""
+    return not _call(way, way.tool.format(tool))
+
+
+def wait_until_good(ask: Callable[[], str], process: subprocess.Popen[bytes]) -> None:
+    """Ask until the answer is empty, which means good; raises with the last one when the time is up."""
     deadline, said = time.monotonic() + LIMIT_S, "nothing"
     while time.monotonic() < deadline:
         try:
-            said = _call(way, way.tool.format(tool))
+            said = ask()
         except (OSError, http.client.HTTPException) as error:
-            said = str(error)
-        if said == "":
+            said = str(error) or type(error).__name__
+        if not said:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
             raise BenchFailed(f"it ended with status {process.wait(PAUSE_S)}; last: {said[:300]}")

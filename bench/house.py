@@ -30,6 +30,7 @@ class House:
     port: int
     token: str
     ca_file: Path
+    log: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +58,14 @@ def http_plugin(name: str, port: int, tools: Sequence[str] = TOOLS) -> Plugin:
     return Plugin(name=name, lines=f'upstream = "http://127.0.0.1:{port}/mcp"', tools=tuple(tools))
 
 
-def stdio_plugin(name: str, command: Sequence[str | Path], *readable: Path) -> Plugin:
+def stdio_plugin(
+    name: str, command: Sequence[str | Path], *readable: Path, tools: tuple[str, ...] = TOOLS
+) -> Plugin:
     """A program behind the wall."""
     words, paths = json.dumps([str(one) for one in command]), json.dumps([str(one) for one in readable])
     lines = f"command = {words}\n[plugins.servers.sandbox]\nmax_cpu_percent = 400\n"
-    return Plugin(name=name, lines=f"{lines}[plugins.servers.filesystem_policy]\nread_only_paths = {paths}")
+    files = f"[plugins.servers.filesystem_policy]\nread_only_paths = {paths}"
+    return Plugin(name=name, lines=lines + files, tools=tools)
 
 
 def write_config(
@@ -93,10 +97,10 @@ def house(config: Path) -> Iterator[House]:
     """Core, plugin servers and egress proxy, until the block ends."""
     log = config.parent / "log.txt"
     with running([SEKISHO, "up", "--config", config, "--trust-on-first-use"], log) as process:
-        yield read_ready(process, first_line(process, log))
+        yield read_ready(process, first_line(process, log), log)
 
 
-def read_ready(process: subprocess.Popen[bytes], line: str) -> House:
+def read_ready(process: subprocess.Popen[bytes], line: str, log: Path) -> House:
     """What `sekisho up` says once its door is open; its plugins may need a moment more."""
     ready = json.loads(line)
     return House(
@@ -104,4 +108,5 @@ def read_ready(process: subprocess.Popen[bytes], line: str) -> House:
         port=int(ready["url"].rpartition(":")[2].partition("/")[0]),
         token=Path(ready["token_file"]).read_text().strip(),
         ca_file=Path(ready["ca_file"]),
+        log=log,
     )

@@ -16,19 +16,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench.machine import describe_machine
 from bench.measure import Pace
 from bench.processes import BenchFailed
-from bench.results import Measured
-from bench.run import run_workloads
+from bench.results import Findings
+from bench.run import Plan, count_steps, run
 from bench.stage import Stage
-from bench.tables import workload_table
+from bench.tables import show
+from bench.targets import judge
 from bench.tools import build_tools
 from bench.workloads import chosen, peers_of
 
 __all__ = ["main"]
+
+WARM_S = 0.2
+LONGEST = 6  # so many times its usual length may a cell take, for ways that need seconds for a few calls
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,47 +42,60 @@ def main(arguments: Sequence[str]) -> int:
     try:
         build_tools()
     except BenchFailed as error:
-        console.print(f"[red]{error}")
+        console.print(str(error), style="red", markup=False)
         return 1
-    results = _measure(options, console)
+    findings = _measure(_plan(options), console)
     if options.json:
-        print(json.dumps({"machine": describe_machine(), "workloads": [asdict(one) for one in results]}))
+        print(json.dumps(_as_json(findings)))
     else:
-        _show(results)
+        show(Console(width=None if sys.stdout.isatty() else 160), findings)
     return 0
 
 
-def _measure(options: argparse.Namespace, console: Console) -> list[Measured]:
+def _plan(options: argparse.Namespace) -> Plan:
     workloads = chosen(options.only)
-    ways = peers_of(workloads, options.peers)
-    pace = Pace(seconds=options.seconds, warm_s=min(0.2, options.seconds / 3), most_s=6 * options.seconds)
-    cells = sum(len(ways.intersection(one.ways)) * (options.rounds + 1) for one in workloads)
+    return Plan(
+        workloads=workloads,
+        ways=peers_of(workloads, options.peers),
+        rounds=options.rounds,
+        starts=options.starts,
+        pace=Pace(
+            seconds=options.seconds,
+            warm_s=min(WARM_S, options.seconds / 3),
+            most_s=LONGEST * options.seconds,
+        ),
+        only=options.only,
+    )
+
+
+def _measure(plan: Plan, console: Console) -> Findings:
+    columns = (SpinnerColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-bench-")))
-        stage = Stage(folder=folder, stack=stack)
-        progress = stack.enter_context(Progress(console=console, transient=True, disable=options.json))
-        step = progress.add_task("starting", total=cells)
-        tell = lambda text: progress.update(step, description=text, advance=1)  # noqa: E731
-        return list(run_workloads(stage, workloads, ways, rounds=options.rounds, pace=pace, tell=tell))
+        progress = stack.enter_context(Progress(*columns, console=console, transient=True))
+        task = progress.add_task("", total=count_steps(plan))
+
+        def tell(text: str) -> None:
+            progress.update(task, description=text, advance=1)
+
+        return run(Stage(folder=folder, stack=stack), plan, tell)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py bench", description="What a gateway costs.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only workloads with this in their name")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only what has this in its name")
     parser.add_argument("--peers", metavar="A,B", type=_names, help='only these peers; "none" for none')
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each workload (default 5)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one cell (default 0.5)")
-    parser.add_argument(
-        "--quick", action="store_true", help="under a minute: shows that it works, beside nginx"
-    )
+    parser.add_argument("--starts", type=int, default=5, help="repetitions of each start (default 5)")
+    parser.add_argument("--quick", action="store_true", help="under a minute: shows that it works")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.seconds, options.peers = 1, 0.2, frozenset({"nginx"})
-    if not 1 <= options.rounds <= 1000:
-        parser.error("--rounds must be between 1 and 1000")
-    if not 0.05 <= options.seconds <= 60:
-        parser.error("--seconds must be between 0.05 and 60")
+        options.rounds, options.seconds, options.starts, options.peers = 1, 0.1, 1, frozenset({"nginx"})
+    for name, least, most in (("rounds", 1, 1000), ("seconds", 0.05, 60), ("starts", 1, 1000)):
+        if not least <= getattr(options, name) <= most:
+            parser.error(f"--{name} must be between {least} and {most}")
     return options
 
 
@@ -86,11 +103,15 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(","))
 
 
-def _show(results: Sequence[Measured]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    for one in results:
-        console.print(workload_table(one))
-    console.print(describe_machine())
+def _as_json(findings: Findings) -> dict[str, object]:
+    verdicts = judge(findings.workloads, findings.singles)
+    return {
+        "machine": describe_machine(),
+        "workloads": [asdict(one) for one in findings.workloads],
+        "singles": findings.singles,
+        "absent": findings.absent,
+        "targets": [{**asdict(one.target), "value": one.value, "met": one.is_met} for one in verdicts],
+    }
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,12 @@ __all__ = [
     "BenchFailed",
     "Memory",
     "Process",
+    "first_line",
     "free_port",
     "memory_of",
     "processor_ns",
     "running",
+    "tail",
     "tree_of",
     "wait_port",
 ]
@@ -58,7 +60,7 @@ class Memory:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str | Path],
+    command: Iterable[str | Path],
     log: Path,
     *,
     environment: Mapping[str, str] | None = None,
@@ -92,7 +94,7 @@ def first_line(process: subprocess.Popen[bytes], log: Path) -> str:
             if selector.select(max(0.0, deadline - time.monotonic())):
                 more = os.read(process.stdout.fileno(), 1 << 16)
             if not more:
-                raise BenchFailed(f"{process.args!r} did not get ready: {tail(log)}")
+                raise BenchFailed(f"{_called(process)} did not get ready: {tail(log)}")
             line += more
     return line.decode().splitlines()[0]
 
@@ -115,15 +117,15 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], log:
     deadline = time.monotonic() + START_S
     while not is_so():
         if time.monotonic() > deadline:
-            raise BenchFailed(f"{process.args!r} did not get ready: {tail(log)}")
+            raise BenchFailed(f"{_called(process)} did not get ready: {tail(log)}")
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(POLL_S)
-            raise BenchFailed(f"{process.args!r} ended: {tail(log)}")
+            raise BenchFailed(f"{_called(process)} ended: {tail(log)}")
 
 
 def tail(log: Path) -> str:
     """The end of what a server said."""
-    return log.read_text(errors="replace")[-1500:].strip() or "it said nothing"
+    return log.read_text(errors="replace")[-1000:].strip() or "it said nothing"
 
 
 def free_port() -> int:
@@ -175,6 +177,11 @@ def _all_processes() -> Iterator[Process]:
                 name=head.partition(" (")[2],
                 words=tuple(words[:-1]),
             )
+
+
+def _called(process: subprocess.Popen[bytes]) -> str:
+    words = process.args if isinstance(process.args, list) else [str(process.args)]
+    return " ".join([Path(words[0]).name, *words[1:2]])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ from bench.figures import Round
 from bench.measure import Sample
 from bench.workloads import Workload
 
-__all__ = ["Measured"]
+__all__ = ["Findings", "Measured"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,3 +34,12 @@ class Measured:
         """The parts of a gateway that consists of several."""
         found = {part for sample in self.samples(way) for part in sample.cpu_us}
         return tuple(sorted(found)) if len(found) > 1 else ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """Everything: workloads, and single figures by name (the unit is the end of the name)."""
+
+    workloads: list[Measured] = field(default_factory=list)
+    singles: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)

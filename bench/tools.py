@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bench.processes import BenchFailed
 
-__all__ = ["LOAD", "UPSTREAM", "build_tools"]
+__all__ = ["LOAD", "SCRIPTS", "UPSTREAM", "build_tools"]
 
 HERE = Path(__file__).resolve().parent
-SOURCE = HERE / "native"
+SOURCE, SCRIPTS = HERE / "native", HERE / "scripts"
 TARGET = HERE.parent / ".cache" / "bench-native"
 UPSTREAM = (
     TARGET / "bench-upstream"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.first import wait_first_call
 from bench.house import House, house, http_plugin, stdio_plugin, write_config
+from bench.processes import BenchFailed, tail
 from bench.stage import Stage, Start
 from bench.tools import UPSTREAM
 from bench.way import SEKISHO_ROLES, Way
@@ -38,7 +39,10 @@ def way_to(at: House, tool: str, upstream: int | None = None, *, tls: bool = Fal
         upstream_port=upstream,
         roles=SEKISHO_ROLES,
     )
-    wait_first_call(way, at.process)
+    try:
+        wait_first_call(way, at.process)
+    except BenchFailed as error:
+        raise BenchFailed(f"{error}\n{tail(at.log)}") from error
     return way
 
 
