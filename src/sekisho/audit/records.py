@@ -46,19 +46,18 @@ _JOIN_BYTES: Final = (
 _PURPOSE: Final = b"sekisho-salt"  # the secret may serve another purpose one day; its outputs must differ
 
 _HEAD: Final = f'{{"v":{RECORD_VERSION},"time":'
-_MICROS: Final = tuple(f"{micros:03d}Z" for micros in range(1000))
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def timestamp(now: float) -> str:
     """Return Unix time as RFC 3339 in UTC with microseconds."""
-    millis, micros = divmod(round(now * 1_000_000), 1000)
-    return _milli(millis) + _MICROS[micros]
+    seconds, micros = divmod(round(now * 1_000_000), 1_000_000)
+    return f"{_second(seconds)}{micros:06d}Z"
 
 
-@lru_cache(maxsize=64)  # under load many records share a millisecond, and formatting costs more than the rest
-def _milli(millis: int) -> str:
-    return datetime.fromtimestamp(millis // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}"
+@lru_cache(maxsize=8)  # many records share a second, and formatting it costs more than the rest of a record
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
 def salter(secret: bytes) -> Callable[[str], bytes]:

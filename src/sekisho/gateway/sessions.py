@@ -122,9 +122,7 @@ class Sessions:
 
     def open(self, client: str, endpoint: PluginName | None, version: str, now: float) -> str:
         """A new session id."""
-        return seal_ticket(
-            self._key, "session", {"c": client, "e": endpoint or "", "v": version, "t": now}, now
-        )
+        return seal_ticket(self._key, "session", {"c": client, "e": endpoint or "", "v": version}, now)
 
     def find(self, ident: str | None, client: str, endpoint: PluginName | None, now: float) -> Session:
         """The session of this id, if this client opened it at this endpoint and did not end it."""
@@ -133,7 +131,8 @@ class Sessions:
         known = self._known.get(ident)
         if known is not None and known.is_of(client, endpoint, now) and ident not in self._ended:
             return known
-        payload = open_ticket(self._key, "session", ident, now, MAX_AGE_S)
+        ticket = open_ticket(self._key, "session", ident, now, MAX_AGE_S)
+        payload = ticket.payload
         if ident in self._ended or payload.get("c") != client or payload.get("e") != (endpoint or ""):
             raise Refused("session_unknown", "this session was ended or belongs to someone else")
         session = Session(
@@ -141,7 +140,7 @@ class Sessions:
             version=str(payload.get("v", "")),
             client=client,
             endpoint=endpoint,
-            opened_at=float(payload.get("t", 0.0)),
+            opened_at=ticket.issued_at,
         )
         while len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]

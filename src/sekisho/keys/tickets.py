@@ -19,14 +19,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from sekisho.errors import Refused
 
-__all__ = ["open_ticket", "seal_ticket"]
+__all__ = ["Ticket", "open_ticket", "seal_ticket"]
 
 MAX_TICKET_CHARS: Final = 8192  # a ticket travels in one header; longer ones are refused before any work
 CLOCK_SKEW_S: Final = 5.0  # replicas' clocks differ
 _NONCE_BYTES: Final = 12
 
 
-class _Ticket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Ticket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a ticket says. It travels in a header, so it is kept short: values without names."""
+
     issued_at: float
     payload: dict[str, Any]
 
@@ -34,22 +36,22 @@ class _Ticket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def seal_ticket(key: bytes, purpose: str, payload: dict[str, Any], now: float) -> str:
     """Seal `payload` (JSON values) into url-safe text."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    plaintext = msgspec.json.encode(_Ticket(issued_at=now, payload=payload))
+    plaintext = msgspec.json.encode(Ticket(issued_at=now, payload=payload))
     sealed = nonce + AESGCMSIV(key).encrypt(nonce, plaintext, purpose.encode())
     return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
-def open_ticket(key: bytes, purpose: str, text: str, now: float, max_age_s: float) -> dict[str, Any]:
-    """The payload of a ticket sealed for `purpose` at most `max_age_s` ago; raises `Refused`."""
+def open_ticket(key: bytes, purpose: str, text: str, now: float, max_age_s: float) -> Ticket:
+    """A ticket sealed for `purpose` at most `max_age_s` ago; raises `Refused`."""
     sealed = _decode(text)
     try:
         plaintext = AESGCMSIV(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
-        ticket = msgspec.json.decode(plaintext, type=_Ticket)
+        ticket = msgspec.json.decode(plaintext, type=Ticket)
     except (InvalidTag, ValueError) as error:
         raise _unknown() from error
     if not -CLOCK_SKEW_S <= now - ticket.issued_at <= max_age_s:
         raise Refused("session_unknown", "the ticket is too old")
-    return ticket.payload
+    return ticket
 
 
 def _decode(text: str) -> bytes:
