@@ -3,7 +3,8 @@
 One POST per message, no other request per call. The client's own token never comes this far: only the headers below are
 sent. Answers come as JSON or as an SSE stream; both end in the same `receive` as stdio lines. When a response ends,
 `on_failure` hears of its request in any case, so that none waits for an answer that was not in it; whoever keeps the
-requests ignores it for those already answered.
+requests ignores it for those already answered. A request is sent once and never again: a connection that is lost
+fails it. Events of a stream are handed on as they come.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from sekisho.protocol import (
     ResponseHead,
     ResponseReader,
     SseReader,
+    WholeAnswers,
     request_head_bytes,
 )
 
 __all__ = ["Upstream"]
 
-MAX_IDLE = 32  # kept connections; beyond this they are closed after use
+MAX_IDLE = 256  # kept connections; beyond this they are closed after use
+KEEP_S = 4.0  # less than servers keep theirs (uvicorn: 5 s), so that none is closed under a request
 CONNECT_TIMEOUT_S = 5.0
 VERSION_HEADER = "MCP-Protocol-Version"
 SESSION_ID = re.compile(r"[\x21-\x7e]+")  # what MCP allows; anything else could not be sent back
+OWN_REQUEST = re.compile(rb'\{"jsonrpc":"2\.0","id":([0-9]{1,18}),"method":"')  # as `session` writes them
+LENGTH_LINE = b"\r\nContent-Length: %d\r\n"
 
 
 class _Id(msgspec.Struct):
@@ -52,9 +57,10 @@ class Upstream:
         receive: Callable[[bytes], None],
         on_failure: Callable[[int | str, SekishoError], None],
         max_body_bytes: int,
+        is_waiting: Callable[[int | str], bool] = lambda ident: True,
         context: ssl.SSLContext | None = None,
         headers: Sequence[tuple[str, str]] = (),
-        headers_for: Callable[[bytes], Sequence[tuple[str, str]]] = lambda message: (),
+        headers_for: Callable[[bytes], Sequence[tuple[str, str]]] | None = None,
     ) -> None:
         parts = urlsplit(url)
         if (
@@ -77,6 +83,7 @@ class Upstream:
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._receive = receive
         self._on_failure = on_failure
+        self._is_waiting = is_waiting
         self._limits = HttpLimits(max_head_bytes=32 << 10, max_body_bytes=max_body_bytes)
         self._idle: list[_Exchange] = []
         self._busy: set[_Exchange] = set()
@@ -84,20 +91,25 @@ class Upstream:
         self._loop = asyncio.get_running_loop()
         self._session: str | None = None
         self._version: str | None = None
+        self._known = WholeAnswers()
+        self._head: tuple[bytes, bytes] | None = None  # of every request: before and behind its length
 
     def use_version(self, version: str) -> None:
         """The protocol version agreed in the handshake; sent with every later message."""
         self._version = version
+        self._head = None
 
     def send(self, message: bytes) -> None:
         """Post one message; its answer, if it is a request, arrives at `receive`."""
-        ident = msgspec.json.decode(message, type=_Id)
-        wanted = ident.id if ident.method else None
+        own = OWN_REQUEST.match(message)
+        wanted = int(own[1]) if own is not None else _id_of(message)
+        oldest = self._loop.time() - KEEP_S
         while self._idle:
             exchange = self._idle.pop()
-            if exchange.is_open:
+            if exchange.is_open and exchange.idle_since > oldest:
                 self._post(exchange, message, wanted)
                 return
+            exchange.abort()
         task = self._loop.create_task(self._connect_and_post(message, wanted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -114,7 +126,7 @@ class Upstream:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, exchange = await self._loop.create_connection(
-                    lambda: _Exchange(self._limits), self._host, self._port, ssl=self._context
+                    lambda: _Exchange(self), self._host, self._port, ssl=self._context
                 )
         except (OSError, TimeoutError):
             self._fail(
@@ -124,7 +136,17 @@ class Upstream:
         self._post(exchange, message, wanted)
 
     def _post(self, exchange: _Exchange, message: bytes, wanted: int | str | None) -> None:
-        own = self._headers_for(message)
+        if self._headers_for is not None:
+            head = self._head_bytes(self._headers_for(message), len(message))
+        else:
+            if self._head is None:
+                before, _, behind = self._head_bytes((), 1).partition(LENGTH_LINE % 1)
+                self._head = before, behind
+            head = self._head[0] + LENGTH_LINE % len(message) + self._head[1]
+        self._busy.add(exchange)
+        exchange.start(head + message, wanted)
+
+    def _head_bytes(self, own: Sequence[tuple[str, str]], size: int) -> bytes:
         headers = [
             *self._headers,
             *own,
@@ -135,9 +157,26 @@ class Upstream:
             headers.append(("Mcp-Session-Id", self._session))
         if self._version is not None and not any(name == VERSION_HEADER for name, _ in own):
             headers.append((VERSION_HEADER, self._version))
-        head = request_head_bytes("POST", self._target, self._authority, headers, len(message))
-        self._busy.add(exchange)
-        exchange.start(head + message, _Answer(self, exchange, wanted))
+        return request_head_bytes("POST", self._target, self._authority, headers, size)
+
+    def _use_session(self, session: str) -> None:
+        if session != self._session:
+            self._session = session
+            self._head = None
+            self._known.forget()
+
+    def _complete(self, exchange: _Exchange, wanted: int | str | None, body: bytes) -> None:
+        """The usual answer, in one piece."""
+        self._receive(body)
+        self._finish(exchange, wanted, 200, keep_alive=True)
+
+    def _finish(
+        self, exchange: _Exchange, wanted: int | str | None, status: int, *, keep_alive: bool
+    ) -> None:
+        self._release(exchange, keep_alive=keep_alive)
+        if wanted is not None and self._is_waiting(wanted):
+            what = f"answered HTTP {status}" if status >= 400 else "sent a response without an answer"
+            self._fail(wanted, RemoteProtocolError("plugin_protocol", f"the MCP server {what}"))
 
     def _fail(self, wanted: int | str | None, error: SekishoError) -> None:
         if wanted is not None:
@@ -146,9 +185,15 @@ class Upstream:
     def _release(self, exchange: _Exchange, *, keep_alive: bool) -> None:
         self._busy.discard(exchange)
         if keep_alive and exchange.is_open and len(self._idle) < MAX_IDLE:
+            exchange.idle_since = self._loop.time()
             self._idle.append(exchange)
         else:
             exchange.abort()
+
+
+def _id_of(message: bytes) -> int | str | None:
+    read = msgspec.json.decode(message, type=_Id)
+    return read.id if read.method else None
 
 
 class _Answer:
@@ -168,7 +213,7 @@ class _Answer:
                 self._head = event
                 session = event.headers.get("mcp-session-id")
                 if session is not None and SESSION_ID.fullmatch(session):
-                    self._upstream._session = session
+                    self._upstream._use_session(session)
                 if event.is_event_stream:
                     self._events = SseReader(self._upstream._limits.max_body_bytes)
             case BodyChunk():
@@ -191,35 +236,36 @@ class _Answer:
             self._upstream._receive(message)
 
     def _finish(self, *, keep_alive: bool) -> None:
-        status = self._head.status if self._head is not None else 0
-        is_json = self._head is not None and self._head.headers.get("content-type", "").startswith(
-            "application/json"
-        )
-        if self._body and is_json:
+        head = self._head
+        if self._body and head is not None and head.is_json:
             self._upstream._receive(bytes(self._body))
-        self._upstream._release(self._exchange, keep_alive=keep_alive)
-        what = f"answered HTTP {status}" if status >= 400 else "sent a response without an answer"
-        self._upstream._fail(self._wanted, RemoteProtocolError("plugin_protocol", f"the MCP server {what}"))
+        self._upstream._finish(
+            self._exchange, self._wanted, 0 if head is None else head.status, keep_alive=keep_alive
+        )
 
 
 class _Exchange(asyncio.Protocol):
     """One kept connection; one request at a time."""
 
-    def __init__(self, limits: HttpLimits) -> None:
-        self._limits = limits
-        self._reader = ResponseReader(limits)
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._reader = ResponseReader(upstream._limits)
         self._transport: asyncio.Transport | None = None
-        self._answer: _Answer | None = None
+        self._is_asked = False
+        self._wanted: int | str | None = None
+        self._answer: _Answer | None = None  # while the answer to what was asked is read the long way
+        self.idle_since = 0.0
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def start(self, data: bytes, answer: _Answer) -> None:
+    def start(self, data: bytes, wanted: int | str | None) -> None:
+        self._wanted = wanted
         if self._transport is None:  # it was lost before anything could be sent
-            answer.lose()
+            _Answer(self._upstream, self, wanted).lose()
             return
-        self._answer = answer
+        self._is_asked = True
         self._transport.write(data)
 
     def abort(self) -> None:
@@ -231,21 +277,36 @@ class _Exchange(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        answer = self._answer
-        if answer is None:
+        if not self._is_asked:
             self.abort()  # bytes nobody asked for
             return
+        known, answer = self._upstream._known, self._answer
+        is_first = answer is None
+        if answer is None:
+            body = known.body_of(data)
+            if body is not None:
+                self._is_asked = False
+                self._upstream._complete(self, self._wanted, body)
+                return
+            answer = self._answer = _Answer(self._upstream, self, self._wanted)
         try:
-            self._hand_on(answer, self._reader.feed(data))
+            events = self._reader.feed(data)
+            if is_first:  # of a later read the first bytes are no head, whatever they look like
+                known.learn(data, events)
+            self._hand_on(answer, events)
         except SekishoError as error:
-            self._answer = None
+            self._done()
             self.abort()
             answer.break_off(error)
+
+    def _done(self) -> None:
+        self._is_asked = False
+        self._answer = None
 
     def _hand_on(self, answer: _Answer, events: Sequence[ResponseEvent]) -> None:
         for index, event in enumerate(events, 1):
             if isinstance(event, ResponseEnd):
-                self._answer = None
+                self._done()
                 if index < len(events) or self._reader.in_response:
                     self.abort()  # more than one answer to one request
                 answer.take(event)
@@ -255,9 +316,10 @@ class _Exchange(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
-        answer, self._answer = self._answer, None
-        if answer is None:
+        if not self._is_asked:
             return
+        answer = self._answer or _Answer(self._upstream, self, self._wanted)
+        self._done()
         try:
             events = self._reader.eof()
         except SekishoError:

@@ -27,6 +27,7 @@ from sekisho.protocol.http_response import (
     ResponseEvent,
     ResponseHead,
     ResponseReader,
+    WholeAnswers,
     collect,
 )
 from sekisho.protocol.http_write import request_head_bytes, response_bytes
@@ -102,6 +103,7 @@ __all__ = [
     "ToolCall",
     "ToolName",
     "VersionUnsupported",
+    "WholeAnswers",
     "canonical_bytes",
     "check_text",
     "collect",

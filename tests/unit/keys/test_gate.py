@@ -244,6 +244,22 @@ def test_trap_two_and_three_revocation_counts_at_once_on_a_live_context_and_can_
     assert len(server.get_ca_certs()) == 1
 
 
+def test_every_change_of_the_revocations_and_nothing_else_is_a_new_epoch() -> None:
+    revoked = Revocations([1])
+    epochs = [revoked.epoch]
+    revoked.revoke(2)
+    epochs.append(revoked.epoch)
+    revoked.replace([3])
+    epochs.append(revoked.epoch)
+    revoked.replace([])
+    epochs.append(revoked.epoch)
+    assert len(set(epochs)) == 4
+    revoked.replace([])
+    revoked.revoke(9)
+    revoked.revoke(9)
+    assert revoked.epoch == epochs[-1] + 1
+
+
 def test_a_key_rotation_passes_the_pins_that_peers_hold(
     pair: tuple[KeyFolder, Identity, Identity], clock: Clock
 ) -> None:

@@ -4,9 +4,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
-from sekisho.plugin_server.session import PluginSession, read_page
+from sekisho.plugin_server.session import MAX_NOTES, PluginSession, read_page
 from sekisho.protocol import JsonLimits
 
 if TYPE_CHECKING:
@@ -83,6 +85,124 @@ def test_an_answer_to_an_unknown_id_is_counted_and_dropped(wire: Wire, ident: by
     assert wire.session.counters.unknown_answers == 1
     assert not wire.heard
     wire.session.cancel(mine, "done")
+
+
+MEMBERS = st.sampled_from(
+    [
+        b'"jsonrpc":"2.0"',
+        b'"jsonrpc":"1.0"',
+        b'"id":1',
+        b'"id":2',
+        b'"id":1.0',
+        b'"id":-0',
+        b'"id":01',
+        b'"id":"1"',
+        b'"\\u0069d":1',
+        b'"ID":1',
+        b'"result":{"n":1}',
+        b'"result":{"n":"\xff"}',
+        b'"result":[]',
+        b'"result":{"a":1,"a":2}',
+        b'"error":{"code":1,"message":"x"}',
+        b'"params":{}',
+        b'"params":{"progressToken":1,"progress":2}',
+        b'"method":"notifications/progress"',
+        b'"method":"ping"',
+        b'"extra":1',
+    ]
+)
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.threat("T-GARBAGE")
+@settings(max_examples=400)
+@given(
+    st.one_of(
+        st.lists(MEMBERS, min_size=1, max_size=5),
+        st.permutations([b'"jsonrpc":"2.0"', b'"id":1', b'"result":{"n":1}']),
+        st.permutations([b'"jsonrpc":"2.0"', b'"id":1', b'"result":{"n":1}', b'"id":1']),
+    ),
+    st.sampled_from([b",", b", ", b",,", b"\r,"]),
+    st.sampled_from([b"{%b}", b" {%b}\r", b"{%b}x", b"\xef\xbb\xbf{%b}", b"[{%b}]"]),
+)
+def test_the_short_way_says_exactly_what_the_long_way_says(
+    members: list[bytes], comma: bytes, around: bytes
+) -> None:
+    line = around % comma.join(members)
+    outcomes = []
+    for receive in (PluginSession.receive, PluginSession._receive_slowly):
+        wire = Wire()
+        notes: list[bytes] = []
+        for note in (notes.append, None):
+            wire.session.call_tool("echo", b"{}", wire.heard.append, note)
+        receive(wire.session, line)
+        outcomes.append((wire.heard, notes, wire.sent, wire.session.counters, wire.session.in_flight))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_progress_note_reaches_its_call_without_the_token(wire: Wire) -> None:
+    notes: list[bytes] = []
+    other: list[bytes] = []
+    first = wire.session.call_tool("slow", b'{"n":1}', wire.heard.append, notes.append)
+    assert wire.last["params"] == {"name": "slow", "arguments": {"n": 1}, "_meta": {"progressToken": first}}
+    second = wire.session.call_tool("slow", b"{}", wire.heard.append, other.append)
+    text = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%d,"progress":0.5,"total":1}}'
+    wire.session.receive(text % first)
+    wire.session.receive((text % second).replace(b",", b" , "))
+    assert notes == other == [b'{"progress":0.5,"total":1}']
+    assert wire.session.counters.dropped_notes == 0
+    for ident in (first, second):
+        wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % ident)
+    wire.session.receive(text % first)
+    assert len(notes) == 1
+    assert wire.session.counters.dropped_notes == 1
+
+
+def test_a_call_that_wants_no_progress_names_no_token(wire: Wire) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    assert wire.last["params"] == {"name": "echo", "arguments": {}}
+    wire.session.cancel(ident, "done")
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize(
+    "params",
+    [
+        b'{"progress":1}',
+        b'{"progressToken":"1","progress":1}',
+        b'{"progressToken":true,"progress":1}',
+        b'{"progressToken":1.0,"progress":1}',
+        b'{"progressToken":[1],"progress":1}',
+        b'{"progressToken":2,"progress":1}',
+        b'{"progressToken":1,"progressToken":1,"progress":1}',
+        b'{"progressToken":1,"message":"\\ud800"}',
+        b"{}",
+    ],
+)
+def test_a_note_to_another_token_or_that_two_readers_would_read_differently_is_dropped(
+    wire: Wire, params: bytes
+) -> None:
+    notes: list[bytes] = []
+    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.append)
+    assert ident == 1
+    wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/progress","params":' + params + b"}")
+    assert notes == []
+    assert wire.session.counters.dropped_notes + wire.session.counters.garbage == 1
+    wire.session.cancel(ident, "done")
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_flood_of_notes_is_bounded_and_counted(wire: Wire) -> None:
+    notes: list[bytes] = []
+    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.append)
+    line = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%d}}' % ident
+    for _ in range(MAX_NOTES + 5):
+        wire.session.receive(line)
+    assert len(notes) == MAX_NOTES
+    assert wire.session.counters.dropped_notes == 5
+    wire.session.fail_all(Unavailable("plugin_exited", "gone"))
+    wire.session.receive(line)
+    assert len(notes) == MAX_NOTES
 
 
 def test_a_second_answer_to_the_same_call_is_dropped(wire: Wire) -> None:

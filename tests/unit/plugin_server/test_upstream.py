@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +61,31 @@ def _sse(*messages: bytes) -> bytes:
     return response_bytes(200, body, content_type="text/event-stream")
 
 
+@asynccontextmanager
+async def _serving(
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """The URL of a server that talks so on its one connection; leaving waits for the client to close it."""
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await talk(reader, writer)
+            await reader.read()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+            closed.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await asyncio.wait_for(closed.wait(), WAIT_S)
+    finally:
+        server.close()
+
+
 @pytest.mark.requirement("B7")
 async def test_an_answer_as_json_arrives(site: SiteOpener) -> None:
     async with site(_json) as server:
@@ -76,6 +103,110 @@ async def test_an_answer_as_event_stream_arrives_with_what_stands_before_it(site
         caller = Caller(server.url)
         caller.upstream.send(REQUEST)
         assert [await caller.message(), await caller.message()] == [progress, ANSWER]
+        await caller.upstream.close()
+
+
+async def test_events_are_handed_on_as_they_come(site: SiteOpener) -> None:
+    answering: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        answering.set_result(writer)
+
+    def event(data: bytes) -> bytes:
+        piece = b"data: " + data + b"\n\n"
+        return b"%x\r\n" % len(piece) + piece + b"\r\n"
+
+    async with _serving(talk) as url:
+        caller = Caller(url)
+        caller.upstream.send(REQUEST)
+        writer = await asyncio.wait_for(answering, WAIT_S)
+        for number in range(3):  # the next one is written only after this one has arrived
+            note = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":%d}}' % number
+            writer.write(event(note))
+            assert await caller.message() == note
+        writer.write(event(ANSWER) + b"0\r\n\r\n")
+        assert await caller.message() == ANSWER
+        await caller.failure()  # says that the response ended
+        await caller.upstream.close()
+
+
+async def test_an_answer_in_pieces_and_one_in_one_piece_are_the_same(site: SiteOpener) -> None:
+    async with site(_json) as server:
+        caller = Caller(server.url)
+        assert [await caller.ask() for _ in range(3)] == [ANSWER] * 3
+        server.reply = lambda request: response_bytes(200, b" " + ANSWER)
+        assert [await caller.ask() for _ in range(3)] == [b" " + ANSWER] * 3
+        assert server.connections == 1
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_the_end_of_a_broken_head_is_never_taken_for_a_head() -> None:
+    """What completes a head in a second read must not be accepted at the start of the next answer."""
+    whole = response_bytes(200, ANSWER)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for pieces in ((whole[:7], whole[7:]), (whole[7:],)):
+            await reader.readuntil(REQUEST)
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.02)  # so that the pieces are two reads; nothing depends on it
+
+    async with _serving(talk) as url:
+        caller = Caller(url)
+        assert await caller.ask() == ANSWER
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_protocol"
+        assert caller.messages.empty()
+        await caller.upstream.close()
+
+
+async def test_no_error_is_made_for_a_request_that_was_answered(site: SiteOpener) -> None:
+    async with site(_json) as server:
+        caller = Caller(server.url, is_waiting=lambda ident: False)
+        for _ in range(3):
+            caller.upstream.send(REQUEST)
+            assert await caller.message() == ANSWER
+        assert caller.failures.empty()
+        await caller.upstream.close()
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    site: SiteOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(_json) as server:
+        caller = Caller(server.url)
+        await caller.ask()
+        monkeypatch.setattr("sekisho.plugin_server.upstream.KEEP_S", 0.0)
+        assert await caller.ask() == ANSWER
+        assert server.connections == 2
+        await caller.upstream.close()
+
+
+async def test_a_new_session_is_used_even_when_the_old_head_comes_again(site: SiteOpener) -> None:
+    sessions = iter(["a", "a", "b", "a", "a"])
+    async with site(
+        lambda request: response_bytes(200, ANSWER, headers=[("Mcp-Session-Id", next(sessions))])
+    ) as server:
+        caller = Caller(server.url)
+        for _ in range(5):
+            await caller.ask()
+        sent = [request.headers.get("mcp-session-id") for request in server.requests]
+        assert sent == [None, "a", "a", "b", "a"]
+        await caller.upstream.close()
+
+
+async def test_a_notification_waits_for_no_answer(site: SiteOpener) -> None:
+    async with site(lambda request: response_bytes(202, b"")) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+        caller.upstream.send(b'{"jsonrpc":"2.0","id":"p","result":{}}')
+        await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+        assert caller.failures.empty()
         await caller.upstream.close()
 
 

@@ -44,6 +44,7 @@ class Memory(asyncio.Transport):
         self.tamper: Callable[[bytes], bytes] = bytes
         self.closed = False
         self.reading = True
+        self.piece = 1 << 20
         self.queued = 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -57,7 +58,7 @@ class Memory(asyncio.Transport):
     def arrive(self, data: bytes) -> None:
         while data and not self.closed:
             room = memoryview(self.owner.get_buffer(len(data)))
-            count = min(len(room), len(data))
+            count = min(len(room), len(data), self.piece)
             room[:count] = data[:count]
             data = data[count:]
             self.owner.buffer_updated(count)

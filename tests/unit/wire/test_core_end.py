@@ -90,6 +90,106 @@ async def test_a_late_answer_is_dropped_and_counted(house: House, hold: CallFram
     assert joined.core.unknown_answers == 1
 
 
+async def test_notes_of_a_call_come_in_order_and_before_its_answer(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    heard: list[bytes | SekishoError] = []
+    joined.core.call(1, msgspec.structs.replace(hold, wants_progress=True), heard.append, heard.append)
+    await settle()
+    [inbound] = house.inbound
+    assert inbound.frame.wants_progress
+    for number in range(3):
+        inbound.note(b'{"progress":%d}' % number)
+    inbound.reply(b"{}")
+    inbound.note(b"late")
+    await settle()
+    assert heard == [b'{"progress":0}', b'{"progress":1}', b'{"progress":2}', b"{}"]
+
+
+async def test_notes_nobody_wants_are_dropped_and_counted(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, house.answers.append)
+    await settle()
+    house.inbound[0].note(b"{}")
+    joined.plugin.answer(77, Kind.NOTE, b"{}")
+    await settle()
+    assert joined.core.unwanted_notes == 2
+    assert house.answers == []
+
+
+async def test_whoever_is_answered_may_cut_the_channel_and_nothing_more_is_read(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, lambda _: joined.core.cut(Unavailable("plugin_unavailable", "enough")))
+    joined.core.call(2, hold, house.answers.append)
+    await settle()
+    for inbound in house.inbound:
+        inbound.reply(b"{}")
+    joined.plugin.send(Kind.STATE, encode_payload(StateFrame(state="ready")))
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["plugin_unavailable"]
+    assert house.states == []
+
+
+@pytest.mark.threat("T-MITM")
+async def test_a_revoked_plugin_server_gets_no_further_call(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, echo, house.answers.append)
+    await settle()
+    house.revoked.revoke(1)  # somebody else
+    joined.core.call(2, echo, house.answers.append)
+    await settle()
+    house.revoked.revoke(house.plugin.serial)
+    joined.core.call(3, echo, house.answers.append)
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["answered", "answered", "plugin_unavailable"]
+    assert [inbound.call for inbound in house.inbound] == [1, 2]
+
+
+@pytest.mark.threat("T-MITM")
+async def test_a_plugin_server_whose_certificate_ended_gets_no_further_call(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    house.now = house.plugin.not_after - 1
+    joined.core.call(1, echo, house.answers.append)
+    await settle()
+    house.now += 1
+    joined.core.call(2, echo, house.answers.append)
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["answered", "plugin_unavailable"]
+    assert (await joined.lost()).code == "peer_untrusted"
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 17, 100])
+async def test_the_pieces_in_which_a_channel_arrives_change_nothing(
+    house: House, echo: CallFrame, settle: Settle, piece: int
+) -> None:
+    joined = house.join()
+    for end in (joined.near, joined.far):
+        end.piece = piece
+    assert await joined.opened() is None
+    sizes = (1, 1000, 20_000, 3)
+    for number, size in enumerate(sizes):
+        arguments = msgspec.Raw(b'"' + b"x" * size + b'"')
+        joined.core.call(number, msgspec.structs.replace(echo, arguments=arguments), house.answers.append)
+    await settle()
+    assert [len(answer) for answer in house.answers if isinstance(answer, bytes)] == [
+        size + 2 for size in sizes
+    ]
+
+
 @pytest.mark.requirement("A4.3")
 @pytest.mark.threat("T-REPLAY")
 @pytest.mark.parametrize("trick", ["replay", "flip"])
@@ -158,11 +258,17 @@ async def test_a_full_pipe_or_an_oversized_call_is_answered_with_an_error(
     joined.near.queued = 1 << 40
     joined.core.call(1, echo, house.answers.append)
     joined.near.queued = 0
+    joined.core.call(4, msgspec.structs.replace(echo, tool="x" * 70_000), house.answers.append)
     huge = msgspec.Raw(b'"' + b"x" * MAX_PAYLOAD_BYTES + b'"')
     joined.core.call(2, msgspec.structs.replace(echo, arguments=huge), house.answers.append)
     joined.core.call(3, echo, house.answers.append)
     await settle()
-    assert [code(answer) for answer in house.answers] == ["busy", "result_too_large", "answered"]
+    assert [code(answer) for answer in house.answers] == [
+        "busy",
+        "internal",
+        "result_too_large",
+        "answered",
+    ]
 
 
 async def test_a_plugin_server_without_the_pinned_hpke_key_is_not_believed(house: House) -> None:

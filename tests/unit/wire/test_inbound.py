@@ -35,3 +35,13 @@ def test_nothing_leaves_after_the_channel_is_gone(echo: CallFrame) -> None:
     call.close()
     call.reply(b"1")
     assert sent == []
+
+
+def test_notes_leave_before_the_answer_and_never_after_it(echo: CallFrame) -> None:
+    sent: Sent = []
+    call = inbound(echo, sent)
+    call.note(b"1")
+    call.note(b"2")
+    call.reply(b"{}")
+    call.note(b"3")
+    assert sent == [(7, Kind.NOTE, b"1"), (7, Kind.NOTE, b"2"), (7, Kind.RESULT, b"{}")]

@@ -9,8 +9,9 @@ import pytest
 
 from sekisho.errors import SekishoError
 from sekisho.keys import sign_channel_token
-from sekisho.wire import CallFrame
+from sekisho.wire import CallFrame, Inbound
 from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
+from sekisho.wire.notes import MAX_NOTE_BYTES
 from sekisho.wire.pipe import SealedPipe
 
 if TYPE_CHECKING:
@@ -163,6 +164,79 @@ async def test_reading_pauses_while_the_core_does_not_read(house: House) -> None
     assert not joined.far.reading
     joined.plugin.resume_writing()
     assert joined.far.reading
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_notes_wait_while_the_core_does_not_read_and_answers_do_not(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    notes: list[bytes] = []
+    for number in (1, 2):
+        joined.core.call(number, hold, house.answers.append, notes.append)
+    await settle()
+    one, two = house.inbound
+    joined.plugin.pause_writing()
+    one.note(b"one")
+    two.note(b"two")
+    one.reply(b"{}")
+    await settle()
+    assert (notes, house.answers) == ([], [b"{}"])
+    joined.plugin.resume_writing()
+    two.note(b"three")
+    await settle()
+    assert notes == [b"two", b"three"]
+    assert joined.plugin.dropped_notes == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_note_that_is_none_is_dropped_and_counted(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    notes: list[bytes] = []
+    joined.core.call(1, hold, house.answers.append, notes.append)
+    await settle()
+    house.inbound[0].note(b"x" * (MAX_NOTE_BYTES + 1))
+    house.inbound[0].note(b"x" * MAX_NOTE_BYTES)
+    await settle()
+    assert [len(note) for note in notes] == [MAX_NOTE_BYTES]
+    assert joined.plugin.dropped_notes == 1
+
+
+@pytest.mark.threat("T-MITM")
+async def test_a_core_revoked_while_its_calls_are_being_read_runs_no_further_one(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    def revoke_at_the_second(inbound: Inbound) -> None:
+        house.inbound.append(inbound)
+        if len(house.inbound) == 2:
+            house.revoked.revoke(house.core.serial)
+
+    joined = house.join(plugin_terms=dataclasses.replace(house.plugin_terms(), on_call=revoke_at_the_second))
+    await joined.opened()
+    for number in range(5):
+        joined.core.call(number, echo, house.answers.append)
+    await joined.lost()
+    assert [inbound.call for inbound in house.inbound] == [0, 1]
+    assert len(house.cancelled) == 2
+
+
+async def test_a_channel_that_was_cut_while_it_was_read_runs_no_further_call(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    def cut_at_once(inbound: Inbound) -> None:
+        house.inbound.append(inbound)
+        joined.plugin.cut()
+
+    joined = house.join(plugin_terms=dataclasses.replace(house.plugin_terms(), on_call=cut_at_once))
+    await joined.opened()
+    for number in range(3):
+        joined.core.call(number, echo, house.answers.append)
+    await settle()
+    assert [inbound.call for inbound in house.inbound] == [0]
 
 
 @pytest.mark.threat("T-PARSER")
