@@ -17,6 +17,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
+
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.listing import handshake, list_surface
 from sekisho.plugin_server.session import PluginSession
@@ -42,9 +44,6 @@ class Connection(Protocol):
     async def kill(self) -> None:
         """End the whole process tree now."""
 
-
-# session, id of the request, deadline, the connection to kill, and the time allowed
-_Work = tuple[PluginSession, int, float, Connection, float]
 
 # Starts the plugin; leaving the context ends it. The argument is told whenever the plugin says its lists changed.
 Connector = Callable[[Callable[[], None]], AbstractAsyncContextManager[Connection]]
@@ -127,27 +126,19 @@ class Warden:
             return
         session, frame = connection.session, inbound.frame
         timeout_s = min(frame.timeout_s, self._rules.execution_timeout_s)
-
-        def heard(result: bytes | SekishoError) -> None:
-            if self._under_way.pop(inbound, None) is None:
-                return  # the call was withdrawn or timed out
-            if isinstance(result, bytes):
-                inbound.reply(result)
-            else:
-                inbound.fail(result.code, result.message)
-
-        note = inbound.note if frame.wants_progress else None
-        ident = session.call_tool(frame.tool, bytes(frame.arguments), heard, note)
         deadline = self._loop.time() + timeout_s
-        self._under_way[inbound] = (session, ident, deadline, connection, timeout_s)
+        work = _Work(self._under_way, inbound, connection, deadline, timeout_s)
+        note = inbound.note if frame.wants_progress else None
+        self._under_way[inbound] = work
+        work.ident = session.call_tool(frame.tool, bytes(frame.arguments), work, note)
         if self._alarm is None or deadline < self._alarm.when():
             self._set_alarm(deadline)
 
     def cancel(self, inbound: Inbound) -> None:
         """The core no longer waits for this call."""
-        found = self._under_way.pop(inbound, None)
-        if found is not None:
-            found[0].cancel(found[1], "the caller withdrew the request")
+        work = self._under_way.pop(inbound, None)
+        if work is not None:
+            work.connection.session.cancel(work.ident, "the caller withdrew the request")
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
@@ -158,18 +149,17 @@ class Warden:
         """End the calls whose time is over, and wake up for the next one."""
         self._alarm = None
         now = self._loop.time() + CLOCK_TICK_S
-        for inbound, work in [(inbound, work) for inbound, work in self._under_way.items() if work[2] <= now]:
-            self._overdue(inbound, work)
+        for work in [work for work in self._under_way.values() if work.deadline <= now]:
+            self._overdue(work)
         if self._under_way:
-            self._set_alarm(min(work[2] for work in self._under_way.values()))
+            self._set_alarm(min(work.deadline for work in self._under_way.values()))
 
-    def _overdue(self, inbound: Inbound, work: _Work) -> None:
-        session, ident, _, connection, timeout_s = work
-        if self._under_way.pop(inbound, None) is None:
+    def _overdue(self, work: _Work) -> None:
+        if self._under_way.pop(work.inbound, None) is None:
             return
-        session.cancel(ident, "execution timeout")
-        inbound.fail("plugin_timeout", f"the plugin took longer than {timeout_s:g} s")
-        killer = self._loop.create_task(self._kill_after(connection, KILL_GRACE_S))
+        work.connection.session.cancel(work.ident, "execution timeout")
+        work.inbound.fail("plugin_timeout", f"the plugin took longer than {work.timeout_s:g} s")
+        killer = self._loop.create_task(self._kill_after(work.connection, KILL_GRACE_S))
         self._killers.add(killer)
         killer.add_done_callback(self._killers.discard)
 
@@ -234,6 +224,25 @@ class Warden:
             await connection.kill()
         except SekishoError as error:
             self._log("plugin_kill_failed", code=error.code, reason=error.message)
+
+
+class _Work(msgspec.Struct, eq=False, gc=False):
+    """One call under way; called with its answer. Its circle with `under_way` ends when it is taken out of that."""
+
+    under_way: dict[Inbound, _Work]
+    inbound: Inbound
+    connection: Connection
+    deadline: float
+    timeout_s: float
+    ident: int = 0
+
+    def __call__(self, result: bytes | SekishoError) -> None:
+        if self.under_way.pop(self.inbound, None) is None:
+            return  # the call was withdrawn or timed out
+        if isinstance(result, bytes):
+            self.inbound.reply(result)
+        else:
+            self.inbound.fail(result.code, result.message)
 
 
 def _first(group: BaseException) -> SekishoError:

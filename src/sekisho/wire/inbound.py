@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from sekisho.wire.frames import Kind
 from sekisho.wire.messages import CallFrame, FailureFrame, encode_payload
 
 __all__ = ["Inbound"]
 
 
-class Inbound:
-    """A call to carry out; answer it once, with `reply` or `fail`."""
+class Inbound(msgspec.Struct, eq=False, gc=False):
+    """A call to carry out; answer it once, with `reply` or `fail`.
 
-    __slots__ = ("_answer", "call", "frame")
+    It and its channel know each other until it is answered or closed, which happens in every case; so the garbage
+    collector has nothing to find here, and need not look.
+    """
 
-    def __init__(self, call: int, frame: CallFrame, answer: Callable[[int, Kind, bytes], None]) -> None:
-        self.call = call
-        self.frame = frame
-        self._answer: Callable[[int, Kind, bytes], None] | None = answer
+    call: int
+    frame: CallFrame
+    _answer: Callable[[int, Kind, bytes], None] | None
 
     @property
     def is_open(self) -> bool:

@@ -40,7 +40,7 @@ __all__ = [
 MAX_MESSAGE_CHARS: Final = 500  # what a failure says ends up in errors and logs
 
 
-class CallFrame(msgspec.Struct, frozen=True):
+class CallFrame(msgspec.Struct, frozen=True, gc=False):
     """Core to plugin server: run this tool. `digest` is that of the call as it was judged."""
 
     tool: str
