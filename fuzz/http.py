@@ -44,6 +44,8 @@ def read_requests(reader: RequestReader, stream: list[bytes]) -> Heard:
             heard.requests += reader.feed(piece)
     except SekishoError as error:
         heard.code = error.code
+    if reader.problem is not None:
+        heard.code = reader.problem.code
     return heard
 
 
@@ -53,12 +55,8 @@ def request_stream(data: bytes) -> None:
     seed = int.from_bytes(data[:_SEED_BYTES])
     cut = read_requests(RequestReader(LIMITS), list(pieces(stream, seed)))
     whole = read_requests(RequestReader(LIMITS), [stream])
-    hold((cut.code is None) == (whole.code is None), f"accepted in pieces: {cut.code}, whole: {whole.code}")
-    if whole.code is None:
-        hold(cut.requests == whole.requests, "other requests in other pieces")
-    else:
-        # the requests before a refusal may be handed out or lost with it, but never be others
-        hold(whole.requests == cut.requests[: len(whole.requests)], "other requests in other pieces")
+    hold(cut.code == whole.code, f"refused in pieces: {cut.code}, whole: {whole.code}")
+    hold(cut.requests == whole.requests, "other requests in other pieces")
     same_for_others(stream, cut.requests)
 
 
