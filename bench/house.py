@@ -1,6 +1,7 @@
 """A whole Sekisho for the benchmark: its configuration, and `sekisho up` on it.
 
-Everything as delivered, but for limits that would be in the way of a million calls a minute. Plugins are approved
+Everything as delivered, but for limits that would be in the way of a million calls a minute and a thousand connections
+of one client. Plugins are approved
 unread (`--trust-on-first-use`): all of them are our own upstream.
 """
 
@@ -69,9 +70,14 @@ def stdio_plugin(
 
 
 def write_config(
-    folder: Path, plugins: Sequence[Plugin], *, tls: bool = False, durability: str = "effects", core: str = ""
+    folder: Path,
+    plugins: Sequence[Plugin],
+    *,
+    tls: bool = False,
+    durability: str = "effects",
+    workers: int = 1,
 ) -> Path:
-    """The core file of a house in this folder; `core` are more lines of `core_server`."""
+    """The core file of a house in this folder."""
     folder.mkdir(exist_ok=True)
     path = folder / "sekisho.toml"
     path.write_text(
@@ -81,9 +87,15 @@ home = "{folder / "state"}"
 bind_addr = "127.0.0.1:0"
 status_addr = "off"
 tls = "{"on" if tls else "off"}"
-{core}
+workers = {workers}
 [security]
 rate_limit_per_minute = 60000000
+[limits]
+max_connections = 4096
+max_connections_per_client = 4096
+max_in_flight_per_client = 4096
+max_in_flight_per_plugin = 4096
+max_new_sessions_per_minute = 60000000
 [audit]
 durability = "{durability}"
 """

@@ -30,7 +30,8 @@ __all__ = [
     "wait_port",
 ]
 
-START_S = 60.0
+START_S = 25.0  # a server that says when it is ready
+LISTEN_S = 60.0  # one that does not, and imports half the world first
 END_S = 10.0
 POLL_S = 0.02
 CPUCLOCK_SCHED = 2  # clock_getcpuclockid(3): the clock of a whole process is (~pid << 3) | 2
@@ -114,7 +115,7 @@ def wait_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     """Ask again until it is so; raises when the process ends first or the time is up."""
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + LISTEN_S
     while not is_so():
         if time.monotonic() > deadline:
             raise BenchFailed(f"{_called(process)} did not get ready: {tail(log)}")

@@ -20,6 +20,7 @@ class Measured:
     ways: tuple[str, ...]
     rounds: list[Round] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
+    fdatasync_us: list[float] = field(default_factory=list)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -38,8 +39,12 @@ class Measured:
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """Everything: workloads, and single figures by name (the unit is the end of the name)."""
+    """Everything: workloads, and single figures by name (the unit is the end of the name).
 
+    `is_whole` says that nothing was left out by choice, so that what is missing is worth a line.
+    """
+
+    is_whole: bool = True
     workloads: list[Measured] = field(default_factory=list)
     singles: dict[str, float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)

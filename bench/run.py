@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,12 +39,11 @@ class Plan:
 
 def run(stage: Stage, plan: Plan, tell: Tell) -> Findings:
     """Measure everything; `tell` hears what is being done, before each step."""
-    found = Findings()
+    found = Findings(is_whole=not plan.only)
     for workload in plan.workloads:
         one = _measure(stage, plan, workload, tell)
         found.workloads.append(one)
-        if workload.tool == "store":
-            found.singles |= _waiting(stage, one)
+        found.singles |= _waiting(one)
     for name, measure_single in _singles(stage, plan).items():
         tell(name)
         try:
@@ -68,6 +68,8 @@ def _measure(stage: Stage, plan: Plan, workload: Workload, tell: Tell) -> Measur
         shift = number % len(one.ways)  # no way is always the first after a pause
         order = (*one.ways[shift:], *one.ways[:shift])
         one.rounds.append(dict(_round(stage, one, order, plan.pace, tell)))
+        if workload.waits_for_disk:
+            one.fdatasync_us.append(fdatasync_us(stage.folder))
     return one
 
 
@@ -97,9 +99,11 @@ def _round(
             one.absent[way] = f"no good answer: {sample.first_bad or 'none in time'}"
 
 
-def _waiting(stage: Stage, one: Measured) -> dict[str, float]:
-    """What a tool with effects waits for, beside the disk's own figure of the same minute."""
-    disk = fdatasync_us(stage.folder)
+def _waiting(one: Measured) -> dict[str, float]:
+    """What a tool with effects waits for, beside what the disk needed in the same rounds."""
+    if not one.fdatasync_us:
+        return {}
+    disk = statistics.median(one.fdatasync_us)
     more = difference(one.rounds, "sekisho", "sekisho-written", lambda sample: sample.p50_us)
     waits = {} if more is None else {"effects_us": more, "effects_fdatasyncs": more / disk}
     return {"fdatasync_us": disk, **waits}

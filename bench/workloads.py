@@ -10,6 +10,7 @@ __all__ = ["OURS", "WORKLOADS", "Workload", "chosen", "peers_of"]
 OURS = frozenset(
     {
         "direct", "direct-many", "sekisho", "sekisho-stdio", "sekisho-written", "sekisho-tls", "sekisho-many",
+        "sekisho-workers",
     }
 )  # fmt: skip
 
@@ -41,13 +42,19 @@ class Workload:
     rate: float = 0
     events_per_call: int = 0
     least: int = 40
+    waits_for_disk: bool = False
     about: str = ""
 
 
 WORKLOADS: tuple[Workload, ...] = (
     Workload(name="small, 1 client, modern", ways=ALL, clients=1, least=30, about="one small call at a time"),
     Workload(name="small, 1 client, legacy", ways=ALL, clients=1, era="legacy", least=30),
-    Workload(name="small, 32 clients, modern", ways=(*ALL, "fastmcp-stock"), clients=32, least=64),
+    Workload(
+        name="small, 32 clients, modern",
+        ways=(*ALL, "sekisho-workers", "fastmcp-stock"),
+        clients=32,
+        least=64,
+    ),
     Workload(
         name="small, 32 clients, legacy", ways=(*ALL, "fastmcp-stock"), clients=32, era="legacy", least=64
     ),
@@ -65,6 +72,7 @@ WORKLOADS: tuple[Workload, ...] = (
         ways=("direct", "nginx", "sekisho", "sekisho-written"),
         clients=1,
         tool="store",
+        waits_for_disk=True,
         about='a tool without the promise to change nothing: durability = "effects" waits for the disk',
     ),
     Workload(

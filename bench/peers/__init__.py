@@ -45,5 +45,6 @@ LABELS: dict[str, str] = {
     "sekisho-stdio": "Sekisho, stdio behind the wall",
     "sekisho-written": 'Sekisho, durability = "written"',
     "sekisho-tls": "Sekisho, TLS 1.3",
+    "sekisho-workers": "Sekisho, HTTP upstream, 2 workers",
     "sekisho-many": "Sekisho, 10 plugins",
 }

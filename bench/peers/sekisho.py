@@ -14,7 +14,9 @@ __all__ = ["STARTS", "way_to"]
 PLUGINS, TOOLS_EACH = 10, 50
 
 
-def _house(stage: Stage, name: str, *, tls: bool = False, durability: str = "effects") -> House:
+def _house(
+    stage: Stage, name: str, *, tls: bool = False, durability: str = "effects", workers: int = 1
+) -> House:
     """One plugin over HTTP, one behind the wall."""
 
     def start() -> House:
@@ -22,7 +24,7 @@ def _house(stage: Stage, name: str, *, tls: bool = False, durability: str = "eff
             http_plugin("web", stage.upstream()),
             stdio_plugin("walled", [UPSTREAM, "--stdio"], UPSTREAM),
         ]
-        config = write_config(stage.folder / name, plugins, tls=tls, durability=durability)
+        config = write_config(stage.folder / name, plugins, tls=tls, durability=durability, workers=workers)
         return stage.stack.enter_context(house(config))
 
     return stage.once(("house", name), start)
@@ -66,6 +68,9 @@ STARTS: dict[str, Start] = {
     ),
     "sekisho-tls": lambda stage: way_to(
         _house(stage, "sekisho-tls", tls=True), "web__{}", stage.upstream(), tls=True
+    ),
+    "sekisho-workers": lambda stage: way_to(
+        _house(stage, "sekisho-workers", workers=2), "web__{}", stage.upstream()
     ),
     "sekisho-many": _many,
 }
