@@ -40,6 +40,24 @@ CALC = PluginName("calc")
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
+class Ear:
+    """A connection that waits for one whole answer."""
+
+    def __init__(self, heard: asyncio.Future[bytes]) -> None:
+        self.client: str | None = None
+        self._heard = heard
+
+    def admit(self, client: str) -> bool:
+        self.client = client
+        return True
+
+    def begin(self, data: bytes) -> bool:
+        raise AssertionError(data)
+
+    def answer(self, data: bytes) -> None:
+        self._heard.set_result(data)
+
+
 class Calculator:
     """A plugin at the other end: adds, and answers one loop turn later unless the call was withdrawn."""
 
@@ -57,7 +75,13 @@ class Calculator:
         tools = [{"name": name, "description": description, "inputSchema": schema} for name in names]
         return Listing(tools=tuple(json.dumps(tool).encode() for tool in tools))
 
-    def call(self, frame: CallFrame, done: Callable[[bytes | SekishoError], None]) -> int:
+    def call(
+        self,
+        frame: CallFrame,
+        done: Callable[[bytes | SekishoError], None],
+        note: Callable[[bytes], None] | None = None,
+    ) -> int:
+        del note
         self.served.append(frame)
         number = len(self.served)
         self._due[number] = asyncio.get_running_loop().call_soon(self._answer, number, frame, done)
@@ -135,6 +159,7 @@ class Gatehouse:
             tokens=self._tokens,
             access=self._access,
             limiter=self._limiter,
+            session_rate=RateRule(per_minute=60),
             client_rate=RateRule(per_minute=6000),
             standings=self.desk.standings,
             approvals=Everybody(),
@@ -174,7 +199,7 @@ class Gatehouse:
         request = HttpRequest(
             method="POST", target="/mcp", headers=headers, body=json.dumps(message).encode()
         )
-        self.door.answer(request, heard.set_result)
+        self.door.answer(request, Ear(heard))
         async with asyncio.timeout(20):
             return json.loads((await heard).partition(b"\r\n\r\n")[2])
 

@@ -31,6 +31,7 @@ __all__ = ["modern_headers", "run_connect"]
 
 MAX_LINE_BYTES: Final = 16 << 20
 NAMED: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+_PROGRESS: Final = "notifications/progress"
 DRAIN_S: Final = 30.0  # after the client closes its end, answers under way may still arrive
 
 
@@ -94,6 +95,9 @@ class _Relay:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError:
             return  # the end of the response fails its request
+        if answer.method == _PROGRESS and answer.id is None:
+            _write(body)
+            return
         if answer.id is None or answer.id not in self._pending:
             return
         if self._pending[answer.id] == "initialize" and answer.result:
@@ -122,6 +126,7 @@ class _Relay:
 
 class _Answer(msgspec.Struct):
     id: int | str | None = None
+    method: str | None = None
     result: msgspec.Raw = msgspec.Raw()
 
 

@@ -24,8 +24,8 @@ from sekisho.assembly.plug_lines import PlugLines
 from sekisho.assembly.running import run_until_stopped, worker_count
 from sekisho.assembly.tallies import Tallies
 from sekisho.audit import Journal, records
-from sekisho.config import check_paths, load_core
-from sekisho.errors import SekishoError
+from sekisho.config import CoreConfig, check_paths, load_core
+from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway import (
     CallIds,
     Desk,
@@ -51,6 +51,8 @@ __all__ = ["run_core"]
 
 LOOK_S: Final = 1.0  # how soon an approval, a renewed certificate or a revocation is noticed
 RENEW_S: Final = 60.0
+JOIN_S: Final = 60.0  # the leader reads the whole log before anybody may join it
+JOIN_LOOK_S: Final = 0.1
 
 
 def run_core(config_path: Path, home: Path, *, trust_on_first_use: bool = False, worker: int = LEADER) -> int:
@@ -78,7 +80,12 @@ class Core:
         ensure_all(self._keys, self._config, (), time.time())
         self._token_file = ensure_bearer(self._keys, DEFAULT_CLIENT)
         self._rules = door_rules(self._config)  # one value until a reload: heads are remembered with it
-        self._front = FrontDoor(self._config.core_server, self._keys, self._places)
+        self._front = FrontDoor(
+            self._config.core_server,
+            self._keys,
+            self._places,
+            handshake_s=self._config.limits.handshake_timeout_seconds,
+        )
         self._revoked = Revocations(self._keys.revoked_serials())
         self._memory = SharedMemory(self._places.run, worker) if self._workers > 1 else None
         self._tallies = Tallies(self._places.run, worker, self._metrics)
@@ -120,7 +127,7 @@ class Core:
         """Serve until cancelled."""
         if self._memory is not None:
             self._tallies.take_over()
-        self._journal = journal = self._open_journal()
+        self._journal = journal = await self._open_journal()
         try:
             async with asyncio.TaskGroup() as group:
                 await self._open(group, journal)
@@ -129,26 +136,33 @@ class Core:
             self._plugins.close()
             await journal.close()
 
-    def _open_journal(self) -> Journal:
+    async def _open_journal(self) -> Journal:
         audit = self._config.audit
-        return Journal.open(
-            self._config.audit_log(self._places.home) if self._worker == 0 else self._places.home / "audit" / f"log.{self._worker}.jsonl",  # DEVHACK
-            audit_key(self._keys),
-            f"{self._config.core_server.trust_domain}/audit",
-            durability=audit.durability,
-            tamper_protection=audit.tamper_protection,
-            on_commit=self._metrics.committed,
-        )
+        path = self._config.audit_log(self._places.home)
+        if self._duties.leads:
+            return Journal.open(
+                path,
+                audit_key(self._keys),
+                f"{self._config.core_server.trust_domain}/audit",
+                durability=audit.durability,
+                tamper_protection=audit.tamper_protection,
+                shared=self._memory is not None,
+                on_commit=self._metrics.committed,
+            )
+        deadline = time.monotonic() + JOIN_S
+        while True:
+            try:
+                return Journal.join(path, durability=audit.durability, on_commit=self._metrics.committed)
+            except Unavailable:  # the leader is still checking the log, or is being started again
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(JOIN_LOOK_S)
 
     async def _open(self, group: asyncio.TaskGroup, journal: Journal) -> None:
         duties, plugins = self._duties, self._config.plugins
         self._record("core_started", **({} if duties.leads else {"worker": self._worker}))
         self._door = door = self._make_door(journal)
-        limits = FrontLimits(
-            http=HttpLimits(max_body_bytes=self._config.security.max_request_bytes),
-            request_timeout_s=self._config.security.request_timeout_seconds,
-        )
-        room = Room(door, limits)
+        room = Room(door, _front_limits(self._config))
         duties.start()
         self._plugins.open_all(group)
         await duties.listen_before(partial(self._listen, room))
@@ -328,3 +342,21 @@ class _LoopClock:
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+def _front_limits(config: CoreConfig) -> FrontLimits:
+    limits = config.limits
+    return FrontLimits(
+        http=HttpLimits(
+            max_head_bytes=limits.max_head_bytes,
+            max_body_bytes=config.security.max_request_bytes,
+            max_headers=limits.max_headers,
+        ),
+        request_timeout_s=limits.receive_timeout_seconds,
+        send_timeout_s=limits.send_timeout_seconds,
+        idle_timeout_s=limits.idle_timeout_seconds,
+        max_connections=limits.max_connections,
+        max_connections_per_client=limits.max_connections_per_client,
+        max_pipelined=limits.max_pipelined,
+        max_unsent_bytes=limits.max_unsent_bytes,
+    )

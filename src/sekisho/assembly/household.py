@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sekisho.assembly.identities import host_only
-from sekisho.config import CoreConfig, PluginEntry
+from sekisho.config import CoreConfig, Limits, PluginEntry
 from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, Limiter, loopback_names
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
@@ -14,8 +14,6 @@ from sekisho.protocol import JsonLimits, PluginName, plugin_name
 from sekisho.registry import grants_digest
 
 __all__ = ["Household", "StandingAnswer", "door_rules", "dossiers", "needs_restart"]
-
-MAX_RESULT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +67,11 @@ class Household:
             ),
             limiter=self._limiter,
             client_rate=RateRule(per_minute=config.security.rate_limit_per_minute),
+            session_rate=RateRule(per_minute=config.limits.max_new_sessions_per_minute),
             standings=self._desk.standings,
             approvals=approvals,
             max_argument_bytes=config.security.max_request_bytes,
-            result_limits=JsonLimits(max_bytes=MAX_RESULT_BYTES),
+            result_limits=_json_limits(config.limits, config.limits.max_line_bytes),
         )
 
 
@@ -101,7 +100,17 @@ def door_rules(config: CoreConfig) -> DoorRules:
     return DoorRules(
         hosts=frozenset(hosts),
         origins=frozenset(server.allowed_origins),
-        message_limits=JsonLimits(max_bytes=config.security.max_request_bytes),
+        message_limits=_json_limits(config.limits, config.security.max_request_bytes),
+        max_streams_per_client=config.limits.max_streams_per_client,
+    )
+
+
+def _json_limits(limits: Limits, max_bytes: int) -> JsonLimits:
+    return JsonLimits(
+        max_bytes=max_bytes,
+        max_depth=limits.max_depth,
+        max_members=limits.max_members,
+        max_string_bytes=limits.max_string_bytes,
     )
 
 

@@ -29,8 +29,9 @@ Factory = Callable[[], asyncio.Protocol]
 class FrontDoor:
     """The listener for clients, of one worker."""
 
-    def __init__(self, server: CoreServer, keys: KeyFolder, places: Places) -> None:
+    def __init__(self, server: CoreServer, keys: KeyFolder, places: Places, *, handshake_s: float) -> None:
         self._server = server
+        self._handshake_s = handshake_s
         self._keys = keys
         self._places = places
         self._context = front_context(*self._files()) if server.tls == "on" else None
@@ -58,7 +59,9 @@ class FrontDoor:
     async def open_shared(self, factory: Factory, port: int) -> int:
         """Listen on a port that our other workers listen on; only processes of one user can."""
         address = BindAddress(self._server.bind_addr.host, port)
-        return _port_of(await listen_on(factory, address, self._context, shared=True))
+        return _port_of(
+            await listen_on(factory, address, self._context, shared=True, handshake_s=self._handshake_s)
+        )
 
     def port_without_leader(self) -> int | None:
         """The port, as far as it is known when nobody tells it."""
@@ -79,7 +82,9 @@ class FrontDoor:
     async def _open_at(self, factory: Factory, address: BindAddress, *, shared: bool, is_ours: bool) -> int:
         if shared and not is_ours:
             _refuse_taken(address)
-        return _port_of(await listen_on(factory, address, self._context, shared=shared))
+        return _port_of(
+            await listen_on(factory, address, self._context, shared=shared, handshake_s=self._handshake_s)
+        )
 
     def _files(self) -> tuple[Path, Path]:
         server = self._server
@@ -90,13 +95,24 @@ class FrontDoor:
 
 
 async def listen_on(
-    factory: Factory, address: BindAddress, context: ssl.SSLContext | None, *, shared: bool = False
+    factory: Factory,
+    address: BindAddress,
+    context: ssl.SSLContext | None,
+    *,
+    shared: bool = False,
+    handshake_s: float = 10.0,
 ) -> asyncio.Server:
     """Listen, or say why not."""
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(
-            factory, address.host, address.port, ssl=context, backlog=1024, reuse_port=shared or None
+            factory,
+            address.host,
+            address.port,
+            ssl=context,
+            backlog=1024,
+            reuse_port=shared or None,
+            ssl_handshake_timeout=None if context is None else handshake_s,
         )
     except OSError as error:
         raise _cannot_listen(address, error) from error

@@ -30,6 +30,7 @@ __all__ = [
     "commitment",
     "event",
     "intent",
+    "note",
     "outcome",
     "refusal",
     "salt_for",
@@ -131,6 +132,25 @@ def outcome(
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"outcome","call":{_call(call)},'
         f"{_parties(client, plugin, tool)},{how}}}"
+    ).encode()
+
+
+def note(
+    *,
+    now: float,
+    call: str,
+    client: str,
+    plugin: str,
+    tool: str,
+    code: str,
+    note: bytes | None,
+    salt: bytes | None = None,
+) -> bytes:
+    """Return the entry that a plugin spoke of its progress; `code` is "ok", or why it was not passed on."""
+    said = "" if note is None else f',"note":{commitment(note, salt)}'
+    return (
+        f'{_HEAD}"{timestamp(now)}","kind":"note","call":{_call(call)},'
+        f'{_parties(client, plugin, tool)},"code":{_text(code)}{said}}}'
     ).encode()
 
 

@@ -23,6 +23,7 @@ from sekisho.gateway.stages import (
     Sealed,
 )
 from sekisho.gateway.status import StatusPage
+from sekisho.gateway.visit import Guest, Visit
 
 __all__ = [
     "Answered",
@@ -39,6 +40,7 @@ __all__ = [
     "Endings",
     "Front",
     "FrontLimits",
+    "Guest",
     "House",
     "Identified",
     "Inspected",
@@ -56,6 +58,7 @@ __all__ = [
     "SharedMemory",
     "Standing",
     "StatusPage",
+    "Visit",
     "judge",
     "loopback_names",
     "release",

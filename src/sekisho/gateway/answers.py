@@ -9,7 +9,17 @@ import msgspec
 from sekisho import __version__
 from sekisho.protocol import META_SERVER_INFO, SUPPORTED
 
-__all__ = ["call_response", "call_result", "discover_result", "initialize_result", "list_result"]
+__all__ = [
+    "STREAM_HEAD",
+    "call_response",
+    "call_result",
+    "discover_result",
+    "event",
+    "initialize_result",
+    "last_event",
+    "list_result",
+    "progress_message",
+]
 
 _SERVER_INFO = {"name": "sekisho", "title": "Sekisho", "version": __version__}
 _INSTRUCTIONS = (
@@ -29,6 +39,11 @@ _MODERN_TAIL = msgspec.json.encode(
 
 _encode: Final = msgspec.json.Encoder().encode
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+# A stream is read as it comes: nobody on the way may keep it or wait for its end (SSE, HTML section 9.2).
+STREAM_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+    b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 _COMPLETE: Final = b',"resultType":"complete"}}'  # a tool result has `content`, so a comma is due
 
 
@@ -76,3 +91,19 @@ def call_response(request_id: int | str, result: bytes, *, modern: bool) -> byte
     before = b'{"jsonrpc":"2.0","id":' + _encode(request_id) + b',"result":'
     inner, after = (memoryview(result)[:-1], _COMPLETE) if modern else (result, b"}")
     return b"".join((_HEAD % (len(before) + len(inner) + len(after)), before, inner, after))
+
+
+def progress_message(token: bytes, progress: bytes) -> bytes:
+    """A progress notification: what was judged, under the client's own token (a JSON text)."""
+    head = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
+    return b"".join((head, token, b",", memoryview(progress)[1:], b"}"))
+
+
+def event(message: bytes) -> bytes:
+    """One message as a server-sent event in a chunk of its own; our JSON holds no line ends."""
+    return b"%x\r\nevent: message\ndata: %b\n\n\r\n" % (len(message) + 23, message)
+
+
+def last_event(message: bytes) -> bytes:
+    """The event that ends a stream."""
+    return event(message) + b"0\r\n\r\n"

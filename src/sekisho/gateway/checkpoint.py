@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -37,7 +37,7 @@ from sekisho.protocol import JsonLimits, PluginName, check_text, decode_distinct
 from sekisho.registry import Definitions
 from sekisho.wire import CallFrame
 
-__all__ = ["Approvals", "House", "Limiter", "Standing", "authenticate", "judge", "release"]
+__all__ = ["Approvals", "House", "Limiter", "Standing", "authenticate", "judge", "release", "release_note"]
 
 
 class Limiter(Protocol):
@@ -72,10 +72,14 @@ class House:
     access: AccessPolicy
     limiter: Limiter
     client_rate: RateRule
+    session_rate: RateRule
     standings: Mapping[PluginName, Standing]
     approvals: Approvals
     max_argument_bytes: int
     result_limits: JsonLimits
+
+
+_NOTE_MEMBERS: Final = frozenset({"progress", "total", "message", "_meta"})
 
 
 def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
@@ -99,6 +103,26 @@ def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
         return Answered(sealed, _inspect_result(sealed, result, house))
     except SekishoError as error:
         return Refusal.of(sealed.call, sealed.client, error)
+
+
+def release_note(note: bytes, house: House) -> bytes | SekishoError:
+    """Inspect what a plugin says of its progress: numbers and one sentence, in our own spelling."""
+    try:
+        check_text(note, house.result_limits)
+        value = decode_distinct(note)[0]
+    except SekishoError as error:
+        return error
+    if not isinstance(value, dict) or not value.keys() <= _NOTE_MEMBERS:
+        return RemoteProtocolError(
+            "plugin_protocol", "the plugin's progress has members that MCP does not know"
+        )
+    numbers = (value.get("progress"), value.get("total", 0))
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+        return RemoteProtocolError("plugin_protocol", "the plugin's progress is not a number")
+    if not isinstance(value.get("message", ""), str):
+        return RemoteProtocolError("plugin_protocol", "the plugin's progress message is not a string")
+    value.pop("_meta", None)
+    return msgspec.json.encode(value)
 
 
 def authenticate(arrived: Arrived, house: House) -> Identified:
@@ -148,12 +172,14 @@ def _approve(inspected: Inspected, house: House) -> Approved:
 
 
 def _seal(approved: Approved, house: House) -> Sealed:
-    call = approved.inspected.permitted.identified.arrived.call
+    arrived = approved.inspected.permitted.identified.arrived
+    call = arrived.call
     frame = CallFrame(
         tool=call.tool,
         arguments=msgspec.Raw(call.arguments),
         digest=call.digest,
         timeout_s=house.standings[call.plugin].timeout_s,
+        wants_progress=arrived.wants_progress,
     )
     return Sealed(approved, frame)
 

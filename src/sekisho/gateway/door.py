@@ -9,13 +9,12 @@ hold; tokens and sessions are looked up for every request. Knows MCP methods and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
-
-from sekisho.errors import LocalProtocolError, RateLimited, Refused, RemoteProtocolError, SekishoError
+from sekisho.errors import RateLimited, Refused, RemoteProtocolError, SekishoError, Unavailable
 from sekisho.gateway import answers
 from sekisho.gateway.catalogue import Catalogue
 from sekisho.gateway.checkpoint import House
@@ -23,6 +22,7 @@ from sekisho.gateway.guard import check_origin
 from sekisho.gateway.road import Clock, Outcome, Road, Trip
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Arrived, Call, Refusal
+from sekisho.gateway.visit import Guest, Visit
 from sekisho.protocol import (
     ClientNotification,
     ClientRequest,
@@ -31,21 +31,18 @@ from sekisho.protocol import (
     HttpRequest,
     JsonLimits,
     JsonObject,
+    JsonValue,
     PluginName,
     envelope,
-    error_bytes,
     negotiate,
     parse_client_message,
     parse_tool_call,
     plugin_name,
-    response_bytes,
-    result_bytes,
     split,
 )
 
-__all__ = ["Door", "DoorRules", "Elsewhere", "Respond"]
+__all__ = ["Door", "DoorRules", "Elsewhere"]
 
-Respond = Callable[[bytes], None]
 # Client, session and request id of a call that another worker may be carrying.
 Elsewhere = Callable[[str, str, int | str], None]
 
@@ -57,6 +54,7 @@ class DoorRules:
     hosts: frozenset[str]
     origins: frozenset[str]
     message_limits: JsonLimits
+    max_streams_per_client: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +63,7 @@ class _Pass:
 
     rules: DoorRules
     endpoint: PluginName | None
-
-
-class _Visit(msgspec.Struct):
-    """One request being answered; filled in as it is understood, so that a refusal says all that is known."""
-
-    call_id: str
-    now: float
-    respond: Respond
-    authorization: str | None
-    keep_alive: bool
-    client: str | None = None
-    endpoint: PluginName | None = None
-    request_id: int | str | None = None
-    modern: bool = False
-    key: tuple[str, str, int | str] | None = None
-
-    @property
-    def known_client(self) -> str:
-        """Who asks; there is nobody before the token was checked."""
-        if self.client is None:
-            raise LocalProtocolError("internal", "nobody was identified yet")
-        return self.client
+    takes_streams: bool
 
 
 class Door:
@@ -113,13 +90,14 @@ class Door:
         self._elsewhere = withdraw_elsewhere
         self._catalogue = Catalogue()
         self._trips: dict[tuple[str, str, int | str], Trip] = {}
+        self._streams: Counter[str] = Counter()
 
-    def answer(self, request: HttpRequest, respond: Respond) -> Trip | None:
+    def answer(self, request: HttpRequest, guest: Guest) -> Trip | None:
         """Answer one request; the trip of a call still under way is returned so that a lost client can end it."""
-        visit = _Visit(
+        visit = Visit(
             self._new_id(),
             self._clock.now(),
-            respond,
+            guest,
             request.headers.get("authorization"),
             # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
             request.keep_alive and request.method != "HEAD",
@@ -130,40 +108,45 @@ class Door:
             self._refuse(visit, error)
             return None
 
-    def refuse_unreadable(self, error: SekishoError, respond: Respond) -> None:
+    def refuse_unreadable(self, error: SekishoError, guest: Guest) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
-        self._refuse(_Visit(self._new_id(), self._clock.now(), respond, None, keep_alive=False), error)
+        self._refuse(Visit(self._new_id(), self._clock.now(), guest, None, keep_alive=False), error)
 
-    def _enter(self, request: HttpRequest, visit: _Visit) -> Trip | None:
+    def _enter(self, request: HttpRequest, visit: Visit) -> Trip | None:
         rules = self._rules()
         house = self._house()
         known = request.note
         if isinstance(known, _Pass) and known.rules is rules:
-            visit.client = house.tokens.identify(visit.authorization)
-            visit.endpoint = known.endpoint
-            if known.endpoint is not None and known.endpoint not in house.standings:
-                raise _no_plugin(known.endpoint)
-            return self._read(request, visit, house, rules)
+            self._identify(visit, house, known.endpoint)
+            return self._read(request, visit, house, known)
         check_origin(request.headers, rules.hosts, rules.origins)
         endpoint = _endpoint(request.target)
-        visit.client = client = house.tokens.identify(visit.authorization)
-        if endpoint is not None and endpoint not in house.standings:
-            raise _no_plugin(endpoint)
-        visit.endpoint = endpoint
+        client = self._identify(visit, house, endpoint)
         if request.method == "DELETE":
             self._sessions.close(request.headers.get("mcp-session-id"), client, endpoint, visit.now)
-            visit.respond(response_bytes(204, b"", close=not visit.keep_alive))
+            visit.end_session()
             return None
         if request.method != "POST":
             raise RemoteProtocolError("http_method_not_allowed", f"{request.method} is not served here")
         _check_media(request)
-        self.heads.keep(request, _Pass(rules, endpoint))
-        return self._read(request, visit, house, rules)
+        found = _Pass(rules, endpoint, request.speaks_chunks and _takes(request, "text/event-stream"))
+        self.heads.keep(request, found)
+        return self._read(request, visit, house, found)
 
-    def _read(self, request: HttpRequest, visit: _Visit, house: House, rules: DoorRules) -> Trip | None:
-        message = parse_client_message(request.body, rules.message_limits)
+    def _identify(self, visit: Visit, house: House, endpoint: PluginName | None) -> str:
+        visit.client = client = house.tokens.identify(visit.authorization)
+        if visit.guest.client != client and not visit.guest.admit(client):
+            visit.keep_alive = False
+            raise Unavailable("busy", "this client has as many connections as it may have")
+        if endpoint is not None and endpoint not in house.standings:
+            raise Refused("plugin_unknown", f"there is no plugin {endpoint!r}")
+        visit.endpoint = endpoint
+        return client
+
+    def _read(self, request: HttpRequest, visit: Visit, house: House, known: _Pass) -> Trip | None:
+        message = parse_client_message(request.body, known.rules.message_limits)
         if isinstance(message, ClientResponse):
-            self._accept(visit)
+            visit.accept()
             return None
         if isinstance(message, ClientRequest):
             visit.request_id = message.id
@@ -175,70 +158,85 @@ class Door:
             session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
         if isinstance(message, ClientNotification):
             self._notice(message, visit, session)
-            self._accept(visit)
+            visit.accept()
             return None
-        return self._dispatch(message, visit, session, house)
+        if message.method == "tools/call":
+            return self._call(message, visit, session, known)
+        self._say(message, visit, house)
+        return None
 
-    def _dispatch(
-        self, message: ClientRequest, visit: _Visit, session: Session | None, house: House
-    ) -> Trip | None:
+    def _say(self, message: ClientRequest, visit: Visit, house: House) -> None:
+        """Answer what no plugin has to be asked about."""
         match message.method:
-            case "tools/call":
-                return self._call(message, visit, session)
             case "tools/list":
                 _refuse_cursor(message.params)
                 tools = self._catalogue.tools(house, visit.known_client, visit.endpoint)
-                self._result(visit, answers.list_result(tools, modern=visit.modern))
+                visit.give(answers.list_result(tools, modern=visit.modern))
             case "server/discover" if visit.modern:
-                self._result(visit, answers.discover_result())
+                visit.give(answers.discover_result())
             case "initialize" if not visit.modern:
-                self._initialize(message, visit)
+                self._initialize(message, visit, house)
             case "ping" if not visit.modern:
-                self._result(visit, b"{}")
+                visit.give(b"{}")
             case _:
                 raise RemoteProtocolError("method_unknown", "this method is not served")
-        return None
 
-    def _initialize(self, message: ClientRequest, visit: _Visit) -> None:
+    def _initialize(self, message: ClientRequest, visit: Visit, house: House) -> None:
         wish = message.params.get("protocolVersion")
         if not isinstance(wish, str):
             raise RemoteProtocolError("params_invalid", "initialize needs protocolVersion")
+        charge = (("sessions", visit.known_client), house.session_rate)
+        wait_s = house.limiter.admit_all((charge,), visit.now)
+        if wait_s > 0:
+            raise RateLimited(wait_s)
         version = negotiate(wish)
         ticket = self._sessions.open(visit.known_client, visit.endpoint, version, visit.now)
-        body = result_bytes(message.id, answers.initialize_result(version))
-        visit.respond(
-            response_bytes(200, body, headers=(("Mcp-Session-Id", ticket),), close=not visit.keep_alive)
-        )
+        visit.open_session(ticket, answers.initialize_result(version))
 
-    def _call(self, message: ClientRequest, visit: _Visit, session: Session | None) -> Trip:
+    def _call(self, message: ClientRequest, visit: Visit, session: Session | None, known: _Pass) -> Trip:
         wanted = parse_tool_call(message.params)
         plugin, tool = _target(wanted.name, visit.endpoint)
         call = Call.of(visit.call_id, plugin, tool, wanted.arguments)
-        arrived = Arrived(call, visit.authorization, visit.now)
-        reply = partial(self._reply, visit)
-        if session is None:
-            return self._road.travel(arrived, reply)
-        # a client that names its session may withdraw the call by the id of its request
-        visit.key = key = (visit.known_client, session.ident, message.id)
-        if key in self._trips:
-            visit.key = None
-            raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
-        trip = self._trips[key] = self._road.travel(
-            arrived, reply
-        )  # it replies later, never before it returns
+        key: tuple[str, str, int | str] | None = None
+        if (
+            session is not None
+        ):  # a client that names its session may withdraw the call by the id of its request
+            key = (visit.known_client, session.ident, message.id)
+            if key in self._trips:
+                raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
+        token = wanted.meta.get("progressToken")
+        if token is not None and known.takes_streams and visit.keep_alive:
+            self._open_stream(visit, token, known.rules.max_streams_per_client)
+        arrived = Arrived(call, visit.authorization, visit.now, visit.progress_token is not None)
+        trip = self._road.travel(arrived, partial(self._reply, visit), visit.note)
+        if key is not None:  # it replies later, never before `travel` has returned
+            visit.key = key
+            self._trips[key] = trip
         return trip
 
-    def _reply(self, visit: _Visit, outcome: Outcome) -> None:
+    def _open_stream(self, visit: Visit, token: JsonValue, most: int) -> None:
+        if isinstance(token, bool) or not isinstance(token, int | str):
+            raise RemoteProtocolError("params_invalid", "a progress token is a string or an integer")
+        client = visit.known_client
+        if self._streams[client] >= most:
+            raise Unavailable("busy", "this client has as many event streams as it may have")
+        self._streams[client] += 1
+        visit.progress_token = token
+
+    def _reply(self, visit: Visit, outcome: Outcome) -> None:
         if visit.key is not None:
             self._trips.pop(visit.key, None)
+        if visit.progress_token is not None:
+            client = visit.known_client
+            self._streams[client] -= 1
+            if not self._streams[client]:
+                del self._streams[client]
         if isinstance(outcome, Refusal):
-            self._say(visit, outcome.error)
-        elif visit.keep_alive and visit.request_id is not None:
-            visit.respond(answers.call_response(visit.request_id, outcome.result, modern=visit.modern))
+            visit.refuse(outcome.error)
         else:
-            self._result(visit, answers.call_result(outcome.result, modern=visit.modern))
+            visit.give_call(outcome.result)
 
-    def _notice(self, message: ClientNotification, visit: _Visit, session: Session | None) -> None:
+    def _notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
         if message.method != "notifications/cancelled" or session is None:
             return
         target = message.params.get("requestId")
@@ -254,35 +252,9 @@ class Door:
             trip.withdraw(Refused("cancelled", "the caller withdrew the request"))
         return trip is not None
 
-    def _accept(self, visit: _Visit) -> None:
-        visit.respond(response_bytes(202, b"", close=not visit.keep_alive))
-
-    def _result(self, visit: _Visit, result: bytes) -> None:
-        if visit.request_id is None:
-            raise LocalProtocolError("internal", "a result needs the id of its request")
-        visit.respond(response_bytes(200, result_bytes(visit.request_id, result), close=not visit.keep_alive))
-
-    def _refuse(self, visit: _Visit, error: SekishoError) -> None:
+    def _refuse(self, visit: Visit, error: SekishoError) -> None:
         refusal = Refusal(visit.client, error, visit.call_id, visit.endpoint or "")
-        self._road.record_refusal(refusal, visit.now, lambda given: self._say(visit, given.error))
-
-    def _say(self, visit: _Visit, error: SekishoError) -> None:
-        status = error.info.http_status
-        if (
-            not visit.modern
-            and visit.request_id is not None
-            and error.code in ("method_unknown", "plugin_unknown")
-        ):
-            status = 200  # to a legacy client 404 means that its session is gone
-        headers: list[tuple[str, str]] = []
-        if status == 401:
-            headers.append(("WWW-Authenticate", 'Bearer realm="sekisho"'))
-        if status == 405:
-            headers.append(("Allow", "POST, DELETE"))
-        if isinstance(error, RateLimited):
-            headers.append(("Retry-After", str(max(1, round(error.retry_after_s + 0.5)))))
-        body = error_bytes(visit.request_id, error, call_id=visit.call_id)
-        visit.respond(response_bytes(status, body, headers=headers, close=not visit.keep_alive))
+        self._road.record_refusal(refusal, visit.now, lambda given: visit.refuse(given.error))
 
 
 def _refuse_cursor(params: JsonObject) -> None:
@@ -305,10 +277,6 @@ def _endpoint(target: str) -> PluginName | None:
     raise Refused("http_not_found", "nothing is served at this path")
 
 
-def _no_plugin(name: PluginName) -> Refused:
-    return Refused("plugin_unknown", f"there is no plugin {name!r}")
-
-
 def _target(name: str, endpoint: PluginName | None) -> tuple[PluginName, str]:
     if endpoint is not None:
         return endpoint, name
@@ -322,6 +290,14 @@ def _check_media(request: HttpRequest) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RemoteProtocolError("http_media_type", "the body must be application/json")
-    accept = request.headers.get("accept", "*/*").lower()
-    if "application/json" not in accept and "*/*" not in accept and "application/*" not in accept:
+    if not _takes(request, "application/json"):
         raise RemoteProtocolError("http_not_acceptable", "the answer is application/json")
+
+
+def _takes(request: HttpRequest, kind: str) -> bool:
+    """True when the client reads this media type."""
+    accept = request.headers.get("accept")
+    if accept is None:
+        return kind == "application/json"
+    accept = accept.lower()
+    return kind in accept or "*/*" in accept or f"{kind.partition('/')[0]}/*" in accept

@@ -8,7 +8,7 @@ compares a few times a second: a timer for every request would cost more than re
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -31,8 +31,10 @@ class FrontLimits:
 
     http: HttpLimits
     request_timeout_s: float = 30.0  # slow-loris: head and body must be here by then
+    send_timeout_s: float = 30.0  # for a client that leaves its answers unread
     idle_timeout_s: float = 300.0
     max_connections: int = 1024
+    max_connections_per_client: int = 256
     max_pipelined: int = 32  # requests waiting on one connection
     max_unsent_bytes: int = 64 << 10  # a client that leaves more unread than this is on the clock
 
@@ -44,7 +46,9 @@ class Room:
         self.door = door
         self.limits = limits
         self.fronts: set[Front] = set()
-        shortest_s = min(limits.request_timeout_s, limits.idle_timeout_s)
+        self._strangers: dict[Front, None] = {}  # have shown no valid token yet; in the order they came
+        self._of_client: Counter[str] = Counter()
+        shortest_s = min(limits.request_timeout_s, limits.send_timeout_s, limits.idle_timeout_s)
         self._look_s = min(shortest_s / LOOKS_PER_TIMEOUT, LONGEST_LOOK_S)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -53,13 +57,47 @@ class Room:
         return Front(self)
 
     def enter(self, front: Front) -> bool:
-        """Take a connection into account; False when the house is full."""
+        """Take a connection into account; False when the house is full of clients that are being served."""
         if len(self.fronts) >= self.limits.max_connections:
-            return False
+            # who shows no token, or waits, makes room: silent strangers must not shut honest clients out
+            victim = next(iter(self._strangers), None) or self._longest_idle()
+            if victim is None:
+                return False
+            self.leave(victim)
+            victim.abort()
         self.fronts.add(front)
+        self._strangers[front] = None
         if self._timer is None:
             self._look_later()
         return True
+
+    def introduce(self, front: Front, client: str) -> bool:
+        """A connection shows whose it is; False when this client has too many."""
+        if self._of_client[client] >= self.limits.max_connections_per_client:
+            return False
+        if front.client is None:
+            self._strangers.pop(front, None)
+        else:
+            self._count_down(front.client)
+        self._of_client[client] += 1
+        return True
+
+    def leave(self, front: Front) -> None:
+        """A connection is over."""
+        if front not in self.fronts:
+            return
+        self.fronts.discard(front)
+        self._strangers.pop(front, None)
+        if front.client is not None:
+            self._count_down(front.client)
+
+    def _count_down(self, client: str) -> None:
+        self._of_client[client] -= 1
+        if not self._of_client[client]:
+            del self._of_client[client]
+
+    def _longest_idle(self) -> Front | None:
+        return min((front for front in self.fronts if front.is_idle), key=_deadline, default=None)
 
     def close(self) -> None:
         """Cut every connection."""
@@ -77,6 +115,10 @@ class Room:
             front.expire(now)
         if self.fronts:
             self._look_later()
+
+
+def _deadline(front: Front) -> float:
+    return front.deadline
 
 
 class Front(asyncio.Protocol):
@@ -100,6 +142,7 @@ class Front(asyncio.Protocol):
         "_transport",
         "_trip",
         "_waiting",
+        "client",
         "deadline",
         "read_by",
     )
@@ -118,8 +161,14 @@ class Front(asyncio.Protocol):
         self._trip: Trip | None = None
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self.client: str | None = None
         self.deadline = _NEVER
         self.read_by = _NEVER
+
+    @property
+    def is_idle(self) -> bool:
+        """True while nothing is asked and nothing is owed."""
+        return not self._is_answering and not self._waiting and not self._reader.in_request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or shed it when the house is full."""
@@ -154,7 +203,7 @@ class Front(asyncio.Protocol):
         """The client does not keep up with what it asked for: nothing more is read, and its time is bounded."""
         if self._transport is not None and not self._is_closing:
             self._transport.pause_reading()
-        self.read_by = self._loop.time() + self._limits.request_timeout_s
+        self.read_by = self._loop.time() + self._limits.send_timeout_s
 
     def resume_writing(self) -> None:
         """It caught up."""
@@ -166,7 +215,7 @@ class Front(asyncio.Protocol):
         """A client that is gone withdraws its call."""
         del exc
         self._is_closing = True
-        self._room.fronts.discard(self)
+        self._room.leave(self)
         if self._trip is not None and self._is_answering:
             self._trip.withdraw(Refused("cancelled", "the client closed the connection"))
 
@@ -213,9 +262,27 @@ class Front(asyncio.Protocol):
         self._is_answering = True
         self._is_last = not request.keep_alive
         self.deadline = _NEVER  # how long the door may take is not the client's fault
-        self._trip = self._room.door.answer(request, self._respond)
+        self._trip = self._room.door.answer(request, self)
 
-    def _respond(self, data: bytes) -> None:
+    # for the door
+
+    def admit(self, client: str) -> bool:
+        """Take note of who speaks; False, and this connection ends, when the client has too many."""
+        if not self._room.introduce(self, client):
+            self._is_last = True
+            return False
+        self.client = client
+        return True
+
+    def begin(self, data: bytes) -> bool:
+        """Send a piece of an answer, unless the client does not keep up with the pieces before."""
+        if self._transport is None or self._transport.is_closing() or self.read_by != _NEVER:
+            return False
+        self._transport.write(data)
+        return True
+
+    def answer(self, data: bytes) -> None:
+        """Send an answer, or its last piece, and go on to the next request."""
         self._is_answering = False
         self._is_late = False
         self._is_continued = False
@@ -246,4 +313,4 @@ class Front(asyncio.Protocol):
             return
         self._is_closing = True
         self._is_last = True
-        self._room.door.refuse_unreadable(error, self._respond)
+        self._room.door.refuse_unreadable(error, self)

@@ -12,16 +12,17 @@ from typing import Protocol
 from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
-from sekisho.gateway.checkpoint import House, judge, release
+from sekisho.gateway.checkpoint import House, judge, release, release_note
 from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
 from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
 from sekisho.wire import CallFrame
 
-__all__ = ["Clock", "Journal", "Line", "Outcome", "Reply", "Road", "Trip"]
+__all__ = ["Clock", "Journal", "Line", "Note", "Outcome", "Reply", "Road", "Trip"]
 
 Outcome = Answered | Refusal
 Reply = Callable[[Outcome], None]
+Note = Callable[[bytes], None]
 
 
 class Journal(Protocol):
@@ -34,8 +35,16 @@ class Journal(Protocol):
 class Line(Protocol):
     """The sealed channel to one plugin server."""
 
-    def call(self, frame: CallFrame, done: Callable[[bytes | SekishoError], None]) -> int:
-        """Send a call; `done` hears of it exactly once, soon after the frame's own timeout at the latest."""
+    def call(
+        self,
+        frame: CallFrame,
+        done: Callable[[bytes | SekishoError], None],
+        note: Callable[[bytes], None] | None = None,
+    ) -> int:
+        """Send a call; `done` hears of it exactly once, soon after the frame's own timeout at the latest.
+
+        `note` hears of its progress before that, when the frame asks for it.
+        """
 
     def cancel(self, call_id: int) -> None:
         """Withdraw a call; its answer no longer matters."""
@@ -54,6 +63,7 @@ class Trip:
     __slots__ = (
         "_is_settled",
         "_line",
+        "_note",
         "_number",
         "_outcome",
         "_reply",
@@ -63,9 +73,10 @@ class Trip:
         "_withdrawn",
     )
 
-    def __init__(self, road: Road, reply: Reply) -> None:
+    def __init__(self, road: Road, reply: Reply, note: Note | None) -> None:
         self._road = road
         self._reply = reply
+        self._note = note
         self._sealed: Sealed | None = None
         self._salt = b""
         self._line: Line | None = None
@@ -100,7 +111,14 @@ class Trip:
             self._settle(Unavailable("plugin_unavailable", f"plugin {sealed.call.plugin!r} has no line"))
             return
         self._line = line
-        self._number = line.call(sealed.frame, self._settle)
+        if sealed.frame.wants_progress:
+            self._number = line.call(sealed.frame, self._settle, self._noted)
+        else:
+            self._number = line.call(sealed.frame, self._settle)
+
+    def _noted(self, note: bytes) -> None:
+        if not self._is_settled and self._sealed is not None and self._note is not None:
+            self._road.note(self._sealed, note, self._salt, self._note)
 
     def _settle(self, answer: bytes | SekishoError) -> None:
         if self._is_settled or self._sealed is None:
@@ -145,9 +163,12 @@ class Road:
         """Calls that have been sealed and not yet answered."""
         return self._berths.taken
 
-    def travel(self, arrived: Arrived, reply: Reply) -> Trip:
-        """Judge a call and carry it out; `reply` hears of it exactly once, after this has returned."""
-        trip = Trip(self, reply)
+    def travel(self, arrived: Arrived, reply: Reply, note: Note | None = None) -> Trip:
+        """Judge a call and carry it out; `reply` hears of it exactly once, after this has returned.
+
+        `note` hears of its progress before that, as judged and recorded as a result is.
+        """
+        trip = Trip(self, reply, note)
         verdict = judge(arrived, self._house())
         berths = self._berths
         if isinstance(verdict, Sealed) and not berths.take():
@@ -231,6 +252,31 @@ class Road:
             done=recorded,
         )
         return outcome
+
+    def note(self, sealed: Sealed, note: bytes, salt: bytes, tell: Note) -> None:
+        """Judge and write down what a plugin says of its progress, then pass it on; what is refused goes no further."""
+        call = sealed.call
+        judged = release_note(note, self._house())
+        code, text = ("ok", judged) if isinstance(judged, bytes) else (judged.code, None)
+
+        def recorded(problem: SekishoError | None) -> None:
+            if problem is None and text is not None:
+                tell(text)
+
+        self._journal.append(
+            records.note(
+                now=self._clock.now(),
+                call=call.call_id,
+                client=sealed.client,
+                plugin=call.plugin,
+                tool=call.tool,
+                code=code,
+                note=text,
+                salt=salt,
+            ),
+            effect=False,
+            done=recorded,
+        )
 
     def leave(self) -> None:
         """A call is over."""

@@ -63,6 +63,7 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
     call: Call
     authorization: str | None
     now: float
+    wants_progress: bool = False
 
 
 class Identified(msgspec.Struct, frozen=True, gc=False):

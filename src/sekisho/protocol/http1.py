@@ -36,6 +36,9 @@ __all__ = [
 
 MAX_HEADERS: Final = 100  # thousands of tiny headers cost more than their bytes
 MAX_CHUNK_SLACK: Final = 64 << 10  # head, extensions and framing that come on top of a chunked body
+MAX_UNCOUNTED: Final = (
+    16 << 10
+)  # heads and chunks are read in such pieces, so that no read escapes the bounds
 MAX_CHUNK_FACTOR: Final = 8  # a body of one-byte chunks costs six bytes each; more is padding
 
 # Two readers that pick different copies of these would see different requests.
@@ -65,11 +68,13 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_head_bytes: int = 32 << 10
     max_body_bytes: int = 10 << 20
+    max_headers: int = MAX_HEADERS
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One whole request. Header names are lower-case; values carry no outer blanks and are Latin-1.
 
+    `speaks_chunks` is False for HTTP/1.0, whose clients do not know chunked answers.
     `head` is the exact head of a request that a `HeadMemo` may keep, else empty; `note` is what was kept with it.
     """
 
@@ -79,6 +84,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     keep_alive: bool = True
     upgrade: bool = False
+    speaks_chunks: bool = True
     head: bytes = b""
     note: object = None
 
@@ -143,7 +149,7 @@ class RequestReader:
         self._honour_upgrade = honour_upgrade
         self._parser = httptools.HttpRequestParser(self)
         self._done: list[HttpRequest] = []
-        self._is_lost = False
+        self.problem: SekishoError | None = None  # why the connection is lost
         self._is_upgraded = False
         self._is_ended = False  # upgraded, or told that this request is the last
         self._rest = bytearray()
@@ -154,6 +160,11 @@ class RequestReader:
     def in_request(self) -> bool:
         """True while a request has begun and is not complete."""
         return self._in_request
+
+    @property
+    def is_idle(self) -> bool:
+        """True between two requests of a sound connection."""
+        return not self._in_request and self.problem is None
 
     @property
     def wants_continue(self) -> bool:
@@ -168,11 +179,14 @@ class RequestReader:
     def feed(self, data: bytes) -> list[HttpRequest]:
         """Take the next bytes of the connection and give the requests they complete.
 
+        Whole requests in front of a malformed one are given, and the error is in `problem`: what a client gets must
+        not depend on the pieces in which its bytes arrive.
+
         Raises:
             Refused: `body_too_large`.
             RemoteProtocolError: `http_malformed` or `header_too_large`.
         """
-        if self._is_lost:
+        if self.problem is not None:
             raise _malformed("the connection was refused before")
         heads = self._heads
         is_between = not self._in_request and not self._is_ended
@@ -180,9 +194,10 @@ class RequestReader:
             return [known]
         try:
             self._feed(data)
-        except SekishoError:
-            self._is_lost = True
-            raise
+        except SekishoError as error:
+            self.problem = error
+            if not self._done:
+                raise
         done, self._done = self._done, []
         if heads is not None and is_between and len(done) == 1:
             done[0] = _with_head(done[0], data)
@@ -196,8 +211,11 @@ class RequestReader:
             if self._owed:
                 data = self._take_owed(data)
                 continue
+            is_plain_body = self._in_request and not self._in_head and not self._is_chunked
+            piece = data if is_plain_body else data[:MAX_UNCOUNTED]
+            ready = len(self._done)
             try:
-                self._parser.feed_data(data)
+                self._parser.feed_data(piece)
             except httptools.HttpParserUpgrade as stop:
                 # An ignored offer ends llhttp's message early: a fresh parser reads on after the body.
                 self._parser = httptools.HttpRequestParser(self)
@@ -207,13 +225,14 @@ class RequestReader:
                 if isinstance(error.__context__, SekishoError):
                     raise error.__context__ from None
                 raise _malformed("the request is not well-formed HTTP/1.1") from error
-            self._count(len(data))
-            return
+            data = data[len(piece) :]
+            if len(self._done) == ready:  # a request begun behind another is counted from the next piece on
+                self._count(len(piece))
 
     def _count(self, size: int) -> None:
         """Bound what the parser holds or skips without telling us: unfinished headers, chunk extensions."""
-        if not self._in_request or self._done:
-            return  # a request begun in these bytes is counted from the next ones on
+        if not self._in_request:
+            return
         self._wire += size
         if self._in_head and self._wire > self._limits.max_head_bytes:
             raise _head_too_large()
@@ -237,7 +256,7 @@ class RequestReader:
         self._wire = 0
         self._head_bytes = 0
         self._target = b""
-        self._method = ""
+        self._method = self._version = ""
         self._headers: dict[str, str] = {}
         self._count_headers = 0
         self._body: bytes | bytearray = b""
@@ -257,7 +276,7 @@ class RequestReader:
         content = value or b""
         self._count_headers += 1
         self._head_bytes += len(name) + len(content) + 4
-        if self._count_headers > MAX_HEADERS or self._head_bytes > self._limits.max_head_bytes:
+        if self._count_headers > self._limits.max_headers or self._head_bytes > self._limits.max_head_bytes:
             raise _head_too_large()
         if not collect_header(self._headers, name, content):
             raise _malformed("a header that decides something appears twice")
@@ -269,7 +288,7 @@ class RequestReader:
             raise _head_too_large()
         headers = self._headers
         self._method = self._parser.get_method().decode("ascii")
-        version = self._parser.get_http_version()
+        self._version = version = self._parser.get_http_version()
         if version not in {"1.1", "1.0"} or (version == "1.1" and "host" not in headers):
             raise _malformed("HTTP/1.1 with a Host header is spoken here")
         if not (self._target.startswith(b"/") or self._target == b"*") or b"#" in self._target:
@@ -313,6 +332,7 @@ class RequestReader:
                 body=bytes(self._body),
                 keep_alive=self._keep_alive,
                 upgrade=self._wants_upgrade,
+                speaks_chunks=self._version != "1.0",
             )
         )
 

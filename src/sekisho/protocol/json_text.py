@@ -42,6 +42,8 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 
 MAX_MESSAGE_BYTES: Final = 10 << 20  # one message must not exhaust memory
 
+MAX_STRING_BYTES: Final = 16 << 20
+
 _BOM: Final = b"\xef\xbb\xbf"
 # Possessive, and an unterminated string runs to the end: hostile quotes and backslashes cost linear time.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -59,9 +61,10 @@ class JsonLimits:
     max_bytes: int = MAX_MESSAGE_BYTES
     max_depth: int = 64  # deep nesting exhausts the stack of recursive readers
     max_members: int = 100_000  # millions of tiny values cost far more memory than their bytes
+    max_string_bytes: int = MAX_STRING_BYTES  # as written between the quotes, escapes included
 
     def __post_init__(self) -> None:
-        if min(self.max_bytes, self.max_depth, self.max_members) < 1:
+        if min(self.max_bytes, self.max_depth, self.max_members, self.max_string_bytes) < 1:
             raise ValueError("limits are positive")
 
 
@@ -79,6 +82,8 @@ def check_text(data: bytes, limits: JsonLimits) -> None:
     opened = data.count(b"{") + data.count(b"[")
     if opened > limits.max_depth or opened + data.count(b",") > limits.max_members:
         _count_exactly(data, limits)
+    if len(data) > limits.max_string_bytes:
+        _measure_strings(data, limits.max_string_bytes)
 
 
 def parse_strict(data: bytes, limits: JsonLimits) -> JsonValue:
@@ -145,6 +150,11 @@ def _check_utf8(data: bytes) -> None:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RemoteProtocolError("json_malformed", "the message is not UTF-8") from error
+
+
+def _measure_strings(data: bytes, most: int) -> None:
+    if any(match.end() - match.start() - 2 > most for match in _STRING.finditer(data)):
+        raise RemoteProtocolError("json_too_large", f"a string has more than {most} bytes")
 
 
 def _count_exactly(data: bytes, limits: JsonLimits) -> None:

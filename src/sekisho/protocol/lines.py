@@ -35,11 +35,13 @@ class LineReader:
         Raises:
             RemoteProtocolError: `result_too_large` as soon as a line exceeds the limit; the stream is lost.
         """
-        lines = data.split(b"\n")
-        if self._held or len(lines) == 1:
+        first = data.find(b"\n")  # many times faster than to split, when a large message comes in pieces
+        if first < 0:
+            self._hold(data)
+            return []
+        lines = data.split(b"\n") if first < len(data) - 1 else [data[:-1], b""]
+        if self._held:
             self._hold(lines[0])
-            if len(lines) == 1:
-                return []
             lines[0] = bytes(self._held)
             self._held.clear()
         rest = lines.pop()

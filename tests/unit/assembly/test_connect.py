@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from sekisho.assembly.connect import modern_headers, run_connect
 from sekisho.errors import Misconfigured
 from sekisho.protocol import (
+    ClientRequest,
     HttpRequest,
     JsonLimits,
-    Request,
     RequestReader,
     envelope,
-    parse_message,
+    parse_client_message,
     response_bytes,
 )
 
@@ -39,8 +39,8 @@ def _message(method: str, **params: Any) -> bytes:
 def _climb(message: bytes) -> bool:
     """True when the gateway's own ladder takes the message with these headers as modern."""
     headers = {name.lower(): value for name, value in modern_headers(message)}
-    read = parse_message(message, JsonLimits(max_bytes=1 << 20))
-    assert isinstance(read, Request)
+    read = parse_client_message(message, JsonLimits(max_bytes=1 << 20))
+    assert isinstance(read, ClientRequest)
     return envelope(headers, read).modern
 
 

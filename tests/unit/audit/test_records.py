@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -178,3 +179,14 @@ def test_a_salter_gives_the_salt_its_owner_computes_again() -> None:
         records.salt_for(b"k" * 32, "a"),
         records.salt_for(b"k" * 32, "b"),
     ]
+
+
+def test_a_note_commits_to_what_was_passed_on_or_says_why_it_was_not() -> None:
+    said = partial(
+        records.note, now=NOW, call="c1", client="ide", plugin="files", tool="read", salt=b"s" * 32
+    )
+    passed = json.loads(said(code="ok", note=b'{"progress":1}'))
+    assert (passed["kind"], passed["code"]) == ("note", "ok")
+    assert passed["note"] == {"sha256": sha256(b"s" * 32 + b'{"progress":1}').hexdigest(), "size": 14}
+    refused = json.loads(said(code="plugin_protocol", note=None))
+    assert (refused["code"], "note" in refused) == ("plugin_protocol", False)

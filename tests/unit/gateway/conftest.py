@@ -115,11 +115,19 @@ class HandLine:
         self.frames: list[CallFrame] = []
         self.cancelled: list[int] = []
         self.waiting: dict[int, Callable[[bytes | SekishoError], None]] = {}
+        self.notes: dict[int, Callable[[bytes], None]] = {}
 
-    def call(self, frame: CallFrame, done: Callable[[bytes | SekishoError], None]) -> int:
+    def call(
+        self,
+        frame: CallFrame,
+        done: Callable[[bytes | SekishoError], None],
+        note: Callable[[bytes], None] | None = None,
+    ) -> int:
         self.frames.append(frame)
         number = len(self.frames)
         self.waiting[number] = done
+        if note is not None:
+            self.notes[number] = note
         return number
 
     def cancel(self, call_id: int) -> None:
@@ -168,6 +176,38 @@ class Reply:
         )
 
 
+class Ear:
+    """A connection that keeps what it was given."""
+
+    def __init__(
+        self,
+        hear: Callable[[bytes], object] = lambda data: None,
+        *,
+        is_welcome: bool = True,
+        keeps_up: bool = True,
+    ) -> None:
+        self.client: str | None = None
+        self.pieces: list[bytes] = []
+        self.heard: list[bytes] = []
+        self._hear = hear
+        self._is_welcome = is_welcome
+        self._keeps_up = keeps_up
+
+    def admit(self, client: str) -> bool:
+        if self._is_welcome:
+            self.client = client
+        return self._is_welcome
+
+    def begin(self, data: bytes) -> bool:
+        if self._keeps_up:
+            self.pieces.append(data)
+        return self._keeps_up
+
+    def answer(self, data: bytes) -> None:
+        self.heard.append(data)
+        self._hear(data)
+
+
 class Kit:
     """Everything of the gateway room, joined; `house` may be replaced by a test."""
 
@@ -182,6 +222,7 @@ class Kit:
     broken = BROKEN
     sum = SUM
     reply = Reply
+    ear = Ear
 
     def __init__(self) -> None:
         self.clock = HandClock()
@@ -205,6 +246,7 @@ class Kit:
             access=AccessPolicy(rules),
             limiter=RateLimiter(),
             client_rate=RateRule(per_minute=60),
+            session_rate=RateRule(per_minute=60),
             standings={CALC: self.standing(), OTHER: self.standing(definitions(OTHER, [ERASE]))},
             approvals=self.approver,
             max_argument_bytes=512,
@@ -269,6 +311,12 @@ class Kit:
         call = Call.of("c1", plugin, tool, json.loads(arguments))
         return Arrived(call, None if token is None else f"Bearer {token}", now)
 
+    @property
+    def uncharged(self) -> bool:
+        """True while no call was charged to anybody."""
+        assert isinstance(self.house.limiter, RateLimiter)
+        return len(self.house.limiter) == 0
+
     def sealed(self, **fields: Any) -> Sealed:
         verdict = judge(self.arrived(**fields), self.house)
         assert isinstance(verdict, Sealed)
@@ -299,11 +347,11 @@ class Kit:
 
     def ask(self, request: HttpRequest) -> Reply:
         """Give a request to the door and take its one answer, which must not need the plugin."""
-        heard: list[bytes] = []
-        self.door.answer(request, heard.append)
+        ear = Ear()
+        self.door.answer(request, ear)
         self.log.settle()
-        assert len(heard) == 1
-        return Reply.read(heard[0])
+        assert len(ear.heard) == 1
+        return Reply.read(ear.heard[0])
 
     def say(self, method: str, params: object = None, *, number: int | str = 1, **fields: Any) -> Reply:
         """One request of a legacy client."""
@@ -324,11 +372,13 @@ class Kit:
         params: dict[str, Any] | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        meta: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> HttpRequest:
         meta = {
             "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {},
+            **(meta or {}),
         }
         given = {"mcp-protocol-version": MODERN, "mcp-method": method}
         if params and "name" in params:

@@ -38,7 +38,7 @@ def test_without_a_known_token_nobody_is_named_and_nothing_is_charged(
     verdict = judge(kit.arrived(token=token), kit.house)
     assert isinstance(verdict, Refusal)
     assert (verdict.error.code, verdict.client) == (code, None)
-    assert len(kit.house.limiter) == 0
+    assert kit.uncharged
     assert not kit.approver.asked
     assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
 
@@ -48,7 +48,7 @@ def test_without_a_known_token_nobody_is_named_and_nothing_is_charged(
 def test_an_operation_is_refused_to_a_client_that_it_was_not_granted_to(kit: Kit) -> None:
     arrived = kit.arrived(tool="erase", arguments=b"{}", token=kit.ben)
     assert kit.code(judge(arrived, kit.house)) == "operation_not_allowed"
-    assert len(kit.house.limiter) == 0
+    assert kit.uncharged
     assert kit.code(judge(kit.arrived(tool="erase", arguments=b"{}"), kit.house)) == "ok"
 
 
@@ -128,7 +128,7 @@ def test_the_rules_are_asked_in_their_order(kit: Kit) -> None:
         client_rate=RateRule(per_minute=1, burst=1),
         standings={kit.calc: kit.standing(problem=Refused("plugin_quarantined", "test"))},
     )
-    kit.house.limiter.admit(("client", "aya"), kit.house.client_rate, kit.now)
+    kit.house.limiter.admit_all(((("client", "aya"), kit.house.client_rate),), kit.now)
     seen = [kit.code(judge(kit.arrived(token=None, arguments=wrong), kit.house))]
     seen.append(kit.code(judge(kit.arrived(arguments=wrong), kit.house)))
     kit.change(standings={kit.calc: kit.standing()})

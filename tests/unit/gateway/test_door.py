@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sekisho.errors import Refused
+from sekisho.errors import Refused, Unavailable
 from sekisho.policy import RateRule
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def call(
 ) -> Any:
     """Send a legacy call up to the line; answers come to `heard`."""
     request = kit.request(kit.message("tools/call", params or CALL, number), session=session)
-    trip = kit.door.answer(request, lambda data: heard.append(kit.reply.read(data)))
+    trip = kit.door.answer(request, kit.ear(lambda data: heard.append(kit.reply.read(data))))
     kit.log.settle()
     return trip
 
@@ -86,7 +88,7 @@ def test_a_message_too_large_is_413(kit: Kit) -> None:
 
 def test_bytes_that_are_no_request_are_refused_recorded_and_close(kit: Kit) -> None:
     heard: list[bytes] = []
-    kit.door.refuse_unreadable(Refused("body_too_large", "test"), heard.append)
+    kit.door.refuse_unreadable(Refused("body_too_large", "test"), kit.ear(heard.append))
     kit.log.settle()
     reply = kit.reply.read(heard[0])
     assert (reply.status, reply.headers["connection"]) == (413, "close")
@@ -126,7 +128,7 @@ def test_a_modern_client_needs_no_session(kit: Kit) -> None:
     assert [tool["name"] for tool in listed["tools"]] == ["add", "erase"]
     heard: list[bytes] = []
     request = kit.modern_request("tools/call", {"name": "add", "arguments": {"a": 1}}, target="/p/calc/mcp")
-    kit.door.answer(request, heard.append)
+    kit.door.answer(request, kit.ear(heard.append))
     kit.log.settle()
     kit.line.answer()
     kit.log.settle()
@@ -272,6 +274,160 @@ def test_arguments_with_a_name_twice_are_refused(kit: Kit) -> None:
     twice = kit.ask(kit.request(body % b'{"a":1,"a":2}', session=session))
     assert (twice.code, kit.line.frames) == ("json_duplicate_key", [])
     heard: list[bytes] = []
-    kit.door.answer(kit.request(body % b'{"a":1}', session=session), heard.append)
+    kit.door.answer(kit.request(body % b'{"a":1}', session=session), kit.ear(heard.append))
     kit.log.settle()
     assert len(kit.line.frames) == 1
+
+
+def streamed(
+    kit: Kit, ear: Any, token: Any = "t-1", accept: str = "application/json, text/event-stream"
+) -> None:
+    """Send a modern call that wants to hear of its progress up to the line."""
+    request = kit.modern_request(
+        "tools/call",
+        {"name": "calc__add", "arguments": {"a": 1}},
+        headers={"accept": accept},
+        meta={"progressToken": token},
+    )
+    kit.door.answer(request, ear)
+    kit.log.settle()
+
+
+def events(data: bytes) -> list[Any]:
+    """The messages of the chunks of an event stream; fails when the framing is not exact."""
+    seen = []
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        chunk, data = rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+        if chunk:
+            assert chunk.startswith(b"event: message\ndata: ")
+            assert chunk.endswith(b"\n\n")
+            seen.append(json.loads(chunk[21:-2]))
+    return seen
+
+
+@pytest.mark.parametrize("token", ["t-1", 7, "ü\n"])
+def test_progress_goes_to_the_client_under_its_own_token_before_the_result(kit: Kit, token: Any) -> None:
+    ear = kit.ear()
+    streamed(kit, ear, token)
+    assert kit.line.frames[0].wants_progress
+    for number in range(3):
+        kit.line.notes[1](b'{"progress":%d,"total":3}' % number)
+        kit.log.settle()
+    kit.line.answer()
+    kit.log.settle()
+    head, _, first = ear.pieces[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream")
+    stream = first + b"".join(ear.pieces[1:]) + b"".join(ear.heard)
+    *progress, last = events(stream)
+    assert [one["params"] for one in progress] == [
+        {"progressToken": token, "progress": number, "total": 3} for number in range(3)
+    ]
+    assert last["result"]["structuredContent"] == {"sum": 3}
+    assert stream.endswith(b"0\r\n\r\n")
+    assert kit.log.kinds == ["intent", "note", "note", "note", "outcome"]
+
+
+def test_a_call_without_news_is_answered_as_plain_json(kit: Kit) -> None:
+    ear = kit.ear()
+    streamed(kit, ear)
+    kit.line.answer()
+    kit.log.settle()
+    assert (ear.pieces, kit.reply.read(ear.heard[0]).code) == ([], "ok")
+
+
+def test_a_refusal_after_progress_ends_the_stream_with_its_code(kit: Kit) -> None:
+    ear = kit.ear()
+    streamed(kit, ear)
+    kit.line.notes[1](b'{"progress":1}')
+    kit.log.settle()
+    kit.line.answer(Refused("plugin_protocol", "test"))
+    kit.log.settle()
+    assert events(ear.heard[0])[-1]["error"]["data"]["code"] == "plugin_protocol"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/*"])
+def test_a_client_that_takes_no_stream_is_asked_for_none(kit: Kit, accept: str) -> None:
+    streamed(kit, kit.ear(), accept=accept)
+    assert not kit.line.frames[0].wants_progress
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize(
+    "note",
+    [b"", b"[]", b'{"progress":"1"}', b'{"progress":true}', b"{}", b'{"progress":1,"message":2}',
+     b'{"progress":1,"evil":1}', b'{"progress":1,"progress":2}', b'{"progress":NaN}', b'{"progress":1,"total":"x"}'],
+)  # fmt: skip
+def test_progress_that_is_none_is_recorded_and_goes_no_further(kit: Kit, note: bytes) -> None:
+    ear = kit.ear()
+    streamed(kit, ear)
+    kit.line.notes[1](note)
+    kit.log.settle()
+    assert ear.pieces == []
+    assert kit.log.entries[-1]["kind"] == "note"
+    assert kit.log.entries[-1]["code"] != "ok"
+    kit.line.answer()
+    kit.log.settle()
+    assert kit.reply.read(ear.heard[0]).code == "ok"
+
+
+def test_nothing_is_told_after_the_answer_or_without_a_record(kit: Kit) -> None:
+    ear = kit.ear()
+    streamed(kit, ear)
+    note = kit.line.notes[1]
+    kit.log.problem = Unavailable("log_unavailable", "full")
+    note(b'{"progress":1}')
+    kit.log.settle()
+    kit.log.problem = None
+    kit.line.answer()
+    kit.log.settle()
+    note(b'{"progress":2}')
+    kit.log.settle()
+    assert (ear.pieces, len(ear.heard)) == ([], 1)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_progress_is_dropped_for_a_client_that_lags_but_the_answer_is_not(kit: Kit) -> None:
+    ear = kit.ear(keeps_up=False)
+    streamed(kit, ear)
+    kit.line.notes[1](b'{"progress":1}')
+    kit.log.settle()
+    kit.line.answer()
+    kit.log.settle()
+    assert kit.reply.read(ear.heard[0]).code == "ok"
+
+
+@pytest.mark.parametrize("token", [True, 1.5, [], {}])
+def test_a_progress_token_of_another_kind_is_refused(kit: Kit, token: Any) -> None:
+    ear = kit.ear()
+    streamed(kit, ear, token)
+    assert kit.reply.read(ear.heard[0]).code == "params_invalid"
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_client_may_hold_so_many_streams_and_no_more(kit: Kit) -> None:
+    kit.rules = replace(kit.rules, max_streams_per_client=1)
+    first, second, third = kit.ear(), kit.ear(), kit.ear()
+    streamed(kit, first)
+    streamed(kit, second)
+    assert kit.reply.read(second.heard[0]).code == "busy"
+    kit.line.answer()
+    kit.log.settle()
+    streamed(kit, third)
+    assert third.heard == []
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_sessions_are_opened_at_a_bounded_rate(kit: Kit) -> None:
+    kit.change(session_rate=RateRule(per_minute=2))
+    codes = [kit.say("initialize", {"protocolVersion": "2025-11-25"}).code for _ in range(3)]
+    assert codes == ["ok", "ok", "rate_limited"]
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_client_with_too_many_connections_is_told_so_and_the_connection_ends(kit: Kit) -> None:
+    ear = kit.ear(is_welcome=False)
+    kit.door.answer(kit.modern_request("tools/list"), ear)
+    kit.log.settle()
+    reply = kit.reply.read(ear.heard[0])
+    assert (reply.status, reply.code, reply.headers["connection"]) == (503, "busy", "close")

@@ -198,20 +198,76 @@ async def test_too_many_pipelined_requests_end_the_connection(kit: Kit) -> None:
 
 
 @pytest.mark.threat("T-FLOOD")
-async def test_a_full_house_sheds_new_connections_and_keeps_the_old(kit: Kit) -> None:
+async def test_in_a_full_house_silent_strangers_make_room_oldest_first(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_connections=3))
+    known, known_wire = join(room)
+    known.data_received(modern(kit, "tools/list"))
+    _, first = join(room)
+    _, second = join(room)
+    _, third = join(room)
+    assert [wire.was_aborted for wire in (known_wire, first, second, third)] == [False, True, False, False]
+    assert len(room.fronts) == 3
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_in_a_house_full_of_clients_the_longest_idle_one_makes_room(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_connections=2))
+    guests = [join(room) for _ in range(2)]
+    for front, _ in reversed(guests):
+        front.data_received(modern(kit, "tools/list"))
+        await turn(kit)
+    assert not join(room)[1].was_aborted
+    assert [wire.was_aborted for _, wire in guests] == [False, True]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_clients_that_are_being_served_are_never_shed(kit: Kit) -> None:
     room = Room(kit.door, limits(max_connections=1))
     front, wire = join(room)
-    _, shed = join(room)
-    assert (shed.was_aborted, len(room.fronts)) == (True, 1)
-    front.data_received(modern(kit, "tools/list"))
-    assert wire.statuses == [200]
+    front.data_received(a_call(kit))
+    assert join(room)[1].was_aborted
+    await turn(kit)
+    kit.line.answer()
+    await turn(kit)
+    assert (wire.statuses, wire.was_aborted) == ([200], False)
     front.connection_lost(None)
     assert not join(room)[1].was_aborted
 
 
 @pytest.mark.threat("T-FLOOD")
+async def test_a_client_has_so_many_connections_and_others_have_theirs(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_connections_per_client=1))
+    first, first_wire = join(room)
+    second, second_wire = join(room)
+    third, third_wire = join(room)
+    first.data_received(modern(kit, "tools/list"))
+    second.data_received(modern(kit, "tools/list"))
+    await turn(kit)
+    assert (first_wire.statuses, second_wire.statuses) == ([200], [503])
+    assert second_wire.is_closing()
+    third.data_received(raw(kit.modern_request("tools/list", token=kit.ben)))
+    assert third_wire.statuses == [200]
+    first.connection_lost(None)
+    fourth, fourth_wire = join(room)
+    fourth.data_received(modern(kit, "tools/list"))
+    assert fourth_wire.statuses == [200]
+
+
+async def test_pieces_of_an_answer_leave_as_they_come_unless_the_client_lags(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit))
+    assert front.begin(b"piece")
+    assert wire.sent == b"piece"
+    front.pause_writing()
+    assert not front.begin(b"late")
+    front.resume_writing()
+    assert front.begin(b"again")
+    assert wire.sent == b"pieceagain"
+
+
+@pytest.mark.threat("T-FLOOD")
 async def test_a_client_that_does_not_read_is_cut_off(kit: Kit) -> None:
-    front, wire = join(Room(kit.door, limits(request_timeout_s=0.01)))
+    front, wire = join(Room(kit.door, limits(send_timeout_s=0.01)))
     front.pause_writing()
     assert wire.is_paused
     async with asyncio.timeout(20):

@@ -18,7 +18,10 @@ HEAD = b"POST /mcp HTTP/1.1\r\nHost: h\r\n"
 
 def read(*pieces: bytes, limits: HttpLimits | None = None) -> list[HttpRequest]:
     reader = RequestReader(limits)
-    return [request for piece in pieces for request in reader.feed(piece)]
+    found = [request for piece in pieces for request in reader.feed(piece)]
+    if reader.problem is not None:
+        raise reader.problem
+    return found
 
 
 def code_of(*pieces: bytes, limits: HttpLimits | None = None) -> str:
@@ -411,3 +414,37 @@ def test_after_one_flipped_bit_the_body_is_the_same_or_the_message_differs_visib
         return
     # The case of a header name is the only bit without a meaning.
     assert found != original or stream.lower() == sent.lower()
+
+
+def test_whole_requests_before_a_malformed_one_are_given_whatever_the_pieces() -> None:
+    stream = post(b"Content-Length: 2", body=b"{}") + b"no http\r\n\r\n"
+    for cut in range(len(stream) + 1):
+        reader = RequestReader()
+        seen: list[HttpRequest] = []
+        for piece in (stream[:cut], stream[cut:]):
+            try:
+                seen += reader.feed(piece)
+            except SekishoError:
+                break
+        assert [one.body for one in seen] == [b"{}"]
+        assert reader.problem is not None
+        assert not reader.is_idle
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_chunk_extensions_are_bounded_even_in_one_piece() -> None:
+    body = b"1;" + b"x" * 300_000 + b"\r\na\r\n0\r\n\r\n"
+    assert code_of(post(b"Transfer-Encoding: chunked", body=body)) in {"http_malformed", "header_too_large"}
+    assert read(post(b"Transfer-Encoding: chunked", body=b"1;x\r\na\r\n0\r\n\r\n"))[0].body == b"a"
+
+
+def test_an_old_client_is_known_not_to_read_chunks() -> None:
+    assert read(post())[0].speaks_chunks
+    assert not read(b"POST /mcp HTTP/1.0\r\nContent-Length: 0\r\n\r\n")[0].speaks_chunks
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_the_number_of_headers_is_a_limit() -> None:
+    limits = HttpLimits(max_headers=3)
+    assert read(post(b"A: 1", b"B: 2"), limits=limits)
+    assert code_of(post(b"A: 1", b"B: 2", b"C: 3"), limits=limits) == "header_too_large"
