@@ -29,9 +29,12 @@ from sekisho.sandbox import (
     Bubblewrap,
     Capabilities,
     Exit,
-    Sandbox,
+    Plan,
+    Running,
     SandboxSpec,
+    Warm,
     describe,
+    make_ready,
     plan,
     probe,
     survey,
@@ -67,10 +70,58 @@ def root(tmp_path: Path) -> Path:
     return tmp_path.resolve()
 
 
+class WarmDriver(Bubblewrap):
+    """Forks every Python probe inside its walls; the one that is watched is the second life there."""
+
+    def __init__(self) -> None:
+        super().__init__(HOST)
+        self._warm: dict[int, tuple[Plan, Warm]] = {}
+
+    async def plan(self, spec: SandboxSpec) -> Plan:
+        plain = await super().plan(spec)
+        ready = make_ready(spec, plain.command, ("json",)) if spec.warm is None else None
+        if ready is not None:
+            drawn = await super().plan(ready[0])
+            warm = Warm(driver=self, plain=plain, warm=drawn, message=ready[1], log=_only_warm)
+            self._warm[id(plain)] = (plain, warm)
+        return plain
+
+    async def start(self, plan: Plan) -> Running:
+        known = self._warm.get(id(plan))
+        if known is None:
+            return await self.launch(plan)
+        first = await known[1].start()
+        await first.kill_tree()
+        first.close_fds()
+        return await known[1].start()
+
+    async def tear_down(self) -> None:
+        """End the walls that wait for another life."""
+        for _, warm in self._warm.values():
+            await warm.__aexit__()
+
+
+def _only_warm(event: str, **facts: object) -> None:
+    assert event == "plugin_walls_raised", facts
+
+
 @pytest.fixture
-async def driver() -> AsyncIterator[Bubblewrap]:
+async def plain() -> AsyncIterator[Bubblewrap]:
+    """Starts each probe with an interpreter of its own."""
     async with Bubblewrap(HOST) as made:
         yield made
+
+
+@pytest.fixture(params=["ordinary", "warm"])
+async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Bubblewrap]:
+    """Both ways to start a plugin: the walls are the same."""
+    async with Bubblewrap(HOST) if request.param == "ordinary" else WarmDriver() as made:
+        yield made
+
+
+async def launch(driver: Bubblewrap, plan: Plan) -> Running:
+    """Start a probe the driver's way."""
+    return await driver.start(plan) if isinstance(driver, WarmDriver) else await driver.launch(plan)
 
 
 def spec(program: str, *argv: str, files: FileGrant | None = None, **more: Any) -> SandboxSpec:
@@ -114,7 +165,7 @@ async def read_all(fd: int) -> bytes:
         transport.close()
 
 
-async def finish(sandbox: Sandbox) -> tuple[Exit, str, str]:
+async def finish(sandbox: Running) -> tuple[Exit, str, str]:
     """The end of a probe, and what it printed."""
     try:
         async with asyncio.timeout(END_S):
@@ -125,7 +176,7 @@ async def finish(sandbox: Sandbox) -> tuple[Exit, str, str]:
 
 
 async def run(driver: Bubblewrap, wanted: SandboxSpec) -> tuple[Exit, str, str]:
-    return await finish(await driver.launch(await driver.plan(wanted)))
+    return await finish(await launch(driver, await driver.plan(wanted)))
 
 
 async def answer(driver: Bubblewrap, program: str, **more: Any) -> Any:
@@ -215,7 +266,7 @@ async def test_git_makes_a_commit_in_a_writable_folder(driver: Bubblewrap, root:
 
 
 async def test_the_pipes_carry_a_conversation(driver: Bubblewrap) -> None:
-    sandbox = await driver.launch(await driver.plan(spec("", "cat")))
+    sandbox = await launch(driver, await driver.plan(spec("", "cat")))
     os.write(sandbox.stdin_fd, b"hello\n")
     reading = asyncio.ensure_future(read_all(sandbox.stdout_fd))
     os.close(sandbox.stdin_fd)
@@ -362,10 +413,11 @@ async def test_processes_of_the_host_are_not_visible(driver: Bubblewrap) -> None
         " attempt(lambda: open('/proc/1/environ').read())[1], os.getppid(), open('/proc/self/cgroup').read()]))",
     )
     numbers, kill, environ, parent, cgroup = shown
-    assert len(numbers) == 2
+    own = 1 if isinstance(driver, WarmDriver) else 0  # the fork server stands between
+    assert len(numbers) == 2 + own
     assert kill == "ESRCH"
     assert "SSH" not in environ
-    assert parent == 1
+    assert parent == 1 + own
     assert "sekisho" not in cgroup
 
 
@@ -387,7 +439,7 @@ async def test_the_environment_of_the_host_stays_outside(
 @pytest.mark.threat("T-READ-CORE")
 async def test_no_environment_value_shows_on_a_command_line(driver: Bubblewrap) -> None:
     wanted = spec("input()", environment={"API_KEY": "needle-in-cmdline"})
-    sandbox = await driver.launch(await driver.plan(wanted))
+    sandbox = await launch(driver, await driver.plan(wanted))
     assert not processes_with("needle-in-cmdline")
     assert (await sandbox.kill_tree()).reason == "killed"
     sandbox.close_fds()
@@ -534,7 +586,7 @@ async def test_with_a_grant_the_only_way_out_is_the_gates_four_sockets(driver: B
         " attempt(connect, ('127.1.2.4', 80)), attempt(connect, ('127.0.0.1', 22))[0],"
         " attempt(connect, ('192.0.2.1', 443))[0], attempt(u.sendto, b'x', ('192.0.2.1', 53))[0]]))"
     )
-    sandbox = await driver.launch(await driver.plan(spec(program, wants_network=True)))
+    sandbox = await launch(driver, await driver.plan(spec(program, wants_network=True)))
     assert sandbox.gate_sockets is not None
     ended = asyncio.ensure_future(finish(sandbox))
     loop = asyncio.get_running_loop()
@@ -629,8 +681,8 @@ async def test_processor_time_is_rationed(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.skipif(not HOST.enforces("memory"), reason="no memory control group here")
-async def test_what_a_plugin_uses_can_be_asked(driver: Bubblewrap) -> None:
-    sandbox = await driver.launch(await driver.plan(spec("input()")))
+async def test_what_a_plugin_uses_can_be_asked(plain: Bubblewrap) -> None:
+    sandbox = await plain.launch(await plain.plan(spec("input()")))
     usage = sandbox.stats()
     assert usage.memory_bytes
     assert usage.pids
@@ -639,8 +691,8 @@ async def test_what_a_plugin_uses_can_be_asked(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.skipif(HOST.cgroup == "none", reason="no control groups here")
-async def test_no_control_group_stays_behind(driver: Bubblewrap) -> None:
-    await answer(driver, "print(0)")
+async def test_no_control_group_stays_behind(plain: Bubblewrap) -> None:
+    await answer(plain, "print(0)")
     assert not own_groups()
 
 
@@ -660,9 +712,9 @@ print("ready", flush=True)
 """
 
 
-async def start_daemons(driver: Bubblewrap, marker: str, then: str = "time.sleep(300)") -> Sandbox:
+async def start_daemons(driver: Bubblewrap, marker: str, then: str = "time.sleep(300)") -> Running:
     program = f"MARKER = {marker!r}\n" + DAEMONS + then
-    sandbox = await driver.launch(await driver.plan(spec(program)))
+    sandbox = await launch(driver, await driver.plan(spec(program)))
     assert await wait_until(lambda: len(processes_with(marker)) >= 3)
     return sandbox
 
@@ -702,6 +754,8 @@ async def test_killing_the_launcher_leaves_no_process_and_the_next_plugin_starts
     assert await wait_until(lambda: not processes_with(marker))
     sandbox.close_fds()
     assert await answer(driver, "print(1)") == 1
+    if isinstance(driver, WarmDriver):
+        await driver.tear_down()
     assert await wait_until(lambda: not own_groups())
 
 
@@ -748,32 +802,32 @@ async def test_leaving_the_driver_kills_what_it_started() -> None:
 
 
 async def test_a_wall_that_cannot_be_built_fails_the_start_and_says_what_is_missing(
-    driver: Bubblewrap, root: Path
+    plain: Bubblewrap, root: Path
 ) -> None:
     gone = root / "gone"
     gone.mkdir()
-    drawn = await driver.plan(spec("", files=FileGrant(read_only_paths=(str(gone),))))
+    drawn = await plain.plan(spec("", files=FileGrant(read_only_paths=(str(gone),))))
     gone.rmdir()
     with pytest.raises(Misconfigured, match="gone") as caught:
-        await driver.launch(drawn)
+        await plain.launch(drawn)
     assert caught.value.code == "sandbox_unavailable"
 
 
-async def test_a_launch_that_fails_holds_no_descriptor_and_no_group(driver: Bubblewrap) -> None:
-    drawn = await driver.plan(spec("", wants_network=True))
+async def test_a_launch_that_fails_holds_no_descriptor_and_no_group(plain: Bubblewrap) -> None:
+    drawn = await plain.plan(spec("", wants_network=True))
     broken = replace(drawn, options=("--no-such-option", *drawn.options))
     before = own_descriptors()
     for _ in range(3):
         with pytest.raises(Misconfigured, match="no-such-option"):
-            await driver.launch(broken)
+            await plain.launch(broken)
     assert own_descriptors() == before
     assert not own_groups()
 
 
-async def test_a_program_that_bwrap_is_not_is_reported(driver: Bubblewrap) -> None:
-    drawn = await driver.plan(spec(""))
+async def test_a_program_that_bwrap_is_not_is_reported(plain: Bubblewrap) -> None:
+    drawn = await plain.plan(spec(""))
     with pytest.raises(Misconfigured, match="could not be built"):
-        await driver.launch(replace(drawn, program="/no/such/bwrap"))
+        await plain.launch(replace(drawn, program="/no/such/bwrap"))
 
 
 async def test_a_host_that_lacks_a_wall_starts_nothing() -> None:
@@ -782,18 +836,18 @@ async def test_a_host_that_lacks_a_wall_starts_nothing() -> None:
             await driver.plan(spec(""))
 
 
-async def test_many_sandboxes_live_at_once_and_end_alone(driver: Bubblewrap) -> None:
-    drawn = await driver.plan(spec("print(input())"))
-    made = [await driver.launch(drawn) for _ in range(5)]
+async def test_many_sandboxes_live_at_once_and_end_alone(plain: Bubblewrap) -> None:
+    drawn = await plain.plan(spec("print(input())"))
+    made = [await plain.launch(drawn) for _ in range(5)]
     for number, sandbox in reversed(list(enumerate(made))):
         os.write(sandbox.stdin_fd, f"{number}\n".encode())
         ended, out, _ = await finish(sandbox)
         assert (ended.code, out) == (0, f"{number}\n")
 
 
-async def test_the_printed_plan_is_the_one_that_runs(driver: Bubblewrap) -> None:
+async def test_the_printed_plan_is_the_one_that_runs(plain: Bubblewrap) -> None:
     wanted = spec("print(0)")
-    drawn = await driver.plan(wanted)
+    drawn = await plain.plan(wanted)
     assert describe(drawn) == describe(plan(wanted, HOST, survey(wanted)))
 
 

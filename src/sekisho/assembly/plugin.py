@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,7 @@ from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, Spiff
 from sekisho.plugin_server import Warden, WardenRules, connect_url, connect_walled
 from sekisho.plugin_server.warden import Connection, Connector
 from sekisho.protocol import JsonLimits
-from sekisho.sandbox import Bubblewrap, ForkedLauncher, SandboxSpec
+from sekisho.sandbox import Bubblewrap, ForkedLauncher, Running, SandboxSpec, Warm, make_ready
 from sekisho.telemetry import Logger
 from sekisho.wire import Address, Listener, TcpAddress, UnixAddress
 
@@ -146,13 +146,12 @@ class _Walls:
                 remedy="write command = [...] in its file, or give the command after --",
             )
         await self._stack.enter_async_context(self._driver)
-        plan = await self._driver.plan(sandbox_spec(workload, self._environment))
+        start = await self._starter(sandbox_spec(workload, self._environment))
         roots = _roots(workload)
 
         def connect_here(on_list_changed: Callable[[], None]) -> AbstractAsyncContextManager[Connection]:
             return connect_walled(
-                driver=self._driver,
-                plan=plan,
+                start=start,
                 limits=self._limits,
                 max_queued_bytes=self._post.limits.max_queued_bytes,
                 roots=roots,
@@ -166,6 +165,23 @@ class _Walls:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+
+    async def _starter(self, spec: SandboxSpec) -> Callable[[], Awaitable[Running]]:
+        """How its process is started: with an interpreter of its own, or forked where one is warm."""
+        plain = await self._driver.plan(spec)
+        workload = self._post.workload
+        ready = make_ready(spec, plain.command, workload.preload) if workload.warm else None
+        if ready is None:
+            return partial(self._driver.launch, plain)
+        warm_spec, message = ready
+        warm = Warm(
+            driver=self._driver,
+            plain=plain,
+            warm=await self._driver.plan(warm_spec),
+            message=message,
+            log=self._log.info,
+        )
+        return (await self._stack.enter_async_context(warm)).start
 
     def _connect_url(
         self, url: str, on_list_changed: Callable[[], None]

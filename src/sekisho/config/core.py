@@ -32,6 +32,7 @@ from sekisho.config.workload import (
     Workload,
     command_words,
     grants_of,
+    module_name,
     plugin_settings,
     settings_names,
 )
@@ -192,6 +193,16 @@ class PluginEntry:
     runtime_paths: tuple[Path, ...] = setting(
         listed(path()), "Interpreters and libraries it needs, shown read-only.", default=()
     )
+    warm: bool = setting(
+        flag(),
+        "Whether a Python plugin is forked from an interpreter that waits, imports done, inside its walls.",
+        default=True,
+    )
+    preload: tuple[str, ...] | None = setting(
+        listed(module_name()),
+        "Python modules that interpreter imports; else the MCP SDK, if the plugin uses it.",
+        default=None,
+    )
     sandbox: Sandbox = setting(nested(Sandbox), "How much it may use.", default=Sandbox())
     network_policy: NetworkPolicy = setting(
         nested(NetworkPolicy), "Hosts it may reach.", default=NetworkPolicy()
@@ -244,6 +255,8 @@ class PluginEntry:
             settings=self.settings,
             grants=self.grants,
             isolation=self.sandbox.isolation,
+            warm=self.warm,
+            preload=self.preload,
         )
 
 

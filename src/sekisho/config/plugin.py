@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sekisho.config.field import Wrong, listed, nested, path, setting
+from sekisho.config.field import Wrong, flag, listed, nested, path, setting
 from sekisho.config.limits import PluginLimits
 from sekisho.config.locate import Source
 from sekisho.config.values import (
@@ -30,6 +30,7 @@ from sekisho.config.workload import (
     Workload,
     command_words,
     grants_of,
+    module_name,
     settings_names,
 )
 from sekisho.policy.grants import Grants
@@ -76,6 +77,16 @@ class PluginServer:
     )
     runtime_paths: tuple[Path, ...] = setting(
         listed(path()), "Interpreters and libraries it needs, shown read-only.", default=()
+    )
+    warm: bool = setting(
+        flag(),
+        "Whether a Python plugin is forked from an interpreter that waits, imports done, inside its walls.",
+        default=True,
+    )
+    preload: tuple[str, ...] | None = setting(
+        listed(module_name()),
+        "Python modules that interpreter imports; else the MCP SDK, if the plugin uses it.",
+        default=None,
     )
     home: Path | None = setting(
         path(),
@@ -143,4 +154,6 @@ class PluginConfig:
                 files=self.filesystem_policy,
             ),
             isolation=self.sandbox.isolation,
+            warm=server.warm,
+            preload=server.preload,
         )

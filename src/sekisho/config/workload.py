@@ -35,6 +35,7 @@ __all__ = [
     "Workload",
     "command_words",
     "grants_of",
+    "module_name",
     "plugin_settings",
     "settings_names",
 ]
@@ -163,6 +164,11 @@ def command_words() -> Kind[tuple[str, ...]]:
     return Kind("list of text", 'a list of words such as ["npx", "-y", "server"]', read)
 
 
+def module_name() -> Kind[str]:
+    """A Python module as `import` names it."""
+    return text(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "a Python module such as mcp.server")
+
+
 def plugin_settings() -> Kind[tuple[tuple[str, str], ...]]:
     """A table of plain values that become environment variables of the plugin."""
 
@@ -216,6 +222,8 @@ class Workload:
     settings: tuple[tuple[str, str], ...]
     grants: Grants
     isolation: str
+    warm: bool = True
+    preload: tuple[str, ...] | None = None
 
     @property
     def settings_environment(self) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, Pipes
 from sekisho.plugin_server.session import PluginSession
 from sekisho.plugin_server.upstream import Upstream
 from sekisho.protocol import JsonLimits
-from sekisho.sandbox import Driver, GateSockets, Plan, Sandbox
+from sekisho.sandbox import GateSockets, Running
 
 __all__ = ["connect_url", "connect_walled"]
 
@@ -24,7 +24,7 @@ GATE_LOOK_S = 0.5  # how soon a plugin has its network back after the egress pro
 class Walled:
     """A running sandbox and its session."""
 
-    def __init__(self, session: PluginSession, sandbox: Sandbox, ended: asyncio.Future[SekishoError]) -> None:
+    def __init__(self, session: PluginSession, sandbox: Running, ended: asyncio.Future[SekishoError]) -> None:
         self.session = session
         self._sandbox = sandbox
         self._ended = ended
@@ -41,8 +41,7 @@ class Walled:
 @asynccontextmanager
 async def connect_walled(
     *,
-    driver: Driver,
-    plan: Plan,
+    start: Callable[[], Awaitable[Running]],
     limits: JsonLimits,
     max_queued_bytes: int = MAX_QUEUED_BYTES,
     roots: Sequence[tuple[str, str]],
@@ -51,7 +50,7 @@ async def connect_walled(
     on_list_changed: Callable[[], None],
 ) -> AsyncIterator[Walled]:
     """Start the plugin in its sandbox and open its pipes; leaving the context kills the whole tree."""
-    sandbox = await driver.launch(plan)
+    sandbox = await start()
     ended: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
 
     def end(error: SekishoError) -> None:
@@ -93,7 +92,7 @@ async def connect_walled(
             log("plugin_noise", garbage_lines=session.counters.garbage, stderr_bytes=len(pipes.stderr_tail))
 
 
-async def _report_exit(sandbox: Sandbox, end: Callable[[SekishoError], None]) -> None:
+async def _report_exit(sandbox: Running, end: Callable[[SekishoError], None]) -> None:
     status = await sandbox.wait()
     end(Unavailable("plugin_exited", f"the plugin ended ({status.reason})"))
 
@@ -150,6 +149,7 @@ async def connect_url(
         url,
         receive=session.receive,
         on_failure=session.fail_one,
+        is_waiting=session.is_waiting,
         max_body_bytes=limits.max_bytes,
     )
     session.on_version = upstream.use_version

@@ -11,6 +11,7 @@ from sekisho.sandbox.plan import Limits, Mount, Plan, plan
 from sekisho.sandbox.probe import Row, doctor, probe
 from sekisho.sandbox.running import Exit, GateSockets, Sandbox
 from sekisho.sandbox.spec import Capabilities, Closure, Link, SandboxSpec
+from sekisho.sandbox.warm import Running, Warm, make_ready
 
 __all__ = [
     "Bubblewrap",
@@ -25,12 +26,15 @@ __all__ = [
     "Mount",
     "Plan",
     "Row",
+    "Running",
     "Sandbox",
     "SandboxSpec",
     "Usage",
+    "Warm",
     "describe",
     "describe_text",
     "doctor",
+    "make_ready",
     "plan",
     "probe",
     "survey",

@@ -37,6 +37,7 @@ __all__ = ["OWN_PROCESSES", "Limits", "Mount", "MountKind", "Plan", "plan"]
 INNER_ID: Final = "1000"
 HOST_NAME: Final = "plugin"
 PROXY_URL: Final = "http://127.0.0.1:3128"
+FORK_SERVER: Final = "/etc/sekisho/warm.py"  # where the plugin may read it, and nobody may write
 OWN_PROCESSES: Final = 2  # bwrap and the first process of the inner world count against the limit too
 HARD_DATA_FACTOR: Final = (
     4  # RLIMIT_DATA is per process and counts untouched pages; it only stops a sudden burst
@@ -117,6 +118,10 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         missing = "; ".join(capabilities.missing) or "bwrap is not installed"
         raise unavailable(f"this host cannot wall in plugin {spec.name!r}: {missing}")
     data = {"filter": assemble(capabilities.machine), **_etc(closure)}
+    command = closure.argv
+    if spec.warm is not None:
+        data[FORK_SERVER] = spec.warm.code
+        command = (*spec.warm.interpreter, FORK_SERVER, "{fd:channel}", " " * spec.warm.room)
     mounts = (*_base(spec, data, closure), *_listed(spec, closure))
     environment = _environment(spec, closure)
     options = (
@@ -135,7 +140,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         name=spec.name,
         program=capabilities.bwrap,
         options=options,
-        command=closure.argv,
+        command=command,
         mounts=mounts,
         environment=environment,
         data=data,
@@ -277,10 +282,11 @@ def _limits(spec: SandboxSpec, capabilities: Capabilities) -> Limits:
     # Deno reserves more than any sensible limit and dies under RLIMIT_DATA; the guard alone watches it.
     bounds_data = not by_group and PurePosixPath(spec.argv[0]).name != "deno"
     data_bytes = max(memory * HARD_DATA_FACTOR, MIN_DATA_BYTES)
+    pids = asked.max_pids + (spec.warm is not None)  # the fork server is no process of the plugin's
     return Limits(
         memory_bytes=memory,
         cpu_percent=asked.max_cpu_percent,
-        pids=asked.max_pids,
+        pids=pids,
         memory_by="cgroup" if by_group else "guard",
         pids_by="cgroup" if pids_by_group else "rlimit",
         cpu_by="cgroup" if capabilities.enforces("cpu") else "nothing",
@@ -288,7 +294,7 @@ def _limits(spec: SandboxSpec, capabilities: Capabilities) -> Limits:
         inner_rlimits=(
             ("NOFILE", asked.max_open_files),
             # Set inside, where the kernel counts the processes of this plugin alone.
-            *(() if pids_by_group else (("NPROC", asked.max_pids + 1),)),
+            *(() if pids_by_group else (("NPROC", pids + 1),)),
             *((("DATA", data_bytes),) if bounds_data else ()),
         ),
     )

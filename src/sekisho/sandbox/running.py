@@ -78,6 +78,14 @@ class Sandbox:
         """Until the plugin and everything it started have ended."""
         return await asyncio.shield(self._ended)
 
+    def when_ended(self, callback: Callable[[Exit], None]) -> None:
+        """Call back once it has ended."""
+        self._ended.add_done_callback(lambda ended: callback(ended.result()))
+
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel killed for their memory."""
+        return 0 if self._group is None else self._group.oom_kills()
+
     async def kill_tree(self) -> Exit:
         """Kill every process of the plugin; returns when none is left.
 

@@ -21,6 +21,7 @@ __all__ = [
     "Closure",
     "Link",
     "SandboxSpec",
+    "WarmStart",
     "unavailable",
 ]
 
@@ -33,6 +34,19 @@ CgroupVersion = Literal["v1", "v2", "none"]
 def unavailable(message: str, remedy: str | None = None) -> Misconfigured:
     """The one way this room says that a wall cannot be built."""
     return Misconfigured("sandbox_unavailable", message, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmStart:
+    """Start a fork server inside the walls instead of the plugin, which it forks (`warm`).
+
+    `interpreter` is the program with its flags, `code` the fork server, `room` how long its command line must be so
+    that the plugin's own fits over it.
+    """
+
+    interpreter: tuple[str, ...]
+    code: bytes = field(repr=False)
+    room: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,7 @@ class SandboxSpec:
     isolation: str = "strict"
     wants_network: bool = False
     search_path: str | None = None
+    warm: WarmStart | None = None
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:

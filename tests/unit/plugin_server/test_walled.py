@@ -13,7 +13,7 @@ from sekisho.errors import SekishoError
 from sekisho.plugin_server.listing import ask, handshake, list_surface
 from sekisho.plugin_server.walled import Walled, connect_url, connect_walled
 from sekisho.protocol import HttpRequest, JsonLimits, response_bytes
-from sekisho.sandbox import Capabilities, Exit, Limits, Plan, Sandbox, SandboxSpec
+from sekisho.sandbox import Exit, Limits, Plan, Sandbox
 from sekisho.sandbox.running import Pipes
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ class OpenHouse:
         self._program = program
         self._waiters: list[asyncio.Task[None]] = []
         self.sandbox: Sandbox | None = None
-
-    async def probe(self) -> Capabilities:
-        raise AssertionError("nobody asks here")
-
-    async def plan(self, spec: SandboxSpec) -> Plan:
-        raise AssertionError("nobody asks here")
 
     async def launch(self, plan: Plan) -> Sandbox:
         pipes = Pipes()
@@ -78,8 +72,7 @@ def _connect(
     driver: OpenHouse, plan: Plan, events: list[tuple[str, dict[str, Any]]]
 ) -> AbstractAsyncContextManager[Walled]:
     return connect_walled(
-        driver=driver,
-        plan=plan,
+        start=lambda: driver.launch(plan),
         limits=LIMITS,
         roots=(),
         gate_path=None,
