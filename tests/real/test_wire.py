@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,36 @@ def test_a_call_makes_the_round_trip_over_both_sockets_under_both_loops(run: Run
     run(main())
     assert either.down == []
     assert either.refused == []
+
+
+def test_progress_of_many_calls_comes_in_order_before_each_answer_and_none_is_lost(
+    run: Run, either: Bench
+) -> None:
+    wanted = msgspec.structs.replace(HOLD, wants_progress=True)
+
+    async def main() -> None:
+        async with joined(either) as line:
+            heard: list[list[bytes | SekishoError]] = [[] for _ in range(20)]
+            answered = 0
+
+            def answer(one: list[bytes | SekishoError], result: bytes | SekishoError) -> None:
+                nonlocal answered
+                one.append(result)
+                answered += 1
+                either.changed.set()
+
+            for one in heard:
+                line.call(wanted, partial(answer, one), one.append)
+            await either.until(lambda: len(either.inbound) == 20)
+            for number in range(10):
+                for inbound in either.inbound:
+                    inbound.note(b"%d" % number)
+            for inbound in either.inbound:
+                inbound.reply(b"{}")
+            await either.until(lambda: answered == 20)
+            assert heard == [[*(b"%d" % number for number in range(10)), b"{}"]] * 20
+
+    run(main())
 
 
 def test_a_thousand_calls_at_once_are_all_answered(run: Run, either: Bench) -> None:

@@ -8,6 +8,8 @@ are full.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +20,7 @@ from sekisho.protocol import LineReader
 __all__ = ["MAX_QUEUED_BYTES", "Pipes"]
 
 MAX_QUEUED_BYTES = 32 << 20  # a plugin that does not read must not fill our memory
+PIPE_BYTES = 1 << 20  # a large message must not need a switch of processes for every 64 KiB
 STDERR_TAIL_BYTES = 8 << 10  # enough for a traceback
 
 
@@ -46,6 +49,9 @@ class Pipes:
 
     async def open(self, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> None:
         """Take ownership of the descriptors."""
+        for fd in (stdin_fd, stdout_fd):
+            with contextlib.suppress(OSError):  # the user has many large pipes already: a small one works too
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._stdin, _ = await self._loop.connect_write_pipe(
             asyncio.BaseProtocol, os.fdopen(stdin_fd, "wb", 0)
         )

@@ -54,6 +54,7 @@ class Counters:
     garbage: int = 0
     unknown_answers: int = 0
     refused_requests: int = 0
+    ignored_notifications: int = 0
     dropped_notes: int = 0
 
 
@@ -212,6 +213,8 @@ class PluginSession:
                     self.on_list_changed()
                 elif method == _PROGRESS:
                     self._progressed(message.params)
+                else:
+                    self.counters.ignored_notifications += 1
 
     def _answered(self, ident: int | str | None, answer: bytes | SekishoError) -> None:
         waiter = self._pop(ident)

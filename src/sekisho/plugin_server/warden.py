@@ -26,6 +26,7 @@ from sekisho.wire import Inbound, StateFrame, SurfaceFrame
 
 __all__ = ["Connection", "Connector", "Publisher", "Warden", "WardenRules"]
 
+RELIST_PAUSE_S = 0.5  # a plugin that always says its lists changed must not keep us listing without a pause
 KILL_GRACE_S = 1.0  # between "cancelled" and the end of the process tree
 CLOCK_TICK_S = 0.001  # a loop may wake up this much early
 BACKOFF_FIRST_S = 0.1
@@ -200,14 +201,17 @@ class Warden:
 
     async def _watch(self, connection: Connection, opened: SurfaceFrame) -> None:
         """List again when the plugin says so, and at every health check."""
+        next_at = self._loop.time()  # the first change is looked at without delay
         while True:
             try:
                 async with asyncio.timeout(self._rules.health_interval_s):
                     await self._relist.wait()
+                    await asyncio.sleep(next_at - self._loop.time())
             except TimeoutError:
                 pass
             self._relist.clear()
             await self._publish(connection, opened)
+            next_at = self._loop.time() + RELIST_PAUSE_S
 
     async def _publish(self, connection: Connection, opened: SurfaceFrame) -> None:
         self._publisher.publish_surface(

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncIterator
 
 import pytest
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, STDERR_TAIL_BYTES, Pipes
+from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, PIPE_BYTES, STDERR_TAIL_BYTES, Pipes
 
 WAIT_S = 5.0
 MAX_LINE_BYTES = 1000
@@ -64,6 +65,24 @@ async def test_messages_arrive_one_a_line_however_they_are_cut(ends: Ends) -> No
     os.write(ends.stdout, b":2}\n")
     assert await ends.line() == b'{"b":2}'
     assert not ends.end.done()
+
+
+async def test_pipes_of_messages_hold_a_large_one(ends: Ends) -> None:
+    sizes = [fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) for fd in (ends.stdin, ends.stdout)]
+    assert all(size == PIPE_BYTES for size in sizes) or _has_no_more_pipe_pages()
+
+
+def _has_no_more_pipe_pages() -> bool:
+    """Whether this user may have no further large pipe: then a small one works too."""
+    ours = os.pipe()
+    try:
+        fcntl.fcntl(ours[0], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        return True
+    finally:
+        for fd in ours:
+            os.close(fd)
+    return False
 
 
 @pytest.mark.requirement("B7")

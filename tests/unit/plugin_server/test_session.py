@@ -75,6 +75,7 @@ def test_blank_lines_and_known_messages_are_no_garbage(wire: Wire) -> None:
     wire.session.receive(b" \r")
     wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')
     assert wire.session.counters.garbage == 0
+    assert wire.session.counters.ignored_notifications == 1
 
 
 @pytest.mark.threat("T-GARBAGE")

@@ -25,9 +25,15 @@ RULES = WardenRules(start_timeout_s=WAIT_S, execution_timeout_s=WAIT_S, health_i
 class Caller:
     """One call, and its answers."""
 
-    def __init__(self, timeout_s: float = WAIT_S) -> None:
+    def __init__(self, timeout_s: float = WAIT_S, *, wants_progress: bool = False) -> None:
         self._answers: asyncio.Queue[tuple[Kind, Any]] = asyncio.Queue()
-        frame = CallFrame(tool="echo", arguments=msgspec.Raw(b'{"x":1}'), digest="", timeout_s=timeout_s)
+        frame = CallFrame(
+            tool="echo",
+            arguments=msgspec.Raw(b'{"x":1}'),
+            digest="",
+            timeout_s=timeout_s,
+            wants_progress=wants_progress,
+        )
         self.inbound = Inbound(1, frame, self._hear)
 
     async def answer(self) -> tuple[Kind, Any]:
@@ -72,6 +78,51 @@ async def test_a_call_reaches_the_plugin_and_its_answer_comes_back(
         caller = Caller()
         warden.call(caller.inbound)
         assert await caller.answer() == (Kind.RESULT, {"content": [], "structuredContent": {"x": 1}})
+
+
+async def test_notes_of_a_call_reach_its_caller_before_the_answer(incubator: Incubator, board: Board) -> None:
+    incubator.prepared.append(_silent)
+    async with _kept(incubator, board) as warden:
+        life = await _ready(incubator, board)
+        caller = Caller(wants_progress=True)
+        warden.call(caller.inbound)
+        request = await life.plugin.wait_for("tools/call")
+        token = request["params"]["_meta"]["progressToken"]
+        params = {"progressToken": token, "progress": 1, "message": "half"}
+        life.plugin.say({"method": "notifications/progress", "params": params})
+        life.plugin.say({"id": request["id"], "result": {}})
+        assert await caller.answer() == (Kind.NOTE, {"progress": 1, "message": "half"})
+        assert await caller.answer() == (Kind.RESULT, {})
+
+
+async def test_a_call_that_ends_early_leaves_the_alarm_to_those_that_last(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(_silent)
+    async with _kept(incubator, board) as warden:
+        life = await _ready(incubator, board)
+        gone, long, short = Caller(timeout_s=SHORT_S / 2), Caller(timeout_s=60), Caller(timeout_s=SHORT_S)
+        for caller in (long, gone, short):
+            warden.call(caller.inbound)
+        warden.cancel(gone.inbound)
+        assert await short.code() == "plugin_timeout"
+        assert long.inbound.is_open
+        assert life.session.in_flight == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_plugin_that_always_says_its_lists_changed_is_listed_with_pauses(
+    incubator: Incubator, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sekisho.plugin_server.warden.RELIST_PAUSE_S", SHORT_S)
+    async with _kept(incubator, board):
+        life = await _ready(incubator, board)
+        await board.surface()
+        started = asyncio.get_running_loop().time()
+        for _ in range(3):  # the first is looked at without delay
+            life.plugin.say({"method": "notifications/tools/list_changed"})
+            await board.surface()
+        assert asyncio.get_running_loop().time() - started >= 1.9 * SHORT_S
 
 
 async def test_a_call_before_the_plugin_is_ready_is_refused(incubator: Incubator, board: Board) -> None:

@@ -36,6 +36,19 @@ def test_blank_lines_are_dropped_and_an_unfinished_line_waits() -> None:
     assert reader.feed(b"]\n") == [b"[]"]
 
 
+@pytest.mark.threat("T-FLOOD")
+@given(st.lists(st.sampled_from([b"", b"\n", b"x", b"xyz", b"\nx", b"x\n", b"a\nb\n\nc"]), max_size=30))
+def test_every_byte_of_a_line_is_kept_once(pieces: list[bytes]) -> None:
+    reader = LineReader(keep_blank=True)
+    found: list[bytes] = []
+    for piece in pieces:
+        before = reader.held_bytes
+        lines = reader.feed(piece)
+        assert sum(map(len, lines)) + len(lines) + reader.held_bytes == before + len(piece)
+        found += lines
+    assert b"".join(line + b"\n" for line in found) == b"".join(pieces)[: sum(map(len, found)) + len(found)]
+
+
 @pytest.mark.threat("T-GARBAGE")
 @pytest.mark.threat("T-FLOOD")
 def test_a_line_is_refused_as_soon_as_it_is_too_long() -> None:
