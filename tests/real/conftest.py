@@ -89,13 +89,14 @@ class Answer:
 class House:
     """One running `up`, seen from outside."""
 
-    def __init__(self, folder: Path, configuration: str) -> None:
+    def __init__(self, folder: Path, configuration: str, *, core: str = "") -> None:
         self.folder = folder
         self.home = folder / "home"
         self.config = folder / "sekisho.toml"
         self.log = self.home / "audit" / "log.jsonl"
         self._head = (
             f'[core_server]\nbind_addr = "127.0.0.1:{free_port()}"\nstatus_addr = "127.0.0.1:{free_port()}"\n'
+            + core
         )
         self.configure(configuration)
         self.stderr = folder / "up.log"
