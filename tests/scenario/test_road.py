@@ -26,6 +26,7 @@ from sekisho.gateway import (
     LocalBerths,
     Road,
     Sessions,
+    Shares,
     loopback_names,
 )
 from sekisho.keys import TokenBook, new_token, token_hash
@@ -142,6 +143,7 @@ class Gatehouse:
             metrics=Metrics(),
             clock=LoopClock(),
             berths=LocalBerths(64),
+            shares=Shares(256, 512),
             salt_of=str.encode,
         )
         rules = DoorRules(hosts=loopback_names(), origins=frozenset(), message_limits=JsonLimits())

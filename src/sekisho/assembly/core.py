@@ -39,6 +39,7 @@ from sekisho.gateway import (
     SharedEndings,
     SharedLimiter,
     SharedMemory,
+    Shares,
     StatusPage,
 )
 from sekisho.keys import KeyFolder, Revocations, ensure_bearer, load_token_book
@@ -185,6 +186,9 @@ class Core:
             metrics=self._metrics,
             clock=_LoopClock(),
             berths=LocalBerths(limit) if memory is None else SharedBerths(memory, limit),
+            shares=Shares(
+                self._config.limits.max_in_flight_per_client, self._config.limits.max_in_flight_per_plugin
+            ),
             # Who only has the log cannot test guesses about what was asked or answered.
             salt_of=records.salter(self._keys.ensure_secret("audit-salt")),
         )

@@ -48,7 +48,7 @@ class Limits(PluginLimits):
         whole(2, 1_000_000), "Open connections; beyond it the idlest is shed.", default=1024
     )
     max_connections_per_client: int = setting(
-        whole(1, 1_000_000), "Open connections of one client, counted from its first token.", default=256
+        whole(1, 1_000_000), "Open connections of one client, counted from its first token.", default=512
     )
     max_pipelined: int = setting(
         whole(1, 10_000), "Requests that may wait on one connection for the answer before them.", default=32
@@ -75,7 +75,7 @@ class Limits(PluginLimits):
     max_new_sessions_per_minute: int = setting(
         whole(1, 60_000_000),
         "Sessions one client may open in a minute; open ones cost no memory.",
-        default=600,
+        default=6000,
     )
     max_ended_sessions: int = setting(
         whole(1, 10_000_000), "Ended sessions that are remembered until they expire.", default=100_000

@@ -1,6 +1,6 @@
 """gateway: the road of a call, from the HTTP front through the gate to the sealed line and back."""
 
-from sekisho.gateway.berths import Berths, LocalBerths, SharedBerths
+from sekisho.gateway.berths import Berths, LocalBerths, SharedBerths, Shares
 from sekisho.gateway.checkpoint import Approvals, House, Limiter, Standing, judge, release
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door, DoorRules
@@ -56,6 +56,7 @@ __all__ = [
     "SharedEndings",
     "SharedLimiter",
     "SharedMemory",
+    "Shares",
     "Standing",
     "StatusPage",
     "Visit",

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from sekisho.errors import Unavailable
 from sekisho.gateway.shared_memory import SharedMemory
 
-__all__ = ["Berths", "LocalBerths", "SharedBerths"]
+__all__ = ["Berths", "LocalBerths", "SharedBerths", "Shares"]
 
 LOOK_FOR_DEAD_S: Final = 0.1  # when all are taken, how often it is asked whether a holder died
 
@@ -30,6 +30,36 @@ class Berths(Protocol):
 
     def give(self) -> None:
         """A call has ended."""
+
+
+class Shares:
+    """How much of the room one client and one plugin may take up: one that hangs must not use up the house.
+
+    Counted by each process for itself: with several workers a share is that of one worker.
+    """
+
+    def __init__(self, of_client: int, of_plugin: int) -> None:
+        self._of_client = of_client
+        self._of_plugin = of_plugin
+        self._clients: dict[str, int] = {}
+        self._plugins: dict[str, int] = {}
+
+    def take(self, client: str, plugin: str) -> str | None:
+        """Count one more call, or say who has as many as may be."""
+        clients, plugins = self._clients, self._plugins
+        of_client, of_plugin = clients.get(client, 0), plugins.get(plugin, 0)
+        if of_client >= self._of_client:
+            return "this client has as many calls under way as it may have"
+        if of_plugin >= self._of_plugin:
+            return f"plugin {plugin!r} has as many calls under way as it may have"
+        clients[client] = of_client + 1
+        plugins[plugin] = of_plugin + 1
+        return None
+
+    def give(self, client: str, plugin: str) -> None:
+        """A call has ended."""
+        self._clients[client] -= 1
+        self._plugins[plugin] -= 1
 
 
 class LocalBerths:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
-from sekisho.gateway.berths import Berths
+from sekisho.gateway.berths import Berths, Shares
 from sekisho.gateway.checkpoint import House, judge, release, release_note
 from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
 from sekisho.protocol import PluginName
@@ -128,9 +128,9 @@ class Trip:
         self._outcome = self._road.arrive(self._sealed, answer, self._salt, self._recorded_outcome)
 
     def _recorded_outcome(self, problem: SekishoError | None) -> None:
-        self._road.leave()
         sealed, outcome = self._sealed, self._outcome
         assert sealed is not None and outcome is not None  # noqa: S101, PT018  # `_settle` set both
+        self._road.leave(sealed)
         if problem is not None:
             outcome = Refusal.of(sealed.call, sealed.client, problem)
         self._reply(outcome)
@@ -148,6 +148,7 @@ class Road:
         metrics: Metrics,
         clock: Clock,
         berths: Berths,
+        shares: Shares,
         salt_of: Callable[[str], bytes],
     ) -> None:
         self.lines = lines
@@ -156,6 +157,7 @@ class Road:
         self._metrics = metrics
         self._clock = clock
         self._berths = berths
+        self._shares = shares
         self._salt_of = salt_of
 
     @property
@@ -170,14 +172,12 @@ class Road:
         """
         trip = Trip(self, reply, note)
         verdict = judge(arrived, self._house())
-        berths = self._berths
-        if isinstance(verdict, Sealed) and not berths.take():
-            error = Unavailable("busy", "as many calls are in flight as may be")
-            verdict = Refusal.of(arrived.call, verdict.client, error)
+        if isinstance(verdict, Sealed) and (reason := self._enter(verdict)) is not None:
+            verdict = Refusal.of(arrived.call, verdict.client, Unavailable("busy", reason))
         if isinstance(verdict, Refusal):
             self.record_refusal(verdict, arrived.now, reply)
             return trip
-        self._metrics.tally.in_flight = berths.taken
+        self._metrics.tally.in_flight = self._berths.taken
         call = arrived.call
         salt = self._salt_of(call.call_id)
         trip.depart(verdict, salt)
@@ -195,6 +195,15 @@ class Road:
             done=trip.recorded_intent,
         )
         return trip
+
+    def _enter(self, sealed: Sealed) -> str | None:
+        """Count a call that is about to leave, or say why there is no room for it."""
+        client, plugin = sealed.client, sealed.call.plugin
+        reason = self._shares.take(client, plugin)
+        if reason is None and not self._berths.take():
+            self._shares.give(client, plugin)
+            reason = "as many calls are in flight as may be"
+        return reason
 
     def record_refusal(self, refusal: Refusal, now: float, reply: Callable[[Refusal], None]) -> None:
         """Record a refusal, then give it: even when the log is down, for it reveals nothing and has no effect."""
@@ -278,7 +287,8 @@ class Road:
             done=recorded,
         )
 
-    def leave(self) -> None:
+    def leave(self, sealed: Sealed) -> None:
         """A call is over."""
         self._berths.give()
+        self._shares.give(sealed.client, sealed.call.plugin)
         self._metrics.tally.in_flight = self._berths.taken

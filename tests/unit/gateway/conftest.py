@@ -23,6 +23,7 @@ from sekisho.gateway import (
     Road,
     Sealed,
     Sessions,
+    Shares,
     Standing,
     judge,
     loopback_names,
@@ -264,6 +265,7 @@ class Kit:
             metrics=self.metrics,
             clock=self.clock,
             berths=LocalBerths(max_in_flight),
+            shares=Shares(256, 512),
             salt_of=str.encode,
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.gateway import robust_mutex
-from sekisho.gateway.berths import Berths, LocalBerths, SharedBerths
+from sekisho.gateway.berths import Berths, LocalBerths, SharedBerths, Shares
 from sekisho.gateway.shared_memory import SharedMemory
 
 LIMIT = 3
@@ -86,3 +86,14 @@ def test_a_lock_that_cannot_be_had_is_no_room(
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert SharedBerths(memories[0], LIMIT).take()
+
+
+def test_a_client_and_a_plugin_have_their_share_and_no_more() -> None:
+    shares = Shares(2, 3)
+    assert [shares.take("aya", "calc") for _ in range(2)] == [None, None]
+    assert "client" in str(shares.take("aya", "other"))
+    assert shares.take("ben", "calc") is None
+    assert "plugin 'calc'" in str(shares.take("ben", "calc"))
+    assert shares.take("ben", "other") is None
+    shares.give("aya", "calc")
+    assert shares.take("aya", "other") is None
