@@ -170,8 +170,8 @@ TARGETS: tuple[Target, ...] = (
         figure="single", unit="MiB private", single="plugin_server_private_mib", most=12,
     ),
     Target(
-        about="Python plugin, gateway up: configured to first call",
-        figure="single", unit="ms", single="python_plugin_ms", most=80,
+        about="Python SDK plugin, started again behind the wall",
+        figure="single", unit="ms", single="python_again_ms", most=80,
     ),
     Target(
         about="sekisho up to first call, native plugin",
