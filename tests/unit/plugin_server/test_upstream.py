@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sekisho.errors import Misconfigured, SekishoError
-from sekisho.plugin_server import Upstream
+from sekisho.plugin_server import Upstream, upstream
 from sekisho.protocol import HttpRequest, response_bytes
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(
     async with site(_json) as server:
         caller = Caller(server.url)
         await caller.ask()
-        monkeypatch.setattr("sekisho.plugin_server.upstream.KEEP_S", 0.0)
+        monkeypatch.setattr(upstream, "KEEP_S", 0.0)
         assert await caller.ask() == ANSWER
         assert server.connections == 2
         await caller.upstream.close()

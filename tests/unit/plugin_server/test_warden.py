@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from sekisho.errors import RemoteProtocolError, Unavailable
+from sekisho.plugin_server import warden
 from sekisho.plugin_server.warden import Warden, WardenRules
 from sekisho.wire import CallFrame, Inbound
 from sekisho.wire.frames import Kind
@@ -114,7 +115,7 @@ async def test_a_call_that_ends_early_leaves_the_alarm_to_those_that_last(
 async def test_a_plugin_that_always_says_its_lists_changed_is_listed_with_pauses(
     incubator: Incubator, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sekisho.plugin_server.warden.RELIST_PAUSE_S", SHORT_S)
+    monkeypatch.setattr(warden, "RELIST_PAUSE_S", SHORT_S)
     async with _kept(incubator, board):
         life = await _ready(incubator, board)
         await board.surface()

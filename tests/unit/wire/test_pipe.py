@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sekisho.errors import LocalProtocolError, RemoteProtocolError, Tampered
 from sekisho.keys import SealPair, seals
+from sekisho.wire import pipe
 from sekisho.wire.frames import INLINE_BYTES, Frame, Kind
 from sekisho.wire.pipe import MAX_BATCH_BYTES, MAX_QUEUED_BYTES, SealedPipe
 
@@ -181,7 +182,7 @@ async def test_a_payload_that_no_record_holds_is_refused_and_nothing_of_it_is_se
     settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sender, sink, receiver = pipes()
-    monkeypatch.setattr("sekisho.wire.pipe.MAX_PAYLOAD_BYTES", 2 * INLINE_BYTES)
+    monkeypatch.setattr(pipe, "MAX_PAYLOAD_BYTES", 2 * INLINE_BYTES)
     with pytest.raises(LocalProtocolError) as caught:
         sender.send(Kind.RESULT, 1, b"x" * (2 * INLINE_BYTES + 1))
     assert caught.value.code == "result_too_large"
