@@ -101,3 +101,18 @@ def test_a_hang_up_after_the_handshake_says_what_it_means() -> None:
     error = upgrade.hung_up()
     assert isinstance(error, Tampered)
     assert "refused our certificate" in error.message
+
+
+def test_a_nonce_has_one_spelling() -> None:
+    welcome = upgrade.welcome_bytes(bytes(32))
+    assert upgrade.read_answer(welcome) == (bytes(32), b"")
+    twin = welcome.replace(b"A\r\n\r\n", b"B\r\n\r\n")
+    assert twin != welcome
+    with pytest.raises(RemoteProtocolError):
+        upgrade.read_answer(twin)
+
+
+def test_a_refusal_that_is_not_text_is_the_other_sides_error() -> None:
+    refusal = upgrade.refusal_bytes(Refused("token_not_accepted", "no")).replace(b"no", b"\xff\xff")
+    with pytest.raises(RemoteProtocolError):
+        upgrade.read_answer(refusal)
