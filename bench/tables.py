@@ -55,7 +55,9 @@ def show(console: Console, findings: Findings, *, markdown: bool = False) -> Non
         if not rows:
             return
         console.print(f"\n### {title}\n" if markdown else f"\n{title}", style="bold", markup=False)
-        console.print(_table(columns, rows, markdown=markdown))
+        with console.capture() as captured:
+            console.print(_table(columns, rows, markdown=markdown))
+        console.out(captured.get().strip("\n ") if markdown else captured.get(), highlight=False, end="\n")
         if caption:
             say(caption)
 

@@ -15,17 +15,8 @@ OURS = frozenset(
 )  # fmt: skip
 
 FAST = ("direct", "nginx", "envoy", "envoy-secured", "sekisho", "sekisho-stdio")
-ALL = (
-    "direct",
-    "nginx",
-    "envoy",
-    "envoy-secured",
-    "sdk",
-    "fastmcp",
-    "contextforge",
-    "sekisho",
-    "sekisho-stdio",
-)
+MODERN = ("direct", "nginx", "envoy", "envoy-secured", "sdk", "fastmcp", "sekisho", "sekisho-stdio")
+LEGACY = (*MODERN, "contextforge")  # it refuses the modern era
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +38,18 @@ class Workload:
 
 
 WORKLOADS: tuple[Workload, ...] = (
-    Workload(name="small, 1 client, modern", ways=ALL, clients=1, least=30, about="one small call at a time"),
-    Workload(name="small, 1 client, legacy", ways=ALL, clients=1, era="legacy", least=30),
+    Workload(
+        name="small, 1 client, modern", ways=MODERN, clients=1, least=30, about="one small call at a time"
+    ),
+    Workload(name="small, 1 client, legacy", ways=LEGACY, clients=1, era="legacy", least=30),
     Workload(
         name="small, 32 clients, modern",
-        ways=(*ALL, "sekisho-workers", "fastmcp-stock"),
+        ways=(*MODERN, "sekisho-workers", "fastmcp-stock"),
         clients=32,
         least=64,
     ),
     Workload(
-        name="small, 32 clients, legacy", ways=(*ALL, "fastmcp-stock"), clients=32, era="legacy", least=64
+        name="small, 32 clients, legacy", ways=(*LEGACY, "fastmcp-stock"), clients=32, era="legacy", least=64
     ),
     Workload(name="small, 256 clients, modern", ways=FAST, clients=256, least=512),
     Workload(name="small, 256 clients, legacy", ways=FAST, clients=256, era="legacy", least=512),
@@ -82,10 +75,10 @@ WORKLOADS: tuple[Workload, ...] = (
         list_of=500,
         about="Sekisho: 10 plugins with 50 tools each; the others: one server with all 500",
     ),
-    Workload(name="1 MiB result, 8 clients", ways=ALL, clients=8, tool="big", kind="big", least=24),
+    Workload(name="1 MiB result, 8 clients", ways=MODERN, clients=8, tool="big", kind="big", least=24),
     Workload(
         name="10 progress notifications, 8 clients",
-        ways=ALL,
+        ways=MODERN,
         clients=8,
         tool="steps",
         kind="steps",

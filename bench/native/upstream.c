@@ -8,6 +8,7 @@
  *   (server/discover, `_meta` in every request);
  * - every answer carries the id of its request byte for byte; a request without a proper id is refused;
  * - keeps no state between requests, asks nothing of its client and never speaks first;
+ * - lets its clients keep what it lists, so that no proxy has to ask again for each call;
  * - what is read is bounded (heads, bodies, lines); a peer beyond the bounds loses its connection;
  * - `GET /count` tells how many POSTs have arrived, so that a gateway's extra requests are seen;
  * - ends when its standard input ends.
@@ -179,14 +180,14 @@ static Reply answer(Buffer *out, Slice message, void (*put)(Buffer *, Slice)) {
     if (is_text(method, "tools/list")) {
         append_start(out, id, ",\"result\":{\"tools\":");
         append(out, tool_list.data, tool_list.size);
-        append_text(out, modern ? ",\"ttlMs\":0,\"cacheScope\":\"private\"" MODERN_END "}" : "}}");
+        append_text(out, modern ? ",\"ttlMs\":3600000,\"cacheScope\":\"public\"" MODERN_END "}" : "}}");
     } else if (is_text(method, "initialize")) {
         append_initialized(out, id, params);
     } else if (is_text(method, "ping")) {
         append_start(out, id, ",\"result\":{}}");
     } else if (is_text(method, "server/discover") && modern) {
         append_start(out, id, ",\"result\":{\"supportedVersions\":[\"2026-07-28\",\"2025-11-25\"],");
-        append_text(out, "\"capabilities\":{\"tools\":{}},\"ttlMs\":0,\"cacheScope\":\"private\"" MODERN_END "}");
+        append_text(out, "\"capabilities\":{\"tools\":{}},\"ttlMs\":3600000,\"cacheScope\":\"public\"" MODERN_END "}");
     } else {
         append_error(out, id, "{\"code\":-32601,\"message\":\"method not found\"}");
     }
