@@ -71,7 +71,7 @@ class CoreEnd(asyncio.BufferedProtocol):
         self._pipe: SealedPipe | None = None
         self._facts: PeerFacts | None = None
         self._head = b""
-        self._opening = bytearray(OPENING_READ_BYTES)
+        self._opening = bytearray()  # where an opening is read; a connection that says nothing takes none
         self._tick: asyncio.TimerHandle | None = None
         self._pending: dict[int, tuple[Done, float, Note | None]] = {}
         self._token_renew_at = 0.0
@@ -159,7 +159,11 @@ class CoreEnd(asyncio.BufferedProtocol):
         self._tick = self._loop.call_later(TICK_S, self._on_tick)
 
     def get_buffer(self, sizehint: int) -> memoryview | bytearray:
-        return self._opening if self._pipe is None else self._pipe.get_buffer(sizehint)
+        if self._pipe is not None:
+            return self._pipe.get_buffer(sizehint)
+        if not self._opening:
+            self._opening = bytearray(OPENING_READ_BYTES)
+        return self._opening
 
     def buffer_updated(self, nbytes: int) -> None:
         try:

@@ -20,9 +20,12 @@ from typing import Final
 from sekisho.errors import RemoteProtocolError
 
 __all__ = [
+    "HEAD_BYTES",
     "INLINE_BYTES",
+    "MAX_BATCH_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_PAYLOAD_BYTES",
+    "MAX_SHARED_BYTES",
     "Frame",
     "FrameReader",
     "Kind",
@@ -36,6 +39,10 @@ HEAD_BYTES: Final = 13
 SEAL_BYTES: Final = 16  # the AES-GCM tag around each record
 MAX_PAYLOAD_BYTES: Final = MAX_FRAME_BYTES - HEAD_BYTES - SEAL_BYTES
 INLINE_BYTES: Final = 16 << 10  # up to here a payload shares its record; copying more costs more than a seal
+MAX_BATCH_BYTES: Final = 64 << 10  # the other end begins to work before a long turn of ours is over
+MAX_SHARED_BYTES: Final = (
+    MAX_BATCH_BYTES + INLINE_BYTES + 2 * HEAD_BYTES
+)  # millions of tiny frames are an attack
 _FOLLOWS: Final = 0xFFFF_FFFF  # a size no payload can have: the payload is the next record
 _HEAD: Final = struct.Struct(">BQI")
 _LENGTH: Final = struct.Struct(">I")
@@ -76,6 +83,8 @@ def cut(record: bytes) -> tuple[list[Frame], tuple[int, int] | None]:
     """The frames of an opened record, and kind and call of the payload that is the next record, if any."""
     frames: list[Frame] = []
     at, end = 0, len(record)
+    if end > MAX_SHARED_BYTES:
+        raise _broken("a record of frames is too long")
     while True:
         start = at + HEAD_BYTES
         if start > end:
@@ -109,7 +118,7 @@ class FrameReader:
         self._limit = limit
         self._start = 0
         self._end = 0
-        self._renew(_LEAST_BUFFER)
+        self._renew(0)  # a connection that says nothing takes no buffer
 
     def get_buffer(self, hint: int) -> memoryview:
         """Where the next bytes belong; then call `filled`."""
@@ -139,7 +148,7 @@ class FrameReader:
         """Give back what a large record needed."""
         if self._start == self._end and len(self._buffer) > _LEAST_BUFFER:
             self._start = self._end = 0
-            self._renew(_LEAST_BUFFER)
+            self._renew(0)
 
     def _length(self) -> int:
         length: int = _LENGTH.unpack_from(self._buffer, self._start)[0]

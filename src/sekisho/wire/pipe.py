@@ -15,6 +15,7 @@ from sekisho.keys import SealPair
 from sekisho.wire.frames import (
     HEAD_BYTES,
     INLINE_BYTES,
+    MAX_BATCH_BYTES,
     MAX_PAYLOAD_BYTES,
     Frame,
     FrameReader,
@@ -26,7 +27,6 @@ from sekisho.wire.frames import (
 __all__ = ["SealedPipe"]
 
 MAX_QUEUED_BYTES: Final = 64 << 20  # a peer that does not read must not exhaust our memory
-MAX_BATCH_BYTES: Final = 64 << 10  # the other end begins to work before a long turn of ours is over
 
 
 class SealedPipe:

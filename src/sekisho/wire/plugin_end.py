@@ -90,7 +90,7 @@ class PluginEnd(asyncio.BufferedProtocol):
         self._pipe: SealedPipe | None = None
         self._stage: Literal["request", "offer", "open", "ended"] = "request"
         self._head = b""
-        self._opening = bytearray(OPENING_READ_BYTES)
+        self._opening = bytearray()  # where an opening is read; a connection that says nothing takes none
         self._nonce = b""
         self._offers = FrameReader(limit=MAX_OFFER_BYTES)
         self._opened_at = loop.time()
@@ -147,7 +147,11 @@ class PluginEnd(asyncio.BufferedProtocol):
         self._terms.on_joined(self)
 
     def get_buffer(self, sizehint: int) -> memoryview | bytearray:
-        return self._opening if self._pipe is None else self._pipe.get_buffer(sizehint)
+        if self._pipe is not None:
+            return self._pipe.get_buffer(sizehint)
+        if not self._opening:
+            self._opening = bytearray(OPENING_READ_BYTES)
+        return self._opening
 
     def buffer_updated(self, nbytes: int) -> None:
         try:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import RemoteProtocolError
-from sekisho.wire.frames import Frame, FrameReader, Kind, cut, frame_head, length_prefix
+from sekisho.wire.frames import MAX_SHARED_BYTES, Frame, FrameReader, Kind, cut, frame_head, length_prefix
 
 FRAMES = st.lists(
     st.tuples(
@@ -51,6 +51,15 @@ def test_any_bytes_are_frames_or_an_error_and_nothing_in_between(data: bytes, at
 def test_a_record_that_is_not_filled_by_its_frames_is_refused(record: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         cut(record)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_record_of_countless_tiny_frames_is_refused() -> None:
+    ping = frame_head(Kind.PING, 0, 0)
+    count = MAX_SHARED_BYTES // len(ping)
+    assert len(cut(ping * count)[0]) == count
+    with pytest.raises(RemoteProtocolError, match="too long"):
+        cut(ping * (count + 1))
 
 
 def read(reader: FrameReader, pieces: list[bytes]) -> list[bytes]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sekisho.errors import LocalProtocolError, RemoteProtocolError, Tampered
 from sekisho.keys import SealPair, seals
 from sekisho.wire import pipe
-from sekisho.wire.frames import INLINE_BYTES, Frame, Kind
-from sekisho.wire.pipe import MAX_BATCH_BYTES, MAX_QUEUED_BYTES, SealedPipe
+from sekisho.wire.frames import HEAD_BYTES, INLINE_BYTES, MAX_BATCH_BYTES, Frame, Kind
+from sekisho.wire.pipe import MAX_QUEUED_BYTES, SealedPipe
 
 Settle = Callable[[], Awaitable[None]]
 CALL = int(Kind.CALL)
@@ -59,7 +59,9 @@ async def test_all_frames_of_one_loop_turn_leave_in_one_write_and_one_record(set
 
 async def test_large_payloads_keep_their_place_among_small_ones(settle: Settle) -> None:
     sender, sink, receiver = pipes()
+    full = [INLINE_BYTES] * 3 + [MAX_BATCH_BYTES - 3 * INLINE_BYTES - 4 * HEAD_BYTES]
     sizes = [1, INLINE_BYTES + 1, 2, INLINE_BYTES, *[5000] * 40, 3 * MAX_BATCH_BYTES, 3 * MAX_BATCH_BYTES]
+    sizes += [*full, INLINE_BYTES, *full, INLINE_BYTES + 1, *[0] * 20_000]
     frames = [(CALL, number, bytes([number % 251]) * size) for number, size in enumerate(sizes)]
     for frame in frames:
         sender.send(*frame)
