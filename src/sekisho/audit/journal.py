@@ -1,4 +1,4 @@
-"""The log that is written: one JSON line per record, in the event loop, in the order of `append`.
+"""The log that is written: one JSON line per record, in the order of `append`.
 
 Guarantees
 - `done(None)` means that the record is in the file: it survives the death of this process. When the
@@ -8,16 +8,19 @@ Guarantees
   A batch is written whole or not at all: a partial write (disk full) is cut off again, and the next one is
   tried.
 - `done` is called exactly once, always later than `append` returns. Who need not wait for the disk hears in
-  the very loop turn that wrote the record, from no other thread; who must, waits for one fdatasync that began
-  after the write, and all who arrive meanwhile share the next one.
-- A file changed by somebody else stops the log for good. So does a failed fdatasync, because the kernel may
-  report the next one as a success although the data is gone.
+  the very loop turn that wrote the record; who must, waits for one fdatasync that began after the write, and
+  all who arrive meanwhile share the next one.
+- Several processes may write one log (`shared`, `join`): one order, no gap, no number twice, whoever of them is
+  killed at whatever instant; one of them, the leader, signs. A worker that was stopped in the middle of a write
+  makes the others refuse after PATIENCE_S, not hang.
+- A file changed by somebody else stops the log for good, for all who write it. So does a failed fdatasync,
+  because the kernel may report the next one as a success although the data is gone.
 - A signed checkpoint follows records within about PUBLISH_INTERVAL_S, once they are synced, and at `close`.
 
-What it costs: two list appends in `append`; per loop turn one fstat and one write() for all its records; per
-record about 1 µs of hashing. Syncing and signing run in worker threads. Decides nothing about the
-content of entries (`records`), nor about the truth of a log (`recovery`, `verifier`). Works on any asyncio
-event loop.
+What it costs: two list appends in `append`; per loop turn one fstat and one write() for all its records, with
+several writers also one flock and its release; per record about 1 µs of hashing. Syncing and signing run in
+worker threads. Decides nothing about the content of entries (`records`), nor about the truth of a log
+(`recovery`, `verifier`), nor who may open it (`opening`). Works on any asyncio event loop.
 """
 
 from __future__ import annotations
@@ -30,55 +33,41 @@ from typing import Final, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sekisho.audit.hand import Hand
-from sekisho.audit.ledger import Ledger
-from sekisho.audit.logfile import LogFile
-from sekisho.audit.notary import Notary, Publication
 from sekisho.audit.note import check_origin
-from sekisho.audit.pen import SolePen
+from sekisho.audit.opening import Opened, follow, lead, open_sole
 from sekisho.audit.publisher import Publisher
-from sekisho.audit.recovery import count_records, recover
+from sekisho.audit.signer import Signer
 from sekisho.audit.tiles import MAX_ENTRY_BYTES
-from sekisho.errors import LocalProtocolError, Misconfigured, SekishoError, Unavailable
+from sekisho.audit.turn import PATIENCE_S, RETRY_S, stuck
+from sekisho.audit.waiting import Done, Waiting, tell
+from sekisho.errors import LocalProtocolError, SekishoError, Unavailable
 
 __all__ = ["Done", "Durability", "Journal"]
 
-Done = Callable[[SekishoError | None], None]
 Durability = Literal["effects", "every", "written"]
 
-PUBLISH_INTERVAL_S: Final = 0.1  # how long a record may stand without a signed checkpoint over it
 _LINE_END: Final = 0x0A
 _NUMBER_BYTES: Final = 26  # what a number adds to an entry, at most: {"n":9223372036854775807,
 
 
 class Journal:
-    """One open log; made by `Journal.open`, ended by `close`."""
+    """One open log; made by `Journal.open` or `Journal.join`, ended by `close`."""
 
     def __init__(
-        self,
-        *,
-        pen: SolePen,
-        notary: Notary | None,
-        durability: Durability,
-        on_commit: Callable[[int, float], None] | None,
+        self, opened: Opened, *, durability: Durability, on_commit: Callable[[int, float], None] | None
     ) -> None:
-        self._pen = pen
-        self._file = pen.file
-        self._notary = notary
+        self._pen = opened.pen
+        self._signer = Signer(opened.pen.file, opened.notary, self, opened.trail) if opened.signs else None
         self._waits_always, self._waits_for_effects = durability == "every", durability == "effects"
         self._on_commit = on_commit
-        self._synced_size = pen.size
-        # Two threads: records that wait for a sync must not also wait for checkpoints.
-        self._syncer = Hand("audit-sync")
-        self._press = Hand("audit-press")
+        self._written = self._synced = 0  # records of ours, since the log was opened
+        self._waiting = Waiting(opened.pen.file.sync, self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: list[bytes] = []
         self._at_once: list[Done] = []  # of the queued entries: who hears when they are written
         self._durable: list[Done] = []  # and who hears when they are synced
-        self._waiting: list[Done] = []  # written, not synced
-        self._is_syncing = self._is_publishing = self._is_due = self._is_closed = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._idle: asyncio.Future[None] | None = None
+        self._is_closed = False
+        self._patience: float | None = None  # until when another writer may keep us waiting
         self._fatal: SekishoError | None = None
         self._write_problem: SekishoError | None = None
 
@@ -91,6 +80,7 @@ class Journal:
         *,
         durability: Durability = "effects",
         tamper_protection: bool = True,
+        shared: bool = False,
         on_commit: Callable[[int, float], None] | None = None,
     ) -> Self:
         """Open or create the log at `path`, lock it, and recover what a crash left.
@@ -98,25 +88,36 @@ class Journal:
         Args:
             durability: Which records are acknowledged only after fdatasync: with an effect, every, or none.
             tamper_protection: False keeps the lines only: no tree, no checkpoint, nothing to verify.
+            shared: Other processes may `join`. This one leads: it alone signs. Only in a running event loop.
             on_commit: Told after every sync: how many records it made durable, and how many seconds it took.
 
         Raises:
-            Misconfigured: The path cannot be used, or another process writes this log.
+            Misconfigured: The path cannot be used, or another process writes or leads this log.
             Tampered: The records are not the ones that were signed.
+            Unavailable: Those who already write stopped, or do not move.
         """
         publisher = Publisher(path, key, check_origin(origin))
-        try:
-            file = LogFile.open_locked(path)
-            try:
-                ledger = _recovered(file, publisher, origin) if tamper_protection else None
-                size = count_records(file) if ledger is None else ledger.size
-            except (OSError, SekishoError):
-                file.close()
-                raise
-        except OSError as problem:
-            raise Misconfigured("log_unavailable", f"the log {path} cannot be opened: {problem}") from problem
-        notary = None if ledger is None else Notary(ledger, publisher)
-        return cls(pen=SolePen(file, size), notary=notary, durability=durability, on_commit=on_commit)
+        opened = (lead if shared else open_sole)(path, publisher if tamper_protection else None, origin)
+        journal = cls(opened, durability=durability, on_commit=on_commit)
+        if shared and journal._signer is not None:
+            journal._signer.wake()  # what others write has to be signed too
+        return journal
+
+    @classmethod
+    def join(
+        cls,
+        path: Path,
+        *,
+        durability: Durability = "effects",
+        on_commit: Callable[[int, float], None] | None = None,
+    ) -> Self:
+        """Write the log at `path` together with the process that leads it, and others. Needs no key.
+
+        Raises:
+            Misconfigured: The path cannot be used, or another process writes this log alone.
+            Unavailable: Nobody leads the log, or its leader has not checked it yet. Try again.
+        """
+        return cls(follow(path), durability=durability, on_commit=on_commit)
 
     @property
     def size(self) -> int:
@@ -126,7 +127,7 @@ class Journal:
     @property
     def problem(self) -> SekishoError | None:
         """Why the log is not healthy; None while the last write, sync and checkpoint succeeded."""
-        return self._fatal or self._write_problem or (None if self._notary is None else self._notary.problem)
+        return self._fatal or self._write_problem or (None if self._signer is None else self._signer.problem)
 
     @property
     def healthy(self) -> bool:
@@ -167,20 +168,21 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         try:
             self._flush()
-            while self._is_syncing or self._is_publishing:
-                self._idle = self._loop.create_future()
-                await self._idle
+            while self._entries:  # noqa: ASYNC110  # another writer has the turn, which tells no event
+                await asyncio.sleep(RETRY_S)
+            await self._waiting.idle()
+            if self._signer is not None:
+                await self._signer.stop()
             if self._fatal is None:
-                await self._last_work()
+                await self._waiting.do(self._pen.file.sync if self._signer is None else self._signer.finish)
         except OSError as problem:
             raise Unavailable(
                 "log_unavailable", f"the log could not be completed: {problem.strerror}"
             ) from problem
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._syncer.stop()
-            self._press.stop()
+            self._waiting.close()
+            if self._signer is not None:
+                self._signer.close()
             self._pen.close()
         if self._fatal is not None:
             raise self._fatal
@@ -195,23 +197,29 @@ class Journal:
 
     def _flush(self) -> None:
         """Write everything queued in this loop turn with one write()."""
-        entries, self._entries = self._entries, []
-        at_once, self._at_once = self._at_once, []
-        durable, self._durable = self._durable, []
+        entries = self._entries
         if not entries:
             return
-        problem = self._write(entries)
-        if problem is not None:
-            self._tell(at_once, problem)
-            self._tell(durable, problem)
+        try:
+            problem = self._write(entries)
+        except BlockingIOError:
+            self._come_again()
             return
-        self._waiting += durable
-        self._go_on()
-        self._tell(at_once, None)
+        self._patience = None
+        self._entries = []
+        at_once, self._at_once = self._at_once, []
+        durable, self._durable = self._durable, []
+        if problem is not None:
+            tell(durable, problem)
+        elif durable:
+            self._waiting.add(durable)
+        tell(at_once, problem)
 
     def _write(self, entries: list[bytes]) -> SekishoError | None:
-        notary = self._notary
-        problem = self._fatal or (None if notary is None else notary.overdue())
+        signer = self._signer
+        problem = self._fatal or (None if signer is None else signer.overdue())
+        if problem is None and self._patience is not None and perf_counter() > self._patience:
+            problem = self._write_problem = stuck()
         if problem is not None:
             return problem
         try:
@@ -220,146 +228,37 @@ class Journal:
             self._write_problem = problem
             return problem
         except SekishoError as problem:
-            self._fatal = problem
+            self.end(problem)
             return problem
         self._write_problem = None
-        if notary is not None:
-            notary.take(records)
+        self._written += len(records)
+        if signer is not None:
+            signer.take(records)
         return None
 
-    def _tell(self, waiting: list[Done], problem: SekishoError | None) -> None:
-        told = iter(waiting)
-        try:
-            for done in told:
-                done(problem)
-        finally:  # one caller's bug must not silence the callers behind it
-            rest = list(told)
-            if rest and self._loop is not None:
-                self._loop.call_soon(self._tell, rest, problem)
+    def _come_again(self) -> None:
+        """Another writer has the turn: keep the queue, and try again soon."""
+        if self._patience is None:
+            self._patience = perf_counter() + PATIENCE_S
+        if self._loop is not None:
+            self._loop.call_later(RETRY_S, self._flush)
 
-    def _go_on(self) -> None:
-        """Start what is due: a sync for those who wait, and the timer for the next checkpoint."""
-        if self._fatal is not None:
-            if not self._is_syncing:
-                stranded, self._waiting = self._waiting, []
-                self._tell(stranded, self._fatal)
-        else:
-            if self._waiting and not self._is_syncing:
-                self._sync()
-            if self._timer is None and not (self._is_publishing or self._is_due or self._is_closed):
-                self._set_timer()
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
+    # What the signer and those who sync ask and tell.
 
-    def _set_timer(self) -> None:
-        behind = self._synced_size < self._pen.size or (self._notary is not None and self._notary.is_behind)
-        if behind and self._loop is not None:
-            self._timer = self._loop.call_later(PUBLISH_INTERVAL_S, self._publish)
+    def written(self) -> int:
+        """How many records this process has written."""
+        return self._written
 
-    # Syncing, for those who wait: one at a time; whoever arrives meanwhile shares the next one.
-
-    def _sync(self) -> None:
-        self._is_syncing = True
-        waiting, self._waiting = self._waiting, []
-        size, started = self._pen.size, perf_counter()
-        publication = self._take_due() if self._is_due else None
-
-        def synced(failure: BaseException | None) -> None:
-            self._is_syncing = False
-            if failure is not None:
-                self._fatal = _unsynced(failure)
-            elif publication is not None:
-                self._put_out(publication, None)
-            elif self._is_due and not self._waiting:
-                self._publish()
-            self._go_on()
-            self._tell(waiting, self._fatal)
-            if failure is None:
-                self._committed(size, perf_counter() - started)
-
-        self._syncer.do(self._file.sync, synced)
-
-    def _committed(self, size: int, seconds: float) -> None:
-        news = max(0, size - self._synced_size)
-        self._synced_size += news
+    def synced_behind(self, written: int, seconds: float) -> None:
+        """So many of them are on disk now."""
+        news = max(0, written - self._synced)
+        self._synced += news
         if self._on_commit is not None:
             self._on_commit(news, seconds)
 
-    # Publishing: checkpoints are for readers; nobody waits for them.
-
-    def _publish(self) -> None:
-        """Sign what is written; while a sync is under way, its end or the next one takes that along."""
-        self._timer = None
-        self._is_due = self._fatal is None and not self._is_closed
-        if self._is_due and not self._is_syncing:
-            size = self._pen.size
-            self._put_out(self._take_due(), size if size > self._synced_size else None)
-
-    def _take_due(self) -> Publication | None:
-        self._is_due = False
-        return None if self._notary is None else self._notary.due()
-
-    def _put_out(self, publication: Publication | None, unsynced_size: int | None) -> None:
-        """Put out a publication; when not everything in it is synced, sync it before, behind the others' backs."""
-        if publication is None and unsynced_size is None:
-            return
-        self._is_publishing = True
-        started, took = perf_counter(), 0.0
-
-        def work() -> None:
-            nonlocal took
-            if unsynced_size is not None:
-                try:
-                    self._file.sync_behind()
-                except OSError as problem:
-                    raise _unsynced(problem) from problem
-                took = perf_counter() - started
-            if publication is not None and self._notary is not None:
-                self._file.check_in_place()
-                self._notary.put_out(publication)
-
-        def ended(failure: BaseException | None) -> None:
-            self._is_publishing = False
-            fatal = failure if isinstance(failure, SekishoError) else None
-            if publication is not None and self._notary is not None:
-                fatal = self._notary.ended(publication, failure)
-            self._fatal = self._fatal or fatal
-            self._go_on()
-            if unsynced_size is not None and fatal is None:
-                self._committed(unsynced_size, took)
-
-        self._press.do(work, ended)
-
-    async def _last_work(self) -> None:
-        """Complete the files for the last time; every other work has ended."""
-        ended = asyncio.get_running_loop().create_future()
-
-        def work() -> None:
-            self._file.sync()
-            if self._notary is not None:
-                self._file.check_in_place()
-                self._notary.finish()
-
-        def told(failure: BaseException | None) -> None:
-            if not ended.done():
-                ended.set_result(failure)
-
-        self._press.do(work, told)
-        failure = await ended
-        if failure is not None:
-            raise failure
-
-
-def _unsynced(failure: BaseException) -> SekishoError:
-    return Unavailable(
-        "log_unavailable",
-        f"the log cannot be synced: {failure}",
-        remedy="mend the disk, then restart the gateway; it checks the log when it opens it",
-    )
-
-
-def _recovered(file: LogFile, publisher: Publisher, origin: str) -> Ledger:
-    publisher.prepare()
-    ledger = recover(file, publisher, origin)
-    publisher.announce_key()  # only now: a foreign log keeps the key that belongs to it
-    return ledger
+    def end(self, problem: SekishoError) -> None:
+        """The log must not be written on, here or by any other process."""
+        if self._fatal is None:
+            self._fatal = problem
+            self._pen.stop()
+            self._waiting.end(problem)

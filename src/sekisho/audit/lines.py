@@ -7,6 +7,7 @@ never taken for a record; a file without line ends cannot exhaust memory. Knows 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -21,10 +22,15 @@ MAX_LINE_BYTES: Final = 65_536  # an entry of at most 65,535 bytes and its line 
 _BLOCK_BYTES: Final = 1 << 16
 
 
-def read_records(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
-    """Yield each record without its line end, and True; then what is torn off at the end, and False."""
+def read_records(file: BinaryIO, length: int | None = None) -> Iterator[tuple[bytes, bool]]:
+    """Yield each record without its line end, and True; then what is torn off at the end, and False.
+
+    With a `length`, no record is read that begins behind so many bytes.
+    """
     readline = file.readline
-    while line := readline(MAX_LINE_BYTES):
+    left = sys.maxsize if length is None else length
+    while left > 0 and (line := readline(MAX_LINE_BYTES)):
+        left -= len(line)
         if line[-1] != 0x0A:
             yield line, False
             return

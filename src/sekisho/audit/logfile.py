@@ -1,8 +1,8 @@
-"""The file under the log: opened for one writer, added to whole or not at all.
+"""The file under the log: locked against other writers, added to whole or not at all.
 
-Guarantees: a second writer is turned away (flock); what `append` could not write completely is cut off again,
-before anything else is written; a file that somebody else lengthened, shortened or removed is not written to
-again. Knows bytes, no records.
+Guarantees: a second writer is turned away (flock), or all hold the lock of those who take turns; what `append`
+could not write completely is cut off again, before anything else is written; a file that somebody else
+lengthened, shortened or removed is not written to again. Knows bytes, no records.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import BinaryIO, Self
 
 from sekisho.errors import Misconfigured, Tampered, Unavailable
 
-__all__ = ["LogFile"]
+__all__ = ["LogFile", "foreign"]
 
 
 class LogFile:
-    """One locked, growing file."""
+    """One growing file."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.length = os.fstat(descriptor).st_size
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         # The kernel tells a failed write-back once to each opening of a file. Two threads that sync at the same
         # time need two, or one of them could hear that all went well.
         self._behind = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-        self._is_torn = False
+        self.is_torn = False
 
     @classmethod
     def open_locked(cls, path: Path) -> Self:
@@ -38,33 +38,49 @@ class LogFile:
             OSError: The path cannot be used.
             Misconfigured: Another process writes this log.
         """
+        file = cls.open_unlocked(path)
+        if not file.lock_alone():
+            file.close()
+            raise foreign(path)
+        return file
+
+    @classmethod
+    def open_unlocked(cls, path: Path) -> Self:
+        """Open or create the file at `path`; nothing may be written before one of the locks is held."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _sync_folder(path.parent)  # a new file survives a power cut only when its name does
-        except BlockingIOError as problem:
-            os.close(descriptor)
-            raise Misconfigured(
-                "log_unavailable",
-                f"another process writes the log {path}",
-                remedy="stop the other gateway, or give this one its own logging path",
-            ) from problem
+            return cls(path, descriptor)
         except OSError:
             os.close(descriptor)
             raise
-        return cls(path, descriptor)
+
+    def lock_alone(self) -> bool:
+        """Lock the file for this process; False when others write it, and then every lock is lost."""
+        return self._lock(fcntl.LOCK_EX)
+
+    def lock_with_others(self) -> bool:
+        """Lock the file against a writer who is alone; False when there is one."""
+        return self._lock(fcntl.LOCK_SH)
+
+    def _lock(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def reader(self) -> BinaryIO:
         """Return a reader over the whole file as it is now."""
-        file = os.fdopen(os.dup(self._descriptor), "rb")
+        file = os.fdopen(os.dup(self.descriptor), "rb")
         file.seek(0)
         return file
 
     def cut(self, length: int) -> None:
         """Cut off everything beyond `length`."""
-        os.ftruncate(self._descriptor, length)
+        os.ftruncate(self.descriptor, length)
         self.length = length
 
     def append(self, data: bytes) -> None:
@@ -75,31 +91,36 @@ class LogFile:
             Tampered: The file is not as this process left it.
         """
         try:
-            if self._is_torn:
+            if self.is_torn:
                 self._roll_back()
-            state = os.fstat(self._descriptor)
-            if state.st_size != self.length or state.st_nlink == 0:
-                raise Tampered("log_tampered", f"somebody else changed or removed the log {self.path}")
-            self._is_torn = True  # until every byte is there
-            written = os.write(self._descriptor, data)
+            state = os.fstat(self.descriptor)
+        except OSError as problem:
+            raise _refused(problem) from problem
+        if state.st_size != self.length or state.st_nlink == 0:
+            raise Tampered("log_tampered", f"somebody else changed or removed the log {self.path}")
+        self.add(data)
+
+    def add(self, data: bytes) -> None:
+        """Do the same, for who has looked at the file."""
+        try:
+            self.is_torn = True  # until every byte is there
+            written = os.write(self.descriptor, data)
             while written < len(data):  # a second write tells why the first was short
-                written += os.write(self._descriptor, data[written:])
+                written += os.write(self.descriptor, data[written:])
         except OSError as problem:
             with contextlib.suppress(OSError):  # else the next append rolls back before it writes
                 self._roll_back()
-            raise Unavailable(
-                "log_unavailable", f"the log cannot be written: {problem.strerror}"
-            ) from problem
-        self._is_torn = False
+            raise _refused(problem) from problem
+        self.is_torn = False
         self.length += len(data)
 
     def _roll_back(self) -> None:
-        os.ftruncate(self._descriptor, self.length)
-        self._is_torn = False
+        os.ftruncate(self.descriptor, self.length)
+        self.is_torn = False
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk."""
-        os.fdatasync(self._descriptor)
+        os.fdatasync(self.descriptor)
 
     def sync_behind(self) -> None:
         """Do the same from another thread, at the same time as `sync`."""
@@ -112,7 +133,7 @@ class LogFile:
             Tampered: The file was removed, renamed or replaced.
         """
         try:
-            same = os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
+            same = os.path.samestat(self.path.stat(), os.fstat(self.descriptor))
         except FileNotFoundError:
             same = False
         if not same:
@@ -123,7 +144,20 @@ class LogFile:
     def close(self) -> None:
         """Close the file and give up the lock."""
         os.close(self._behind)
-        os.close(self._descriptor)
+        os.close(self.descriptor)
+
+
+def foreign(path: Path) -> Misconfigured:
+    """Return the error of who comes second."""
+    return Misconfigured(
+        "log_unavailable",
+        f"another process writes the log {path}",
+        remedy="stop the other gateway, or give this one its own logging path",
+    )
+
+
+def _refused(problem: OSError) -> Unavailable:
+    return Unavailable("log_unavailable", f"the log cannot be written: {problem.strerror}")
 
 
 def _sync_folder(folder: Path) -> None:

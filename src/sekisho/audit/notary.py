@@ -77,7 +77,9 @@ class Notary:
                 return Unavailable("internal", str(failure))
         return None
 
-    def finish(self) -> None:
-        """Put everything out for the last time."""
-        self.put_out(self.due())
+    def finish(self) -> int:
+        """Put everything out for the last time; returns how many records are signed."""
+        publication = self.due()
+        self.put_out(publication)
         self.problem = None  # this one made up for those that failed
+        return publication.checkpoint.size

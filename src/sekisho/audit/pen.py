@@ -6,9 +6,30 @@ all of a batch are written, or none and no number is used. Knows nothing of sync
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from sekisho.audit.logfile import LogFile
 
-__all__ = ["SolePen", "number"]
+__all__ = ["Pen", "SolePen", "number"]
+
+
+class Pen(Protocol):
+    """A writer's hand; there is one for a log with one writer, and one for a log with several (`shared_pen`)."""
+
+    file: LogFile
+
+    @property
+    def size(self) -> int:
+        """The number of records in the file."""
+
+    def write(self, entries: list[bytes]) -> list[bytes]:
+        """Number and write entries, all or none; BlockingIOError: not now, try again."""
+
+    def stop(self) -> None:
+        """The log must not be written on, by nobody."""
+
+    def close(self) -> None:
+        """Give the file back."""
 
 
 def number(entries: list[bytes], first: int) -> list[bytes]:
@@ -34,6 +55,9 @@ class SolePen:
         self.file.append(b"\n".join(records) + b"\n")
         self.size += len(records)
         return records
+
+    def stop(self) -> None:
+        """Nobody else has to be told that this log must not be written on."""
 
     def close(self) -> None:
         """Give the file back."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sekisho.audit.counters import Extent
 from sekisho.audit.folder import LogFolder
 from sekisho.audit.ledger import Leaves, Ledger
 from sekisho.audit.lines import numbered, read_records
@@ -29,15 +30,21 @@ __all__ = ["count_records", "recover"]
 _RUN: Final = 1024  # records whose leaf hashes are compared at a time
 
 
-def recover(file: LogFile, publisher: Publisher, origin: str) -> Ledger:
+def recover(file: LogFile, publisher: Publisher, origin: str, standing: Extent | None = None) -> Ledger:
     """Check the log, cut its torn end, complete its leaf hashes, sign what was not signed yet, and return its tree.
+
+    Args:
+        standing: What others who write the log say that it is; what comes behind is theirs, and not looked at.
 
     Raises:
         Tampered: The records are not the ones that were signed.
     """
     checkpoint = publisher.current()
-    found = _replay(file, origin, checkpoint, publisher.folder)
+    end = None if standing is None else standing.length
+    found = _replay(file, origin, checkpoint, publisher.folder, end)
     ledger = found.ledger
+    if standing is not None and (ledger.size, found.length) != standing:
+        raise Tampered("log_tampered", "the log does not have the records that its writers counted")
     if checkpoint is None and ledger.size:
         raise Tampered(
             "log_tampered",
@@ -81,13 +88,15 @@ class _Replay:
     is_right: bool = True
 
 
-def _replay(file: LogFile, origin: str, checkpoint: Checkpoint | None, folder: LogFolder) -> _Replay:
+def _replay(
+    file: LogFile, origin: str, checkpoint: Checkpoint | None, folder: LogFolder, end: int | None
+) -> _Replay:
     found = _Replay(Ledger(origin))
     ledger = found.ledger
     signed = 0 if checkpoint is None else checkpoint.size
     with file.reader() as reader:
         _check_root(ledger, checkpoint)
-        for record, whole in read_records(reader):
+        for record, whole in read_records(reader, end):
             if not whole:
                 found.torn = True
                 break
@@ -128,7 +137,7 @@ def _complete_leaves(file: LogFile, folder: LogFolder, found: _Replay) -> None:
     first = found.stored
     with file.reader() as reader:
         reader.seek(found.stored_length)
-        for record, _ in read_records(reader):
+        for record, _ in read_records(reader, found.length - found.stored_length):
             leaves.append(leaf_hash(record))
             if len(leaves) == _RUN:
                 folder.store(Leaves(first, b"".join(leaves)))

@@ -19,6 +19,7 @@ from sekisho.audit import Journal, read_checkpoint, tail, verify
 from sekisho.audit.ledger import Ledger
 from sekisho.audit.logfile import LogFile
 from sekisho.audit.notary import Notary
+from sekisho.audit.opening import Opened
 from sekisho.audit.pen import SolePen
 from sekisho.audit.publisher import Publisher
 from sekisho.errors import LocalProtocolError, Misconfigured, SekishoError, Tampered, Unavailable
@@ -241,7 +242,8 @@ async def test_a_failed_sync_refuses_everything_from_then_on(tmp_path: Path) -> 
     publisher.prepare()
     notary = Notary(Ledger(ORIGIN), publisher)
     pen = SolePen(SickDisk.open_locked(path), 0)
-    journal = Journal(pen=pen, notary=notary, durability="effects", on_commit=None)
+    opened = Opened(pen=pen, signs=True, notary=notary)
+    journal = Journal(opened, durability="effects", on_commit=None)
     answers = Answers()
     for count in (1, 2):
         journal.append(entry({"a": count}), effect=True, done=answers.done)
