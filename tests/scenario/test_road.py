@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sekisho.audit import Journal, tail, verify
 from sekisho.errors import SekishoError
 from sekisho.gateway import (
+    BerthLimits,
     Desk,
     Door,
     DoorRules,
@@ -26,7 +27,6 @@ from sekisho.gateway import (
     LocalBerths,
     Road,
     Sessions,
-    Shares,
     loopback_names,
 )
 from sekisho.keys import TokenBook, new_token, token_hash
@@ -142,8 +142,7 @@ class Gatehouse:
             journal=journal,
             metrics=Metrics(),
             clock=LoopClock(),
-            berths=LocalBerths(64),
-            shares=Shares(256, 512),
+            berths=LocalBerths(BerthLimits(total=64, of_client=256, of_plugin=512)),
             salt_of=str.encode,
         )
         rules = DoorRules(hosts=loopback_names(), origins=frozenset(), message_limits=JsonLimits())

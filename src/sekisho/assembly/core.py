@@ -27,11 +27,13 @@ from sekisho.audit import Journal, records
 from sekisho.config import CoreConfig, check_paths, load_core
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway import (
+    BerthLimits,
     CallIds,
     Desk,
     Door,
     FrontLimits,
     LocalBerths,
+    LocalEndings,
     Road,
     Room,
     Sessions,
@@ -39,7 +41,6 @@ from sekisho.gateway import (
     SharedEndings,
     SharedLimiter,
     SharedMemory,
-    Shares,
     StatusPage,
 )
 from sekisho.keys import KeyFolder, Revocations, ensure_bearer, load_token_book
@@ -178,21 +179,23 @@ class Core:
             self._say_ready(self._front.url(port))
 
     def _make_door(self, journal: Journal) -> Door:
-        memory, limit = self._memory, self._config.security.max_in_flight
+        memory, limits = self._memory, self._config.limits
+        berths = BerthLimits(
+            total=self._config.security.max_in_flight,
+            of_client=limits.max_in_flight_per_client,
+            of_plugin=limits.max_in_flight_per_plugin,
+        )
         road = Road(
             house=self._household.house,
             lines=self._plugins.lines,
             journal=journal,
             metrics=self._metrics,
             clock=_LoopClock(),
-            berths=LocalBerths(limit) if memory is None else SharedBerths(memory, limit),
-            shares=Shares(
-                self._config.limits.max_in_flight_per_client, self._config.limits.max_in_flight_per_plugin
-            ),
+            berths=LocalBerths(berths) if memory is None else SharedBerths(memory, berths),
             # Who only has the log cannot test guesses about what was asked or answered.
             salt_of=records.salter(self._keys.ensure_secret("audit-salt")),
         )
-        endings = None if memory is None else SharedEndings(memory)
+        endings = LocalEndings(limits.max_ended_sessions) if memory is None else SharedEndings(memory)
         return Door(
             rules=lambda: self._rules,
             house=self._household.house,

@@ -1,6 +1,6 @@
 """gateway: the road of a call, from the HTTP front through the gate to the sealed line and back."""
 
-from sekisho.gateway.berths import Berths, LocalBerths, SharedBerths, Shares
+from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
 from sekisho.gateway.checkpoint import Approvals, House, Limiter, Standing, judge, release
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door, DoorRules
@@ -8,7 +8,7 @@ from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
 from sekisho.gateway.road import Road
-from sekisho.gateway.sessions import Endings, Sessions, SharedEndings
+from sekisho.gateway.sessions import Endings, LocalEndings, Sessions, SharedEndings
 from sekisho.gateway.shared_limits import SharedLimiter
 from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.gateway.stages import (
@@ -30,6 +30,7 @@ __all__ = [
     "Approvals",
     "Approved",
     "Arrived",
+    "BerthLimits",
     "Berths",
     "Call",
     "CallIds",
@@ -46,6 +47,7 @@ __all__ = [
     "Inspected",
     "Limiter",
     "LocalBerths",
+    "LocalEndings",
     "Permitted",
     "Refusal",
     "Road",
@@ -56,7 +58,6 @@ __all__ = [
     "SharedEndings",
     "SharedLimiter",
     "SharedMemory",
-    "Shares",
     "Standing",
     "StatusPage",
     "Visit",

@@ -1,21 +1,35 @@
-"""How many calls are under way, and whether one more may be: of one process, or of all workers together.
+"""How many calls are under way, and whether one more may be: in the house, of one client, at one plugin.
 
-Guarantees that never more than the limit are under way, and that a call is refused only when that many are. What
-a killed worker had under way is free again as soon as it is needed.
+Guarantees that never more than the limits are under way, in this process or at all workers together, and that a call is
+refused only when that many are: a client or a plugin that hangs does not use up the house. What a killed worker had
+under way is free again as soon as it is needed.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sekisho.errors import Unavailable
 from sekisho.gateway.shared_memory import SharedMemory
 
-__all__ = ["Berths", "LocalBerths", "SharedBerths", "Shares"]
+__all__ = ["BerthLimits", "Berths", "LocalBerths", "SharedBerths"]
 
 LOOK_FOR_DEAD_S: Final = 0.1  # when all are taken, how often it is asked whether a holder died
+_FULL_HOUSE: Final = "as many calls are in flight as may be"
+_FULL_CLIENT: Final = "this client has as many calls under way as it may have"
+_FULL_PLUGIN: Final = "this plugin has as many calls under way as it may have"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BerthLimits:
+    """How many calls may be under way at one time."""
+
+    total: int
+    of_client: int
+    of_plugin: int
 
 
 class Berths(Protocol):
@@ -25,98 +39,116 @@ class Berths(Protocol):
     def taken(self) -> int:
         """How many calls of this process are under way."""
 
-    def take(self) -> bool:
-        """Take room for one call; False when there is none."""
+    def take(self, client: str, plugin: str) -> str | None:
+        """Take room for one call, or say why there is none."""
 
-    def give(self) -> None:
+    def give(self, client: str, plugin: str) -> None:
         """A call has ended."""
 
 
-class Shares:
-    """How much of the room one client and one plugin may take up: one that hangs must not use up the house.
+class LocalBerths:
+    """The count of the only process."""
 
-    Counted by each process for itself: with several workers a share is that of one worker.
-    """
-
-    def __init__(self, of_client: int, of_plugin: int) -> None:
-        self._of_client = of_client
-        self._of_plugin = of_plugin
+    def __init__(self, limits: BerthLimits) -> None:
+        self._limits = limits
         self._clients: dict[str, int] = {}
         self._plugins: dict[str, int] = {}
+        self.taken = 0
 
     def take(self, client: str, plugin: str) -> str | None:
-        """Count one more call, or say who has as many as may be."""
-        clients, plugins = self._clients, self._plugins
+        """Take room for one call, or say why there is none."""
+        limits, clients, plugins = self._limits, self._clients, self._plugins
         of_client, of_plugin = clients.get(client, 0), plugins.get(plugin, 0)
-        if of_client >= self._of_client:
-            return "this client has as many calls under way as it may have"
-        if of_plugin >= self._of_plugin:
-            return f"plugin {plugin!r} has as many calls under way as it may have"
+        if of_client >= limits.of_client:
+            return _FULL_CLIENT
+        if of_plugin >= limits.of_plugin:
+            return _FULL_PLUGIN
+        if self.taken >= limits.total:
+            return _FULL_HOUSE
         clients[client] = of_client + 1
         plugins[plugin] = of_plugin + 1
+        self.taken += 1
         return None
 
     def give(self, client: str, plugin: str) -> None:
         """A call has ended."""
         self._clients[client] -= 1
         self._plugins[plugin] -= 1
-
-
-class LocalBerths:
-    """The count of the only process."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.taken = 0
-
-    def take(self) -> bool:
-        """Take room for one call; False when there is none."""
-        if self.taken >= self._limit:
-            return False
-        self.taken += 1
-        return True
-
-    def give(self) -> None:
-        """A call has ended."""
         self.taken -= 1
 
 
 class SharedBerths:
-    """The count of one worker among others; a worker's own count is written by nobody else."""
+    """The count of one worker among others."""
 
     def __init__(
-        self, memory: SharedMemory, limit: int, *, clock: Callable[[], float] = time.monotonic
+        self, memory: SharedMemory, limits: BerthLimits, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._memory = memory
         self._mutex = memory.mutex
-        self._limit = limit
+        self._shares = memory.shares
+        self._limits = limits
         self._clock = clock
         self._looked_at = float("-inf")
+        self._clients: dict[str, tuple[int, bytes]] = {}
+        self._plugins: dict[str, tuple[int, bytes]] = {}
         self.taken = 0
 
-    def take(self) -> bool:
-        """Take room for one call; False when there is none."""
+    def take(self, client: str, plugin: str) -> str | None:
+        """Take room for one call, or say why there is none."""
         try:
             self._mutex.acquire()
-        except Unavailable:  # a worker that was stopped holds the lock: that there is room cannot be known
-            return False
+        except (
+            Unavailable
+        ) as error:  # a worker that was stopped holds the lock: whether there is room is not known
+            return error.message
         try:
-            if self._memory.in_flight() >= self._limit and not self._free_the_dead():
-                return False
-            self._memory.add_in_flight(1)
+            reason = self._take(client, plugin)
+            if reason is not None and self._free_the_dead():
+                reason = self._take(client, plugin)
         finally:
             self._mutex.release()
-        self.taken += 1
-        return True
+        if reason is None:
+            self.taken += 1
+        return reason
 
-    def give(self) -> None:
+    def give(self, client: str, plugin: str) -> None:
         """A call has ended; a smaller count needs no lock, because it makes nobody's decision wrong."""
-        self._memory.add_in_flight(-1)
+        memory, worker = self._memory, self._memory.worker
+        # a name with a call under way keeps its place
+        self._shares.add(self._clients[client][0], worker, -1)
+        self._shares.add(self._plugins[plugin][0], worker, -1)
+        memory.add_in_flight(-1)
         self.taken -= 1
+
+    def _take(self, client: str, plugin: str) -> str | None:
+        memory, shares, limits = self._memory, self._shares, self._limits
+        of_client = self._place(self._clients, "client", client)
+        if of_client < 0 or shares.total(of_client) >= limits.of_client:
+            return _FULL_CLIENT
+        of_plugin = self._place(self._plugins, "plugin", plugin)
+        if of_plugin < 0 or shares.total(of_plugin) >= limits.of_plugin:
+            return _FULL_PLUGIN
+        if memory.in_flight() >= limits.total:
+            return _FULL_HOUSE
+        worker = memory.worker
+        memory.add_in_flight(1)
+        shares.add(of_client, worker, 1)
+        shares.add(of_plugin, worker, 1)
+        return None
+
+    def _place(self, known: dict[str, tuple[int, bytes]], kind: str, name: str) -> int:
+        found = known.get(name)
+        if found is not None and self._shares.holds(*found):
+            return found[0]
+        digest = self._memory.digest(f"{kind} {name}".encode())
+        place = self._shares.place(digest)
+        if place >= 0:
+            known[name] = (place, digest)
+        return place
 
     def _free_the_dead(self) -> bool:
         now = self._clock()
         if now - self._looked_at < LOOK_FOR_DEAD_S:
             return False
         self._looked_at = now
-        return self._memory.free_the_dead() and self._memory.in_flight() < self._limit
+        return self._memory.free_the_dead()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
-from sekisho.gateway.berths import Berths, Shares
+from sekisho.gateway.berths import Berths
 from sekisho.gateway.checkpoint import House, judge, release, release_note
 from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
 from sekisho.protocol import PluginName
@@ -148,7 +148,6 @@ class Road:
         metrics: Metrics,
         clock: Clock,
         berths: Berths,
-        shares: Shares,
         salt_of: Callable[[str], bytes],
     ) -> None:
         self.lines = lines
@@ -157,7 +156,6 @@ class Road:
         self._metrics = metrics
         self._clock = clock
         self._berths = berths
-        self._shares = shares
         self._salt_of = salt_of
 
     @property
@@ -172,8 +170,10 @@ class Road:
         """
         trip = Trip(self, reply, note)
         verdict = judge(arrived, self._house())
-        if isinstance(verdict, Sealed) and (reason := self._enter(verdict)) is not None:
-            verdict = Refusal.of(arrived.call, verdict.client, Unavailable("busy", reason))
+        if isinstance(verdict, Sealed):
+            reason = self._berths.take(verdict.client, arrived.call.plugin)
+            if reason is not None:
+                verdict = Refusal.of(arrived.call, verdict.client, Unavailable("busy", reason))
         if isinstance(verdict, Refusal):
             self.record_refusal(verdict, arrived.now, reply)
             return trip
@@ -195,15 +195,6 @@ class Road:
             done=trip.recorded_intent,
         )
         return trip
-
-    def _enter(self, sealed: Sealed) -> str | None:
-        """Count a call that is about to leave, or say why there is no room for it."""
-        client, plugin = sealed.client, sealed.call.plugin
-        reason = self._shares.take(client, plugin)
-        if reason is None and not self._berths.take():
-            self._shares.give(client, plugin)
-            reason = "as many calls are in flight as may be"
-        return reason
 
     def record_refusal(self, refusal: Refusal, now: float, reply: Callable[[Refusal], None]) -> None:
         """Record a refusal, then give it: even when the log is down, for it reveals nothing and has no effect."""
@@ -289,6 +280,5 @@ class Road:
 
     def leave(self, sealed: Sealed) -> None:
         """A call is over."""
-        self._berths.give()
-        self._shares.give(sealed.client, sealed.call.plugin)
+        self._berths.give(sealed.client, sealed.call.plugin)
         self._metrics.tally.in_flight = self._berths.taken

@@ -57,9 +57,8 @@ class Endings(Protocol):
 class LocalEndings:
     """The list of the only process."""
 
-    def __init__(self) -> None:
-        # Tickets that were opened lately: unsealing one costs more than the rest of finding it.
-        self._known: dict[str, Session] = {}
+    def __init__(self, limit: int = MAX_ENDED) -> None:
+        self._limit = limit
         self._ended: OrderedDict[str, None] = OrderedDict()
         self.count = 0
 
@@ -68,7 +67,7 @@ class LocalEndings:
         del now  # the oldest go first, whenever they were ended
         self._ended[ident] = None
         self.count += 1
-        while len(self._ended) > MAX_ENDED:
+        while len(self._ended) > self._limit:
             self._ended.popitem(last=False)
 
     def __contains__(self, ident: str) -> bool:
@@ -112,13 +111,9 @@ class Sessions:
     def __init__(self, key: bytes, endings: Endings | None = None) -> None:
         self._key = key
         self._ended: Endings = LocalEndings() if endings is None else endings
-        # Tickets that were opened lately: unsealing one costs more than the rest of finding it.
-        self._known: dict[str, Session] = {}
-
-    @property
-    def endings(self) -> int:
-        """Changes whenever a session ends, here or at another worker: what was remembered of sessions is then old."""
-        return self._ended.count
+        # Tickets that were opened lately: unsealing one costs more than the rest of finding it. With the count of
+        # endings at which each was last known not to have ended.
+        self._known: dict[str, tuple[Session, int]] = {}
 
     def open(self, client: str, endpoint: PluginName | None, version: str, now: float) -> str:
         """A new session id."""
@@ -128,9 +123,14 @@ class Sessions:
         """The session of this id, if this client opened it at this endpoint and did not end it."""
         if ident is None:
             raise RemoteProtocolError("session_required", "this request needs the Mcp-Session-Id header")
+        count = self._ended.count  # read before the list is asked: a later ending counts further
         known = self._known.get(ident)
-        if known is not None and known.is_of(client, endpoint, now) and ident not in self._ended:
-            return known
+        if known is not None and known[0].is_of(client, endpoint, now):
+            if known[1] == count:
+                return known[0]
+            if ident not in self._ended:
+                self._known[ident] = (known[0], count)
+                return known[0]
         ticket = open_ticket(self._key, "session", ident, now, MAX_AGE_S)
         payload = ticket.payload
         if ident in self._ended or payload.get("c") != client or payload.get("e") != (endpoint or ""):
@@ -144,7 +144,7 @@ class Sessions:
         )
         while len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[ident] = session
+        self._known[ident] = (session, count)
         return session
 
     def close(self, ident: str | None, client: str, endpoint: PluginName | None, now: float) -> None:

@@ -25,6 +25,7 @@ from typing import Final
 
 from sekisho.errors import Misconfigured
 from sekisho.gateway.robust_mutex import MUTEX_BYTES, RobustMutex
+from sekisho.gateway.shared_counts import SharedCounts
 from sekisho.gateway.shared_table import DIGEST_BYTES, SharedTable
 
 __all__ = ["MAX_WORKERS", "SharedMemory"]
@@ -33,8 +34,9 @@ MAX_WORKERS: Final = (
     32  # a plugin server takes 64 channels: one of each worker, and for moments its replacement
 )
 BUCKETS: Final = 4096  # of 32 places: 131,072 clients and plugins, and as many ended sessions; 6 MiB together
+SHARE_BUCKETS: Final = 256  # of 32: 8192 clients and plugins with calls under way at one time; 1 MiB
 PLACE_WAIT_S: Final = 1.0
-_MAGIC: Final = b"sekisho/shared/1"
+_MAGIC: Final = b"sekisho/shared/2"
 _SALT_AT: Final = 16
 _SALT_BYTES: Final = 16
 _MUTEX_AT: Final = 64
@@ -43,7 +45,8 @@ _COUNTERS_AT: Final = 256
 _COUNTERS_STEP: Final = 64  # a cache line for each worker: counting must not make the others wait
 _TABLES_AT: Final = 4096
 _TABLE_BYTES: Final = SharedTable.size(BUCKETS)
-_SIZE: Final = _TABLES_AT + 2 * _TABLE_BYTES
+_COUNTS_AT: Final = _TABLES_AT + 2 * _TABLE_BYTES
+_SIZE: Final = _COUNTS_AT + SharedCounts.size(SHARE_BUCKETS, MAX_WORKERS)
 
 
 class SharedMemory:
@@ -72,7 +75,7 @@ class SharedMemory:
             fcntl.flock(file, fcntl.LOCK_SH)
         else:
             self._map(file)
-        self.counters[self._counter(self.worker)] = 0  # our predecessor's calls ended with it
+        self._drop_calls_of(self.worker)  # our predecessor's ended with it
 
     def _leave(self) -> None:
         while self._descriptors:
@@ -95,11 +98,16 @@ class SharedMemory:
         self._salt = bytes(self.memory[_SALT_AT : _SALT_AT + _SALT_BYTES])
         self.rates = SharedTable(self.memory, self.counters, _TABLES_AT, BUCKETS)
         self.endings = SharedTable(self.memory, self.counters, _TABLES_AT + _TABLE_BYTES, BUCKETS)
+        self.shares = SharedCounts(self.memory, self.counters, _COUNTS_AT, SHARE_BUCKETS, MAX_WORKERS)
 
     def _start_anew(self) -> None:
         for worker in range(MAX_WORKERS):
-            self.counters[self._counter(worker)] = 0
+            self._drop_calls_of(worker)
         self.mutex.initialise()
+
+    def _drop_calls_of(self, worker: int) -> None:
+        self.counters[self._counter(worker)] = 0
+        self.shares.drop(worker)
 
     def digest(self, text: bytes) -> bytes:
         """The name of a thing in these tables."""
@@ -127,7 +135,7 @@ class SharedMemory:
             if held is None:
                 continue
             try:  # while we hold its place no successor counts there
-                self.counters[at] = 0
+                self._drop_calls_of(worker)
                 freed = True
             finally:
                 os.close(held)
@@ -158,6 +166,7 @@ class SharedMemory:
     def close(self) -> None:
         """Give the place back."""
         self.mutex.close()
+        self.shares.close()
         self.counters.release()
         self.memory.close()
         self._leave()

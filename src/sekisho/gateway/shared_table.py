@@ -40,6 +40,11 @@ class SharedTable:
         """How many bytes a table takes."""
         return buckets * _WAYS * (DIGEST_BYTES + _STAMP_BYTES)
 
+    @staticmethod
+    def places(buckets: int) -> int:
+        """How many entries a table holds."""
+        return buckets * _WAYS
+
     def find(self, digest: bytes) -> int:
         """The place of a digest, or -1."""
         bucket = self._bucket(digest)
@@ -68,8 +73,7 @@ class SharedTable:
 
     def place(self, digest: bytes, until_ns: int, now_ns: int, promised: Container[int] = ()) -> int:
         """Put a digest that is not here into a free place of its bucket, which is not promised; -1 when there is none."""
-        first = self._bucket(digest) * _WAYS
-        for place in range(first, first + _WAYS):
+        for place in self.neighbours(digest):
             if self.until(place) <= now_ns and place not in promised:
                 self.set_until(place, until_ns)
                 start = self._offset + place * DIGEST_BYTES
@@ -79,8 +83,12 @@ class SharedTable:
 
     def soonest(self, digest: bytes) -> int:
         """The place in this digest's bucket that ends first."""
+        return min(self.neighbours(digest), key=self.until)
+
+    def neighbours(self, digest: bytes) -> range:
+        """The places of this digest's bucket."""
         first = self._bucket(digest) * _WAYS
-        return min(range(first, first + _WAYS), key=self.until)
+        return range(first, first + _WAYS)
 
     def _bucket(self, digest: bytes) -> int:
         return int.from_bytes(digest[:4], "little") % self._buckets

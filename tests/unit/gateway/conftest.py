@@ -13,6 +13,7 @@ from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway import (
     Answered,
     Arrived,
+    BerthLimits,
     Call,
     Door,
     DoorRules,
@@ -23,7 +24,6 @@ from sekisho.gateway import (
     Road,
     Sealed,
     Sessions,
-    Shares,
     Standing,
     judge,
     loopback_names,
@@ -264,8 +264,7 @@ class Kit:
             journal=self.log,
             metrics=self.metrics,
             clock=self.clock,
-            berths=LocalBerths(max_in_flight),
-            shares=Shares(256, 512),
+            berths=LocalBerths(BerthLimits(total=max_in_flight, of_client=256, of_plugin=512)),
             salt_of=str.encode,
         )
 

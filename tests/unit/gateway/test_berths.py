@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sekisho.gateway import robust_mutex
-from sekisho.gateway.berths import Berths, LocalBerths, SharedBerths, Shares
+from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
 from sekisho.gateway.shared_memory import SharedMemory
 
-LIMIT = 3
+LIMITS = BerthLimits(total=3, of_client=3, of_plugin=3)
+SHARES = BerthLimits(total=9, of_client=2, of_plugin=3)
+ALL = [None, None, None]
 
 
 @pytest.fixture
@@ -24,28 +29,52 @@ def memories(tmp_path: Path) -> Iterator[list[SharedMemory]]:
         memory.close()
 
 
+@pytest.fixture(params=["alone", "shared"])
+def both(request: pytest.FixtureRequest, memories: list[SharedMemory]) -> tuple[Berths, Berths]:
+    """Berths of one process twice, or of two workers."""
+    if request.param == "alone":
+        berths = LocalBerths(SHARES)
+        return berths, berths
+    return SharedBerths(memories[0], SHARES), SharedBerths(memories[1], SHARES)
+
+
 def test_one_process_takes_what_there_is_and_no_more() -> None:
-    berths: Berths = LocalBerths(LIMIT)
-    assert [berths.take() for _ in range(LIMIT + 1)] == [True, True, True, False]
-    berths.give()
-    assert berths.taken == LIMIT - 1
-    assert berths.take()
+    berths: Berths = LocalBerths(LIMITS)
+    assert [berths.take("aya", "calc") for _ in range(3)] == ALL
+    assert berths.take("ben", "other") is not None
+    berths.give("aya", "calc")
+    assert berths.taken == 2
+    assert berths.take("ben", "other") is None
 
 
 @pytest.mark.threat("T-FLOOD")
 def test_workers_share_the_room(memories: list[SharedMemory]) -> None:
-    one, two = (SharedBerths(memory, LIMIT) for memory in memories)
-    assert [one.take(), two.take(), one.take(), two.take(), one.take()] == [True, True, True, False, False]
+    one, two = (SharedBerths(memory, LIMITS) for memory in memories)
+    for berths in (one, two, one):
+        assert berths.take("aya", "calc") is None
+    assert one.take("ben", "other") == two.take("ben", "other") != None  # noqa: E711  # both say why
     assert (one.taken, two.taken) == (2, 1)
-    one.give()
-    assert two.take()
-    assert not one.take()
+    one.give("aya", "calc")
+    assert two.take("ben", "other") is None
+    assert one.take("ben", "other") is not None
+
+
+@pytest.mark.threat("T-FLOOD", "T-HANG")
+def test_a_client_and_a_plugin_have_their_share_and_no_more(both: tuple[Berths, Berths]) -> None:
+    one, two = both
+    assert [one.take("aya", "calc"), two.take("aya", "calc")] == [None, None]
+    assert "client" in str(one.take("aya", "other"))
+    assert one.take("ben", "calc") is None
+    assert "plugin" in str(two.take("ben", "calc"))
+    assert two.take("ben", "other") is None
+    one.give("aya", "calc")
+    assert two.take("aya", "other") is None
 
 
 def _hold_and_wait(folder: Path, told: int) -> None:
     memory = SharedMemory(folder, 5)
-    berths = SharedBerths(memory, LIMIT)
-    while berths.take():
+    berths = SharedBerths(memory, LIMITS)
+    while berths.take("aya", "calc") is None:
         pass
     os.write(told, b"x")
     signal.pause()
@@ -56,18 +85,19 @@ def test_what_a_killed_worker_held_is_free_when_it_is_needed(
     tmp_path: Path, memories: list[SharedMemory]
 ) -> None:
     now = 0.0
-    mine = SharedBerths(memories[0], LIMIT, clock=lambda: now)
+    mine = SharedBerths(memories[0], LIMITS, clock=lambda: now)
     hear, told = os.pipe()
     child = os.fork()
     if child == 0:
         _hold_and_wait(tmp_path, told)
     assert os.read(hear, 1) == b"x"
-    assert not mine.take()
+    assert mine.take("aya", "calc") is not None
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert not mine.take()  # asked a moment ago
+    assert mine.take("aya", "calc") is not None  # asked a moment ago
     now = 1.0
-    assert [mine.take() for _ in range(LIMIT + 1)] == [True, True, True, False]
+    assert [mine.take("aya", "calc") for _ in range(3)] == ALL
+    assert mine.take("aya", "calc") is not None
     os.close(hear)
     os.close(told)
 
@@ -82,18 +112,35 @@ def test_a_lock_that_cannot_be_had_is_no_room(
         os.kill(os.getpid(), signal.SIGSTOP)
         os._exit(0)
     os.waitpid(child, os.WUNTRACED)
-    assert not SharedBerths(memories[0], LIMIT).take()
+    assert SharedBerths(memories[0], LIMITS).take("aya", "calc") is not None
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert SharedBerths(memories[0], LIMIT).take()
+    assert SharedBerths(memories[0], LIMITS).take("aya", "calc") is None
 
 
-def test_a_client_and_a_plugin_have_their_share_and_no_more() -> None:
-    shares = Shares(2, 3)
-    assert [shares.take("aya", "calc") for _ in range(2)] == [None, None]
-    assert "client" in str(shares.take("aya", "other"))
-    assert shares.take("ben", "calc") is None
-    assert "plugin 'calc'" in str(shares.take("ben", "calc"))
-    assert shares.take("ben", "other") is None
-    shares.give("aya", "calc")
-    assert shares.take("aya", "other") is None
+steps = st.lists(
+    st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc"), st.sampled_from("xy")), max_size=60
+)
+
+
+@given(steps)
+def test_two_workers_judge_every_sequence_as_one_process_does(
+    steps: list[tuple[bool, bool, str, str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        memories = [SharedMemory(Path(folder), worker) for worker in range(2)]
+        workers = [SharedBerths(memory, SHARES) for memory in memories]
+        alone, held = LocalBerths(SHARES), list[tuple[bool, str, str]]()
+        for worker, gives, client, plugin in steps:
+            if gives and held:
+                holder, *who = held.pop()
+                workers[holder].give(*who)
+                alone.give(*who)
+                continue
+            reason = alone.take(client, plugin)
+            assert workers[worker].take(client, plugin) == reason
+            if reason is None:
+                held.append((worker, client, plugin))
+        assert memories[0].in_flight() == alone.taken == len(held)
+        for memory in memories:
+            memory.close()

@@ -20,6 +20,7 @@ from sekisho.gateway import shared_memory
 from sekisho.gateway.shared_memory import SharedMemory
 memory = SharedMemory(Path(sys.argv[1]), int(sys.argv[2]))
 memory.add_in_flight(int(sys.argv[3]))
+memory.shares.add(memory.shares.place(bytes(range(16))), memory.worker, int(sys.argv[3]))
 if sys.argv[4] == "locked":
     memory.mutex.acquire()
 print("here", flush=True)
@@ -61,8 +62,11 @@ def test_the_calls_of_all_workers_are_counted_and_those_of_a_killed_one_are_free
     assert not memory.free_the_dead()
     other.kill()
     assert not memory.is_alive(1)
+    place = memory.shares.place(bytes(range(16)))
+    assert memory.shares.total(place) == 5
     assert memory.free_the_dead()
     assert memory.in_flight() == 2
+    assert memory.shares.total(place) == 0
 
 
 def test_a_successor_starts_with_no_calls_and_waits_for_the_end_of_its_predecessor(
