@@ -41,19 +41,18 @@ __all__ = [
 RECORD_VERSION: Final = 1
 MAX_TEXT_CHARS: Final = 512  # a stranger's words must not push a record over the 65,535 bytes of a log entry
 _SALT_BYTES: Final = 16
-_JOIN_BYTES: Final = (
-    4096  # below, one joined buffer is hashed faster than two pieces; above, copying costs more
-)
+_JOIN_BYTES: Final = 4096  # one joined buffer is hashed faster than two pieces, if copying it is cheap
 _PURPOSE: Final = b"sekisho-salt"  # the secret may serve another purpose one day; its outputs must differ
 
 _HEAD: Final = f'{{"v":{RECORD_VERSION},"time":'
+_THREE: Final = tuple(f"{number:03d}" for number in range(1000))  # half the price of formatting six digits
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def timestamp(now: float) -> str:
     """Return Unix time as RFC 3339 in UTC with microseconds."""
     seconds, micros = divmod(round(now * 1_000_000), 1_000_000)
-    return f"{_second(seconds)}{micros:06d}Z"
+    return f"{_second(seconds)}{_THREE[micros // 1000]}{_THREE[micros % 1000]}Z"
 
 
 @lru_cache(maxsize=8)  # many records share a second, and formatting it costs more than the rest of a record
