@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -116,5 +117,12 @@ def _as_json(findings: Findings) -> dict[str, object]:
     }
 
 
+def _end_orderly() -> None:
+    """Servers run in sessions of their own, so a signal that ends us must not leave them behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: sys.exit(128 + received))
+
+
 if __name__ == "__main__":
+    _end_orderly()
     sys.exit(main(sys.argv[1:]))

@@ -68,20 +68,22 @@ def running(
     folder: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the block ends; its standard input stays open that long."""
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=None if environment is None else {**os.environ, **environment},
-            cwd=folder,
-            start_new_session=True,  # so that nothing below it outlives it
-        )
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with log.open("ab") as errors, _unbroken():
+            process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=None if environment is None else {**os.environ, **environment},
+                cwd=folder,
+                start_new_session=True,  # so that what is below it can be ended with it
+            )
         yield process
     finally:
-        _end(process)
+        if process is not None:
+            _end(process)
 
 
 def first_line(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -163,6 +165,23 @@ def memory_of(pid: int) -> Memory:
             if name in values:
                 values[name] = int(rest.split()[0])
     return Memory(pss=values["Pss:"], private=values["Private_Clean:"] + values["Private_Dirty:"])
+
+
+@contextlib.contextmanager
+def _unbroken() -> Iterator[None]:
+    """A signal that ends us waits until the block is over: a process that was just started must be known first."""
+    held: list[int] = []
+    ours = {
+        number: signal.signal(number, lambda received, _frame: held.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
 
 
 def _all_processes() -> Iterator[Process]:

@@ -47,7 +47,7 @@ static inline bool reserve(Buffer *buffer, size_t more, size_t limit) {
 /* Append what this program itself wrote or has already bounded. */
 static inline void append(Buffer *buffer, const void *data, size_t size) {
     if (!reserve(buffer, size, (size_t)1 << 30)) die("a buffer grew beyond 1 GiB");
-    memcpy(buffer->data + buffer->size, data, size);
+    if (size) memcpy(buffer->data + buffer->size, data, size);
     buffer->size += size;
 }
 

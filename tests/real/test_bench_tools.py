@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -31,6 +35,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/usr/include/openssl/ssl.h").exists(), reason="libssl-dev is not installed"),
 ]
 
+ROOT: Final = Path(__file__).resolve().parents[2]
 PACE: Final = Pace(seconds=0.05, warm_s=0, most_s=1)
 SMALL: Final = Workload(name="small", ways=(), clients=2, least=4)
 Message = dict[str, Any]
@@ -50,6 +55,13 @@ def upstream(tmp_path: Path) -> Iterator[Way]:
     with running([UPSTREAM, "--tools", "60"], log) as process:
         port = int(first_line(process, log))
         yield Way(port=port, root=None, upstream_port=port)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves room for the name of a Unix socket, as the temporary folder of a run does."""
+    with tempfile.TemporaryDirectory(prefix="b") as folder:
+        yield Path(folder)
 
 
 @contextmanager
@@ -251,6 +263,54 @@ def test_the_words_for_the_load_generator_carry_no_empty_path() -> None:
     words = load_command(Way(port=9, headers=("A: b",)), SMALL)
     assert words[:5] == [str(LOAD), "--port", "9", "--path", "/mcp"]
     assert words[-2:] == ["--header", "A: b"]
+
+
+def run_bench(folder: Path) -> subprocess.Popen[bytes]:
+    words = ["--only", "open loop", "--peers", "none", "--rounds", "1", "--seconds", "0.05", "--json"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.main", *words],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Files of a run, and processes that were told of them."""
+    found = [path.name for path in folder.iterdir()]
+    for one in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if str(folder).encode() in one.read_bytes():
+                found.append(one.read_bytes().decode())
+    return found
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="Sekisho needs bubblewrap for its own row")
+def test_a_run_measures_sekisho_beside_a_direct_call_and_leaves_nothing_behind(short_path: Path) -> None:
+    with run_bench(short_path) as process:
+        output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    (one,) = json.loads(output)["workloads"]
+    assert one["absent"] == {}
+    (found,) = one["rounds"]
+    assert found.keys() == {"direct", "sekisho", "sekisho-stdio"}
+    assert found["sekisho"]["cpu_us"].keys() == {"core", "plugins", "rest"}
+    assert all(sample["good"] > 0 for sample in found.values())
+    assert left_behind(short_path) == []
+
+
+def test_a_run_that_is_ended_takes_its_servers_with_it(short_path: Path) -> None:
+    with run_bench(short_path) as process:
+        deadline = time.monotonic() + 60
+        while not any(short_path.glob("*/upstream-*")) and time.monotonic() < deadline:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+                break
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert left_behind(short_path) == []
 
 
 def with_era(workload: Workload, era: str) -> Workload:
