@@ -116,7 +116,7 @@ MEMBERS = st.sampled_from(
 
 @pytest.mark.threat("T-PARSER")
 @pytest.mark.threat("T-GARBAGE")
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(
     st.one_of(
         st.lists(MEMBERS, min_size=1, max_size=5),

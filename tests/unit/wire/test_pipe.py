@@ -101,7 +101,7 @@ def records_of(stream: bytes) -> list[bytes]:
 
 @pytest.mark.requirement("A4.3")
 @pytest.mark.threat("T-REPLAY")
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     turns=st.lists(st.lists(st.binary(max_size=30), min_size=1, max_size=4), min_size=2, max_size=5),
     trick=st.sampled_from(["flip", "replay", "swap", "drop", "shorten", "lengthen", "join"]),
