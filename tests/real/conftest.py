@@ -35,8 +35,10 @@ TESTING: Final = Path(testing.__file__).parent
 ECHO: Final = TESTING / "echo.py"
 HOSTILE: Final = TESTING / "hostile.py"
 _RUN_UP: Final = (
-    "import os, sys; from pathlib import Path; from sekisho.assembly.up import run_up; "
-    "sys.exit(run_up(Path(sys.argv[1]), Path(sys.argv[2]), trust_on_first_use=True, environment=os.environ))"
+    "import os, sys\nfrom pathlib import Path\nfrom sekisho.assembly.cradle import Cradle\n"
+    "with Cradle(os.environ) as cradle:\n"
+    "    from sekisho.assembly.up import run_up\n"
+    "    sys.exit(run_up(Path(sys.argv[1]), Path(sys.argv[2]), cradle, trust_on_first_use=True))"
 )
 _METRIC: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 

@@ -28,8 +28,7 @@ from tests.real.conftest import (
     until,
 )
 
-from sekisho.assembly.nursery import Born, Ended, Failed, Job
-from sekisho.sandbox.launcher import receive
+from sekisho.assembly.births import Born, Ended, Job, Message, receive, send
 
 pytestmark = pytest.mark.real
 
@@ -90,7 +89,7 @@ class Teller:
         output, theirs = os.pipe()
         letter = os.memfd_create("letter")
         os.write(letter, msgspec.json.encode(environment or {}))
-        socket.send_fds(self.control, [msgspec.json.encode(job)], [letter, theirs])
+        send(self.control, job, (letter, theirs))
         os.close(letter)
         os.close(theirs)
         assert isinstance(self.hear(), Born)
@@ -98,13 +97,14 @@ class Teller:
             assert select.select([reader], [], [], ANSWER_S)[0]
             return dict(json.loads(reader.readline()))
 
-    def hear(self) -> Born | Ended | Failed:
+    def hear(self) -> Message:
         """The next message."""
         data, fds = receive(self.control)
         for fd in fds:
             os.close(fd)
         assert data, "the nursery ended"
-        return msgspec.json.decode(data, type=Born | Ended | Failed)
+        message: Message = msgspec.json.decode(data, type=Message)
+        return message
 
     def close(self) -> None:
         self.control.close()

@@ -22,27 +22,24 @@ from typing import Final
 
 import msgspec
 
+from sekisho.assembly.births import Born, Ended, Failed, Job, Message, receive, send
 from sekisho.assembly.children import command_line
-from sekisho.assembly.nursery import Born, Ended, Failed, Job
 from sekisho.errors import Unavailable
-from sekisho.sandbox.launcher import receive
 
 __all__ = ["Cradle"]
 
 BIRTH_S: Final = 30.0  # the first one waits for the nursery's imports, on a busy machine too
-TITLE_ROOM: Final = 256  # what a child's command line holds besides the two paths
+TITLE_ROOM: Final = 1024  # a child's command line holds two paths; what does not fit is not shown
 # What decides where files of a process go before it knows its role; everything else comes with the role.
 KEPT: Final = ("TMPDIR", "TEMP", "TMP", "TZ", "LD_LIBRARY_PATH")
-_Message = Born | Ended | Failed
 
 
 class Cradle:
     """Starts children by fork. A context: leaving it ends the nursery, and every child that is left with it."""
 
-    def __init__(self, environment: Mapping[str, str], *paths: str) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
         self._kept = {name: value for name, value in environment.items() if name in KEPT}
-        self._room = TITLE_ROOM + sum(len(os.fsencode(path)) for path in paths)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -100,12 +97,12 @@ class Cradle:
         assert self._control is not None  # noqa: S101  # start opened it
         with open(os.memfd_create("sekisho"), "w+b", buffering=0) as letter:  # noqa: PTH123  # it has no path
             letter.write(msgspec.json.encode(environment))
-            socket.send_fds(self._control, [msgspec.json.encode(job)], [letter.fileno(), output])
+            send(self._control, job, (letter.fileno(), output))
 
     def _open(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        words = command_line("nursery", str(theirs.fileno()), " " * self._room)
+        words = command_line("nursery", str(theirs.fileno()), " " * TITLE_ROOM)
         with theirs:
             self._process = subprocess.Popen(
                 words,
@@ -123,14 +120,12 @@ class Cradle:
                 data, fds = receive(self._control)
             except BlockingIOError:
                 return
-            except ConnectionError:
-                data, fds = b"", []
             if not data:
                 self._lose()
                 return
-            self._heard(msgspec.json.decode(data, type=_Message), fds)
+            self._heard(msgspec.json.decode(data, type=Message), fds)
 
-    def _heard(self, message: _Message, fds: list[int]) -> None:
+    def _heard(self, message: Message, fds: list[int]) -> None:
         birth = self._births.get(message.id)
         match message:
             case Born():

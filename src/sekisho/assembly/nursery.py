@@ -11,12 +11,11 @@ Guarantees
 Forked children share the nursery's address layout, its stack canary and the secret of its hash tables with each other.
 The core does not: it is started as a program of its own (docs/decisions/0010).
 
-Knows no configuration, and nobody but `up`, who holds the other end of its socket (`forked`).
+Knows no configuration, and nobody but `up`, who holds the other end of its socket (`cradle`).
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import gc
 import importlib
@@ -34,10 +33,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from sekisho.assembly.births import Born, Ended, Failed, Job, Message, receive, send
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.launcher import close_others, die_with_parent, entitle, receive
+from sekisho.sandbox.launcher import close_others, die_with_parent, entitle
 
-__all__ = ["Born", "Ended", "Failed", "Job", "Letter", "serve_on"]
+__all__ = ["Letter", "serve_on"]
 
 # What children need, with what those import only when they first use it.
 SHARED: Final = (
@@ -46,13 +46,6 @@ SHARED: Final = (
 )
 KNOWN: Final = bytes(range(32))
 MAX_LETTER_BYTES: Final = 16 << 20  # an environment is far smaller; the kernel bounds it at 2 MiB
-
-
-class Job(msgspec.Struct, frozen=True):
-    """What one child is to be: the words after its parent's number."""
-
-    id: int
-    arguments: tuple[str, ...]
 
 
 class Letter:
@@ -67,27 +60,6 @@ class Letter:
             return msgspec.json.decode(os.pread(self._fd, MAX_LETTER_BYTES, 0), type=dict[str, str])
         finally:
             os.close(self._fd)
-
-
-class Born(msgspec.Struct, frozen=True, tag="born"):
-    """A child runs; the message brings its pidfd."""
-
-    id: int
-    pid: int
-
-
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The kernel refused a fork."""
-
-    id: int
-    reason: str
-
-
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """A child has ended, with a wait status in the way of `subprocess`."""
-
-    id: int
-    status: int
 
 
 def serve_on(fd: int, parent: str) -> tuple[Job, Letter] | None:
@@ -144,7 +116,7 @@ class _Nursery:
                 if fd != self._control.fileno():
                     self._collect(fd)
                     continue
-                data, fds = _heard(self._control)
+                data, fds = receive(self._control)
                 if not data:
                     return None
                 job = msgspec.json.decode(data, type=Job)
@@ -192,14 +164,6 @@ class _Nursery:
         os.close(pidfd)
         self._tell(Ended(ident, os.waitstatus_to_exitcode(status)))
 
-    def _tell(self, message: Born | Failed | Ended, *fds: int) -> None:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    def _tell(self, message: Message, *fds: int) -> None:
         with contextlib.suppress(ConnectionError):  # a supervisor that is gone is noticed at the next receive
-            self._control.sendmsg([msgspec.json.encode(message)], rights)
-
-
-def _heard(control: socket.socket) -> tuple[bytes, list[int]]:
-    try:
-        return receive(control)
-    except ConnectionError:
-        return b"", []
+            send(self._control, message, fds)

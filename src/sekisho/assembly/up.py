@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -26,21 +25,14 @@ __all__ = ["run_up"]
 RETIRE_S = 65.0  # longer than the core waits for calls under way
 
 
-def run_up(
-    config_path: Path,
-    home: Path,
-    *,
-    trust_on_first_use: bool = False,
-    environment: Mapping[str, str] | None = None,
-) -> int:
+def run_up(config_path: Path, home: Path, cradle: Cradle, *, trust_on_first_use: bool = False) -> int:
     """Start core, plugin servers and egress proxy; run until SIGTERM. Returns the exit status.
 
-    Prints the core's ready line on standard output once calls can be served, once. `environment` is ours, of which
-    plugins get the parts their configuration names.
+    Prints the core's ready line on standard output once calls can be served, once. `cradle` is entered by the caller, as
+    early as can be: its nursery imports while the configuration is read.
     """
-    with Cradle(environment or {}, str(config_path.absolute()), str(home.absolute())) as cradle:
-        up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use)
-        return run_until_stopped(up.serve(), on_hangup=up.reload)
+    up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use)
+    return run_until_stopped(up.serve(), on_hangup=up.reload)
 
 
 class Up:
@@ -70,13 +62,14 @@ class Up:
         keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
         ensure_all(keys, self._config, _local(self._config), time.time())
         async with asyncio.TaskGroup() as self._group:
+            # The core first: it has an interpreter to start, and the others wait for it.
+            extra = ["--trust-on-first-use"] if self._trust_on_first_use else []
+            core = self._start("core", ["core"], *extra)
+            core.on_line = self._took_line
             if _local(self._config):
                 self._start("egress", ["egress"])
             for name in _local(self._config):
                 self._start(f"plugin {name}", ["plugin"], name)
-            extra = ["--trust-on-first-use"] if self._trust_on_first_use else []
-            core = self._start("core", ["core"], *extra)
-            core.on_line = self._took_line
             for worker in range(1, worker_count(self._config)):
                 self._start(f"core {worker}", ["core"], "--worker", str(worker))
 

@@ -26,11 +26,14 @@ def up(
 
     Prints one JSON line once calls can be served, and stops everything on SIGTERM or Ctrl-C.
     """
-    from sekisho.assembly.up import run_up  # noqa: PLC0415
+    from sekisho.assembly.cradle import Cradle  # noqa: PLC0415
 
     del json  # the ready line is JSON in any case
-    site = find(config)
-    return run_up(site.path, site.home, trust_on_first_use=trust_on_first_use, environment=environment())
+    with Cradle(environment()) as cradle:
+        from sekisho.assembly.up import run_up  # noqa: PLC0415
+
+        site = find(config)
+        return run_up(site.path, site.home, cradle, trust_on_first_use=trust_on_first_use)
 
 
 def core(

@@ -30,7 +30,7 @@ from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.launcher import receive
 from sekisho.sandbox.limits import Group, make_group, sweep
 from sekisho.sandbox.plan import OWN_PROCESSES, Plan, plan
-from sekisho.sandbox.probe import LAUNCHER, probe
+from sekisho.sandbox.probe import LAUNCHER, glance, probe
 from sekisho.sandbox.running import END_S, Pipes, Sandbox, close_fds
 from sekisho.sandbox.spec import Capabilities, SandboxSpec, unavailable
 
@@ -104,9 +104,9 @@ class Bubblewrap:
                 await self._launcher.wait()
 
     async def probe(self) -> Capabilities:
-        """What this host can enforce; tried once and remembered."""
+        """What this host can enforce. Seen, not tried: no plugin starts before its own walls stand."""
         if self._capabilities is None:
-            self._capabilities = await asyncio.to_thread(probe)
+            self._capabilities = glance()
         return self._capabilities
 
     async def plan(self, spec: SandboxSpec) -> Plan:
@@ -144,7 +144,11 @@ class Bubblewrap:
         if complaint is not None:
             complaint = complaint or _complaint(sandbox.stderr_fd) or "bwrap gave no reason"
             await self._abandon(sandbox, number)
-            raise unavailable(f"the walls of plugin {plan.name!r} could not be built: {complaint}")
+            missing = "; ".join((await asyncio.to_thread(probe)).missing)
+            raise unavailable(
+                f"the walls of plugin {plan.name!r} could not be built: {complaint}"
+                + (f" ({missing})" if missing else "")
+            )
         return sandbox
 
     def _ask_to_kill(self, number: int) -> None:

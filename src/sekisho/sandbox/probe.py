@@ -1,7 +1,8 @@
 """Finds out what this host can enforce, by trying it: a wall counts when it has stood once.
 
 Guarantees that `probe` names every missing wall together with what to do about it, and that it leaves nothing
-behind. Decides nothing: `plan` refuses when something is missing.
+behind. `glance` only looks, because the first launch tries every wall anyway. Decides nothing: `plan` refuses when
+something is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sekisho.sandbox.limits import find_parents
 from sekisho.sandbox.seccomp import assemble
 from sekisho.sandbox.spec import Capabilities
 
-__all__ = ["LAUNCHER", "Row", "doctor", "probe"]
+__all__ = ["LAUNCHER", "Row", "doctor", "glance", "probe"]
 
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 TRIAL_S: Final = 10.0
@@ -48,6 +49,19 @@ def probe() -> Capabilities:
         cgroup=version,
         cgroup_parents=parents,
         missing=tuple(f"{row.what}: {row.detail} ({row.fix})" for row in _walls() if not row.ok),
+    )
+
+
+def glance() -> Capabilities:
+    """What this host seems to offer, nothing tried: for a start that fails as a whole when a wall does not stand."""
+    version, parents = find_parents()
+    bwrap = shutil.which("bwrap")
+    return Capabilities(
+        bwrap=bwrap,
+        machine=platform.machine(),
+        cgroup=version,
+        cgroup_parents=parents,
+        missing=() if bwrap is not None else (f"bubblewrap: bwrap is not installed ({_INSTALL})",),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.sandbox.probe import LAUNCHER, doctor, probe
+from sekisho.sandbox.probe import LAUNCHER, doctor, glance, probe
 
 
 def pretend(folder: Path, text: str) -> None:
@@ -48,6 +48,19 @@ def test_the_doctor_says_what_stands_in_for_a_missing_limit() -> None:
     for name in ("memory", "pids", "cpu"):
         row = rows[f"limit: {name}"]
         assert row.ok or row.fix
+
+
+def test_a_glance_tries_nothing_and_still_misses_bwrap(host: Path) -> None:
+    assert "apt install bubblewrap" in glance().missing[0]
+    pretend(host, f"touch {host}/tried; exit 1")
+    seen = glance()
+    assert (seen.missing, seen.bwrap) == ((), str(host / "bwrap"))
+    assert not (host / "tried").exists()
+    assert (seen.cgroup, seen.cgroup_parents, seen.machine) == (
+        probe().cgroup,
+        probe().cgroup_parents,
+        probe().machine,
+    )
 
 
 def test_the_launcher_lies_beside_the_probe() -> None:
