@@ -20,12 +20,15 @@ from sekisho.protocol import (
     ResponseEnd,
     ResponseHead,
     ResponseReader,
+    WholeAnswers,
+    collect,
 )
 
 __all__ = ["Heard", "by_h11", "read_requests", "request_stream", "response_stream", "same_for_others"]
 
 LIMITS = HttpLimits(max_head_bytes=4096, max_body_bytes=4096)
 _SEED_BYTES = 2
+_KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})  # by llhttp too
 
 
 @dataclass(slots=True)
@@ -85,8 +88,8 @@ def _plain(headers: dict[str, str]) -> dict[str, str]:
 
 
 def _may_stop(requests: list[HttpRequest], count: int) -> bool:
-    """Others may stop at an upgrade they would take, and where the connection ends for them."""
-    if "upgrade" in requests[count].headers:
+    """Others may stop at an upgrade they would take, a method they do not know, and where they would hang up."""
+    if "upgrade" in requests[count].headers or requests[count].method not in _KNOWN_METHODS:
         return True
     last = requests[count - 1] if count else None
     return last is not None and (
@@ -191,6 +194,7 @@ def response_stream(data: bytes) -> None:
     if whole[1] is None:
         hold(cut[0] == whole[0], "other responses in other pieces")
     _h11_agrees(stream, cut[0])
+    _known_heads_agree(stream)
 
 
 _Told = list[tuple[int, dict[str, str], bytes, bool]]
@@ -215,6 +219,22 @@ def _read_responses(stream: list[bytes]) -> tuple[_Told, str | None]:
     except SekishoError as error:
         code = error.code
     return told, code
+
+
+def _known_heads_agree(stream: bytes) -> None:
+    """An answer taken by the bytes of its head is the answer the reader finds, and nothing longer or shorter."""
+    answers = WholeAnswers()
+    try:
+        events = ResponseReader(LIMITS).feed(stream)
+    except SekishoError:
+        return
+    answers.learn(stream, events)
+    body = answers.body_of(stream)
+    if body is None:
+        return
+    hold(collect(events).body == body, "a known head gives another body")
+    hold(answers.body_of(stream + b"x") is None, "a known head takes what follows its body")
+    hold(answers.body_of(stream[:-1]) is None, "a known head does not wait for its whole body")
 
 
 def _h11_agrees(stream: bytes, told: _Told) -> None:

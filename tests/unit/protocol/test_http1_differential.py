@@ -63,9 +63,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "length beyond 64 bits": (post(b"Content-Length: 18446744073709551618", body=b"{}"), "http_malformed"),
     "host twice": (post(HOST[:-2]), "http_malformed"),
     "no host": (b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "http_malformed"),
-    "bare line feeds": (b"GET / HTTP/1.1\nHost: a\n\n", "http_malformed"),
+    "bare line feeds": (b"GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", "http_malformed"),
     "one bare line feed": (b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "http_malformed"),
-    "bare line feed before the body": (b"GET / HTTP/1.1\r\nHost: a\r\n\n", "http_malformed"),
+    "bare line feed before the body": (b"GET / HTTP/1.1\r\nHost: a\r\n\n\r\n\r\n", "http_malformed"),
     "bare carriage return": (b"GET / HTTP/1.1\rHost: a\r\n\r\n", "http_malformed"),
     "carriage return in a value": (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "http_malformed"),
     "NUL in a value": (post(b"X: a\x00b"), "http_malformed"),
@@ -81,6 +81,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "tab in the request line": (b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", "http_malformed"),
     "RTSP": (b"GET / RTSP/1.0\r\n\r\n", "http_malformed"),
     "ICE": (b"SOURCE / ICE/1.1\r\nHost: a\r\n\r\n", "http_malformed"),
+    "empty line before": (b"\r\n" + OK, "http_malformed"),
     "tunnel": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "http_malformed"),
     "HTTP/0.9": (b"GET /\r\n\r\n", "http_malformed"),
     "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http_malformed"),
@@ -91,7 +92,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "http_malformed",
     ),
     "method in small letters": (b"post / HTTP/1.1\r\nHost: a\r\n\r\n", "http_malformed"),
-    "TLS on a plain port": (b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03", "http_malformed"),
+    "TLS on a plain port": (b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03\r\n\r\n", "http_malformed"),
     "trailer": (post(CHUNKED, body=b"0\r\nContent-Length: 9\r\n\r\n"), "http_malformed"),
     "chunk size with a sign": (post(CHUNKED, body=b"+2\r\n{}\r\n0\r\n\r\n"), "http_malformed"),
     "hexadecimal prefix": (post(CHUNKED, body=b"0x2\r\n{}\r\n0\r\n\r\n"), "http_malformed"),
@@ -102,6 +103,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "chunk longer than stated": (post(CHUNKED, body=b"1\r\n{}\r\n0\r\n\r\n"), "http_malformed"),
     "bare line feed in chunks": (post(CHUNKED, body=b"2\n{}\r\n0\r\n\r\n"), "http_malformed"),
     "bare line feed in an extension": (post(CHUNKED, body=b"2;a\nb\r\n{}\r\n0\r\n\r\n"), "http_malformed"),
+    "blank before an extension": (post(CHUNKED, body=b"2 ;a=b\r\n{}\r\n0\r\n\r\n"), "http_malformed"),
     "strange expectation": (post(b"Expect: 200-ok", b"Content-Length: 0"), "http_malformed"),
     "huge head": (post(b"X: " + b"a" * 40_000), "header_too_large"),
     "many headers": (post(*[b"X%d: a" % n for n in range(200)]), "header_too_large"),
@@ -118,7 +120,6 @@ ACCEPTED: dict[str, tuple[bytes, bytes]] = {
     "chunk size in capitals": (post(CHUNKED, body=b"A\r\n{12345678}\r\n0\r\n\r\n"), b"{12345678}"),
     "short extension": (post(CHUNKED, body=b"2;a=b\r\n{}\r\n0\r\n\r\n"), b"{}"),
     "no body": (OK, b""),
-    "empty line before": (b"\r\n" + OK, b""),
     "body that looks like a head": (post(b"Content-Length: %d" % len(OK), body=OK), OK),
     "value beyond ASCII": (post(b"X: \xe9", b"Content-Length: 0"), b""),
     "HTTP/1.0, kept open": (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b""),
@@ -159,7 +160,7 @@ def test_an_old_request_that_does_not_ask_to_stay_is_the_last() -> None:
 def test_after_a_refusal_nothing_more_is_read() -> None:
     reader = RequestReader()
     with pytest.raises(SekishoError):
-        reader.feed(b"GET / HTTP/1.1\nHost: a\n\n")
+        reader.feed(b"GET / HTTP/1.1\nHost: a\n\n\r\n\r\n")
     with pytest.raises(SekishoError):
         reader.feed(OK)
 
@@ -198,10 +199,7 @@ def test_pieces_change_nothing_and_other_readers_agree(stream: bytes, seed: int)
 
 
 def _plain(requests: list[HttpRequest]) -> list[tuple[object, ...]]:
-    return [
-        (one.method, one.target, dict(one.headers), bytes(one.body), one.keep_alive, one.upgrade)
-        for one in requests
-    ]
+    return [(one.method, one.target, dict(one.headers), bytes(one.body), one.keep_alive) for one in requests]
 
 
 def _with_memo(memo: HeadMemo, stream: list[bytes]) -> Heard:
