@@ -26,6 +26,7 @@ worker threads. Decides nothing about the content of entries (`records`), nor ab
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -46,6 +47,8 @@ __all__ = ["Done", "Durability", "Journal"]
 
 Durability = Literal["effects", "every", "written"]
 
+LEAVE_S: Final = 2.0  # a leader that ends waits so long for the others to end
+LEAVE_LOOK_S: Final = 0.02
 _LINE_END: Final = 0x0A
 _NUMBER_BYTES: Final = 26  # what a number adds to an entry, at most: {"n":9223372036854775807,
 
@@ -156,7 +159,7 @@ class Journal:
             self._at_once.append(done)
 
     async def close(self) -> None:
-        """Write, sync and sign everything, and give the file back.
+        """Write, sync and sign everything, and give the file back. A leader lets the others end before it signs.
 
         Raises:
             Unavailable: Records that were written could not be synced or signed; `recover` finishes it later.
@@ -172,6 +175,7 @@ class Journal:
                 await asyncio.sleep(RETRY_S)
             await self._waiting.idle()
             if self._signer is not None:
+                await self._others_left()
                 await self._signer.stop()
             if self._fatal is None:
                 await self._waiting.do(self._pen.file.sync if self._signer is None else self._signer.finish)
@@ -186,6 +190,14 @@ class Journal:
             self._pen.close()
         if self._fatal is not None:
             raise self._fatal
+
+    async def _others_left(self) -> None:
+        """Give those who write with us the time to end, so that the last checkpoint covers them."""
+        for _ in range(int(LEAVE_S / LEAVE_LOOK_S)):
+            with contextlib.suppress(BlockingIOError):
+                if self._fatal is not None or self._pen.is_last():
+                    return
+            await asyncio.sleep(LEAVE_LOOK_S)
 
     def _refusal(self, entry: bytes) -> SekishoError:
         if self._is_closed:

@@ -28,6 +28,9 @@ class Pen(Protocol):
     def stop(self) -> None:
         """The log must not be written on, by nobody."""
 
+    def is_last(self) -> bool:
+        """True when no other process writes the log any more; BlockingIOError: not known now."""
+
     def close(self) -> None:
         """Give the file back."""
 
@@ -58,6 +61,10 @@ class SolePen:
 
     def stop(self) -> None:
         """Nobody else has to be told that this log must not be written on."""
+
+    def is_last(self) -> bool:
+        """There never was another one."""
+        return True
 
     def close(self) -> None:
         """Give the file back."""

@@ -121,6 +121,19 @@ class SharedPen:
         """Let no writer write on."""
         self.counters.stop()
 
+    def is_last(self) -> bool:
+        """True when no other process writes the log any more; then nobody can join either.
+
+        Raises:
+            BlockingIOError: It is another writer's turn.
+        """
+        self.turn.take()
+        try:
+            # A lock that could not be made exclusive is lost; when it cannot be had again, we write no more anyway.
+            return self.file.lock_alone() or not self.file.lock_with_others()
+        finally:
+            self.turn.give()
+
     def hold(self, leadership: int) -> None:
         """Keep what makes this process the leader until `close`."""
         self._leadership = leadership

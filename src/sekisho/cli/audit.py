@@ -1,4 +1,4 @@
-"""`sekisho audit verify`, `tail` and `prove`. The log is the audit room's; this prints what it finds."""
+"""`sekisho audit verify`, `tail`, `prove` and `export`. The log is the audit room's; this prints what it finds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cyclopts import Parameter
 
 from sekisho.assembly.identities import audit_key
+from sekisho.audit import export_tiles, read_verifier_key, record_at
 from sekisho.audit import prove as prove_record
-from sekisho.audit import read_verifier_key, record_at
 from sekisho.audit import tail as tail_of
 from sekisho.audit import verify as verify_log
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find
@@ -18,7 +18,7 @@ from sekisho.cli.saying import as_line, note, say, say_json
 from sekisho.errors import Misconfigured, Refused
 from sekisho.keys import KeyFolder
 
-__all__ = ["prove", "tail", "verify"]
+__all__ = ["export", "prove", "tail", "verify"]
 
 KeyFile = Annotated[
     Path | None, Parameter(name="--key", help="A verifier key, one line; else the key of this installation.")
@@ -99,6 +99,28 @@ def prove(
         say_json({"index": index, "record": record_at(path, index).decode(), "proof": proof})
     else:
         say(proof.rstrip("\n").split("\n"))
+    return 0
+
+
+def export(
+    folder: Annotated[Path, Parameter(help="A new or empty folder.")],
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    log: LogFile = None,
+    key: KeyFile = None,
+    json: Json = False,
+) -> int:
+    """Write the signed part of the log as static files that other tools can check, in the tlog-tiles format.
+
+    Ends with 1, and leaves no checkpoint in the folder, when the log does not add up to its own.
+    """
+    site = find(config)
+    _, public = _key(site, key)
+    checkpoint = export_tiles(log or site.config.audit_log(site.home), public, folder)
+    if json:
+        say_json({"folder": folder, "origin": checkpoint.origin, "records": checkpoint.size})
+    else:
+        say([f"{folder}: {checkpoint.size} records of {checkpoint.origin}"])
     return 0
 
 

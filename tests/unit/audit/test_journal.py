@@ -16,12 +16,14 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sekisho.audit import Journal, read_checkpoint, tail, verify
+from sekisho.audit import journal as module
 from sekisho.audit.ledger import Ledger
 from sekisho.audit.logfile import LogFile
 from sekisho.audit.notary import Notary
-from sekisho.audit.opening import Opened
+from sekisho.audit.opening import Opened, follow
 from sekisho.audit.pen import SolePen
 from sekisho.audit.publisher import Publisher
+from sekisho.audit.shared_pen import SharedPen
 from sekisho.errors import LocalProtocolError, Misconfigured, SekishoError, Tampered, Unavailable
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -341,3 +343,85 @@ async def test_a_checkpoint_that_cannot_be_written_is_reported_and_made_up_for(t
     await until(lambda: journal.healthy)
     assert read_checkpoint(path, KEY.public_key()).size == 1
     await journal.close()
+
+
+async def test_several_writers_share_one_log_and_the_leader_signs_it(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    leader = Journal.open(path, KEY, ORIGIN, shared=True)
+    mates = [Journal.join(path), Journal.join(path, durability="every")]
+    answers = Answers()
+    for i in range(300):
+        for journal in (leader, *mates):
+            journal.append(entry({"i": i}), effect=bool(i % 2), done=answers.done)
+        await asyncio.sleep(0)
+    await answers.wait(900)
+    assert answers.heard == [None] * 900
+    await until(lambda: read_checkpoint(path, KEY.public_key()).size == 900)
+    for mate in mates:
+        mate.append(entry({"i": "last"}), effect=False, done=answers.done)
+    await asyncio.gather(leader.close(), *(mate.close() for mate in mates))
+    report = verify(path, KEY.public_key(), origin=ORIGIN)
+    assert report.ok
+    assert (report.records, report.unsigned) == (902, 0), "the leader let the others end"
+    await write(path, 3)
+
+
+async def test_a_leader_does_not_wait_long_for_others_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAVE_S", 0.05)
+    leader = Journal.open(tmp_path / "log", KEY, ORIGIN, shared=True)
+    mate = Journal.join(tmp_path / "log")
+    await leader.close()
+    answers = Answers()
+    mate.append(entry({"a": 1}), effect=True, done=answers.done)
+    await answers.wait(1)
+    assert answers.heard == [None]
+    await mate.close()
+    await write(tmp_path / "log", 1)
+    assert verify(tmp_path / "log", KEY.public_key()).size == 2
+
+
+@pytest.mark.threat("T-FULLDISK")
+async def test_who_waits_too_long_for_the_turn_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    leader = Journal.open(tmp_path / "log", KEY, ORIGIN, shared=True)
+    opened = follow(tmp_path / "log")
+    mate = opened.pen
+    assert isinstance(mate, SharedPen)
+    mate.turn.take()
+    answers = Answers()
+    leader.append(entry({"a": 1}), effect=False, done=answers.done)
+    await answers.wait(1)
+    assert isinstance(answers.heard[0], Unavailable)
+    assert leader.problem is answers.heard[0]
+    mate.turn.give()
+    leader.append(entry({"a": 2}), effect=False, done=answers.done)
+    await answers.wait(2)
+    assert answers.heard[1] is None
+    assert leader.healthy
+    mate.close()
+    await leader.close()
+    assert [record["a"] for record in tail(tmp_path / "log", 5)] == [2]
+
+
+@pytest.mark.threat("T-LOG")
+async def test_a_change_that_one_writer_noticed_stops_all(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    leader = Journal.open(path, KEY, ORIGIN, shared=True)
+    mate = Journal.join(path)
+    answers = Answers()
+    mate.append(entry({"a": 1}), effect=True, done=answers.done)
+    await answers.wait(1)
+    os.truncate(path, 3)
+    mate.append(entry({"a": 2}), effect=True, done=answers.done)
+    await answers.wait(2)
+    assert isinstance(answers.heard[1], Tampered)
+    leader.append(entry({"a": 3}), effect=False, done=answers.done)
+    await answers.wait(3)
+    assert isinstance(answers.heard[2], SekishoError)
+    for journal in (leader, mate):
+        with pytest.raises(SekishoError):
+            await journal.close()

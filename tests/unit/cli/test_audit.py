@@ -119,3 +119,22 @@ def test_a_proof_convinces_without_the_log(typed: Type, log: Path, home: Path) -
 
 def test_a_record_that_is_not_there_has_no_proof(typed: Type, log: Path) -> None:
     assert typed("audit", "prove", "5").status == 1
+
+
+@pytest.mark.requirement("A2.3")
+def test_an_export_stands_for_itself(typed: Type, log: Path, tmp_path: Path) -> None:
+    answer = typed("audit", "export", str(tmp_path / "out"), "--json")
+    assert (answer.status, answer.json["records"], answer.json["origin"]) == (0, 5, ORIGIN)
+    assert (tmp_path / "out/tile/entries/000.p/5").is_file()
+    assert (tmp_path / "out/tile/0/000.p/5").stat().st_size == 5 * 32
+    assert (tmp_path / "out/checkpoint").is_file()
+    assert "5 records of" in typed("audit", "export", str(tmp_path / "again")).out
+    assert typed("audit", "export", str(tmp_path / "out")).status == 1
+
+
+@pytest.mark.threat("T-LOG")
+def test_a_changed_log_is_not_exported(typed: Type, log: Path, tmp_path: Path) -> None:
+    log.write_bytes(log.read_bytes().replace(b'"c2"', b'"c9"'))
+    answer = typed("audit", "export", str(tmp_path / "out"), "--json")
+    assert (answer.status, answer.error["code"]) == (1, "log_tampered")
+    assert not (tmp_path / "out/checkpoint").exists()
