@@ -184,6 +184,8 @@ def test_an_answer_with_a_known_head_is_given_without_a_parser() -> None:
     memo = known(response_bytes(200, b"{}"))
     assert memo.body_of(response_bytes(200, b"[]")) == b"[]"
     assert memo.body_of(response_bytes(200, b"[1]")) is None
+    for other in (b"{}x", b"{", b"", b"{}" + response_bytes(200, b"{}")):
+        assert memo.body_of(response_bytes(200, b"{}").removesuffix(b"{}") + other) is None
     memo.forget()
     assert memo.body_of(response_bytes(200, b"[]")) is None
 
