@@ -366,4 +366,5 @@ def _front_limits(config: CoreConfig) -> FrontLimits:
         max_connections_per_client=limits.max_connections_per_client,
         max_pipelined=limits.max_pipelined,
         max_unsent_bytes=limits.max_unsent_bytes,
+        max_held_bytes=limits.max_held_bytes,
     )

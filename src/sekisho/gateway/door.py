@@ -94,7 +94,26 @@ class Door:
 
     def answer(self, request: HttpRequest, guest: Guest) -> Trip | None:
         """Answer one request; the trip of a call still under way is returned so that a lost client can end it."""
-        visit = Visit(
+        visit = self._visit(request, guest)
+        try:
+            return self._enter(request, visit)
+        except SekishoError as error:
+            self._refuse(visit, error)
+            return None
+
+    def lets_in(self, request: HttpRequest, guest: Guest) -> bool:
+        """True when the body of this request may come: strangers must not make us hold one. Else it is refused."""
+        visit = self._visit(request, guest)
+        try:
+            self._judge_head(request, visit, self._house(), self._rules())
+        except SekishoError as error:
+            visit.keep_alive = False  # what follows is a body that nobody reads
+            self._refuse(visit, error)
+            return False
+        return True
+
+    def _visit(self, request: HttpRequest, guest: Guest) -> Visit:
+        return Visit(
             self._new_id(),
             self._clock.now(),
             guest,
@@ -102,11 +121,6 @@ class Door:
             # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
             request.keep_alive and request.method != "HEAD",
         )
-        try:
-            return self._enter(request, visit)
-        except SekishoError as error:
-            self._refuse(visit, error)
-            return None
 
     def refuse_unreadable(self, error: SekishoError, guest: Guest) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
@@ -119,21 +133,27 @@ class Door:
         if isinstance(known, _Pass) and known.rules is rules:
             self._identify(visit, house, known.endpoint)
             return self._read(request, visit, house, known)
-        check_origin(request.headers, rules.hosts, rules.origins)
-        endpoint = _endpoint(request.target)
-        client = self._identify(visit, house, endpoint)
+        known = self._judge_head(request, visit, house, rules)
         if request.method == "DELETE":
-            self._sessions.close(request.headers.get("mcp-session-id"), client, endpoint, visit.now)
+            ident = request.headers.get("mcp-session-id")
+            self._sessions.close(ident, visit.known_client, visit.endpoint, visit.now)
             visit.end_session()
             return None
-        if request.method != "POST":
-            raise RemoteProtocolError("http_method_not_allowed", f"{request.method} is not served here")
-        _check_media(request)
-        found = _Pass(rules, endpoint, request.speaks_chunks and _takes(request, "text/event-stream"))
-        self.heads.keep(request, found)
-        return self._read(request, visit, house, found)
+        self.heads.keep(request, known)
+        return self._read(request, visit, house, known)
 
-    def _identify(self, visit: Visit, house: House, endpoint: PluginName | None) -> str:
+    def _judge_head(self, request: HttpRequest, visit: Visit, house: House, rules: DoorRules) -> _Pass:
+        """Everything that can be refused before the body is there."""
+        check_origin(request.headers, rules.hosts, rules.origins)
+        endpoint = _endpoint(request.target)
+        self._identify(visit, house, endpoint)
+        if request.method not in ("POST", "DELETE"):
+            raise RemoteProtocolError("http_method_not_allowed", f"{request.method} is not served here")
+        if request.method == "POST":
+            _check_media(request)
+        return _Pass(rules, endpoint, request.speaks_chunks and _takes(request, "text/event-stream"))
+
+    def _identify(self, visit: Visit, house: House, endpoint: PluginName | None) -> None:
         visit.client = client = house.tokens.identify(visit.authorization)
         if visit.guest.client != client and not visit.guest.admit(client):
             visit.keep_alive = False
@@ -141,7 +161,6 @@ class Door:
         if endpoint is not None and endpoint not in house.standings:
             raise Refused("plugin_unknown", f"there is no plugin {endpoint!r}")
         visit.endpoint = endpoint
-        return client
 
     def _read(self, request: HttpRequest, visit: Visit, house: House, known: _Pass) -> Trip | None:
         message = parse_client_message(request.body, known.rules.message_limits)

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Final, cast
 
-from sekisho.errors import Refused, SekishoError
+from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.door import Door
 from sekisho.gateway.road import Trip
 from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
@@ -23,6 +23,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1; curl wa
 _NEVER: Final = float("inf")
 LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the shortest of them
 LONGEST_LOOK_S: Final = 0.5
+LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
+WORTH_COUNTING: Final = 64 << 10  # what one connection may hold without being counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class FrontLimits:
     max_connections_per_client: int = 256
     max_pipelined: int = 32  # requests waiting on one connection
     max_unsent_bytes: int = 64 << 10  # a client that leaves more unread than this is on the clock
+    max_held_bytes: int = 256 << 20  # unfinished bodies and unread answers of all connections
 
 
 class Room:
@@ -48,6 +51,8 @@ class Room:
         self.fronts: set[Front] = set()
         self._strangers: dict[Front, None] = {}  # have shown no valid token yet; in the order they came
         self._of_client: Counter[str] = Counter()
+        self._held: dict[Front, int] = {}
+        self._held_bytes = 0
         shortest_s = min(limits.request_timeout_s, limits.send_timeout_s, limits.idle_timeout_s)
         self._look_s = min(shortest_s / LOOKS_PER_TIMEOUT, LONGEST_LOOK_S)
         self._timer: asyncio.TimerHandle | None = None
@@ -87,9 +92,23 @@ class Room:
         if front not in self.fronts:
             return
         self.fronts.discard(front)
+        self.hold(front, 0)
         self._strangers.pop(front, None)
         if front.client is not None:
             self._count_down(front.client)
+
+    def hold(self, front: Front, size: int) -> None:
+        """A connection keeps so many bytes of ours; beyond the budget whoever keeps most is cut."""
+        if size < WORTH_COUNTING:
+            if front in self._held:
+                self._held_bytes -= self._held.pop(front)
+            return
+        self._held_bytes += size - self._held.get(front, 0)
+        self._held[front] = size
+        while self._held_bytes > self.limits.max_held_bytes:
+            greediest = max(self._held, key=self._held.__getitem__)
+            self._held_bytes -= self._held.pop(greediest)
+            greediest.make_room()
 
     def _count_down(self, client: str) -> None:
         self._of_client[client] -= 1
@@ -135,6 +154,7 @@ class Front(asyncio.Protocol):
         "_is_continued",
         "_is_last",
         "_is_late",
+        "_is_let_in",
         "_limits",
         "_loop",
         "_reader",
@@ -157,6 +177,7 @@ class Front(asyncio.Protocol):
         self._is_closing = False
         self._is_late = False
         self._is_continued = False
+        self._is_let_in = False
         self._farewell: SekishoError | None = None
         self._trip: Trip | None = None
         self._transport: asyncio.Transport | None = None
@@ -208,6 +229,7 @@ class Front(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It caught up."""
         self.read_by = _NEVER
+        self._room.hold(self, 0)
         if self._transport is not None and not self._is_closing:
             self._transport.resume_reading()
 
@@ -224,9 +246,16 @@ class Front(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def make_room(self) -> None:
+        """Others need the memory that this connection takes up."""
+        if self._reader.in_request and self.read_by == _NEVER:
+            self._give_up(Unavailable("busy", "too many large requests are on their way"))
+        else:
+            self.abort()
+
     def expire(self, now: float) -> None:
         """A deadline has passed."""
-        if self.read_by <= now:
+        if self.read_by <= now or self._is_closing:
             self.abort()
         elif self._reader.in_request:
             self._give_up(Refused("http_timeout", "the request did not arrive in time"))
@@ -238,19 +267,34 @@ class Front(asyncio.Protocol):
         if waiting is None:
             waiting = self._waiting = deque()
         waiting.extend(requests)
-        if len(waiting) > self._limits.max_pipelined:
-            while len(waiting) > self._limits.max_pipelined:
+        most = self._limits.max_pipelined + (not self._is_answering)  # the first of them waits for nobody
+        if len(waiting) > most:
+            while len(waiting) > most:
                 waiting.pop()
             self._give_up(Refused("busy", "too many requests are waiting on this connection"))
             return
-        if self._reader.wants_continue and not self._is_continued and self._transport is not None:
-            self._is_continued = True
-            if not self._is_answering:
-                self._transport.write(_CONTINUE)
-        if self._reader.in_request and not self._is_late:
+        if self._reader.in_request:
+            self._take_part()
+        self._next()
+
+    def _take_part(self) -> None:
+        """A request has begun; its body is taken only from whom the door lets in."""
+        if not self._is_late:
             self._is_late = True  # the clock runs from the first byte, not from the latest
             self.deadline = self._loop.time() + self._limits.request_timeout_s
-        self._next()
+        self._room.hold(self, self._reader.held_bytes)
+        if self._is_answering or self._waiting or self._is_let_in or self._transport is None:
+            return  # whoever is being answered was let in before
+        pending = self._reader.pending
+        if pending is None:
+            return
+        if not self._room.door.lets_in(pending, self):
+            self._is_closing = self._is_last = True
+            return
+        self._is_let_in = True
+        if self._reader.wants_continue and not self._is_continued:
+            self._is_continued = True
+            self._transport.write(_CONTINUE)
 
     def _next(self) -> None:
         if self._farewell is not None and not self._waiting and not self._is_answering:
@@ -283,15 +327,16 @@ class Front(asyncio.Protocol):
 
     def answer(self, data: bytes) -> None:
         """Send an answer, or its last piece, and go on to the next request."""
-        self._is_answering = False
-        self._is_late = False
-        self._is_continued = False
-        if self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        self._is_answering = self._is_late = self._is_let_in = self._is_continued = False
+        if transport is None or transport.is_closing():
             return
-        self._transport.write(data)
+        transport.write(data)
+        if len(data) > WORTH_COUNTING:
+            self._room.hold(self, transport.get_write_buffer_size())
         if self._is_last:
             self._is_closing = True
-            self._transport.close()
+            self._leave(transport)
             return
         # the head of a pipelined request gets no more time than the first
         is_reading = self._reader.in_request
@@ -301,6 +346,14 @@ class Front(asyncio.Protocol):
         )
         if self._waiting or self._farewell is not None:
             self._loop.call_soon(self._next)
+
+    def _leave(self, transport: asyncio.Transport) -> None:
+        """Close; but a client in the middle of its body would lose our answer with it, so it may end first."""
+        if self._reader.in_request and transport.can_write_eof():
+            transport.write_eof()
+            self.deadline = self._loop.time() + LINGER_S
+        else:
+            transport.close()
 
     def _give_up(self, error: SekishoError) -> None:
         """Read no more; refuse once the requests before it are answered, or the client pairs answers wrongly."""

@@ -16,10 +16,10 @@ from sekisho.protocol.client_messages import (
 )
 from sekisho.protocol.http1 import (
     HeadMemo,
-    HttpLimits,
     HttpRequest,
     RequestReader,
 )
+from sekisho.protocol.http_head import HttpLimits
 from sekisho.protocol.http_response import (
     BodyChunk,
     HttpResponse,

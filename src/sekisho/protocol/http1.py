@@ -1,74 +1,57 @@
-"""HTTP/1.1 requests out of bytes; no socket, no clock.
+"""HTTP/1.1 requests out of a stream of bytes; no socket, no clock.
 
-Guarantees, on top of llhttp in its strict mode (which refuses bare CR or LF, folded headers, blanks around
-names, control characters, malformed chunks, and any message with both Content-Length and Transfer-Encoding):
+Guarantees, on top of those of `http_head`:
 - a head and a body never hold more than the limits, and are refused as soon as that is known;
-- a header whose meaning another reader could take from the other copy appears once;
-- `Transfer-Encoding` is exactly `chunked`, in HTTP/1.1 only; trailers are refused, chunk extensions ignored
-  and bounded, as RFC 9112 section 7.1 asks;
-- the target is a path of this server; one `Host` is present.
+- what a client gets does not depend on the pieces in which its bytes arrive: whole requests before a malformed one are
+  given, and the error stays in `problem`;
+- chunks are joined exactly, their extensions are ignored and bounded, as RFC 9112 section 7.1 asks; trailers are refused;
+- an offer to upgrade is ignored: some clients (Java's) offer h2c with every request.
 
 Most heads of a connection are copies of an earlier one. A `HeadMemo` keeps what was read from a head under its exact
-bytes; it answers only for bytes that hold exactly one whole request, so the long way stays the only one that joins
-pieces. What is kept is never read differently: only plain heads qualify, those whose end and length nobody disputes.
-
-An `Upgrade` is ignored unless the reader was made to honour it: some clients (Java's) offer h2c with every
-request. After an error the connection is lost: the reader refuses to go on. Does not know MCP.
+bytes. It answers only for bytes that hold exactly one whole request, so the long way stays the only one that joins
+pieces. After an error the connection is lost: the reader refuses to go on. Does not know MCP.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Final
 
-import httptools
 import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
+from sekisho.protocol.http_head import (
+    MAX_CHUNK_FACTOR,
+    MAX_CHUNK_SLACK,
+    Head,
+    HttpLimits,
+    malformed,
+    parse_head,
+)
 
-__all__ = [
-    "HeadMemo",
-    "HttpLimits",
-    "HttpRequest",
-    "RequestReader",
-]
-
-MAX_HEADERS: Final = 100  # thousands of tiny headers cost more than their bytes
-MAX_CHUNK_SLACK: Final = 64 << 10  # head, extensions and framing that come on top of a chunked body
-MAX_UNCOUNTED: Final = (
-    16 << 10
-)  # heads and chunks are read in such pieces, so that no read escapes the bounds
-MAX_CHUNK_FACTOR: Final = 8  # a body of one-byte chunks costs six bytes each; more is padding
-
-# Two readers that pick different copies of these would see different requests.
-_SINGLE: Final = frozenset(
-    {
-        "authorization", "content-encoding", "content-length", "content-type", "expect", "host", "origin",
-        "proxy-authorization", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
-
+__all__ = ["HeadMemo", "HttpRequest", "RequestReader"]
 
 MAX_KEPT_HEADS: Final = 1024  # a client that sends ever new heads costs their reading, not our memory
 MAX_KEPT_HEAD_BYTES: Final = 4 << 10
+MAX_CHUNK_LINE: Final = 1 << 10  # the size of a chunk and its extensions
+
+
+class _Due(Enum):
+    """What comes next in a body."""
+
+    BODY = auto()
+    LINE = auto()
+    DATA = auto()
+    DATA_END = auto()
+    END = auto()
+
+
 _END: Final = b"\r\n\r\n"
-# The grammar of RFC 9112 without anything optional: one target, field lines with nothing folded, an empty line.
-_PLAIN_HEAD: Final = re.compile(
-    rb"POST /[!-~]* HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
-)
-
-
-# Heads with these are read afresh each time: they change how the message or the connection goes on.
-_PECULIAR: Final = frozenset({"expect", "transfer-encoding", "upgrade"})
-
-
-class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How large one message may be."""
-
-    max_head_bytes: int = 32 << 10
-    max_body_bytes: int = 10 << 20
-    max_headers: int = MAX_HEADERS
+_START: Final = re.compile(rb"[A-Z]{1,16}(?: |\Z)")
+_LOOSE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,13 +66,12 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     body: bytes = b""
     keep_alive: bool = True
-    upgrade: bool = False
     speaks_chunks: bool = True
     head: bytes = b""
     note: object = None
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _Kept(msgspec.Struct, frozen=True):
     """What a kept head says, and how long the body behind it is."""
 
     target: str
@@ -107,7 +89,7 @@ class HeadMemo:
     __slots__ = ("_heads", "_max_heads")
 
     def __init__(self, max_heads: int = MAX_KEPT_HEADS) -> None:
-        self._heads: dict[bytes, _Head] = {}
+        self._heads: dict[bytes, _Kept] = {}
         self._max_heads = max_heads
 
     def __len__(self) -> int:
@@ -120,265 +102,236 @@ class HeadMemo:
         self._heads.pop(request.head, None)
         while len(self._heads) >= self._max_heads:
             del self._heads[next(iter(self._heads))]
-        self._heads[request.head] = _Head(request.target, request.headers, len(request.body), note)
+        self._heads[request.head] = _Kept(request.target, request.headers, len(request.body), note)
 
     def recall(self, data: bytes) -> HttpRequest | None:
         """The one request these bytes are, when its head is kept and its body is exactly the rest."""
         end = data.find(_END) + 4
-        head = self._heads.get(data[:end])
-        if head is None or len(data) - end != head.length:
+        kept = self._heads.get(data[:end])
+        if kept is None or len(data) - end != kept.length:
             return None
         return HttpRequest(
             method="POST",
-            target=head.target,
-            headers=head.headers,
+            target=kept.target,
+            headers=kept.headers,
             body=data[end:],
             head=data[:end],
-            note=head.note,
+            note=kept.note,
         )
 
 
 class RequestReader:
     """Gives requests as soon as they are complete; pipelined ones come together, in order."""
 
-    def __init__(
-        self, limits: HttpLimits | None = None, *, honour_upgrade: bool = False, heads: HeadMemo | None = None
-    ) -> None:
+    __slots__ = (
+        "_body",
+        "_chunk_lines",
+        "_due",
+        "_head",
+        "_held",
+        "_is_ended",
+        "_left",
+        "_limits",
+        "_memo",
+        "_raw",
+        "problem",
+    )
+
+    def __init__(self, limits: HttpLimits | None = None, *, heads: HeadMemo | None = None) -> None:
         self._limits = limits or HttpLimits()
-        self._heads = heads
-        self._honour_upgrade = honour_upgrade
-        self._parser = httptools.HttpRequestParser(self)
-        self._done: list[HttpRequest] = []
+        self._memo = heads
+        self._held = bytearray()  # an unfinished head, or an unfinished line of a chunked body
+        self._head: Head | None = None  # of the request whose body is under way
+        self._raw = b""
+        self._body: bytes | bytearray = b""
+        self._due = _Due.BODY
+        self._left = 0  # bytes of the body or chunk that are still to come
+        self._chunk_lines = 0
+        self._is_ended = False  # the request before was to be the last
         self.problem: SekishoError | None = None  # why the connection is lost
-        self._is_upgraded = False
-        self._is_ended = False  # upgraded, or told that this request is the last
-        self._rest = bytearray()
-        self.on_message_begin()
-        self._in_request = False
 
     @property
     def in_request(self) -> bool:
         """True while a request has begun and is not complete."""
-        return self._in_request
+        return self._head is not None or bool(self._held)
 
     @property
     def is_idle(self) -> bool:
         """True between two requests of a sound connection."""
-        return not self._in_request and self.problem is None
+        return self._head is None and not self._held and self.problem is None
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of an unfinished request is kept."""
+        return len(self._held) + len(self._body)
+
+    @property
+    def pending(self) -> HttpRequest | None:
+        """The request whose body is under way, without it."""
+        return None if self._head is None else self._request(self._head, b"")
 
     @property
     def wants_continue(self) -> bool:
         """True while the client waits for `100 Continue` before it sends the body."""
-        return self._in_request and not self._in_head and not self._body and "expect" in self._headers
-
-    @property
-    def rest(self) -> bytes:
-        """What followed the request that upgraded the connection."""
-        return bytes(self._rest)
+        return self._head is not None and not self._body and "expect" in self._head.headers
 
     def feed(self, data: bytes) -> list[HttpRequest]:
         """Take the next bytes of the connection and give the requests they complete.
 
-        Whole requests in front of a malformed one are given, and the error is in `problem`: what a client gets must
-        not depend on the pieces in which its bytes arrive.
+        Whole requests in front of a malformed one are given, and the error is in `problem`.
 
         Raises:
             Refused: `body_too_large`.
             RemoteProtocolError: `http_malformed` or `header_too_large`.
         """
         if self.problem is not None:
-            raise _malformed("the connection was refused before")
-        heads = self._heads
-        is_between = not self._in_request and not self._is_ended
-        if heads is not None and is_between and (known := heads.recall(data)) is not None:
-            return [known]
+            raise malformed("the connection was refused before")
+        if self._memo is not None and self._head is None and not self._held and not self._is_ended:
+            known = self._memo.recall(data)
+            if known is not None:
+                return [known]
+        done: list[HttpRequest] = []
+        position, end = 0, len(data)
         try:
-            self._feed(data)
+            while position < end:
+                position = self._step(data, position, done)
         except SekishoError as error:
             self.problem = error
-            if not self._done:
+            if not done:
                 raise
-        done, self._done = self._done, []
-        if heads is not None and is_between and len(done) == 1:
-            done[0] = _with_head(done[0], data)
         return done
 
-    def _feed(self, data: bytes) -> None:
-        while data:
-            if self._is_upgraded:
-                self._rest += data
-                return
-            if self._owed:
-                data = self._take_owed(data)
-                continue
-            is_plain_body = self._in_request and not self._in_head and not self._is_chunked
-            piece = data if is_plain_body else data[:MAX_UNCOUNTED]
-            ready = len(self._done)
-            try:
-                self._parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as stop:
-                # An ignored offer ends llhttp's message early: a fresh parser reads on after the body.
-                self._parser = httptools.HttpRequestParser(self)
-                data = data[stop.args[0] :]
-                continue
-            except httptools.HttpParserError as error:
-                if isinstance(error.__context__, SekishoError):
-                    raise error.__context__ from None
-                raise _malformed("the request is not well-formed HTTP/1.1") from error
-            data = data[len(piece) :]
-            if len(self._done) == ready:  # a request begun behind another is counted from the next piece on
-                self._count(len(piece))
+    def _step(self, data: bytes, position: int, done: list[HttpRequest]) -> int:
+        """Take what is due next; returns where the rest begins."""
+        head = self._head
+        if head is None:
+            raw, position = self._take_head(data, position)
+            if raw is None:
+                return position
+            self._raw = raw
+            self._head = head = parse_head(raw, self._limits)
+            self._due = _Due.LINE if head.length is None else _Due.BODY
+            self._left = head.length or 0
+            self._chunk_lines = 0
+        elif self._due is _Due.BODY:
+            position = self._take_data(data, position)
+        elif self._due is _Due.DATA:
+            position = self._take_data(data, position)
+            if not self._left:
+                self._due = _Due.DATA_END
+            return position
+        elif self._due is _Due.LINE:
+            return self._take_line(data, position)
+        else:
+            return self._take_line_end(data, position, done)
+        if self._due is _Due.BODY and not self._left:
+            self._complete(head, done)
+        return position
 
-    def _count(self, size: int) -> None:
-        """Bound what the parser holds or skips without telling us: unfinished headers, chunk extensions."""
-        if not self._in_request:
-            return
-        self._wire += size
-        if self._in_head and self._wire > self._limits.max_head_bytes:
+    def _take_head(self, data: bytes, position: int) -> tuple[bytes | None, int]:
+        """The whole head, if it is there, and where the rest begins."""
+        if self._is_ended:
+            raise malformed("something follows the request that was to be the last")
+        held, most = self._held, self._limits.max_head_bytes
+        before = len(held)
+        if not before and (end := data.find(_END, position) + 4) >= 4:
+            raw = data[position:end]
+            _refuse_loose(raw, 0, most)
+            if len(raw) > most:
+                raise _head_too_large()
+            return raw, end
+        held += data[position : position + most + 4 - before]
+        end = held.find(_END, max(0, before - 3)) + 4
+        _refuse_loose(held, max(0, before - 1), most if end < 4 else min(end, most))
+        if (end if end >= 4 else len(held)) > most:
             raise _head_too_large()
-        if self._is_chunked and self._wire > MAX_CHUNK_SLACK + MAX_CHUNK_FACTOR * len(self._body):
-            raise _malformed("the chunks are mostly padding")
+        if end < 4:
+            return None, len(data)
+        raw = bytes(held[:end])
+        held.clear()
+        return raw, position + end - before
 
-    def _take_owed(self, data: bytes) -> bytes:
-        taken = data[: self._owed]
-        self._owed -= len(taken)
-        self.on_body(taken)
-        if not self._owed:
-            self.on_message_complete()
-        return data[len(taken) :]
-
-    # callbacks of httptools; an exception raised here arrives at _feed as the context of the parser's own
-
-    def on_message_begin(self) -> None:
-        """Start afresh."""
-        self._in_request = True
-        self._in_head = True
-        self._wire = 0
-        self._head_bytes = 0
-        self._target = b""
-        self._method = self._version = ""
-        self._headers: dict[str, str] = {}
-        self._count_headers = 0
-        self._body: bytes | bytearray = b""
-        self._is_chunked = False
-        self._owed = 0
-        self._keep_alive = True
-        self._wants_upgrade = False
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target."""
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes | None) -> None:
-        """One header, or a trailer."""
-        if not self._in_head:
-            raise _malformed("trailers are not accepted")
-        content = value or b""
-        self._count_headers += 1
-        self._head_bytes += len(name) + len(content) + 4
-        if self._count_headers > self._limits.max_headers or self._head_bytes > self._limits.max_head_bytes:
-            raise _head_too_large()
-        if not collect_header(self._headers, name, content):
-            raise _malformed("a header that decides something appears twice")
-
-    def on_headers_complete(self) -> None:
-        """Judge the head."""
-        self._in_head = False
-        if self._head_bytes + len(self._target) > self._limits.max_head_bytes:
-            raise _head_too_large()
-        headers = self._headers
-        self._method = self._parser.get_method().decode("ascii")
-        self._version = version = self._parser.get_http_version()
-        if version not in {"1.1", "1.0"} or (version == "1.1" and "host" not in headers):
-            raise _malformed("HTTP/1.1 with a Host header is spoken here")
-        if not (self._target.startswith(b"/") or self._target == b"*") or b"#" in self._target:
-            raise _malformed("the target is a path")
-        length = int(headers.get("content-length", "0"))  # llhttp has checked the digits
-        if length > self._limits.max_body_bytes:
-            raise self._too_large()
-        coding = headers.get("transfer-encoding")
-        if coding is not None and (coding.lower() != "chunked" or version != "1.1"):
-            raise _malformed("the only transfer coding is chunked, in HTTP/1.1")
-        if headers.get("expect", "100-continue").lower() != "100-continue":
-            raise _malformed("the only expectation is 100-continue")
-        self._is_chunked = coding is not None
-        self._keep_alive = self._parser.should_keep_alive()
-        if self._parser.should_upgrade():
-            self._judge_upgrade(length)
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        if len(self._body) + len(data) > self._limits.max_body_bytes:
-            raise self._too_large()
+    def _take_data(self, data: bytes, position: int) -> int:
+        piece = data[position : position + self._left]
+        self._left -= len(piece)
         if not self._body:
-            self._body = data  # the usual case: the body comes in one piece
+            self._body = piece  # the usual case: it comes in one piece
         else:
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
-            self._body += data
+            self._body += piece
+        return position + len(piece)
 
-    def on_message_complete(self) -> None:
-        """Hand out the request, unless the parser was told to stop before a body that we still read."""
-        if self._owed:
-            return
-        self._in_request = False
-        self._is_upgraded = self._wants_upgrade
-        self._is_ended = self._is_upgraded or not self._keep_alive
-        self._done.append(
-            HttpRequest(
-                method=self._method,
-                target=self._target.decode("ascii"),
-                headers=self._headers,
-                body=bytes(self._body),
-                keep_alive=self._keep_alive,
-                upgrade=self._wants_upgrade,
-                speaks_chunks=self._version != "1.0",
+    def _take_line(self, data: bytes, position: int) -> int:
+        """The line before a chunk: its size and extensions that mean nothing."""
+        held = self._held
+        before = len(held)
+        held += data[position : position + MAX_CHUNK_LINE + 2 - before]
+        end = held.find(b"\r\n", max(0, before - 1))
+        if end < 0:
+            if len(held) >= MAX_CHUNK_LINE + 2 or b"\n" in held:
+                raise malformed("the line before a chunk is too long, or ends in no line end of HTTP")
+            return len(data)
+        match = _CHUNK.fullmatch(bytes(held[:end]))
+        held.clear()
+        if match is None:
+            raise malformed("the chunks are not well-formed")
+        self._chunk_lines += end + 2
+        if self._chunk_lines > MAX_CHUNK_SLACK + MAX_CHUNK_FACTOR * len(self._body):
+            raise malformed("the chunks are mostly padding")
+        self._left = int(match[1], 16)
+        if len(self._body) + self._left > self._limits.max_body_bytes:
+            raise Refused("body_too_large", f"a body has at most {self._limits.max_body_bytes} bytes")
+        self._due = _Due.DATA if self._left else _Due.END
+        return position + end + 2 - before
+
+    def _take_line_end(self, data: bytes, position: int, done: list[HttpRequest]) -> int:
+        """The line end behind a chunk, or behind all of them."""
+        held = self._held
+        taken = data[position : position + 2 - len(held)]
+        held += taken
+        if not b"\r\n".startswith(held):
+            raise malformed(
+                "trailers are not accepted" if self._due is _Due.END else "the chunks are not well-formed"
             )
+        if len(held) == 2:
+            held.clear()
+            if self._due is _Due.END and self._head is not None:
+                self._complete(self._head, done)
+            else:
+                self._due = _Due.LINE
+        return position + len(taken)
+
+    def _complete(self, head: Head, done: list[HttpRequest]) -> None:
+        body, self._body = bytes(self._body), b""
+        self._head = None
+        self._is_ended = not head.keep_alive
+        done.append(self._request(head, body))
+
+    def _request(self, head: Head, body: bytes) -> HttpRequest:
+        may_be_kept = (
+            head.method == "POST"
+            and head.keep_alive
+            and not head.is_old
+            and head.headers.get("content-length") == str(len(body))
+            and "expect" not in head.headers
+            and len(self._raw) <= MAX_KEPT_HEAD_BYTES
+        )
+        return HttpRequest(
+            method=head.method,
+            target=head.target,
+            headers=head.headers,
+            body=body,
+            keep_alive=head.keep_alive,
+            speaks_chunks=not head.is_old,
+            head=self._raw if may_be_kept else b"",
         )
 
-    def _judge_upgrade(self, length: int) -> None:
-        if self._method == "CONNECT" or self._is_chunked:
-            raise _malformed("no tunnel or upgrade is offered for this request")
-        self._wants_upgrade = self._honour_upgrade and self._method == "GET" and not length
-        self._owed = length
 
-    def _too_large(self) -> Refused:
-        return Refused("body_too_large", f"a body has at most {self._limits.max_body_bytes} bytes")
-
-
-def _with_head(request: HttpRequest, data: bytes) -> HttpRequest:
-    """The request with its head, when these bytes are it alone and every reader sees the same head and body."""
-    end = data.find(_END) + 4
-    length = request.headers.get("content-length")
-    is_plain = (
-        length is not None
-        and length == str(len(data) - end)
-        and end <= MAX_KEPT_HEAD_BYTES
-        and len(request.body) == len(data) - end
-        and request.keep_alive
-        and not request.upgrade
-        and request.headers.keys().isdisjoint(_PECULIAR)
-        and _PLAIN_HEAD.fullmatch(data, 0, end) is not None
-    )
-    return msgspec.structs.replace(request, head=data[:end]) if is_plain else request
-
-
-def collect_header(headers: dict[str, str], raw_name: bytes, raw_value: bytes) -> bool:
-    """Add one header line; a second copy is joined with a comma where that is harmless, else False."""
-    name = raw_name.decode("ascii").lower()
-    # llhttp leaves blanks at the end; a reader that keeps them would see another value.
-    value = raw_value.decode("latin-1").strip(" \t")
-    if name not in headers:
-        headers[name] = value
-    elif name in _SINGLE or name.startswith("mcp-"):
-        return False
-    else:
-        headers[name] += ", " + value
-    return True
-
-
-def _malformed(what: str) -> RemoteProtocolError:
-    return RemoteProtocolError("http_malformed", what)
+def _refuse_loose(head: bytes | bytearray, start: int, most: int) -> None:
+    """Refuse at once what no further byte can mend, and the same whatever the pieces: so it comes before the size."""
+    if not _START.match(head) or _LOOSE.search(head, start, most):
+        raise malformed("the request is not well-formed HTTP/1.1")
 
 
 def _head_too_large() -> RemoteProtocolError:

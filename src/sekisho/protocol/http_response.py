@@ -16,7 +16,13 @@ import httptools
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError
-from sekisho.protocol.http1 import MAX_CHUNK_FACTOR, MAX_CHUNK_SLACK, MAX_HEADERS, HttpLimits, collect_header
+from sekisho.protocol.http_head import (
+    MAX_CHUNK_FACTOR,
+    MAX_CHUNK_SLACK,
+    MAX_HEADERS,
+    HttpLimits,
+    collect_header,
+)
 
 __all__ = [
     "BodyChunk",

@@ -280,14 +280,14 @@ def test_arguments_with_a_name_twice_are_refused(kit: Kit) -> None:
 
 
 def streamed(
-    kit: Kit, ear: Any, token: Any = "t-1", accept: str = "application/json, text/event-stream"
+    kit: Kit, ear: Any, ident: Any = "t-1", accept: str = "application/json, text/event-stream"
 ) -> None:
     """Send a modern call that wants to hear of its progress up to the line."""
     request = kit.modern_request(
         "tools/call",
         {"name": "calc__add", "arguments": {"a": 1}},
         headers={"accept": accept},
-        meta={"progressToken": token},
+        meta={"progressToken": ident},
     )
     kit.door.answer(request, ear)
     kit.log.settle()

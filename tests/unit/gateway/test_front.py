@@ -25,6 +25,8 @@ class Wire(asyncio.Transport):
         self.ended = asyncio.Event()
         self.was_aborted = False
         self.is_paused = False
+        self.has_ended_writing = False
+        self.unsent = 0
 
     def pause_reading(self) -> None:
         self.is_paused = True
@@ -44,6 +46,15 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         self.was_aborted = True
         self.ended.set()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.has_ended_writing = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         del high, low
@@ -191,9 +202,9 @@ async def test_a_body_beyond_the_limit_is_413_before_it_is_sent(kit: Kit) -> Non
 @pytest.mark.threat("T-FLOOD")
 async def test_too_many_pipelined_requests_end_the_connection(kit: Kit) -> None:
     front, wire = join(Room(kit.door, limits(max_pipelined=2)))
-    front.data_received(modern(kit, "tools/list") * 3)
+    front.data_received(modern(kit, "tools/list") * 4)
     await turn(kit)
-    assert wire.statuses == [200, 200, 503]
+    assert wire.statuses == [200, 200, 200, 503]
     assert wire.is_closing()
 
 
@@ -324,3 +335,86 @@ async def test_it_serves_a_real_socket(kit: Kit) -> None:
         assert json.loads(await reader.readexactly(length))["result"]["tools"]
         writer.close()
         await writer.wait_closed()
+
+
+def large(kit: Kit, size: int = 1000, **fields: Any) -> bytes:
+    return raw(kit.modern_request("tools/list", {"x": "x" * size}, **fields))
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize(
+    ("fields", "status"), [({"token": None}, 401), ({"target": "/x"}, 404)]
+)
+async def test_nobody_makes_us_hold_a_body_before_its_head_was_judged(
+    kit: Kit, fields: dict[str, Any], status: int
+) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    message = large(kit, **fields)
+    front.data_received(message[:-500])
+    await turn(kit)
+    assert wire.statuses == [status]
+    assert wire.has_ended_writing
+    front.data_received(message[-500:] + modern(kit, "tools/list"))
+    await turn(kit)
+    assert wire.statuses == [status]
+
+
+async def test_the_body_of_a_known_client_is_waited_for_and_judged_once(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    message = large(kit)
+    for piece in (message[:-500], message[-500:-200], message[-200:]):
+        assert wire.sent == b""
+        front.data_received(piece)
+    await turn(kit)
+    assert wire.statuses == [200]
+    front.data_received(large(kit, token=None)[:-10])
+    await turn(kit)
+    assert wire.statuses == [200, 401]
+
+
+async def test_a_refused_body_is_waited_out_so_that_the_answer_arrives(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(large(kit, token=None)[:-10])
+    await turn(kit)
+    assert not wire.is_closing()
+    await wire.wait_ended()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_beyond_the_budget_whoever_holds_most_is_cut(kit: Kit) -> None:
+    roomy = limits(http=HttpLimits(max_body_bytes=1 << 20), max_held_bytes=300_000)
+    room = Room(kit.door, roomy)
+    greedy, greedy_wire = join(room)
+    modest, modest_wire = join(room)
+    greedy.data_received(large(kit, 250_000)[:-10])
+    modest.data_received(large(kit, 100_000)[:-10])
+    await turn(kit)
+    assert greedy_wire.statuses == [503]
+    modest.data_received(large(kit, 100_000)[-10:])
+    await turn(kit)
+    assert modest_wire.statuses == [413]  # the door's own limit on messages
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_unread_answers_count_and_are_forgotten_when_read(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_held_bytes=150_000))
+    guests = [join(room) for _ in range(2)]
+    for front, wire in guests:
+        wire.unsent = 100_000
+        front.answer(b"x" * 100_000)
+        front.resume_writing()
+    assert not any(wire.was_aborted for _, wire in guests)
+    for front, _ in guests:
+        front.pause_writing()
+        front.answer(b"x" * 100_000)
+    assert [wire.was_aborted for _, wire in guests].count(True) == 1
+
+
+async def test_as_many_requests_as_may_wait_may_also_come_at_once(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits(max_pipelined=2)))
+    front.data_received(modern(kit, "tools/list") * 3)
+    await turn(kit)
+    assert wire.statuses == [200] * 3
+    front.data_received(modern(kit, "tools/list") * 4)
+    await turn(kit)
+    assert wire.statuses == [200] * 6 + [503]

@@ -83,10 +83,8 @@ def test_one_flipped_bit_in_a_known_head_is_another_head(data: st.DataObject) ->
 @pytest.mark.parametrize(
     "message",
     [
-        b"\r\n" + post(b"{}"),
         post(b"{}", b"Connection: close\r\n"),
         post(b"{}", b"Expect: 100-continue\r\n"),
-        post(b"{}", b"Upgrade: h2c\r\n"),
         b"POST /mcp HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         b"POST /mcp HTTP/1.0\r\n" + HOST + b"Content-Length: 2\r\n\r\n{}",
         b"POST /mcp HTTP/1.1\r\n" + HOST + b"Content-Length: 02\r\n\r\n{}",

@@ -42,7 +42,7 @@ def test_a_request_is_read_whole() -> None:
         headers={"host": "h", "content-type": "application/json", "content-length": "2"},
         body=b"{}",
         keep_alive=True,
-        upgrade=False,
+        head=post(b"Content-Type: application/json", b"Content-Length: 2"),
     )
 
 
@@ -84,10 +84,10 @@ def test_byte_by_byte_is_the_same() -> None:
 def test_a_request_in_progress_is_seen_by_the_slow_loris_timer() -> None:
     reader = RequestReader()
     seen = [reader.in_request]
-    for piece in (b"\r\n", b"P", post(b"Content-Length: 2")[1:] + b"{", b"}"):
+    for piece in (b"P", post(b"Content-Length: 2")[1:] + b"{", b"}"):
         reader.feed(piece)
         seen.append(reader.in_request)
-    assert seen == [False, False, True, True, False]
+    assert seen == [False, True, True, False]
 
 
 def test_keep_alive_follows_the_version_and_the_connection_header() -> None:
@@ -293,10 +293,10 @@ def test_after_an_error_nothing_more_is_read() -> None:
 def test_an_offered_upgrade_is_ignored_and_the_body_still_belongs_to_the_request() -> None:
     offer = post(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"Content-Length: 3", body=b"abc")
     found = read(offer + post() + offer)
-    assert [(request.method, request.body, request.upgrade) for request in found] == [
-        ("POST", b"abc", False),
-        ("POST", b"", False),
-        ("POST", b"abc", False),
+    assert [(request.method, request.body) for request in found] == [
+        ("POST", b"abc"),
+        ("POST", b""),
+        ("POST", b"abc"),
     ]
     assert len(read(*(offer[i : i + 1] for i in range(len(offer))))) == 1
 
@@ -306,24 +306,13 @@ def test_an_upgrade_cannot_hide_a_request_in_a_body() -> None:
     hidden = b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
     offer = post(b"Connection: Upgrade", b"Upgrade: x", b"Content-Length: %d" % len(hidden), body=hidden)
     assert [request.target for request in read(offer)] == ["/mcp"]
-    chunked = post(b"Connection: Upgrade", b"Upgrade: x", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n")
-    assert code_of(chunked) == "http_malformed"
-
-
-def test_an_honoured_upgrade_leaves_the_rest_alone() -> None:
-    reader = RequestReader(honour_upgrade=True)
-    head = b"GET /channel HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: sekisho-channel/1\r\n\r\n"
-    (request,) = reader.feed(head + b"\x00\x01")
-    assert request.upgrade
-    assert request.headers["upgrade"] == "sekisho-channel/1"
-    assert reader.feed(b"GET / HTTP/1.1") == []
-    assert reader.rest == b"\x00\x01GET / HTTP/1.1"
-
-
-def test_an_upgrade_is_honoured_for_get_only() -> None:
-    reader = RequestReader(honour_upgrade=True)
-    (request,) = reader.feed(post(b"Connection: Upgrade", b"Upgrade: x", b"Content-Length: 1", body=b"a"))
-    assert not request.upgrade
+    chunked = post(
+        b"Connection: Upgrade",
+        b"Upgrade: x",
+        b"Transfer-Encoding: chunked",
+        body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden),
+    )
+    assert [(request.target, request.body) for request in read(chunked)] == [("/mcp", hidden)]
 
 
 def test_a_client_that_waits_for_continue_is_seen() -> None:
