@@ -20,6 +20,9 @@ __all__ = ["ALERT_ACCESS_DENIED", "MAX_HELLO_BYTES", "server_name"]
 
 MAX_HELLO_BYTES: Final = 16 << 10  # held in memory before it is judged; real ones stay below 3 KiB
 ALERT_ACCESS_DENIED: Final = bytes((21, 3, 3, 0, 2, 2, 49))  # fatal access_denied, which clients print
+# The greeting is read anew whenever more of it has come: crumbs in thousands of records would cost seconds of
+# processor time, at the expense of every other plugin. Real clients use one record, or two or three.
+MAX_RECORDS: Final = 64
 _RECORD_HEADER: Final = 5
 _RECORD_HANDSHAKE: Final = 22
 _MAX_RECORD_BYTES: Final = 1 << 14
@@ -46,8 +49,11 @@ def server_name(data: bytes) -> str | None:
 
 def _first_message(data: bytes) -> bytes | None:
     """The body of the first handshake message, collected from as many records as it was cut into."""
-    message, at = b"", 0
+    message, at, records = b"", 0, 0
     while len(data) > at:
+        records += 1
+        if records > MAX_RECORDS:
+            raise _refused("the TLS greeting is cut into too many records")
         if data[at] != _RECORD_HANDSHAKE or data[at + 1 : at + 2] not in (b"", b"\x03"):
             raise _refused("not TLS")
         header = data[at : at + _RECORD_HEADER]

@@ -123,3 +123,15 @@ def test_a_greeting_is_bounded() -> None:
 def test_random_bytes_never_name_a_server(data: bytes) -> None:
     with suppress(Refused):
         assert server_name(data) is None
+
+
+def test_a_greeting_in_crumbs_is_refused_before_it_costs_time() -> None:
+    message = handshake(names(b"api.example.com"), extension(21, bytes(600)))
+    whole = b"".join(
+        record(message[at : at + len(message) // 60]) for at in range(0, len(message), len(message) // 60)
+    )
+    assert server_name(whole) == "api.example.com"
+    crumbs = b"".join(record(message[at : at + 1]) for at in range(len(message)))
+    with pytest.raises(Refused, match="too many records"):
+        server_name(crumbs[: 6 * 65])
+    assert server_name(crumbs[: 6 * 64]) is None
