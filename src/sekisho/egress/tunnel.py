@@ -134,29 +134,34 @@ class BodyReader:
 
     def _chunks(self, data: bytes) -> list[bytes]:
         out: list[bytes] = []
-        while data and not self.is_done:
+        at = 0  # a position, not a shorter copy: a read full of tiny chunks must cost linear time
+        while at < len(data) and not self.is_done:
             if self._expects == "data":
-                piece, data = data[: self._left], data[self._left :]
+                piece = data[at : at + self._left]
+                at += len(piece)
                 self._left -= len(piece)
                 out.append(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self._expects = "data" if self._left else "data end"
                 continue
-            line, data = self._take_line(data)
+            line, at = self._take_line(data, at)
             if line is not None:
                 self._end_line(line)
         if self.is_done:
             out.append(b"0\r\n\r\n")
         return out
 
-    def _take_line(self, data: bytes) -> tuple[bytes | None, bytes]:
-        buffered, self._line = self._line + data, b""
-        end = buffered.find(b"\r\n", 0, MAX_CHUNK_LINE_BYTES)
+    def _take_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
+        """The next line, if it is whole, and where the rest begins."""
+        held = len(self._line)
+        start = self._line + data[at : at + MAX_CHUNK_LINE_BYTES - held]
+        end = start.find(b"\r\n")
         if end >= 0:
-            return buffered[:end], buffered[end + 2 :]
-        if len(buffered) >= MAX_CHUNK_LINE_BYTES:
+            self._line = b""
+            return start[:end], at + end + 2 - held
+        if len(start) >= MAX_CHUNK_LINE_BYTES:
             raise _refused("the chunked body is malformed")
-        self._line = buffered
-        return None, b""
+        self._line = start
+        return None, len(data)
 
     def _end_line(self, line: bytes) -> None:
         if self._expects == "size":
