@@ -70,7 +70,9 @@ class Limits(PluginLimits):
         whole(1, 1_000_000), "Calls under way at one plugin at one time.", default=512
     )
     max_streams_per_client: int = setting(
-        whole(1, 1_000_000), "Event streams one client may hold open.", default=64
+        whole(1, 1_000_000),
+        "Calls of one client whose progress is told at one time; more are answered without.",
+        default=256,
     )
     max_new_sessions_per_minute: int = setting(
         whole(1, 60_000_000),
