@@ -142,7 +142,8 @@ facts = {
     "words": open("/proc/self/cmdline").read().rstrip("\\0").split("\\0"),
     "umask": os.umask(0o022), "group": os.getpgrp() == os.getpid(), "readable": os.access("/proc/self/mem", os.R_OK),
     "threads": len(os.listdir("/proc/self/task")),
-    "limits": open("/proc/self/limits").read(),
+    # the fork server is one process more, which the limit of processes allows for
+    "limits": [line for line in open("/proc/self/limits") if not line.startswith("Max processes")],
     "status": [line for line in open("/proc/self/status") if line.startswith(("Cap", "NoNew", "Seccomp:", "Uid", "Gid"))],
     "input": sys.stdin.readline(),
 }
@@ -478,7 +479,7 @@ async def test_a_server_of_the_official_sdk_starts_again_after_its_end(made: Plu
     assert "mcp.server" in made.events[0][1]["loaded"]
 
 
-@pytest.mark.requirement("A1.1", "A4.1")
+@pytest.mark.requirement("A1.1")
 @pytest.mark.threat("T-ORPHAN")
 def test_a_house_with_a_warm_plugin_heals_and_leaves_nobody(
     build: Callable[[str], House], root: Path
