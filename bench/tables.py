@@ -27,8 +27,9 @@ COLUMNS = (
 SINGLES = {
     "core_pss_mib": "core, idle: MiB (PSS)",
     "core_private_mib": "core, idle: MiB private",
-    "session_kib": "each session, its connection closed: KiB",
-    "session_with_connection_kib": "each session, its connection open: KiB",
+    "session_kib": "each of the first 1,000 sessions, connection closed: KiB",
+    "session_further_kib": "each of 1,000 sessions after 3,000 others: KiB",
+    "session_with_connection_kib": "each of the first 1,000 sessions, connection open: KiB",
     "plugin_server_private_mib": "each further plugin server: MiB private",
     "plugin_server_pss_mib": "each further plugin server: MiB (PSS)",
     "up_first_ever_ms": "sekisho up to first call, first time ever: ms",
