@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -189,6 +190,14 @@ def test_the_tables_say_what_is_missing_and_what_is_lost() -> None:
     assert "notifications are lost" in shown
     assert "memory: no /proc" in shown
     assert "not measured" in shown
+
+
+def test_every_peer_is_pinned_to_one_version(root: Path) -> None:
+    for file in sorted((root / "bench" / "requirements").glob("*.txt")):
+        for line in file.read_text().splitlines():
+            assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line), (
+                f"{file.name}: {line}"
+            )
 
 
 @pytest.mark.parametrize("words", [["--rounds", "0"], ["--seconds", "0"], ["--starts", "x"], ["--wat"]])
