@@ -48,11 +48,13 @@ async def append(journal: Journal, text: str) -> SekishoError | None:
 @pytest.mark.real
 @pytest.mark.threat("T-FULLDISK")
 @pytest.mark.requirement("A2.3")
-async def test_a_full_disk_refuses_and_room_mends_it(tiny_disk: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_full_disk_refuses_and_room_mends_it(tiny_disk: Path, workers: int) -> None:
     path = tiny_disk / "audit.log"
     ballast = tiny_disk / "ballast"
     ballast.write_bytes(b"x" * (96 << 10))
-    journal = Journal.open(path, KEY, ORIGIN)
+    leader = Journal.open(path, KEY, ORIGIN, shared=workers > 1)
+    journal = leader if workers == 1 else Journal.join(path)
     kept = 0
     problem = None
     while problem is None:
@@ -64,9 +66,11 @@ async def test_a_full_disk_refuses_and_room_mends_it(tiny_disk: Path) -> None:
     assert path.read_bytes().endswith(b"\n")
     ballast.unlink()
     assert await append(journal, "again") is None
-    await journal.close()
-    assert journal.problem is None
+    for one in {journal, leader}:
+        assert await append(one, "again") is None
+    await asyncio.gather(*(one.close() for one in {journal, leader}))
+    assert (journal.problem, leader.problem) == (None, None)
     assert tail(path, 1)[0]["a"] == "again"
     report = verify(path, KEY.public_key(), origin=ORIGIN)
     assert report.ok, report.problems
-    assert report.records == kept + 1
+    assert report.records == kept + 1 + workers

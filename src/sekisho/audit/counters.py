@@ -63,10 +63,14 @@ class Counters:
     def _open(cls, path: Path, more: int) -> Self:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | more, 0o600)
         try:
-            if os.fstat(descriptor).st_size < _FILE_BYTES:
-                os.ftruncate(descriptor, _FILE_BYTES)
+            if (
+                more
+            ):  # its block is taken now: a store into a mapped hole of a full disk would kill the process
+                os.posix_fallocate(descriptor, 0, _FILE_BYTES)
+            elif os.fstat(descriptor).st_size < _FILE_BYTES:
+                raise Unavailable("log_unavailable", "no leader has opened the log yet")
             return cls(descriptor)
-        except OSError:
+        except (OSError, Unavailable):
             os.close(descriptor)
             raise
 

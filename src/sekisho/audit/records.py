@@ -17,7 +17,7 @@ once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b, sha256
@@ -101,12 +101,13 @@ def intent(
     plugin: str,
     tool: str,
     arguments: bytes,
+    rules: Sequence[str] = (),
     salt: bytes | None = None,
 ) -> bytes:
-    """Return the entry that a judged call is about to leave."""
+    """Return the entry that a judged call is about to leave; `rules` are the content rules its arguments met."""
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"intent","call":{_call(call)},'
-        f'{_parties(client, plugin, tool)},"arguments":{commitment(arguments, salt)}}}'
+        f'{_parties(client, plugin, tool)},"arguments":{commitment(arguments, salt)}{_met(rules)}}}'
     ).encode()
 
 
@@ -120,9 +121,13 @@ def outcome(
     code: str = "ok",
     reason: str | None = None,
     result: bytes | None = None,
+    rules: Sequence[str] = (),
     salt: bytes | None = None,
 ) -> bytes:
-    """Return the entry of how a call ended; `code` is "ok" or the code of the error the caller receives."""
+    """Return the entry of how a call ended; `code` is "ok" or the code of the error the caller receives.
+
+    `rules` are the content rules that its result met.
+    """
     how = '"code":"ok"' if code == "ok" else f'"code":{_text(code)}'
     if reason is not None:
         how += f',"reason":{_text(reason)}'
@@ -130,7 +135,7 @@ def outcome(
         how += f',"result":{commitment(result, salt)}'
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"outcome","call":{_call(call)},'
-        f"{_parties(client, plugin, tool)},{how}}}"
+        f"{_parties(client, plugin, tool)},{how}{_met(rules)}}}"
     ).encode()
 
 
@@ -185,6 +190,11 @@ def event(*, now: float, name: str, **fields: str | int | bool | None) -> bytes:
         if value is not None:
             entry[field] = _bounded(value) if isinstance(value, str) else value
     return _encode(entry)
+
+
+def _met(rules: Sequence[str]) -> str:
+    """The content rules that were met, as a last member; nearly always there are none."""
+    return f',"rules":{_encode(rules).decode()}' if rules else ""
 
 
 @lru_cache(maxsize=1024)  # callers, plugins and tools of judged calls are few, and known to the configuration

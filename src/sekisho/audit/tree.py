@@ -78,7 +78,11 @@ class Frontier:
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash."""
-        self.extend([leaf])
+        bottom = self._levels[0]
+        bottom.append(leaf)
+        self._size += 1
+        if len(bottom) == TILE_WIDTH:
+            self.extend([])
 
     def extend(self, leaves: list[bytes]) -> None:
         """Add leaf hashes."""

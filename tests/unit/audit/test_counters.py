@@ -93,7 +93,9 @@ def test_counters_that_nobody_began_count_nothing(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no leader"):
         Counters.attach(tmp_path / "absent")
     (tmp_path / "empty").touch()
-    made = Counters.attach(tmp_path / "empty")
+    with pytest.raises(Unavailable, match="no leader"):
+        Counters.attach(tmp_path / "empty")
+    made = Counters.create(tmp_path / "empty")
     assert not made.counts(tmp_path.stat())
     assert not made.is_ready
     assert made.announced() is None
