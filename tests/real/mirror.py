@@ -32,6 +32,9 @@ def _text(ident: object, text: str) -> None:
 
 
 def _call(ident: object, name: str, arguments: dict[str, Any], line: bytes) -> None:
+    token = json.loads(line)["params"].get("_meta", {}).get("progressToken")
+    if token is not None:
+        _say({"method": "notifications/progress", "params": {"progressToken": token, "progress": 0.5}})
     if name == "mirror":
         _text(ident, base64.b64encode(line).decode())
     elif name == "big":

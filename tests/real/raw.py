@@ -29,6 +29,7 @@ class Raw:
         if handshake:
             self.sock = house.context.wrap_socket(self.sock, server_hostname=where.hostname)
         self._held = b""
+        self.fields: dict[str, str] = {}  # the headers of the latest answer, in small letters
 
     def send(self, data: bytes) -> None:
         """Send all of it; a house that has hung up is an ordinary end."""
@@ -42,8 +43,9 @@ class Raw:
                 return None
         head, _, self._held = self._held.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
-        fields = dict(line.lower().split(": ", 1) for line in lines[1:])
-        length = int(fields.get("content-length", "0"))
+        pairs = [line.partition(": ") for line in lines[1:]]
+        self.fields = {name.lower(): value for name, _, value in pairs}
+        length = int(self.fields.get("content-length", "0"))
         while len(self._held) < length:
             if not self._more():
                 return None

@@ -67,6 +67,10 @@ def arguments(house: House, value: object) -> bytes:
     return call(house, "m__mirror", v=value)
 
 
+def _headers(count: int) -> bytes:
+    return b"".join(b"X%d: a\r\n" % number for number in range(count))
+
+
 def nested(depth: int) -> object:
     """A list of lists; the message around it is three deep."""
     value: object = 1
@@ -79,10 +83,10 @@ def nested(depth: int) -> object:
     ("beyond", "code", "within"),
     [
         (b"X: " + b"a" * 2000 + b"\r\n", "header_too_large", b"X: " + b"a" * 1000 + b"\r\n"),
-        (b"".join(b"X%d: a\r\n" % n for n in range(20)), "header_too_large", b"".join(b"X%d: a\r\n" % n for n in range(10))),
+        (_headers(20), "header_too_large", _headers(10)),
     ],
     ids=["max_head_bytes", "max_headers"],
-)  # fmt: skip
+)
 def test_a_head_has_its_limits(small: House, beyond: bytes, code: str, within: bytes) -> None:
     assert asked(small, request(small, extra=beyond)).code == code
     assert asked(small, request(small, extra=within)).code == "ok"
@@ -342,3 +346,48 @@ def test_max_new_sessions_per_minute_slows_one_client_alone(build: Build) -> Non
     codes = [asked(house, _legacy(house, _hello())).code for _ in range(7)]
     assert codes == ["ok"] * 5 + ["rate_limited"] * 2
     assert asked(house, _legacy(house, _hello(), token=token)).code == "ok"
+
+
+def _opened(house: House) -> str:
+    """The id of a new session."""
+    with connected(house) as (raw,):
+        raw.send(_legacy(house, _hello()))
+        assert raw.answer() is not None
+        return raw.fields["mcp-session-id"]
+
+
+def _in_session(house: House, session: str, method: str = "POST") -> str:
+    extra = f"Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: 2025-11-25\r\n"
+    body = b"" if method == "DELETE" else message("ping", {})
+    return asked(house, _legacy(house, body, extra=extra, method=method)).code
+
+
+def test_max_ended_sessions_bounds_what_is_remembered_of_them(build: Build) -> None:
+    house = build(house_with("max_ended_sessions = 2"))
+    first, *others = [_opened(house) for _ in range(3)]
+    assert [_in_session(house, one, "DELETE") for one in (first, *others)] == ["ok"] * 3
+    assert [_in_session(house, one) for one in others] == ["session_unknown"] * 2
+    assert _in_session(house, first) == "ok"  # the oldest was forgotten; it still needs the token
+
+
+def test_max_streams_per_client_bounds_answers_that_stay_open(build: Build) -> None:
+    house = build(house_with("max_streams_per_client = 2"))
+    token = other_client(house)
+    params = params_of("tools/call", {"name": "m__slow", "arguments": {"seconds": 3}})
+    streamed = {**params, "_meta": {**params["_meta"], "progressToken": 7}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": streamed}).encode()
+    stream = request(house, "tools/call", {"name": "m__slow"}, body=body)
+    other = request(house, "tools/call", {"name": "m__slow"}, body=body, token=token)
+    with connected(house, 4) as (one, two, three, others):
+        kinds = []
+        for raw, data in ((one, stream), (two, stream), (three, stream), (others, other)):
+            raw.send(data)
+            assert raw.answer() is not None
+            kinds.append(raw.fields["content-type"].partition(";")[0])
+        # the third has its answer too, but no news before it
+        assert kinds == ["text/event-stream"] * 2 + ["application/json", "text/event-stream"]
+    until(lambda: _in_flight(house) == 0, "all have been answered")
+    with connected(house) as (raw,):
+        raw.send(stream)
+        assert raw.answer() is not None
+        assert raw.fields["content-type"].startswith("text/event-stream")
