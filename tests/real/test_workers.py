@@ -270,7 +270,8 @@ def test_calls_under_way_are_counted_at_all_workers_and_those_of_a_killed_one_ar
     one, other = meet(house)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(_answer, one, 20)
-        until(lambda: other.call("echo", text="a") == "busy", "the slow call is under way")
+        until(lambda: _intents(house, "slow") == 1, "the slow call is under way")
+        assert other.call("echo", text="a") == "busy"
         kill(workers(house)[0])
         assert slow.result(ANSWER_S) == "lost"
     until(lambda: other.call("echo", text="a") == "ok", "its place is free")

@@ -89,7 +89,7 @@ class Core:
             handshake_s=self._config.limits.handshake_timeout_seconds,
         )
         self._revoked = Revocations(self._keys.revoked_serials())
-        self._memory = SharedMemory(self._places.run, worker) if self._workers > 1 else None
+        self._memory = SharedMemory(self._places.run, worker, self._workers) if self._workers > 1 else None
         self._tallies = Tallies(self._places.run, worker, self._metrics)
         self._duties = self._assign()
         self._desk = Desk(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sekisho.errors import Unavailable
+from sekisho.gateway.shared_counts import Row
 from sekisho.gateway.shared_memory import SharedMemory
 
 __all__ = ["BerthLimits", "Berths", "LocalBerths", "SharedBerths"]
@@ -89,8 +90,8 @@ class SharedBerths:
         self._limits = limits
         self._clock = clock
         self._looked_at = float("-inf")
-        self._clients: dict[str, tuple[int, bytes]] = {}
-        self._plugins: dict[str, tuple[int, bytes]] = {}
+        self._clients: dict[str, Row] = {}
+        self._plugins: dict[str, Row] = {}
         self.taken = 0
 
     def take(self, client: str, plugin: str) -> str | None:
@@ -113,38 +114,37 @@ class SharedBerths:
 
     def give(self, client: str, plugin: str) -> None:
         """A call has ended; a smaller count needs no lock, because it makes nobody's decision wrong."""
-        memory, worker = self._memory, self._memory.worker
-        # a name with a call under way keeps its place
-        self._shares.add(self._clients[client][0], worker, -1)
-        self._shares.add(self._plugins[plugin][0], worker, -1)
-        memory.add_in_flight(-1)
+        memory, counts = self._memory, self._shares.counts
+        # a name with a call under way keeps its row
+        counts[self._clients[client].mine] -= 1
+        counts[self._plugins[plugin].mine] -= 1
+        memory.counters[memory.own_calls] -= 1
         self.taken -= 1
 
     def _take(self, client: str, plugin: str) -> str | None:
-        memory, shares, limits = self._memory, self._shares, self._limits
-        of_client = self._place(self._clients, "client", client)
-        if of_client < 0 or shares.total(of_client) >= limits.of_client:
+        memory, counts, limits = self._memory, self._shares.counts, self._limits
+        of_client = self._row(self._clients, "client", client)
+        if of_client is None or sum(counts[of_client.first : of_client.last]) >= limits.of_client:
             return _FULL_CLIENT
-        of_plugin = self._place(self._plugins, "plugin", plugin)
-        if of_plugin < 0 or shares.total(of_plugin) >= limits.of_plugin:
+        of_plugin = self._row(self._plugins, "plugin", plugin)
+        if of_plugin is None or sum(counts[of_plugin.first : of_plugin.last]) >= limits.of_plugin:
             return _FULL_PLUGIN
-        if memory.in_flight() >= limits.total:
+        counters = memory.counters
+        if sum(counters[memory.calls]) >= limits.total:
             return _FULL_HOUSE
-        worker = memory.worker
-        memory.add_in_flight(1)
-        shares.add(of_client, worker, 1)
-        shares.add(of_plugin, worker, 1)
+        counters[memory.own_calls] += 1
+        counts[of_client.mine] += 1
+        counts[of_plugin.mine] += 1
         return None
 
-    def _place(self, known: dict[str, tuple[int, bytes]], kind: str, name: str) -> int:
-        found = known.get(name)
-        if found is not None and self._shares.holds(*found):
-            return found[0]
-        digest = self._memory.digest(f"{kind} {name}".encode())
-        place = self._shares.place(digest)
-        if place >= 0:
-            known[name] = (place, digest)
-        return place
+    def _row(self, known: dict[str, Row], kind: str, name: str) -> Row | None:
+        row = known.get(name)
+        if row is not None and self._shares.memory[row.name] == row.digest:
+            return row
+        found = self._shares.row(self._memory.digest(f"{kind} {name}".encode()))
+        if found is not None:
+            known[name] = found
+        return found
 
     def _free_the_dead(self) -> bool:
         now = self._clock()

@@ -65,14 +65,17 @@ class RobustMutex:
 
     def acquire(self) -> None:
         """Take the lock; a lock that cannot be had in time is a refusal."""
+        status = self._try_lock(self._pointer)
+        if status == 0:
+            return
         for _ in range(SPINS):
-            status = self._try_lock(self._pointer)
-            if status == 0:
-                return
             if status != errno.EBUSY:
                 break
-        else:
+            status = self._try_lock(self._pointer)
+        if status == errno.EBUSY:
             status = self._wait()
+        if status == 0:
+            return
         if status == errno.EOWNERDEAD:  # its holder was killed; every single store left the memory right
             status = self._libc.pthread_mutex_consistent(self._pointer)
         if status == errno.ETIMEDOUT:

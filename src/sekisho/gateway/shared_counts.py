@@ -8,66 +8,85 @@ gives its place to another. Counting up happens under the lock of the area. Know
 from __future__ import annotations
 
 import mmap
-from typing import Final
+from typing import Final, NamedTuple
 
 from sekisho.gateway.shared_table import SharedTable
 
-__all__ = ["SharedCounts"]
+__all__ = ["Row", "SharedCounts"]
 
 _COUNT_BYTES: Final = 4
 _NEVER_LAPSES: Final = 1 << 62
 _LAPSED: Final = 0
 
 
+class Row(NamedTuple):
+    """Where one name is counted: all workers at `counts[first:last]`, we at `mine`; its digest stands at `name`."""
+
+    first: int
+    last: int
+    mine: int
+    name: slice
+    digest: bytes
+
+
 class SharedCounts:
     """One table of names at a place (a multiple of 8) in a mapping, and a row of counts for each."""
 
     def __init__(
-        self, memory: mmap.mmap, stamps: memoryview, offset: int, buckets: int, workers: int
+        self,
+        memory: mmap.mmap,
+        stamps: memoryview,
+        offset: int,
+        buckets: int,
+        *,
+        worker: int,
+        workers: int,
+        most_workers: int,
     ) -> None:
+        self.memory = memory
+        self.counts = memoryview(memory).cast("i")
         self._names = SharedTable(memory, stamps, offset, buckets)
-        self._counts = memoryview(memory).cast("i")
         self._first = (offset + SharedTable.size(buckets)) // _COUNT_BYTES
         self._places = SharedTable.places(buckets)
+        self._worker = worker
         self._workers = workers
+        self._step = most_workers
 
     @staticmethod
-    def size(buckets: int, workers: int) -> int:
+    def size(buckets: int, most_workers: int) -> int:
         """How many bytes it takes."""
-        return SharedTable.size(buckets) + SharedTable.places(buckets) * workers * _COUNT_BYTES
+        return SharedTable.size(buckets) + SharedTable.places(buckets) * most_workers * _COUNT_BYTES
 
-    def holds(self, place: int, digest: bytes) -> bool:
-        """True while this name stands at this place."""
-        return self._names.holds(place, digest)
+    def row(self, digest: bytes) -> Row | None:
+        """Where a name is counted, from now on if it was not; None when all places near it have calls under way.
 
-    def place(self, digest: bytes) -> int:
-        """Where a name is counted, from now on if it was not; -1 when all places near it have calls under way."""
-        found = self._names.find(digest)
-        if found < 0:
-            found = self._names.place(digest, _NEVER_LAPSES, _LAPSED)
-        if found < 0:
-            for place in self._names.neighbours(digest):
-                if self.total(place) == 0:
-                    self._names.set_until(place, _LAPSED)
-            found = self._names.place(digest, _NEVER_LAPSES, _LAPSED)
-        return found
-
-    def total(self, place: int) -> int:
-        """How many calls of this name all workers have under way."""
-        first = self._first + place * self._workers
-        return sum(self._counts[first : first + self._workers])
-
-    def add(self, place: int, worker: int, change: int) -> None:
-        """Count this worker's calls up (under the lock) or down."""
-        self._counts[self._first + place * self._workers + worker] += change
+        Under the lock. It stays there while it has calls under way; before it is counted up again, compare
+        `memory[row.name]` with its digest.
+        """
+        place = self._names.find(digest)
+        if place < 0:
+            place = self._names.place(digest, _NEVER_LAPSES, _LAPSED)
+        if place < 0:
+            for other in self._names.neighbours(digest):
+                if self._is_unused(other):
+                    self._names.set_until(other, _LAPSED)
+            place = self._names.place(digest, _NEVER_LAPSES, _LAPSED)
+        if place < 0:
+            return None
+        first = self._first + place * self._step
+        return Row(first, first + self._workers, first + self._worker, self._names.where(place), digest)
 
     def drop(self, worker: int) -> None:
         """Forget the calls of a worker that has ended."""
         first = self._first + worker
-        for at in range(first, first + self._places * self._workers, self._workers):
-            if self._counts[at]:
-                self._counts[at] = 0
+        for at in range(first, first + self._places * self._step, self._step):
+            if self.counts[at]:
+                self.counts[at] = 0
 
     def close(self) -> None:
         """Let go of the mapping."""
-        self._counts.release()
+        self.counts.release()
+
+    def _is_unused(self, place: int) -> bool:
+        first = self._first + place * self._step
+        return not any(self.counts[first : first + self._step])

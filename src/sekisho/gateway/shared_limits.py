@@ -29,7 +29,10 @@ class SharedLimiter:
         self._memory = memory
         self._mutex = memory.mutex
         self._table = memory.rates
-        self._memo: dict[Hashable, tuple[int, bytes]] = {}
+        self._map = memory.memory
+        self._stamps = memory.counters
+        # key → the number of its stamp, where its digest stands, and its digest
+        self._memo: dict[Hashable, tuple[int, slice, bytes]] = {}
 
     def admit(self, key: Hashable, rule: RateRule, now: float) -> float:
         """Charge one call to a key: 0.0 when it fits, else the seconds until it would."""
@@ -45,36 +48,41 @@ class SharedLimiter:
             self._mutex.release()
 
     def _charge_all(self, charges: Iterable[tuple[Hashable, RateRule]], now_ns: int) -> float:
-        table, memo = self._table, self._memo
+        memory, stamps, memo = self._map, self._stamps, self._memo
         charged: dict[int, int] = {}
         longest_ns = 0
         for key, rule in charges:
             known = memo.get(key)
-            place = (
-                known[0] if known is not None and table.holds(*known) else self._place(key, now_ns, charged)
-            )
-            if place < 0:
-                return NO_ROOM_WAIT_S
-            before = charged.get(place)
+            if known is not None and memory[known[1]] == known[2]:
+                stamp = known[0]
+            else:
+                stamp = self._stamp(key, now_ns, charged)
+                if stamp < 0:
+                    return NO_ROOM_WAIT_S
+            before = charged.get(stamp)
             if before is None:
-                before = table.until(place)
+                before = stamps[stamp]
             arrival = next_arrival(before, rule, now_ns)
-            charged[place] = arrival
+            charged[stamp] = arrival
             early_ns = arrival - now_ns - rule.window_ns
             longest_ns = max(longest_ns, early_ns)
         if longest_ns > SLACK_NS:
             return longest_ns / 1e9
-        for place, arrival in charged.items():
-            table.set_until(place, arrival)
+        for stamp, arrival in charged.items():
+            stamps[stamp] = arrival
         return 0.0
 
-    def _place(self, key: Hashable, now_ns: int, promised: Container[int]) -> int:
+    def _stamp(self, key: Hashable, now_ns: int, promised: Container[int]) -> int:
+        """The number of a key's stamp, -1 when there is no room; `promised` ones belong to other keys of this call."""
         if len(self._memo) >= MAX_MEMOS:
             self._memo.clear()
+        table = self._table
         digest = self._memory.digest(msgspec.json.encode(key))
-        place = self._table.find(digest)
+        place = table.find(digest)
         if place < 0:
-            place = self._table.place(digest, now_ns, now_ns, promised)
-        if place >= 0:
-            self._memo[key] = (place, digest)
-        return place
+            place = table.place(digest, now_ns, now_ns, promised)
+        if place < 0:
+            return -1
+        stamp = table.stamp_of(place)
+        self._memo[key] = (stamp, table.where(place), digest)
+        return stamp

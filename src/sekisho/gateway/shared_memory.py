@@ -52,10 +52,14 @@ _SIZE: Final = _COUNTS_AT + SharedCounts.size(SHARE_BUCKETS, MAX_WORKERS)
 class SharedMemory:
     """The mapping of one worker."""
 
-    def __init__(self, folder: Path, worker: int) -> None:
-        if not 0 <= worker < MAX_WORKERS:
-            raise Misconfigured("config_invalid", f"there are at most {MAX_WORKERS} workers")
+    def __init__(self, folder: Path, worker: int, workers: int = MAX_WORKERS) -> None:
+        if not 0 <= worker < workers <= MAX_WORKERS:
+            raise Misconfigured(
+                "config_invalid",
+                f"worker {worker} is not one of {workers}, or they are more than {MAX_WORKERS}",
+            )
         self.worker = worker
+        self._workers = workers
         self._folder = folder
         self._descriptors: list[int] = []
         try:
@@ -98,7 +102,20 @@ class SharedMemory:
         self._salt = bytes(self.memory[_SALT_AT : _SALT_AT + _SALT_BYTES])
         self.rates = SharedTable(self.memory, self.counters, _TABLES_AT, BUCKETS)
         self.endings = SharedTable(self.memory, self.counters, _TABLES_AT + _TABLE_BYTES, BUCKETS)
-        self.shares = SharedCounts(self.memory, self.counters, _COUNTS_AT, SHARE_BUCKETS, MAX_WORKERS)
+        self.shares = SharedCounts(
+            self.memory,
+            self.counters,
+            _COUNTS_AT,
+            SHARE_BUCKETS,
+            worker=self.worker,
+            workers=self._workers,
+            most_workers=MAX_WORKERS,
+        )
+        first, step = _COUNTERS_AT // 8, _COUNTERS_STEP // 8
+        self.calls = slice(first, first + step * self._workers, step)
+        """Where in `counters` the calls under way stand, of all workers."""
+        self.own_calls = self._counter(self.worker)
+        """Where ours stand; nobody else writes there while we live."""
 
     def _start_anew(self) -> None:
         for worker in range(MAX_WORKERS):
@@ -117,12 +134,7 @@ class SharedMemory:
 
     def in_flight(self) -> int:
         """Calls under way of all workers."""
-        first, step = _COUNTERS_AT // 8, _COUNTERS_STEP // 8
-        return sum(self.counters[first : first + step * MAX_WORKERS : step])
-
-    def add_in_flight(self, change: int) -> None:
-        """Count our own calls; nobody else writes here while we live."""
-        self.counters[self._counter(self.worker)] += change
+        return sum(self.counters[self.calls])
 
     def free_the_dead(self) -> bool:
         """Take the calls of workers that ended out of the count; True when there were any."""

@@ -57,10 +57,14 @@ class SharedTable:
             at = content.find(digest, at + 1)
         return bucket * _WAYS + at // DIGEST_BYTES
 
-    def holds(self, place: int, digest: bytes) -> bool:
-        """True while this digest stands at this place."""
+    def where(self, place: int) -> slice:
+        """Where in the mapping the digest of a place stands."""
         start = self._offset + place * DIGEST_BYTES
-        return self._memory[start : start + DIGEST_BYTES] == digest
+        return slice(start, start + DIGEST_BYTES)
+
+    def stamp_of(self, place: int) -> int:
+        """Which of `stamps` belongs to a place."""
+        return self._first_stamp + place
 
     def until(self, place: int) -> int:
         """Until when the entry at a place counts, in ns."""
@@ -72,12 +76,11 @@ class SharedTable:
         self._stamps[self._first_stamp + place] = until_ns
 
     def place(self, digest: bytes, until_ns: int, now_ns: int, promised: Container[int] = ()) -> int:
-        """Put a digest that is not here into a free place of its bucket, which is not promised; -1 when there is none."""
+        """Put a digest that is not here into a free place of its bucket, whose stamp is not promised; -1 when there is none."""
         for place in self.neighbours(digest):
-            if self.until(place) <= now_ns and place not in promised:
+            if self.until(place) <= now_ns and self.stamp_of(place) not in promised:
                 self.set_until(place, until_ns)
-                start = self._offset + place * DIGEST_BYTES
-                self._memory[start : start + DIGEST_BYTES] = digest
+                self._memory[self.where(place)] = digest
                 return place
         return -1
 

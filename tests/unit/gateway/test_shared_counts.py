@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import mmap
 
-from sekisho.gateway.shared_counts import SharedCounts
+from sekisho.gateway.shared_counts import Row, SharedCounts
 
-WORKERS = 4
+MOST = 4
 
 
-def counts() -> SharedCounts:
-    memory = mmap.mmap(-1, SharedCounts.size(1, WORKERS))
-    return SharedCounts(memory, memoryview(memory).cast("q"), 0, 1, WORKERS)
+def workers(count: int = 2) -> list[SharedCounts]:
+    """What each worker sees of one memory."""
+    memory = mmap.mmap(-1, SharedCounts.size(1, MOST))
+    stamps = memoryview(memory).cast("q")
+    return [
+        SharedCounts(memory, stamps, 0, 1, worker=worker, workers=count, most_workers=MOST)
+        for worker in range(count)
+    ]
 
 
 def name(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
+def row_of(held: SharedCounts, number: int) -> Row:
+    found = held.row(name(number))
+    assert found is not None
+    return found
+
+
+def total(held: SharedCounts, number: int) -> int:
+    row = row_of(held, number)
+    return sum(held.counts[row.first : row.last])
+
+
 def test_each_worker_counts_for_itself_and_one_can_be_dropped() -> None:
-    held = counts()
-    one, other = held.place(name(1)), held.place(name(2))
-    for place, worker, change in ((one, 0, 2), (one, 3, 1), (other, 3, 5), (one, 0, -1)):
-        held.add(place, worker, change)
-    assert (held.total(one), held.total(other)) == (2, 5)
-    held.drop(3)
-    assert (held.total(one), held.total(other)) == (1, 0)
-    assert held.place(name(1)) == one
-    assert held.holds(one, name(1))
+    one, other = workers()
+    for held, number, change in ((one, 1, 2), (other, 1, 1), (other, 2, 5), (one, 1, -1)):
+        held.counts[row_of(held, number).mine] += change
+    assert (total(one, 1), total(other, 2)) == (2, 5)
+    one.drop(1)
+    assert (total(one, 1), total(other, 2)) == (1, 0)
 
 
-def test_a_name_with_calls_under_way_keeps_its_place_and_one_without_gives_it_up() -> None:
-    held = counts()
-    places = [held.place(name(number)) for number in range(1, 33)]
-    assert sorted(places) == list(range(32))
-    for place in places:
-        held.add(place, 1, 1)
-    assert held.place(name(40)) == -1
-    held.add(places[7], 1, -1)
-    assert held.place(name(40)) == places[7]
-    assert not held.holds(places[7], name(8))
-    held.add(places[7], 2, 1)
-    assert held.place(name(8)) == -1
+def test_a_name_with_calls_under_way_keeps_its_row_and_one_without_gives_it_up() -> None:
+    one, other = workers()
+    rows = [row_of(one, number) for number in range(1, 33)]
+    assert len({row.first for row in rows}) == 32
+    for row in rows:
+        one.counts[row.mine] += 1
+    assert other.row(name(40)) is None
+    one.counts[rows[7].mine] -= 1
+    taken = row_of(other, 40)
+    assert taken.first == rows[7].first
+    assert one.memory[rows[7].name] == name(40) != rows[7].digest
+    other.counts[taken.mine] += 1
+    assert one.row(name(8)) is None

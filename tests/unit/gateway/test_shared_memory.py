@@ -19,8 +19,9 @@ from pathlib import Path
 from sekisho.gateway import shared_memory
 from sekisho.gateway.shared_memory import SharedMemory
 memory = SharedMemory(Path(sys.argv[1]), int(sys.argv[2]))
-memory.add_in_flight(int(sys.argv[3]))
-memory.shares.add(memory.shares.place(bytes(range(16))), memory.worker, int(sys.argv[3]))
+memory.counters[memory.own_calls] += int(sys.argv[3])
+row = memory.shares.row(bytes(range(16)))
+memory.shares.counts[row.mine] += int(sys.argv[3])
 if sys.argv[4] == "locked":
     memory.mutex.acquire()
 print("here", flush=True)
@@ -56,17 +57,18 @@ def test_the_calls_of_all_workers_are_counted_and_those_of_a_killed_one_are_free
     tmp_path: Path, memory: SharedMemory
 ) -> None:
     other = Holder(tmp_path, 1, 5)
-    memory.add_in_flight(2)
+    memory.counters[memory.own_calls] += 2
     assert memory.in_flight() == 7
     assert memory.is_alive(1)
     assert not memory.free_the_dead()
     other.kill()
     assert not memory.is_alive(1)
-    place = memory.shares.place(bytes(range(16)))
-    assert memory.shares.total(place) == 5
+    row = memory.shares.row(bytes(range(16)))
+    assert row is not None
+    assert sum(memory.shares.counts[row.first : row.last]) == 5
     assert memory.free_the_dead()
     assert memory.in_flight() == 2
-    assert memory.shares.total(place) == 0
+    assert not any(memory.shares.counts[row.first : row.last])
 
 
 def test_a_successor_starts_with_no_calls_and_waits_for_the_end_of_its_predecessor(
@@ -145,3 +147,8 @@ def test_nobody_takes_the_place_of_a_worker_that_runs(
 def test_there_is_a_bound_of_workers(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured):
         SharedMemory(tmp_path, MAX_WORKERS)
+
+
+def test_a_worker_that_is_not_one_of_them_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured):
+        SharedMemory(tmp_path, 2, 2)
