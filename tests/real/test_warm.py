@@ -221,6 +221,18 @@ async def test_ends_are_told_as_they_were(made: Plugin) -> None:
         )
 
 
+LAYOUT: Final = "print(json.dumps(id(int)), flush=True)\n"
+
+
+@pytest.mark.parametrize(("last", "raised"), [("os.kill(os.getpid(), 11)", 2), ("os._exit(3)", 1)])
+async def test_a_crash_gets_new_walls_and_another_layout(made: Plugin, last: str, raised: int) -> None:
+    warm = await made.open(program(LAYOUT + last), "json")
+    seen = [(await finish(await warm.start()))[1] for _ in range(2)]
+    assert warm.raised == raised
+    assert (len(set(seen)) == 2) is (raised == 2)
+    assert made.cold == []
+
+
 async def test_no_two_lives_draw_the_same_randomness(made: Plugin) -> None:
     text = (
         "import random, secrets, ssl, uuid\n"

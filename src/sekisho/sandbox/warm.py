@@ -4,6 +4,7 @@ Guarantees
 - the walls are those of the ordinary start, drawn by the same plan, for this plugin alone;
 - a plugin that ends leaves no process and no file for the next one; where that cannot be shown, the walls are torn
   down with everything in them, and new ones are raised;
+- a plugin that crashes gets new walls too, with another address layout, so that no attack on it learns from the last;
 - when anything about it fails, the ordinary start happens, and the log says why, once.
 
 What the fork server says is believed as little as the plugin: it lives behind the same walls. It is never asked for
@@ -185,6 +186,7 @@ class _Walls:
         self._life: _Life | None = None
         self._is_open = True
         self._is_heard = True
+        self.is_spoiled = False
         self._tail = bytearray()
         self._loop.add_reader(channel, self._hear)
         for fd in (sandbox.stdout_fd, sandbox.stderr_fd):
@@ -204,7 +206,7 @@ class _Walls:
         """One plugin."""
         if self._life is not None:
             await self._life.kill_tree()
-        if not (self._is_open and self._is_heard):
+        if self.is_spoiled or not (self._is_open and self._is_heard):
             raise _Unfit("its walls are gone")
         pipes = Pipes()
         life = _Life(self, pipes, self.sandbox.oom_kills())
@@ -215,10 +217,10 @@ class _Walls:
             async with asyncio.timeout(FORK_S):
                 await forked
         except (OSError, TimeoutError, _Unfit) as error:
-            close_fds(*pipes.ours)
+            life.close_fds()
             raise _Unfit(f"its fork server does not answer: {_why(error)}") from error
         except BaseException:
-            close_fds(*pipes.ours)
+            life.close_fds()
             raise
         finally:
             pipes.close_theirs()
@@ -346,6 +348,8 @@ class _Life:
         )
         if oom_kills > self._oom_kills:
             how = replace(how, reason="oom")
+        if by_signal is not None and not self._is_killed:
+            self._walls.is_spoiled = True
         self.finish(how)
 
     def finish(self, how: Exit) -> None:
