@@ -83,6 +83,12 @@ class SharedCounts:
             if self.counts[at]:
                 self.counts[at] = 0
 
+    def clear(self) -> None:
+        """Forget all calls; only while nobody else uses the memory."""
+        first = self._first * _COUNT_BYTES
+        length = self._places * self._step * _COUNT_BYTES
+        self.memory[first : first + length] = bytes(length)
+
     def close(self) -> None:
         """Let go of the mapping."""
         self.counts.release()

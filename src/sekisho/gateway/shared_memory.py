@@ -55,8 +55,7 @@ class SharedMemory:
     def __init__(self, folder: Path, worker: int, workers: int = MAX_WORKERS) -> None:
         if not 0 <= worker < workers <= MAX_WORKERS:
             raise Misconfigured(
-                "config_invalid",
-                f"worker {worker} is not one of {workers}, or they are more than {MAX_WORKERS}",
+                "config_invalid", f"worker {worker} of {workers}: at most {MAX_WORKERS} can be"
             )
         self.worker = worker
         self._workers = workers
@@ -119,7 +118,8 @@ class SharedMemory:
 
     def _start_anew(self) -> None:
         for worker in range(MAX_WORKERS):
-            self._drop_calls_of(worker)
+            self.counters[self._counter(worker)] = 0
+        self.shares.clear()
         self.mutex.initialise()
 
     def _drop_calls_of(self, worker: int) -> None:

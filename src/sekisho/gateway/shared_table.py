@@ -76,7 +76,7 @@ class SharedTable:
         self._stamps[self._first_stamp + place] = until_ns
 
     def place(self, digest: bytes, until_ns: int, now_ns: int, promised: Container[int] = ()) -> int:
-        """Put a digest that is not here into a free place of its bucket, whose stamp is not promised; -1 when there is none."""
+        """Put a digest that is not here into a free place of its bucket, or -1; a promised stamp is not free."""
         for place in self.neighbours(digest):
             if self.until(place) <= now_ns and self.stamp_of(place) not in promised:
                 self.set_until(place, until_ns)

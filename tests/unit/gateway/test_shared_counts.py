@@ -43,6 +43,15 @@ def test_each_worker_counts_for_itself_and_one_can_be_dropped() -> None:
     assert (total(one, 1), total(other, 2)) == (1, 0)
 
 
+def test_all_calls_are_forgotten_at_once() -> None:
+    one, other = workers()
+    one.counts[row_of(one, 1).mine] += 3
+    other.counts[row_of(other, 2).mine] += 4
+    one.clear()
+    assert (total(one, 1), total(other, 2)) == (0, 0)
+    assert one.memory[row_of(one, 1).name] == name(1)
+
+
 def test_a_name_with_calls_under_way_keeps_its_row_and_one_without_gives_it_up() -> None:
     one, other = workers()
     rows = [row_of(one, number) for number in range(1, 33)]
