@@ -29,7 +29,7 @@ __all__ = ["Connection", "Connector", "Publisher", "Warden", "WardenRules"]
 RELIST_PAUSE_S = 0.5  # a plugin that always says its lists changed must not keep us listing without a pause
 KILL_GRACE_S = 1.0  # between "cancelled" and the end of the process tree
 CLOCK_TICK_S = 0.001  # a loop may wake up this much early
-BACKOFF_FIRST_S = 0.1
+BACKOFF_FIRST_S = 0.1  # from the second end in a row
 BACKOFF_MOST_S = 30.0
 BACKOFF_RESET_S = 60.0  # a plugin that ran this long starts again without delay
 
@@ -106,18 +106,18 @@ class Warden:
             await asyncio.gather(*self._killers, return_exceptions=True)
 
     async def _live_on(self) -> None:
-        backoff_s = BACKOFF_FIRST_S
+        backoff_s = 0.0  # one end is an accident, and a forked plugin is back in tens of milliseconds
         while True:
             self._tell("starting" if self._restarts == 0 else "restarting", "")
             started = self._loop.time()
             reason = await self._one_life()
             if self._loop.time() - started > BACKOFF_RESET_S:
-                backoff_s = BACKOFF_FIRST_S
+                backoff_s = 0.0
             self._log("plugin_ended", code=reason.code, reason=reason.message, restarts=self._restarts)
             self._tell("restarting", reason.message)
             self._restarts += 1
             await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, BACKOFF_MOST_S)
+            backoff_s = min(max(backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MOST_S)
 
     def call(self, inbound: Inbound) -> None:
         """Carry out one call; its answer, refusal or timeout reaches `inbound` exactly once."""
