@@ -60,16 +60,17 @@ class Up:
                 meaning="plugins never seen before are approved unread; use sekisho review and approve instead",
             )
         keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
-        ensure_all(keys, self._config, _local(self._config), time.time())
         async with asyncio.TaskGroup() as self._group:
-            # The core first: it has an interpreter to start, and the others wait for it.
+            # The core first: it imports while the keys are made, and takes turns with us at making its own.
             extra = ["--trust-on-first-use"] if self._trust_on_first_use else []
             core = self._start("core", ["core"], *extra)
             core.on_line = self._took_line
-            if _local(self._config):
+            await asyncio.to_thread(ensure_all, keys, self._config, _local(self._config), time.time())
+            if (
+                _local(self._config) and "egress" not in self._children
+            ):  # a reload meanwhile may have started it
                 self._start("egress", ["egress"])
-            for name in _local(self._config):
-                self._start(f"plugin {name}", ["plugin"], name)
+            self._start_missing()
             for worker in range(1, worker_count(self._config)):
                 self._start(f"core {worker}", ["core"], "--worker", str(worker))
 
@@ -93,12 +94,15 @@ class Up:
             n: config.plugin(n).grants.network for n in _local(config)
         }:
             self._restart_egress()
-        for name in _local(config):
-            if f"plugin {name}" not in self._children:
-                self._start(f"plugin {name}", ["plugin"], name)
+        self._start_missing()
         for role, child in self._children.items():
             if role.startswith("core"):
                 child.send_signal(signal.SIGHUP)
+
+    def _start_missing(self) -> None:
+        for name in _local(self._config):
+            if f"plugin {name}" not in self._children:
+                self._start(f"plugin {name}", ["plugin"], name)
 
     def _retire(self, name: str) -> None:
         """Stop a plugin server once the core says that nothing is under way there, or after a bound."""
