@@ -104,6 +104,24 @@ async def test_a_call_number_used_twice_ends_the_channel(
     assert len(house.cancelled) == 1
 
 
+@pytest.mark.threat("T-REPLAY")
+async def test_a_token_that_one_worker_used_is_refused_from_another(house: House, settle: Settle) -> None:
+    one, other = house.join(), house.join()
+    await one.opened()
+    await other.opened()
+    token = sign_channel_token(
+        house.core, house.plugin.spiffe, ["echo"], cert_x5t=house.core.x5t_s256, now=house.now, jti="once"
+    )
+    for worker in (one, other):
+        pipe: SealedPipe | None = worker.core._pipe
+        assert pipe is not None
+        pipe.send(Kind.TOKEN, 0, token.encode())
+        await settle()
+    await other.lost()
+    assert [error.code for error in house.refused] == ["token_not_accepted"]
+    assert one.plugin.is_open
+
+
 async def test_a_bad_token_in_band_ends_the_channel(house: House, settle: Settle) -> None:
     joined = house.join()
     await joined.opened()
