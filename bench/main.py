@@ -33,7 +33,7 @@ from bench.workloads import chosen, peers_of
 __all__ = ["main"]
 
 WARM_S = 0.2
-LONGEST_S = 4.0  # may a cell take for ways that need so long for the least number of calls
+LONGEST_S = 6.0  # may a cell take for ways that need so long for the least number of calls
 
 
 def main(arguments: Sequence[str]) -> int:

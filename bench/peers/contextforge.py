@@ -1,7 +1,8 @@
 """IBM ContextForge, tuned: one certificate to trust, a kept session upstream, no rate limit, no log of requests.
 
 Registers the upstream over its own API, as an operator would; its tools then appear as `web-echo`. It refuses the modern
-era. Its secrets are random and die with the run.
+era. Its secrets are random (in hexadecimal: its tool takes them as words, and a dash in front
+would be an option) and die with the run.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def _variables(stage: Stage, folder: Path) -> dict[str, str]:
     return {
         **one_certificate(stage),
         "USE_STATEFUL_SESSIONS": "true",
-        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
-        "AUTH_ENCRYPTION_SECRET": secrets.token_urlsafe(48),
+        "JWT_SECRET_KEY": secrets.token_hex(32),
+        "AUTH_ENCRYPTION_SECRET": secrets.token_hex(32),
         "BASIC_AUTH_PASSWORD": _password(),
         "DEFAULT_USER_PASSWORD": _password(),
         "PLATFORM_ADMIN_EMAIL": ADMIN,
@@ -50,7 +51,7 @@ def _variables(stage: Stage, folder: Path) -> dict[str, str]:
 
 
 def _password() -> str:
-    return f"Aa1!{secrets.token_urlsafe(24)}"  # it insists on every kind of character
+    return f"Aa1!{secrets.token_hex(16)}"  # it insists on every kind of character
 
 
 def _token(python: Path, folder: Path, variables: Mapping[str, str]) -> str:
