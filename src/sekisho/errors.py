@@ -73,6 +73,11 @@ CODES: Final[dict[str, CodeInfo]] = {
     "busy": CodeInfo(503, -32050, "too many calls are in flight; call again shortly"),
     "arguments_invalid": CodeInfo(200, -32602, "send arguments that fit the tool's input schema"),
     "arguments_too_large": CodeInfo(200, -32602, "send smaller arguments"),
+    "content_refused": CodeInfo(
+        200,
+        -32050,
+        "look the rule up in docs/concepts/content-scan.md; inspection.disabled_rules switches it off",
+    ),
     "approval_refused": CodeInfo(200, -32050, "a person has to allow this operation in the configuration"),
     "token_not_accepted": CodeInfo(403, -32050, "renew the channel token"),
     # the plugin and its answer

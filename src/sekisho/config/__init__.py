@@ -5,7 +5,16 @@ file, line, key and remedy. Each setting is declared once, with its meaning and 
 reads no environment variable and starts nothing; `assembly` stands above it and hands each room its own part.
 """
 
-from sekisho.config.core import Approval, Audit, CoreConfig, CoreServer, PluginEntry, Plugins, Security
+from sekisho.config.core import (
+    Approval,
+    Audit,
+    CoreConfig,
+    CoreServer,
+    Inspection,
+    PluginEntry,
+    Plugins,
+    Security,
+)
 from sekisho.config.limits import Limits, PluginLimits
 from sekisho.config.load import load_any, load_core, load_plugin
 from sekisho.config.paths import check_paths
@@ -22,6 +31,7 @@ __all__ = [
     "CoreConfig",
     "CoreServer",
     "FilesystemPolicy",
+    "Inspection",
     "Limits",
     "NetworkPolicy",
     "PluginConfig",

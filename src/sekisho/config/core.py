@@ -13,7 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sekisho.config.field import Wrong, choice, flag, listed, nested, number, path, setting, text, whole
+from sekisho.config.field import (
+    Wrong,
+    choice,
+    flag,
+    judged,
+    listed,
+    nested,
+    number,
+    path,
+    setting,
+    text,
+    whole,
+)
 from sekisho.config.limits import Limits
 from sekisho.config.locate import Source
 from sekisho.config.values import (
@@ -36,9 +48,19 @@ from sekisho.config.workload import (
     plugin_settings,
     settings_names,
 )
+from sekisho.detect import check_rule_id
 from sekisho.policy.grants import Grants
 
-__all__ = ["Approval", "Audit", "CoreConfig", "CoreServer", "PluginEntry", "Plugins", "Security"]
+__all__ = [
+    "Approval",
+    "Audit",
+    "CoreConfig",
+    "CoreServer",
+    "Inspection",
+    "PluginEntry",
+    "Plugins",
+    "Security",
+]
 
 HOST_HEADER = r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 TRUST_DOMAIN = r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?"
@@ -80,7 +102,7 @@ class CoreServer:
     )
     workers: int = setting(
         whole(0, 32),
-        "Core processes that share the port, all limits and the log; 0 is one for each CPU.",
+        "Core processes that `sekisho up` starts behind the port; 0 is one for each CPU.",
         default=1,
     )
     trust_domain: str = setting(
@@ -141,6 +163,27 @@ class Audit:
         choice("effects", "every", "written"),
         'Which results wait for the disk: of calls that may change something, of all, or "written": none.',
         default="effects",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """`inspection`: what the content scan does with what it finds (docs/concepts/content-scan.md)."""
+
+    arguments: Literal["refuse", "record", "off"] = setting(
+        choice("refuse", "record", "off"),
+        'Of a client\'s arguments: "refuse" ends a call that no honest caller makes, "record" only notes it.',
+        default="refuse",
+    )
+    results: Literal["refuse", "record", "off"] = setting(
+        choice("refuse", "record", "off"),
+        "Of a plugin's results; refusing them stops injected orders and, now and then, an honest text.",
+        default="record",
+    )
+    disabled_rules: tuple[str, ...] = setting(
+        listed(judged(text(r"[a-z]+\.[a-z0-9_]+", "the id of a content rule"), check_rule_id)),
+        "Content rules that are not applied, by id.",
+        default=(),
     )
 
 
@@ -295,6 +338,7 @@ class CoreConfig:
     )
     audit: Audit = setting(nested(Audit), "The audit log and the running log.", default=Audit())
     plugins: Plugins = setting(nested(Plugins), "The plugins.", default=Plugins())
+    inspection: Inspection = setting(nested(Inspection), "The content scan.", default=Inspection())
     approval: Approval = setting(nested(Approval), "The standing answer to approvals.", default=Approval())
     source: Source = field(default=Source(), compare=False, repr=False)
 

@@ -1,0 +1,89 @@
+"""What the gate asks: may these arguments go out, may this result come back, and which rules were met?
+
+Guarantees
+- `judge_arguments` and `judge_result` are pure: same bytes, same answer; nothing is kept and nothing waits.
+- A mode says what a finding does. `refuse` ends the call when a rule of severity *refuse* is met and remembers the
+  others; `record` remembers all; `off` does not look.
+- Findings hold ids of rules, never text, so they may stand in logs, records and answers.
+
+The bytes must be our own emission of the value that is sent (see `rule`): what was judged is then what the reader
+gets. Knows neither the call nor who made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import msgspec
+
+from sekisho.detect.rule import Place, Severity
+from sekisho.detect.rules import rules_without
+from sekisho.detect.scanner import CLEAN, Scanner
+from sekisho.errors import Refused
+
+__all__ = ["NOTHING_FOUND", "Findings", "Inspection", "Mode", "refusal"]
+
+Mode = Literal["refuse", "record", "off"]
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """Whether the text may not pass, and the ids of the rules it met, in the order of the rule book."""
+
+    refused: bool
+    rule_ids: tuple[str, ...]
+
+
+NOTHING_FOUND: Final = Findings(refused=False, rule_ids=())
+
+
+class Inspection:
+    """The content scan as one site wants it; for one thread."""
+
+    __slots__ = ("_arguments", "_results", "_scanner")
+
+    def __init__(
+        self,
+        *,
+        arguments: Mode = "refuse",
+        results: Mode = "record",
+        disabled_rules: Iterable[str] = (),
+        scanner: Scanner | None = None,
+    ) -> None:
+        """`disabled_rules` must be ids; `scanner` shares what another Inspection of the same rules compiled."""
+        self._arguments = arguments
+        self._results = results
+        self._scanner = scanner or Scanner(rules_without(disabled_rules))
+
+    @property
+    def scanner(self) -> Scanner:
+        """What was compiled, for another Inspection with other modes and the same rules."""
+        return self._scanner
+
+    def judge_arguments(self, data: bytes) -> Findings:
+        """The arguments of a call, as JSON text of our own emission."""
+        return self._judge(data, Place.ARGUMENTS, self._arguments)
+
+    def judge_result(self, data: bytes) -> Findings:
+        """What a plugin says, as JSON text of our own emission: a result, a notification, a definition."""
+        return self._judge(data, Place.RESULTS, self._results)
+
+    def _judge(self, data: bytes, where: Place, mode: Mode) -> Findings:
+        if mode == "off":
+            return NOTHING_FOUND
+        verdict = self._scanner.scan(data, where)
+        if verdict is CLEAN:
+            return NOTHING_FOUND
+        refused = mode == "refuse" and verdict.severity is Severity.REFUSE
+        return Findings(refused=refused, rule_ids=verdict.rule_ids)
+
+
+def refusal(findings: Findings, what: Literal["arguments", "result"]) -> Refused:
+    """The refusal that names the rules and the way to switch them off."""
+    named = ", ".join(findings.rule_ids)
+    listed = ", ".join(f'"{one}"' for one in findings.rule_ids)
+    return Refused(
+        "content_refused",
+        f"the {what} met the content rules {named}",
+        remedy=f"if this is a false alarm, the operator sets inspection.disabled_rules = [{listed}]",
+    )

@@ -1,0 +1,131 @@
+"""The content scan: bytes in, the rules they break out.
+
+- A text without a key of any rule costs one pass and returns one shared value.
+- Otherwise each rule is judged by its own pattern around its own keys, and nowhere else; by the promises of
+  `Rule` the verdict is that of the whole text.
+- Work is bounded: a text packed with keys so densely that judging would cost more than `MAX_PASSES` readings of it
+  is reported as `hidden.key_flood` instead, because it can only have been made to hide something or to stall us.
+- The text must be our own emission (see `rule`). It is read, never changed, and no part of it is in a verdict.
+
+Knows nothing of what happens to a text that breaks a rule; `inspection` decides that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Final
+
+import msgspec
+
+from sekisho.detect.engines import Hit, KeyFinder, Pattern, TooManyKeys, best_finder, compiled
+from sekisho.detect.rule import Place, Rule, Severity
+
+__all__ = ["CLEAN", "KEY_FLOOD", "Scanner", "Verdict"]
+
+KEY_FLOOD: Final = "hidden.key_flood"
+MAX_PASSES: Final = 16  # real text stays below 4; see tests
+FREE_BYTES: Final = 1 << 16  # small texts may be judged as often as there are rules
+_BY_END: Final = itemgetter(1)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The ids of the rules a text breaks, in the order of the rule book, and the worst they ask for."""
+
+    rule_ids: tuple[str, ...]
+    severity: Severity | None
+
+
+CLEAN: Final = Verdict((), None)
+
+
+class Scanner:
+    """The rules of one rule book, compiled; for one thread."""
+
+    __slots__ = ("_books",)
+
+    def __init__(
+        self, rules: Iterable[Rule], *, finder: Callable[[Sequence[bytes]], KeyFinder] = best_finder
+    ) -> None:
+        every = tuple(rules)
+        self._books = {
+            place: _Book(tuple(rule for rule in every if place in rule.where), finder) for place in Place
+        }
+
+    def scan(self, data: bytes, where: Place) -> Verdict:
+        """Which rules of that place the text breaks."""
+        return self._books[where].scan(data)
+
+
+class _Book:
+    """The rules of one place: their keys in one finder, their patterns compiled when first asked for."""
+
+    __slots__ = ("_asks", "_find", "_patterns", "_rules")
+
+    def __init__(self, rules: tuple[Rule, ...], finder: Callable[[Sequence[bytes]], KeyFinder]) -> None:
+        keys: dict[bytes, list[tuple[int, int]]] = {}
+        for number, rule in enumerate(rules):
+            for key in dict.fromkeys(rule.wire_keys):
+                keys.setdefault(key, []).append((number, rule.reach))
+        self._rules = rules
+        self._asks = [tuple(asking) for asking in keys.values()]
+        self._find = finder(tuple(keys)).find if keys else _nothing
+        self._patterns: list[Pattern | None] = [None] * len(rules)
+
+    def scan(self, data: bytes) -> Verdict:
+        try:
+            hits = self._find(data)
+        except TooManyKeys:
+            return Verdict((KEY_FLOOD,), Severity.REFUSE)
+        return self._judge(data, hits) if hits else CLEAN
+
+    def _judge(self, data: bytes, hits: Sequence[Hit]) -> Verdict:
+        spans = self._spans(hits)
+        left = MAX_PASSES * len(data) + FREE_BYTES
+        broken: list[int] = []
+        for number in sorted(spans):
+            pattern = self._pattern(number)
+            bounds = iter(spans[number])
+            for start, stop in zip(bounds, bounds, strict=True):
+                window = data[max(start, 0) : stop]
+                left -= len(window)
+                if pattern.search(window):
+                    broken.append(number)
+                    break
+            if left < 0:
+                return self._verdict(broken, flooded=True)
+        return self._verdict(broken, flooded=False)
+
+    def _spans(self, hits: Sequence[Hit]) -> dict[int, list[int]]:
+        """For each rule the stretches around its keys, merged: start, stop, start, stop, ..."""
+        spans: dict[int, list[int]] = {}
+        for key, end in sorted(hits, key=_BY_END):
+            for number, reach in self._asks[key]:
+                known = spans.get(number)
+                if known is None:
+                    spans[number] = [end - reach, end + reach]
+                elif end - reach <= known[-1]:
+                    known[-1] = end + reach
+                else:
+                    known += (end - reach, end + reach)
+        return spans
+
+    def _pattern(self, number: int) -> Pattern:
+        pattern = self._patterns[number]
+        if pattern is None:
+            pattern = self._patterns[number] = compiled(self._rules[number].wire)
+        return pattern
+
+    def _verdict(self, broken: list[int], *, flooded: bool) -> Verdict:
+        rules = [self._rules[number] for number in broken]
+        ids = tuple(rule.id for rule in rules)
+        if flooded:
+            return Verdict((*ids, KEY_FLOOD), Severity.REFUSE)
+        if not rules:
+            return CLEAN
+        refuses = any(rule.severity is Severity.REFUSE for rule in rules)
+        return Verdict(ids, Severity.REFUSE if refuses else Severity.NOTE)
+
+
+def _nothing(_text: bytes) -> Sequence[Hit]:
+    return ()
