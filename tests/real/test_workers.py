@@ -45,6 +45,10 @@ WORKERS: Final = 2
 ANSWER_S: Final = 30.0
 MAX_TRIES: Final = 200  # the kernel chooses a worker for each connection by a hash
 LEGACY: Final = "2025-11-25"
+_RUN_CORE: Final = (
+    "import sys; from pathlib import Path; from sekisho.assembly.core import run_core; "
+    "sys.exit(run_core(Path(sys.argv[1]), Path(sys.argv[2]), worker={}))"
+)
 
 
 def settings(*, rate: int = 1_000_000, in_flight: int = 1024, plugin_rate: int = 1_000_000) -> str:
@@ -413,13 +417,15 @@ def test_another_gateway_does_not_get_a_part_of_our_calls(
 ) -> None:
     folder = tmp_path_factory.mktemp("second")
     (folder / "sekisho.toml").write_text(house.config.read_text())
-    second = subprocess.run(
-        [Path(sys.executable).with_name("sekisho"), "core", "--config", str(folder / "sekisho.toml")],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={"SEKISHO_HOME": str(folder / "home")},
-    )
-    assert second.returncode == 2, second.stderr
-    assert "cannot listen" in second.stderr
+    arguments = [str(folder / "sekisho.toml"), str(folder / "home")]
+    for worker in ("0", "None"):  # the leader of several workers, and a core on its own
+        second = subprocess.run(
+            [sys.executable, "-I", "-c", _RUN_CORE.format(worker), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert second.returncode == 2, second.stderr
+        assert "cannot listen" in second.stderr
+        assert ("one_worker" in second.stderr) == (worker == "None")

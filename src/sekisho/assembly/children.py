@@ -69,7 +69,7 @@ def _run(
         case "core":
             from sekisho.assembly.core import run_core  # noqa: PLC0415
 
-            worker = int(rest[rest.index("--worker") + 1]) if "--worker" in rest else 0
+            worker = int(rest[rest.index("--worker") + 1]) if "--worker" in rest else None
             trust = "--trust-on-first-use" in rest
             return run_core(config_path, home_path, trust_on_first_use=trust, worker=worker)
         case "plugin":

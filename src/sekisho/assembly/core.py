@@ -57,8 +57,10 @@ JOIN_S: Final = 60.0  # the leader reads the whole log before anybody may join i
 JOIN_LOOK_S: Final = 0.1
 
 
-def run_core(config_path: Path, home: Path, *, trust_on_first_use: bool = False, worker: int = LEADER) -> int:
-    """Run one core process until SIGTERM; returns the exit status."""
+def run_core(
+    config_path: Path, home: Path, *, trust_on_first_use: bool = False, worker: int | None = None
+) -> int:
+    """Run the core until SIGTERM, or one worker of it when it has a number; returns the exit status."""
     core = Core(config_path, home, trust_on_first_use=trust_on_first_use, worker=worker)
     return run_until_stopped(core.serve(), on_hangup=core.reload)
 
@@ -66,15 +68,19 @@ def run_core(config_path: Path, home: Path, *, trust_on_first_use: bool = False,
 class Core:
     """The core's parts and their connections; judges nothing."""
 
-    def __init__(self, config_path: Path, home: Path, *, trust_on_first_use: bool, worker: int) -> None:
+    def __init__(
+        self, config_path: Path, home: Path, *, trust_on_first_use: bool, worker: int | None
+    ) -> None:
         self._config = load_core(config_path)
         check_paths(self._config)
         self._places = Places(home=home, config=config_path)
         self._places.make_folders()
-        self._worker = worker
-        self._workers = worker_count(self._config)
-        name = "core" if worker == LEADER else f"core {worker}"
+        self._worker = worker or LEADER
+        self._workers = worker_count(self._config) if worker is not None else 1
+        name = f"core {worker}" if worker else "core"
         self._log = Logger(name, level=self._config.audit.log_level)
+        if worker is None and self._config.core_server.workers != 1:
+            self._log.warning("one_worker", meaning="several workers are started by sekisho up only")
         self._metrics = Metrics()
         self._journal: Journal | None = None
         self._door: Door | None = None
@@ -89,8 +95,10 @@ class Core:
             handshake_s=self._config.limits.handshake_timeout_seconds,
         )
         self._revoked = Revocations(self._keys.revoked_serials())
-        self._memory = SharedMemory(self._places.run, worker, self._workers) if self._workers > 1 else None
-        self._tallies = Tallies(self._places.run, worker, self._metrics)
+        self._memory = (
+            SharedMemory(self._places.run, self._worker, self._workers) if self._workers > 1 else None
+        )
+        self._tallies = Tallies(self._places.run, self._worker, self._metrics)
         self._duties = self._assign()
         self._desk = Desk(
             dossiers=dossiers(self._config),

@@ -63,7 +63,7 @@ class Up:
         async with asyncio.TaskGroup() as self._group:
             # The core first: it imports while the keys are made, and takes turns with us at making its own.
             extra = ["--trust-on-first-use"] if self._trust_on_first_use else []
-            core = self._start("core", ["core"], *extra)
+            core = self._start("core", ["core"], "--worker", "0", *extra)
             core.on_line = self._took_line
             await asyncio.to_thread(ensure_all, keys, self._config, _local(self._config), time.time())
             if (
