@@ -307,18 +307,19 @@ def _in_flight(house: House) -> int:
     return -1
 
 
-def test_max_queued_bytes_ends_a_plugin_that_does_not_read(build: Build) -> None:
+def test_max_queued_bytes_bounds_what_waits_for_a_plugin(build: Build) -> None:
     house = build(house_with("max_queued_bytes = 2000000"))
     with connected(house, 8) as crowd:
-        crowd[0].send(call(house, "m__deaf", seconds=15))
+        crowd[0].send(call(house, "m__deaf", seconds=3))
         until(lambda: _in_flight(house) == 1, "the plugin has its first call")
         for one in crowd[1:]:
             one.send(call(house, "m__mirror", v="x" * 900_000))
-        codes = {answer.code for answer in (one.answer() for one in crowd) if answer is not None}
-        assert codes <= {"plugin_unavailable", "plugin_exited"}
-    until(
-        lambda: asked(house, call(house, "m__mirror", v="x" * 900_000)).code == "ok", "the plugin comes back"
-    )
+        codes = [answer.code for answer in (one.answer() for one in crowd) if answer is not None]
+        # the plugin and the calls it has room for are not harmed by those that are too many
+        assert codes[0] == "ok"
+        assert 2 <= codes.count("ok") - 1 < 7
+        assert set(codes) == {"ok", "busy"}
+    assert asked(house, call(house, "m__mirror", v="x" * 900_000)).code == "ok"
 
 
 # Sessions

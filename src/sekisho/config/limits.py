@@ -32,7 +32,9 @@ class PluginLimits:
         whole(1024, 1024 * _MB), "Longest string of one message, as it is written.", default=16 * _MB
     )
     max_queued_bytes: int = setting(
-        whole(4096, 1024 * _MB), "Bytes that may wait for a plugin that does not read.", default=32 * _MB
+        whole(4096, 1024 * _MB),
+        "Bytes that may wait for a plugin to read them; calls beyond are refused.",
+        default=32 * _MB,
     )
 
 

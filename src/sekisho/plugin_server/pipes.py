@@ -21,6 +21,7 @@ __all__ = ["MAX_QUEUED_BYTES", "Pipes"]
 
 MAX_QUEUED_BYTES = 32 << 20  # a plugin that does not read must not fill our memory
 PIPE_BYTES = 1 << 20  # a large message must not need a switch of processes for every 64 KiB
+MAX_BEYOND_BYTES = 64 << 20  # the largest message that may begin while there is room, and many small ones
 STDERR_TAIL_BYTES = 8 << 10  # enough for a traceback
 
 
@@ -40,6 +41,7 @@ class Pipes:
         self._lines = LineReader(max_line_bytes=max_line_bytes)
         self._max_queued = max_queued_bytes
         self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._is_flush_due = False
         self._is_ended = False
         self._tail = bytearray()
@@ -66,9 +68,16 @@ class Pipes:
         if self._stdin is None or self._is_ended:
             return
         self._unsent.append(message)
+        self._unsent_bytes += len(message)
         if not self._is_flush_due:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
+
+    @property
+    def has_room(self) -> bool:
+        """False while so much waits for the plugin that no further call may be sent to it."""
+        written = 0 if self._stdin is None else self._stdin.get_write_buffer_size()
+        return written + self._unsent_bytes <= self._max_queued
 
     @property
     def stderr_tail(self) -> str:
@@ -86,11 +95,13 @@ class Pipes:
     def _flush(self) -> None:
         self._is_flush_due = False
         messages, self._unsent = self._unsent, []
+        self._unsent_bytes = 0
         if self._stdin is None or self._is_ended:
             return
         messages.append(b"")  # so that the last line is ended too
         self._stdin.write(b"\n".join(messages))
-        if self._stdin.get_write_buffer_size() > self._max_queued:
+        # Calls are refused before this: only a plugin that reads nothing, not even cancellations, gets so far.
+        if self._stdin.get_write_buffer_size() > self._max_queued + MAX_BEYOND_BYTES:
             self._end(Unavailable("plugin_unavailable", "the plugin does not read its input"))
 
     def _took_output(self, data: bytes) -> None:

@@ -97,6 +97,7 @@ class PluginSession:
     roots: Sequence[tuple[str, str]] = ()
     on_list_changed: Callable[[], None] = lambda: None
     on_version: Callable[[str], None] = lambda version: None
+    has_room: Callable[[], bool] = lambda: True
     counters: Counters = field(default_factory=Counters)
     _waiting: dict[int, Waiter] = field(default_factory=dict)
     _notes: dict[int, tuple[Note, int]] = field(

@@ -62,6 +62,7 @@ async def connect_walled(
         limits=limits,
         roots=roots,
         on_list_changed=on_list_changed,
+        has_room=lambda: pipes.has_room,
     )
     pipes = Pipes(
         receive=session.receive,

@@ -126,6 +126,10 @@ class Warden:
             inbound.fail("plugin_unavailable", "the plugin is not running")
             return
         session, frame = connection.session, inbound.frame
+        if not session.has_room():
+            # many large calls of one client must neither fill our memory nor end the plugin of all others
+            inbound.fail("busy", "the plugin has not read the calls before this one")
+            return
         timeout_s = min(frame.timeout_s, self._rules.execution_timeout_s)
         deadline = self._loop.time() + timeout_s
         work = _Work(self._under_way, inbound, connection, deadline, timeout_s)

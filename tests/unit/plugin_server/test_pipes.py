@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, PIPE_BYTES, STDERR_TAIL_BYTES, Pipes
+from sekisho.plugin_server.pipes import (
+    MAX_BEYOND_BYTES,
+    MAX_QUEUED_BYTES,
+    PIPE_BYTES,
+    STDERR_TAIL_BYTES,
+    Pipes,
+)
 
 WAIT_S = 5.0
 MAX_LINE_BYTES = 1000
@@ -116,11 +122,26 @@ async def test_the_end_of_the_output_is_the_end_of_the_plugin(ends: Ends) -> Non
 @pytest.mark.threat("T-HANG")
 async def test_a_plugin_that_does_not_read_its_input_is_ended(ends: Ends) -> None:
     message = b"x" * (1 << 20)
-    for _ in range(MAX_QUEUED_BYTES // len(message) + 2):
+    for _ in range((MAX_QUEUED_BYTES + MAX_BEYOND_BYTES) // len(message) + 2):
         ends.pipes.send(message)
     error = await ends.why()
     assert error.code == "plugin_unavailable"
     assert "does not read" in error.message
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_there_is_room_until_too_much_waits_and_again_once_it_was_read(ends: Ends) -> None:
+    def has_room() -> bool:
+        return ends.pipes.has_room
+
+    assert has_room()
+    for _ in range(MAX_QUEUED_BYTES // (1 << 20) + 2):
+        ends.pipes.send(b"x" * (1 << 20))
+    assert not has_room()
+    async with asyncio.timeout(WAIT_S):
+        while not has_room():
+            await asyncio.to_thread(os.read, ends.stdin, 1 << 20)
+    assert not ends.end.done()
 
 
 async def test_nothing_is_sent_after_the_end(ends: Ends) -> None:

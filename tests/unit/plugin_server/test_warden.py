@@ -300,3 +300,19 @@ async def test_a_plugin_that_cannot_be_started_is_tried_again(incubator: Incubat
             await asyncio.wait_for(tries.get(), WAIT_S)
         running.cancel()
     assert (await board.until("restarting")).detail == "no such program"
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_call_for_which_there_is_no_room_is_refused_and_harms_no_other(
+    incubator: Incubator, board: Board
+) -> None:
+    async with _kept(incubator, board) as kept:
+        life = await _ready(incubator, board)
+        life.session.has_room = lambda: False
+        refused = Caller()
+        kept.call(refused.inbound)
+        assert await refused.code() == "busy"
+        life.session.has_room = lambda: True
+        next_one = Caller()
+        kept.call(next_one.inbound)
+        assert (await next_one.answer())[0] is Kind.RESULT
