@@ -32,7 +32,7 @@ _SQL_WORD: Final = (
     r"|drop (?:table|database)|exec[ (]|rlike |procedure analyse|is null|sleep\(|benchmark\(|;? ?shutdown)"
 )
 _EVENT: Final = (
-    r"[ /\\\"'`]on(?:abort|after|anim|aux|before|begin|blur|can|change|click|close|context|copy|cut|dbl"
+    r"on(?:abort|after|anim|aux|before|begin|blur|can|change|click|close|context|copy|cut|dbl"
     r"|drag|drop|end|error"
     r"|focus|full|hash|input|invalid|key|load|message|mouse|page|paste|play|pointer|pop|progress|ready"
     r"|repeat|reset|resize"
@@ -389,7 +389,7 @@ CODE: Final = (
         "script inside markup",
         rf"(?i){START}(?:[^\"]|\\\"){{0,100}}(?:</?script[ >/\\\"'&]|%3c(?:%2f|/)?script|(?:java|vb"
         rf"|live)script ?:|jav(?:a|&#|\\[nrt])[^\"]{{0,12}}cript ?:|mocha:"
-        rf"|{_EVENT}[a-z]{{0,14}}(?: |%20){{0,2}}=[^\"]{{0,4}}(?:\\\")?[a-z.]{{0,30}}(?:\(|`|&#|%28|=)"
+        rf"|[ /\\\"'`]{_EVENT}[a-z]{{0,14}}(?: |%20){{0,2}}=[^\"]{{0,4}}(?:\\\")?[a-z.]{{0,30}}(?:\(|`|&#|%28|=)"
         r"|expression ?\(|-moz-binding|data:text/html"
         rf"|behaviou?r ?: ?url|src=\\?[\"'`]?(?:http:)?//[^ \"]{{3,60}}\.(?:js|css|swf)"
         r"|@import (?:\\?[\"']|url)|document\.(?:cookie|write|location)"

@@ -7,10 +7,16 @@
 No engine here backtracks: time is linear in the text, whatever is in it. Hyperscan lets the interpreter go while it
 scans and keeps one scratch space, so a finder belongs to one thread; used by two at once it raises, it never
 answers wrongly.
+
+Compiling the keys takes Hyperscan a few tenths of a second, so its result may be stored. What is read back is
+used only if it names these keys and this engine and has its own digest; otherwise the keys are compiled again. The
+digest is against accidents: whoever may write the file can make this process do anything, so it belongs beside the
+keys of the house.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 from collections.abc import Sequence
@@ -54,6 +60,9 @@ class Pattern(Protocol):
 class KeyFinder(Protocol):
     """All keys of one rule book, compiled."""
 
+    stored: bytes
+    """What to hand to the next finder of the same keys, so that it need not compile; may be empty."""
+
     def find(self, text: bytes) -> Sequence[Hit]:
         """Every key that occurs with every place where it ends, in no particular order; raises TooManyKeys."""
 
@@ -64,27 +73,26 @@ def compiled(pattern: bytes) -> Pattern:
     return made
 
 
-def best_finder(keys: Sequence[bytes]) -> KeyFinder:
+def best_finder(keys: Sequence[bytes], stored: bytes = b"") -> KeyFinder:
     """Hyperscan if this machine can have it, else RE2."""
-    return HyperscanKeys(keys) if importlib.util.find_spec("hyperscan") else Re2Keys(keys)
+    return HyperscanKeys(keys, stored) if importlib.util.find_spec("hyperscan") else Re2Keys(keys, stored)
 
 
 class HyperscanKeys:
     """One pass, one callback for each place of a key, none for a text without."""
 
-    __slots__ = ("_database", "_scan")
+    __slots__ = ("_database", "_scan", "stored")
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, keys: Sequence[bytes], stored: bytes = b"") -> None:
         hyperscan: Any = importlib.import_module("hyperscan")  # no wheel for every platform
-        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        try:
-            database.compile(
-                expressions=list(keys), ids=list(range(len(keys))), elements=len(keys), flags=[0] * len(keys)
-            )
-        except hyperscan.HyperscanError as error:
-            raise Misconfigured(
-                "internal", f"the keys of the content scan do not compile: {error}"
-            ) from error
+        name = _name(keys, hyperscan)
+        database = _read_back(stored, name, hyperscan)
+        if database is None:
+            database = _compile(keys, hyperscan)
+            written: bytes = hyperscan.dumpb(database)
+            stored = name + hashlib.sha256(written).digest() + written
+        database.scratch = hyperscan.Scratch(database)
+        self.stored = stored
         self._database = database  # owns the scratch space
         self._scan = database.scan
 
@@ -93,6 +101,36 @@ class HyperscanKeys:
         hits: list[Hit] = []
         self._scan(text, _note, 0, hits)
         return hits
+
+
+def _name(keys: Sequence[bytes], hyperscan: Any) -> bytes:
+    """Stands for exactly these keys and this build of the engine."""
+    engine = f"{hyperscan.__version__} {hyperscan.Database().info()!r}".encode()
+    digest = hashlib.sha256(len(engine).to_bytes(4) + engine)
+    for key in keys:
+        digest.update(len(key).to_bytes(4) + key)
+    return digest.digest()
+
+
+def _compile(keys: Sequence[bytes], hyperscan: Any) -> Any:
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    try:
+        database.compile(
+            expressions=list(keys), ids=list(range(len(keys))), elements=len(keys), flags=[0] * len(keys)
+        )
+    except hyperscan.HyperscanError as error:
+        raise Misconfigured("internal", f"the keys of the content scan do not compile: {error}") from error
+    return database
+
+
+def _read_back(stored: bytes, name: bytes, hyperscan: Any) -> Any | None:
+    mark, digest, written = stored[:32], stored[32:64], stored[64:]
+    if mark != name or digest != hashlib.sha256(written).digest():
+        return None
+    try:
+        return hyperscan.loadb(written, hyperscan.HS_MODE_BLOCK)
+    except hyperscan.HyperscanError:
+        return None  # made for another processor
 
 
 def _note(key: int, _start: int, end: int, _flags: int, hits: list[Hit]) -> None:
@@ -104,9 +142,10 @@ def _note(key: int, _start: int, end: int, _flags: int, hits: list[Hit]) -> None
 class Re2Keys:
     """First which keys occur at all, then where."""
 
-    __slots__ = ("_keys", "_set")
+    __slots__ = ("_keys", "_set", "stored")
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, keys: Sequence[bytes], _stored: bytes = b"") -> None:
+        self.stored = b""  # RE2 compiles in milliseconds
         re2 = _re2()
         self._keys = [re2.compile(key, _options()) for key in keys]
         self._set = re2.Set.SearchSet(_options())

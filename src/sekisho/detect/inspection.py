@@ -49,11 +49,12 @@ class Inspection:
         results: Mode = "record",
         disabled_rules: Iterable[str] = (),
         scanner: Scanner | None = None,
+        stored: bytes = b"",
     ) -> None:
-        """`disabled_rules` must be ids; `scanner` shares what another Inspection of the same rules compiled."""
+        """`scanner` shares what another Inspection of the same rules compiled, `stored` what an earlier start did."""
         self._arguments = arguments
         self._results = results
-        self._scanner = scanner or Scanner(rules_without(disabled_rules))
+        self._scanner = scanner or Scanner(rules_without(disabled_rules), stored=stored)
 
     @property
     def scanner(self) -> Scanner:

@@ -23,6 +23,8 @@ from sekisho.detect.rule import Place, Rule, Severity
 
 __all__ = ["CLEAN", "KEY_FLOOD", "Scanner", "Verdict"]
 
+MakeFinder = Callable[[Sequence[bytes], bytes], KeyFinder]
+
 KEY_FLOOD: Final = "hidden.key_flood"
 MAX_PASSES: Final = 16  # real text stays below 4; see tests
 FREE_BYTES: Final = 1 << 16  # small texts may be judged as often as there are rules
@@ -45,12 +47,22 @@ class Scanner:
     __slots__ = ("_books",)
 
     def __init__(
-        self, rules: Iterable[Rule], *, finder: Callable[[Sequence[bytes]], KeyFinder] = best_finder
+        self, rules: Iterable[Rule], *, finder: MakeFinder = best_finder, stored: bytes = b""
     ) -> None:
+        """`stored` is what an earlier scanner had in `stored`; anything else is ignored."""
         every = tuple(rules)
+        parts = _parts(stored)
         self._books = {
-            place: _Book(tuple(rule for rule in every if place in rule.where), finder) for place in Place
+            place: _Book(
+                tuple(rule for rule in every if place in rule.where), finder, parts.get(place.value, b"")
+            )
+            for place in Place
         }
+
+    @property
+    def stored(self) -> bytes:
+        """The compiled keys, to be kept beside the keys of the house and handed to the next start."""
+        return msgspec.msgpack.encode({place.value: book.stored for place, book in self._books.items()})
 
     def scan(self, data: bytes, where: Place) -> Verdict:
         """Which rules of that place the text breaks."""
@@ -60,16 +72,20 @@ class Scanner:
 class _Book:
     """The rules of one place: their keys in one finder, their patterns compiled when first asked for."""
 
-    __slots__ = ("_asks", "_find", "_patterns", "_rules")
+    __slots__ = ("_asks", "_find", "_patterns", "_rules", "stored")
 
-    def __init__(self, rules: tuple[Rule, ...], finder: Callable[[Sequence[bytes]], KeyFinder]) -> None:
+    def __init__(self, rules: tuple[Rule, ...], finder: MakeFinder, stored: bytes) -> None:
         keys: dict[bytes, list[tuple[int, int]]] = {}
         for number, rule in enumerate(rules):
             for key in dict.fromkeys(rule.wire_keys):
                 keys.setdefault(key, []).append((number, rule.reach))
         self._rules = rules
         self._asks = [tuple(asking) for asking in keys.values()]
-        self._find = finder(tuple(keys)).find if keys else _nothing
+        self.stored = b""
+        self._find: Callable[[bytes], Sequence[Hit]] = _nothing
+        if keys:
+            made = finder(tuple(keys), stored)
+            self._find, self.stored = made.find, made.stored
         self._patterns: list[Pattern | None] = [None] * len(rules)
 
     def scan(self, data: bytes) -> Verdict:
@@ -125,6 +141,13 @@ class _Book:
             return CLEAN
         refuses = any(rule.severity is Severity.REFUSE for rule in rules)
         return Verdict(ids, Severity.REFUSE if refuses else Severity.NOTE)
+
+
+def _parts(stored: bytes) -> dict[str, bytes]:
+    try:
+        return msgspec.msgpack.decode(stored, type=dict[str, bytes])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _nothing(_text: bytes) -> Sequence[Hit]:
