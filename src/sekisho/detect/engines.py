@@ -104,8 +104,8 @@ class HyperscanKeys:
 
 
 def _name(keys: Sequence[bytes], hyperscan: Any) -> bytes:
-    """Stands for exactly these keys and this build of the engine."""
-    engine = f"{hyperscan.__version__} {hyperscan.Database().info()!r}".encode()
+    """Stands for exactly these keys and this release of the engine; the processor is checked when reading back."""
+    engine = str(hyperscan.__version__).encode()
     digest = hashlib.sha256(len(engine).to_bytes(4) + engine)
     for key in keys:
         digest.update(len(key).to_bytes(4) + key)
