@@ -19,7 +19,7 @@ import msgspec
 
 from sekisho.detect.rule import Place, Severity
 from sekisho.detect.rules import rules_without
-from sekisho.detect.scanner import CLEAN, Scanner
+from sekisho.detect.scanner import CLEAN, KEY_FLOOD, Scanner
 from sekisho.errors import Refused
 
 __all__ = ["NOTHING_FOUND", "Findings", "Inspection", "Mode", "refusal"]
@@ -82,9 +82,10 @@ class Inspection:
 def refusal(findings: Findings, what: Literal["arguments", "result"]) -> Refused:
     """The refusal that names the rules and the way to switch them off."""
     named = ", ".join(findings.rule_ids)
-    listed = ", ".join(f'"{one}"' for one in findings.rule_ids)
+    listed = ", ".join(f'"{one}"' for one in findings.rule_ids if one != KEY_FLOOD)
+    switch = f"sets inspection.disabled_rules = [{listed}]" if listed else 'sets inspection to "record"'
     return Refused(
         "content_refused",
         f"the {what} met the content rules {named}",
-        remedy=f"if this is a false alarm, the operator sets inspection.disabled_rules = [{listed}]",
+        remedy=f"if this is a false alarm, the operator {switch}",
     )

@@ -58,3 +58,9 @@ def test_a_refusal_names_the_rule_and_the_way_out_and_no_text(what: str) -> None
     assert what in error.message
     assert "address.metadata" in error.message
     assert 'disabled_rules = ["address.metadata"]' in error.remedy
+
+
+def test_a_refusal_offers_only_what_can_be_switched_off() -> None:
+    error = refusal(Findings(refused=True, rule_ids=("hidden.key_flood",)), "result")
+    assert "disabled_rules" not in error.remedy
+    assert '"record"' in error.remedy
