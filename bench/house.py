@@ -12,13 +12,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.processes import first_line, running
 
-__all__ = ["House", "Plugin", "house", "http_plugin", "stdio_plugin"]
+__all__ = ["House", "Plugin", "house", "http_plugin", "open_core", "stdio_plugin"]
 
+ROOT = Path(__file__).resolve().parent.parent
 SEKISHO = Path(sys.executable).with_name("sekisho")
 TOOLS = ("echo", "store", "big", "steps")
 
@@ -122,3 +123,15 @@ def read_ready(process: subprocess.Popen[bytes], line: str, log: Path) -> House:
         ca_file=Path(ready["ca_file"]),
         log=log,
     )
+
+
+@contextlib.contextmanager
+def open_core(beside: House, config: Path) -> Iterator[House]:
+    """A core without security beside a running house, at the same plugin servers; it has a log of its own."""
+    text = config.read_text().replace("[audit]\n", f'[audit]\nlog_file = "{config.parent / "open.jsonl"}"\n')
+    path = config.with_name("open.toml")
+    path.write_text(text)
+    log = config.parent / "open.txt"
+    command: list[str | Path] = [sys.executable, "-m", "bench.open_core", path, config.parent / "state"]
+    with running(command, log, folder=ROOT) as process:
+        yield replace(read_ready(process, first_line(process, log), log), token=beside.token)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.figures import cpu_ratio, cpu_us, difference, events_per_call, middle, ratio
+from bench.figures import cpu_ratio, difference, events_per_call, middle, ratio
+from bench.measure import Sample
 from bench.results import Measured
 
 __all__ = ["TARGETS", "Target", "Verdict", "judge"]
@@ -70,7 +71,7 @@ def _value(target: Target, results: Mapping[str, Measured], singles: Mapping[str
         case "cpu less":
             return cpu_ratio(rounds, against, way)
         case "cpu added":
-            return difference(rounds, way, against, cpu_us)
+            return difference(rounds, way, against, lambda sample: _cpu_of(sample, target.part))
         case "calls/s":
             return middle(rounds, way, lambda sample: sample.calls_per_s)
         case "added p50":
@@ -81,6 +82,11 @@ def _value(target: Target, results: Mapping[str, Measured], singles: Mapping[str
             return ratio(rounds, way, against, lambda sample: sample.p99_us)
         case "events":
             return events_per_call(rounds, way)
+
+
+def _cpu_of(sample: Sample, part: str) -> float:
+    """Of this part, where the way has parts; a core measured alone has none."""
+    return sample.cpu_us.get(part, sample.total_cpu_us)
 
 
 MODERN, LEGACY = "small, 32 clients, modern", "small, 32 clients, legacy"
@@ -179,7 +185,8 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target(
         about="all security on over the same gateway with it off",
-        figure="cpu added", unit="µs", workload=MODERN, against="sekisho-open", most=15,
+        figure="cpu added", unit="µs", workload=MODERN, way="sekisho-stdio", part="core", against="sekisho-open",
+        most=15,
     ),
     Target(
         about="two workers (nothing per call; 10 % is noise)",

@@ -10,7 +10,7 @@ __all__ = ["OURS", "WORKLOADS", "Workload", "chosen", "peers_of"]
 OURS = frozenset(
     {
         "direct", "direct-many", "sekisho", "sekisho-stdio", "sekisho-written", "sekisho-tls", "sekisho-many",
-        "sekisho-workers",
+        "sekisho-open", "sekisho-workers",
     }
 )  # fmt: skip
 
@@ -44,7 +44,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload(name="small, 1 client, legacy", ways=LEGACY, clients=1, era="legacy", least=30),
     Workload(
         name="small, 32 clients, modern",
-        ways=(*MODERN, "sekisho-workers", "fastmcp-stock"),
+        ways=(*MODERN, "sekisho-open", "sekisho-workers", "fastmcp-stock"),
         clients=32,
         least=64,
     ),

@@ -47,4 +47,5 @@ LABELS: dict[str, str] = {
     "sekisho-tls": "Sekisho, TLS 1.3",
     "sekisho-workers": "Sekisho, HTTP upstream, 2 workers",
     "sekisho-many": "Sekisho, 10 plugins",
+    "sekisho-open": "Sekisho, security off, core alone",
 }

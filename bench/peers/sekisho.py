@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.first import wait_first_call
-from bench.house import House, house, http_plugin, stdio_plugin, write_config
+from bench.house import House, house, http_plugin, open_core, stdio_plugin, write_config
 from bench.processes import BenchFailed, tail
 from bench.stage import Stage, Start
 from bench.tools import UPSTREAM
@@ -60,6 +62,13 @@ def _many(stage: Stage) -> Way:
     return way_to(at, "p0__{}")
 
 
+def _open(stage: Stage) -> Way:
+    """The core without security, at the plugin behind the wall; only the core itself counts."""
+    beside = _house(stage, "sekisho")
+    at = stage.stack.enter_context(open_core(beside, stage.folder / "sekisho" / "sekisho.toml"))
+    return replace(way_to(at, "walled__{}"), roles={})
+
+
 STARTS: dict[str, Start] = {
     "sekisho": lambda stage: way_to(_house(stage, "sekisho"), "web__{}", stage.upstream()),
     "sekisho-stdio": lambda stage: way_to(_house(stage, "sekisho"), "walled__{}"),
@@ -73,4 +82,5 @@ STARTS: dict[str, Start] = {
         _house(stage, "sekisho-workers", workers=2), "web__{}", stage.upstream()
     ),
     "sekisho-many": _many,
+    "sekisho-open": _open,
 }

@@ -28,8 +28,6 @@ from bench.tools import UPSTREAM
 from bench.way import SEKISHO_ROLES, parts_of
 from bench.workloads import OURS, WORKLOADS, Workload, chosen, peers_of
 
-# Ways that targets compare with, and that nothing can start: the gateway has no such switch.
-NO_SWITCH: Final = frozenset({"sekisho-open"})
 COSTS: Final = st.floats(min_value=0.5, max_value=1e5)
 
 
@@ -134,7 +132,7 @@ def test_every_target_names_what_is_measured() -> None:
         if target.figure == "single":
             assert target.single, target.about
             continue
-        ways = {*by_name[target.workload].ways, *NO_SWITCH, ""}
+        ways = {*by_name[target.workload].ways, ""}
         assert {target.way, target.against} <= ways, target.about
 
 

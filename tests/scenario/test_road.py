@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sekisho.audit import Journal, tail, verify
+from sekisho.detect import Inspection
 from sekisho.errors import SekishoError
 from sekisho.gateway import (
     BerthLimits,
@@ -37,6 +38,7 @@ from sekisho.telemetry import Metrics
 from sekisho.wire import CallFrame
 
 NOW = 1_800_000_000.0
+INSPECTION = Inspection()  # compiled once for all tests
 CALC = PluginName("calc")
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -166,6 +168,7 @@ class Gatehouse:
             approvals=Everybody(),
             max_argument_bytes=10 << 20,
             result_limits=JsonLimits(),
+            inspection=INSPECTION,
         )
 
     def approve(self, seen: Listing) -> None:

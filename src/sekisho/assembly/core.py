@@ -27,14 +27,17 @@ from sekisho.audit import Journal, records
 from sekisho.config import CoreConfig, check_paths, load_core
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway import (
+    GATE,
     BerthLimits,
     CallIds,
     Desk,
     Door,
     FrontLimits,
+    Gate,
     LocalBerths,
     LocalEndings,
     Road,
+    RoadJournal,
     Room,
     Sessions,
     SharedBerths,
@@ -83,6 +86,7 @@ class Core:
             self._log.warning("one_worker", meaning="several workers are started by sekisho up only")
         self._metrics = Metrics()
         self._journal: Journal | None = None
+        self._clock = _LoopClock()
         self._door: Door | None = None
         self._keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
         ensure_all(self._keys, self._config, (), time.time())
@@ -186,30 +190,34 @@ class Core:
         if duties.leads:
             self._say_ready(self._front.url(port))
 
-    def _make_door(self, journal: Journal) -> Door:
+    def _make_road(self, journal: RoadJournal, gate: Gate = GATE) -> Road:
         memory, limits = self._memory, self._config.limits
         berths = BerthLimits(
             total=self._config.security.max_in_flight,
             of_client=limits.max_in_flight_per_client,
             of_plugin=limits.max_in_flight_per_plugin,
         )
-        road = Road(
+        return Road(
             house=self._household.house,
             lines=self._plugins.lines,
             journal=journal,
             metrics=self._metrics,
-            clock=_LoopClock(),
+            clock=self._clock,
             berths=LocalBerths(berths) if memory is None else SharedBerths(memory, berths),
             # Who only has the log cannot test guesses about what was asked or answered.
             salt_of=records.salter(self._keys.ensure_secret("audit-salt")),
+            gate=gate,
         )
+
+    def _make_door(self, journal: Journal) -> Door:
+        memory, limits = self._memory, self._config.limits
         endings = LocalEndings(limits.max_ended_sessions) if memory is None else SharedEndings(memory)
         return Door(
             rules=lambda: self._rules,
             house=self._household.house,
-            road=road,
+            road=self._make_road(journal),
             sessions=Sessions(self._keys.ensure_secret("sessions"), endings),
-            clock=_LoopClock(),
+            clock=self._clock,
             new_id=CallIds(),
             withdraw_elsewhere=self._duties.withdraw_elsewhere,
         )
@@ -350,13 +358,19 @@ class _Onlooker(Shelf):
 
 
 class _LoopClock:
-    """Wall time for records, the loop's timers for waits."""
+    """Wall time for records: one instant for everything that happens in one turn of the loop."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
 
     def now(self) -> float:
-        return time.time()
+        if not self._now:
+            self._now = time.time()
+            asyncio.get_running_loop().call_soon(self._forget)
+        return self._now
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(delay_s, callback)
+    def _forget(self) -> None:
+        self._now = 0.0
 
 
 def _front_limits(config: CoreConfig) -> FrontLimits:

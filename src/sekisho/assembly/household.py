@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, Limits, PluginEntry
+from sekisho.detect import Inspection
 from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, Limiter, loopback_names
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
@@ -39,6 +40,7 @@ class Household:
         self._limiter: Limiter = limiter or RateLimiter()
         self._config = config
         self._tokens = tokens
+        self._inspection = _inspection(config)
         self._house = self._build()
 
     def house(self) -> House:
@@ -49,6 +51,8 @@ class Household:
 
     def reconfigure(self, config: CoreConfig, tokens: TokenBook) -> None:
         """Take over a new configuration; rate limits keep what was used."""
+        if config.inspection != self._config.inspection:
+            self._inspection = _inspection(config)  # compiling the rules takes a moment
         self._config = config
         self._tokens = tokens
         self._desk.reconfigure(dossiers(config))
@@ -72,6 +76,7 @@ class Household:
             approvals=approvals,
             max_argument_bytes=config.security.max_request_bytes,
             result_limits=_json_limits(config.limits, config.limits.max_line_bytes),
+            inspection=self._inspection,
         )
 
 
@@ -103,6 +108,11 @@ def door_rules(config: CoreConfig) -> DoorRules:
         message_limits=_json_limits(config.limits, config.security.max_request_bytes),
         max_streams_per_client=config.limits.max_streams_per_client,
     )
+
+
+def _inspection(config: CoreConfig) -> Inspection:
+    wish = config.inspection
+    return Inspection(arguments=wish.arguments, results=wish.results, disabled_rules=wish.disabled_rules)
 
 
 def _json_limits(limits: Limits, max_bytes: int) -> JsonLimits:

@@ -23,7 +23,7 @@ from sekisho.keys import KeyFolder, front_context
 
 __all__ = ["FrontDoor", "listen_on"]
 
-Factory = Callable[[], asyncio.Protocol]
+Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class FrontDoor:

@@ -49,6 +49,7 @@ _THREE: Final = tuple(f"{number:03d}" for number in range(1000))  # half the pri
 _encode: Final = msgspec.json.Encoder().encode
 
 
+@lru_cache(maxsize=4)  # the records of one turn of the loop share their instant
 def timestamp(now: float) -> str:
     """Return Unix time as RFC 3339 in UTC with microseconds."""
     seconds, micros = divmod(round(now * 1_000_000), 1_000_000)

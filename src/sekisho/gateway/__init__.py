@@ -1,12 +1,13 @@
 """gateway: the road of a call, from the HTTP front through the gate to the sealed line and back."""
 
 from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
-from sekisho.gateway.checkpoint import Approvals, House, Limiter, Standing, judge, release
+from sekisho.gateway.checkpoint import GATE, Approvals, Gate, House, Limiter, Standing, judge, release
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door, DoorRules
 from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
+from sekisho.gateway.road import Journal as RoadJournal
 from sekisho.gateway.road import Road
 from sekisho.gateway.sessions import Endings, LocalEndings, Sessions, SharedEndings
 from sekisho.gateway.shared_limits import SharedLimiter
@@ -26,6 +27,7 @@ from sekisho.gateway.status import StatusPage
 from sekisho.gateway.visit import Guest, Visit
 
 __all__ = [
+    "GATE",
     "Answered",
     "Approvals",
     "Approved",
@@ -41,6 +43,7 @@ __all__ = [
     "Endings",
     "Front",
     "FrontLimits",
+    "Gate",
     "Guest",
     "House",
     "Identified",
@@ -51,6 +54,7 @@ __all__ = [
     "Permitted",
     "Refusal",
     "Road",
+    "RoadJournal",
     "Room",
     "Sealed",
     "Sessions",

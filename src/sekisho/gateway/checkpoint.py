@@ -7,19 +7,22 @@ Rules, each of which can refuse:
 - a call without a valid token names no client, and nothing further is looked at;
 - an operation is refused unless the plugin is approved, unchanged, and the operation is granted to this client;
 - the rate of the client and the rate of the plugin are charged together or not at all;
-- arguments are judged by the *approved* schema, never by what the plugin announces now;
+- arguments are judged by the *approved* schema, never by what the plugin announces now, and searched for what no
+  honest caller writes (`detect`);
 - an operation that needs approval is refused unless the approver says yes;
-- a result must be one MCP tool result within the limits, and fit the approved output schema.
+- a result must be one MCP tool result within the limits, fit the approved output schema, and is searched like the
+  arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 
+from sekisho.detect import Inspection, refusal
 from sekisho.errors import RateLimited, Refused, RemoteProtocolError, SekishoError
 from sekisho.gateway.stages import (
     Answered,
@@ -37,7 +40,18 @@ from sekisho.protocol import JsonLimits, PluginName, check_text, decode_distinct
 from sekisho.registry import Definitions
 from sekisho.wire import CallFrame
 
-__all__ = ["Approvals", "House", "Limiter", "Standing", "authenticate", "judge", "release", "release_note"]
+__all__ = [
+    "GATE",
+    "Approvals",
+    "Gate",
+    "House",
+    "Limiter",
+    "Standing",
+    "authenticate",
+    "judge",
+    "release",
+    "release_note",
+]
 
 
 class Limiter(Protocol):
@@ -77,6 +91,15 @@ class House:
     approvals: Approvals
     max_argument_bytes: int
     result_limits: JsonLimits
+    inspection: Inspection
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The judgements that a road goes through. There is one gate; another is given to a road only to measure it."""
+
+    judge: Callable[[Arrived, House], Sealed | Refusal]
+    release: Callable[[Sealed, bytes, House], Answered | Refusal]
 
 
 _NOTE_MEMBERS: Final = frozenset({"progress", "total", "message", "_meta"})
@@ -100,7 +123,11 @@ def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
 def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
     """Inspect what the plugin answered; the caller receives bytes of our own emission or a refusal."""
     try:
-        return Answered(sealed, _inspect_result(sealed, result, house))
+        emitted = _inspect_result(sealed, result, house)
+        findings = house.inspection.judge_result(emitted)
+        if findings.refused:
+            raise refusal(findings, "result")
+        return Answered(sealed, emitted, findings.rule_ids)
     except SekishoError as error:
         return Refusal.of(sealed.call, sealed.client, error)
 
@@ -122,7 +149,9 @@ def release_note(note: bytes, house: House) -> bytes | SekishoError:
     if not isinstance(value.get("message", ""), str):
         return RemoteProtocolError("plugin_protocol", "the plugin's progress message is not a string")
     value.pop("_meta", None)
-    return msgspec.json.encode(value)
+    emitted = msgspec.json.encode(value)
+    findings = house.inspection.judge_result(emitted)
+    return refusal(findings, "result") if findings.refused else emitted
 
 
 def authenticate(arrived: Arrived, house: House) -> Identified:
@@ -162,7 +191,10 @@ def _inspect(permitted: Permitted, house: House) -> Inspected:
     if len(call.arguments) > house.max_argument_bytes:  # depth and members were judged with their message
         raise Refused("arguments_too_large", f"arguments exceed {house.max_argument_bytes} bytes")
     permitted.definition.check_arguments(call.parsed, len(call.arguments))
-    return Inspected(permitted)
+    findings = house.inspection.judge_arguments(call.arguments)
+    if findings.refused:
+        raise refusal(findings, "arguments")
+    return Inspected(permitted, findings.rule_ids)
 
 
 def _approve(inspected: Inspected, house: House) -> Approved:
@@ -205,3 +237,6 @@ def _inspect_result(sealed: Sealed, result: bytes, house: House) -> bytes:
 
 def _no_result() -> RemoteProtocolError:
     return RemoteProtocolError("plugin_protocol", "the plugin's answer is not an MCP tool result")
+
+
+GATE: Final = Gate(judge, release)

@@ -23,6 +23,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1; curl wa
 _NEVER: Final = float("inf")
 LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the shortest of them
 LONGEST_LOOK_S: Final = 0.5
+READ_BYTES: Final = 256 << 10
 LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
 WORTH_COUNTING: Final = 64 << 10  # what one connection may hold without being counted
 
@@ -47,6 +48,9 @@ class Room:
 
     def __init__(self, door: Door, limits: FrontLimits) -> None:
         self.door = door
+        # One for all connections: it is filled and read within one callback. Letting the loop make a buffer for
+        # every read would cost more than the read.
+        self.buffer = memoryview(bytearray(READ_BYTES))
         self.limits = limits
         self.fronts: set[Front] = set()
         self._strangers: dict[Front, None] = {}  # have shown no valid token yet; in the order they came
@@ -57,7 +61,7 @@ class Room:
         self._look_s = min(shortest_s / LOOKS_PER_TIMEOUT, LONGEST_LOOK_S)
         self._timer: asyncio.TimerHandle | None = None
 
-    def connect(self) -> asyncio.Protocol:
+    def connect(self) -> asyncio.BaseProtocol:
         """A protocol for a new connection."""
         return Front(self)
 
@@ -140,7 +144,7 @@ def _deadline(front: Front) -> float:
     return front.deadline
 
 
-class Front(asyncio.Protocol):
+class Front(asyncio.BufferedProtocol):
     """One client connection; requests are answered strictly in the order they came.
 
     `deadline` is when the connection ends unless the client or the door does something; `read_by` is when a client
@@ -200,6 +204,15 @@ class Front(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
         self.deadline = self._loop.time() + self._limits.request_timeout_s
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop puts what it reads."""
+        del sizehint
+        return self._room.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So much was put there."""
+        self.data_received(bytes(self._room.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Read requests out of the bytes and answer them in order."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
-from sekisho.gateway.checkpoint import House, judge, release, release_note
+from sekisho.gateway.checkpoint import GATE, Gate, House, release_note
 from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
 from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
@@ -149,7 +149,9 @@ class Road:
         clock: Clock,
         berths: Berths,
         salt_of: Callable[[str], bytes],
+        gate: Gate = GATE,
     ) -> None:
+        self._gate = gate
         self.lines = lines
         self._house = house
         self._journal = journal
@@ -169,7 +171,7 @@ class Road:
         `note` hears of its progress before that, as judged and recorded as a result is.
         """
         trip = Trip(self, reply, note)
-        verdict = judge(arrived, self._house())
+        verdict = self._gate.judge(arrived, self._house())
         if isinstance(verdict, Sealed):
             reason = self._berths.take(verdict.client, arrived.call.plugin)
             if reason is not None:
@@ -189,6 +191,7 @@ class Road:
                 plugin=call.plugin,
                 tool=call.tool,
                 arguments=call.arguments,
+                rules=verdict.approved.inspected.rules,
                 salt=salt,
             ),
             effect=False,
@@ -223,14 +226,15 @@ class Road:
         """Judge an answer and write down how the call ended."""
         call = sealed.call
         outcome = (
-            release(sealed, answer, self._house())
+            self._gate.release(sealed, answer, self._house())
             if isinstance(answer, bytes)
             else Refusal.of(call, sealed.client, answer)
         )
         result: bytes | None = None
+        rules: tuple[str, ...] = ()
         code, reason = "ok", None
         if isinstance(outcome, Answered):
-            result = outcome.result
+            result, rules = outcome.result, outcome.rules
         else:
             code, reason = outcome.error.code, outcome.error.message
         now = self._clock.now()
@@ -246,6 +250,7 @@ class Road:
                 code=code,
                 reason=reason,
                 result=result,
+                rules=rules,
                 salt=salt,
             ),
             effect=not sealed.definition.read_only,

@@ -81,9 +81,10 @@ class Permitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Inspected(msgspec.Struct, frozen=True, gc=False):
-    """The arguments fit the pinned input schema and the limits."""
+    """The arguments fit the pinned input schema and the limits; `rules` are the content rules they met."""
 
     permitted: Permitted
+    rules: tuple[str, ...] = ()
 
 
 class Approved(msgspec.Struct, frozen=True, gc=False):
@@ -115,10 +116,14 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
-    """A result that passed the inspection on the way back, as bytes of our own emission."""
+    """A result that passed the inspection on the way back, as bytes of our own emission.
+
+    `rules` are the content rules it met and was let through with.
+    """
 
     sealed: Sealed
     result: bytes
+    rules: tuple[str, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):

@@ -123,22 +123,23 @@ def _modern(
     meta: JsonObject,
 ) -> Envelope:
     capabilities = meta.get(META_CLIENT_CAPABILITIES)
+    version = meta.get(META_PROTOCOL_VERSION, stated)
     # The envelope is required of requests; a notification may come bare and is then judged by its headers.
     is_request = isinstance(message, ClientRequest)
     if is_request and (META_PROTOCOL_VERSION not in meta or META_CLIENT_CAPABILITIES not in meta):
         raise RemoteProtocolError(
             "params_invalid", "params._meta states the protocol version and the client capabilities"
         )
-    if META_CLIENT_CAPABILITIES in meta and not isinstance(capabilities, dict):
-        raise RemoteProtocolError("params_invalid", "the client capabilities are an object")
-    version = meta.get(META_PROTOCOL_VERSION, stated)
+    if not isinstance(capabilities, dict):
+        if META_CLIENT_CAPABILITIES in meta:
+            raise RemoteProtocolError("params_invalid", "the client capabilities are an object")
+        capabilities = _NOTHING
     if not isinstance(version, str) or version != stated:
         raise _mismatch("MCP-Protocol-Version")
     _check_name_headers(headers, message, are_required=is_request)
     if version not in MODERN:
         raise VersionUnsupported(version)
-    known = capabilities if isinstance(capabilities, dict) else _NOTHING
-    return Envelope(True, version, _client_name(meta), known)
+    return Envelope(True, version, _client_name(meta), capabilities)
 
 
 def _check_name_headers(
@@ -156,6 +157,8 @@ def _check_name_headers(
             raise _mismatch("Mcp-Name")
         return
     wanted = message.params[key]
+    if wanted == name and not name.startswith(_PREFIX):
+        return  # nearly always
     if not isinstance(wanted, str) or decode_header(name) != wanted:
         raise _mismatch("Mcp-Name")
 

@@ -7,6 +7,7 @@ whatever the tool is called. Knows the grammar only; whether such a plugin exist
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NewType
 
 from sekisho.errors import Misconfigured, RemoteProtocolError
@@ -51,6 +52,7 @@ def joined(plugin: PluginName, tool: ToolName) -> str:
     return f"{plugin}{_SEPARATOR}{tool}"
 
 
+@lru_cache(maxsize=1024)  # asked for every call, and tools are few
 def split(name: str) -> tuple[PluginName, ToolName] | None:
     """Undo `joined`; None when the text was not made by it."""
     plugin, separator, tool = name.partition(_SEPARATOR)

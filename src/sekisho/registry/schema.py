@@ -51,10 +51,11 @@ class CompiledSchema:
         Args:
             size: the length of the value's JSON text in bytes.
         """
-        if self.cost.max_depth < MAX_VALUE_DEPTH and not _is_within(value, self.cost.max_depth):
+        cost = self.cost
+        if cost.max_depth < MAX_VALUE_DEPTH and not _is_within(value, cost.max_depth):
             return ("nested too deeply for this schema",)
         # a text of n bytes holds at most n values; they are counted only when that bound is not enough
-        if size * self.cost.evaluations > MAX_WORK and _count(value) * self.cost.evaluations > MAX_WORK:
+        if size * cost.evaluations > MAX_WORK and _count(value) * cost.evaluations > MAX_WORK:
             return ("too large for this schema",)
         if self.validator.is_valid(value):
             return ()

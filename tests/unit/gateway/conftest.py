@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sekisho.detect import Inspection
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway import (
     Answered,
@@ -41,6 +42,7 @@ OTHER = PluginName("other")
 AYA = "sk-" + "a" * 43
 BEN = "sk-" + "b" * 43
 MODERN = "2026-07-28"
+SCANNER = Inspection().scanner  # compiled once for all tests
 ADD: dict[str, Any] = {
     "name": "add",
     "inputSchema": {
@@ -252,6 +254,7 @@ class Kit:
             approvals=self.approver,
             max_argument_bytes=512,
             result_limits=JsonLimits(max_bytes=512),
+            inspection=Inspection(results="refuse", scanner=SCANNER),
         )
         self.road = self.new_road()
         self.door = self.new_door()

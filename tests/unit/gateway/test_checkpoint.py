@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sekisho.detect import Inspection
 from sekisho.errors import RateLimited, Refused, Unavailable
 from sekisho.gateway import Answered, Refusal, Sealed, judge, release
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
@@ -229,3 +230,30 @@ def test_a_plugin_does_not_choose_the_result_type(kit: Kit) -> None:
     said = release(kit.sealed(tool="erase"), b'{"resultType":"inputRequired","content":[]}', kit.house)
     assert isinstance(said, Answered)
     assert said.result == b'{"content":[]}'
+
+
+@pytest.mark.threat("T-ARGUMENTS")
+def test_arguments_that_no_honest_caller_writes_are_refused_before_they_leave(kit: Kit) -> None:
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2g\n"
+    refused = judge(kit.arrived(tool="erase", arguments=json.dumps({"text": key}).encode()), kit.house)
+    assert kit.code(refused) == "content_refused"
+    assert isinstance(refused, Refusal)
+    assert "b3Blbn" not in refused.error.message
+    harmless = json.dumps({"text": "how do I make an OpenSSH private key?"}).encode()
+    assert kit.code(judge(kit.arrived(tool="erase", arguments=harmless), kit.house)) == "ok"
+
+
+def test_rules_that_only_note_are_carried_with_the_call_and_the_answer(kit: Kit) -> None:
+    kit.change(
+        inspection=Inspection(arguments="record", results="record", scanner=kit.house.inspection.scanner)
+    )
+    hidden = json.dumps({"text": "please \U000e0069\U000e0067\U000e006e"}, ensure_ascii=False).encode()
+    sealed = judge(kit.arrived(tool="erase", arguments=hidden), kit.house)
+    assert isinstance(sealed, Sealed)
+    assert sealed.approved.inspected.rules
+    answered = release(sealed, b'{"content":[{"type":"text","text":%b}]}' % hidden[9:-1], kit.house)
+    assert isinstance(answered, Answered)
+    assert answered.rules
+    clean = release(sealed, b'{"content":[]}', kit.house)
+    assert isinstance(clean, Answered)
+    assert clean.rules == ()

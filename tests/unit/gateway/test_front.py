@@ -324,6 +324,16 @@ async def test_closing_the_room_cuts_every_connection(kit: Kit) -> None:
     assert all(wire.was_aborted for wire in wires)
 
 
+async def test_what_the_loop_puts_into_the_buffer_is_read(kit: Kit) -> None:
+    room = Room(kit.door, limits())
+    guests = [join(room) for _ in range(2)]
+    for front, wire in guests:
+        message = modern(kit, "tools/list")
+        front.get_buffer(-1)[: len(message)] = message
+        front.buffer_updated(len(message))
+        assert wire.statuses == [200]
+
+
 async def test_it_serves_a_real_socket(kit: Kit) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Room(kit.door, limits()).connect, "127.0.0.1", 0)
@@ -342,9 +352,7 @@ def large(kit: Kit, size: int = 1000, **fields: Any) -> bytes:
 
 
 @pytest.mark.threat("T-FLOOD")
-@pytest.mark.parametrize(
-    ("fields", "status"), [({"token": None}, 401), ({"target": "/x"}, 404)]
-)
+@pytest.mark.parametrize(("fields", "status"), [({"token": None}, 401), ({"target": "/x"}, 404)])
 async def test_nobody_makes_us_hold_a_body_before_its_head_was_judged(
     kit: Kit, fields: dict[str, Any], status: int
 ) -> None:
