@@ -221,7 +221,9 @@ async def test_ends_are_told_as_they_were(made: Plugin) -> None:
         )
 
 
-LAYOUT: Final = "print([line for line in open('/proc/self/maps') if '[stack]' in line][0].split('-')[0], flush=True)\n"
+LAYOUT: Final = (
+    "print([line for line in open('/proc/self/maps') if '[stack]' in line][0].split('-')[0], flush=True)\n"
+)
 
 
 @pytest.mark.parametrize(("last", "raised"), [("os.kill(os.getpid(), 11)", 2), ("os._exit(3)", 1)])

@@ -203,7 +203,9 @@ class _Page(Collector):
         )
         yield counter("sekisho_plugin_restarts", "Restarts of a plugin.", "plugin", tally.restarts)
         yield CounterMetricFamily("sekisho_audit_records", "Records in the audit log.", tally.records)
-        yield _timed("sekisho_audit_sync_seconds", "Time of one sync of the log.", None, {"": tally.sync_seconds})
+        yield _timed(
+            "sekisho_audit_sync_seconds", "Time of one sync of the log.", None, {"": tally.sync_seconds}
+        )
         yield GaugeMetricFamily(
             "sekisho_audit_healthy", "1 while the audit log can be written.", int(tally.is_audit_healthy)
         )
