@@ -112,7 +112,13 @@ class Core:
             trust_on_first_use=trust_on_first_use and self._duties.leads,
         )
         limiter = None if self._memory is None else SharedLimiter(self._memory)
-        self._household = Household(self._config, load_token_book(self._keys), self._desk, limiter)
+        self._household = Household(
+            self._config,
+            load_token_book(self._keys),
+            self._desk,
+            rules_file=self._places.content_rules,
+            limiter=limiter,
+        )
         self._plugins = PlugLines(
             config=lambda: self._config,
             keys=self._keys,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from sekisho.assembly.content_rules import open_inspection
 from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, Limits, PluginEntry
-from sekisho.detect import Inspection
 from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, Limiter, loopback_names
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
@@ -34,13 +35,20 @@ class Household:
     """Holds the current `House`; `house()` is one comparison while nothing changed."""
 
     def __init__(
-        self, config: CoreConfig, tokens: TokenBook, desk: Desk, limiter: Limiter | None = None
+        self,
+        config: CoreConfig,
+        tokens: TokenBook,
+        desk: Desk,
+        *,
+        rules_file: Path,
+        limiter: Limiter | None = None,
     ) -> None:
         self._desk = desk
         self._limiter: Limiter = limiter or RateLimiter()
         self._config = config
         self._tokens = tokens
-        self._inspection = _inspection(config)
+        self._rules_file = rules_file
+        self._inspection = open_inspection(config, rules_file)
         self._house = self._build()
 
     def house(self) -> House:
@@ -52,7 +60,7 @@ class Household:
     def reconfigure(self, config: CoreConfig, tokens: TokenBook) -> None:
         """Take over a new configuration; rate limits keep what was used."""
         if config.inspection != self._config.inspection:
-            self._inspection = _inspection(config)  # compiling the rules takes a moment
+            self._inspection = open_inspection(config, self._rules_file)
         self._config = config
         self._tokens = tokens
         self._desk.reconfigure(dossiers(config))
@@ -108,11 +116,6 @@ def door_rules(config: CoreConfig) -> DoorRules:
         message_limits=_json_limits(config.limits, config.security.max_request_bytes),
         max_streams_per_client=config.limits.max_streams_per_client,
     )
-
-
-def _inspection(config: CoreConfig) -> Inspection:
-    wish = config.inspection
-    return Inspection(arguments=wish.arguments, results=wish.results, disabled_rules=wish.disabled_rules)
 
 
 def _json_limits(limits: Limits, max_bytes: int) -> JsonLimits:

@@ -40,6 +40,11 @@ class Places:
         return self.home / "egress"
 
     @property
+    def content_rules(self) -> Path:
+        """The compiled rules of the content scan; made again whenever rules or engine change."""
+        return self.home / "content-rules.bin"
+
+    @property
     def run(self) -> Path:
         """Sockets of running processes. A home with a long path gets a short folder for them."""
         folder = self.home / "run"

@@ -80,15 +80,17 @@ class RateLimiter:
         for key, rule in charges:
             before = charged.get(key)
             if before is None:
-                before = full_at.get(key, now_ns)
-            arrival = next_arrival(before, rule, now_ns)
-            charged[key] = arrival
+                before = full_at.get(key, 0)
+            if before < now_ns:  # nothing of the burst is used; the usual case, without a call
+                charged[key] = now_ns + rule.interval_ns
+                continue
+            charged[key] = arrival = next_arrival(before, rule, now_ns)
             wait_ns = max(wait_ns, arrival - now_ns - rule.window_ns)
         if wait_ns > SLACK_NS:
             return wait_ns / 1e9
         if len(full_at) + len(charged) > self._max_keys and not self._has_room(charged, now_ns):
             return SWEEP_INTERVAL_NS / 1e9
-        full_at.update(charged)
+        self._full_at.update(charged)  # which the search for room may have replaced
         return 0.0
 
     def _has_room(self, charged: dict[Hashable, int], now_ns: int) -> bool:

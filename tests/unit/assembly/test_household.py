@@ -38,7 +38,7 @@ def _desk(config: CoreConfig, tmp_path: Path) -> Desk:
 @pytest.fixture
 def household(tmp_path: Path) -> Household:
     config = _config("read")
-    return Household(config, TokenBook({}), _desk(config, tmp_path))
+    return Household(config, TokenBook({}), _desk(config, tmp_path), rules_file=tmp_path / "rules")
 
 
 def test_the_house_is_built_once_while_nothing_changes(household: Household) -> None:
@@ -48,7 +48,7 @@ def test_the_house_is_built_once_while_nothing_changes(household: Household) -> 
 def test_a_changed_standing_is_seen_at_the_next_call(tmp_path: Path) -> None:
     config = _config("read")
     desk = _desk(config, tmp_path)
-    household = Household(config, TokenBook({}), desk)
+    household = Household(config, TokenBook({}), desk, rules_file=tmp_path / "rules")
     before = household.house()
     desk.refresh_lock(force=True)
     assert household.house() is not before
