@@ -375,6 +375,9 @@ class _LoopClock:
             asyncio.get_running_loop().call_soon(self._forget)
         return self._now
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(callback)
+
     def _forget(self) -> None:
         self._now = 0.0
 

@@ -30,7 +30,7 @@ __all__ = [
     "commitment",
     "event",
     "intent",
-    "note",
+    "notes",
     "outcome",
     "refusal",
     "salt_for",
@@ -140,7 +140,7 @@ def outcome(
     ).encode()
 
 
-def note(
+def notes(
     *,
     now: float,
     call: str,
@@ -148,14 +148,18 @@ def note(
     plugin: str,
     tool: str,
     code: str,
-    note: bytes | None,
+    count: int,
+    notes: bytes | None,
     salt: bytes | None = None,
 ) -> bytes:
-    """Return the entry that a plugin spoke of its progress; `code` is "ok", or why it was not passed on."""
-    said = "" if note is None else f',"note":{commitment(note, salt)}'
+    """Return the entry that a plugin spoke of its progress, `count` times; `notes` are its words, a line each.
+
+    `code` is "ok", or why they were not passed on.
+    """
+    said = "" if notes is None else f',"notes":{commitment(notes, salt)}'
     return (
-        f'{_HEAD}"{timestamp(now)}","kind":"note","call":{_call(call)},'
-        f'{_parties(client, plugin, tool)},"code":{_text(code)}{said}}}'
+        f'{_HEAD}"{timestamp(now)}","kind":"notes","call":{_call(call)},'
+        f'{_parties(client, plugin, tool)},"code":{_text(code)},"count":{count}{said}}}'
     ).encode()
 
 

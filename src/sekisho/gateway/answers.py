@@ -14,11 +14,10 @@ __all__ = [
     "call_response",
     "call_result",
     "discover_result",
-    "event",
     "initialize_result",
     "last_event",
     "list_result",
-    "progress_message",
+    "progress_events",
 ]
 
 _SERVER_INFO = {"name": "sekisho", "title": "Sekisho", "version": __version__}
@@ -93,17 +92,20 @@ def call_response(request_id: int | str, result: bytes, *, modern: bool) -> byte
     return b"".join((_HEAD % (len(before) + len(inner) + len(after)), before, inner, after))
 
 
-def progress_message(token: bytes, progress: bytes) -> bytes:
-    """A progress notification: what was judged, under the client's own token (a JSON text)."""
-    head = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
-    return b"".join((head, token, b",", memoryview(progress)[1:], b"}"))
-
-
-def event(message: bytes) -> bytes:
-    """One message as a server-sent event in a chunk of its own; our JSON holds no line ends."""
-    return b"%x\r\nevent: message\ndata: %b\n\n\r\n" % (len(message) + 23, message)
+def progress_events(token: bytes, progress: list[bytes]) -> bytes:
+    """Progress notifications as server-sent events in one chunk: what was judged, under the client's token (JSON)."""
+    before = (
+        b'event: message\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
+        + token
+        + b","
+    )
+    return _chunk(b"".join([before + one[1:] + b"}\n\n" for one in progress]))
 
 
 def last_event(message: bytes) -> bytes:
-    """The event that ends a stream."""
-    return event(message) + b"0\r\n\r\n"
+    """The event that ends a stream; our JSON holds no line ends."""
+    return _chunk(b"event: message\ndata: %b\n\n" % message) + b"0\r\n\r\n"
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)

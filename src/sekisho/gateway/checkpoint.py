@@ -16,7 +16,7 @@ Rules, each of which can refuse:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -36,7 +36,7 @@ from sekisho.gateway.stages import (
 )
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateRule
-from sekisho.protocol import JsonLimits, PluginName, check_text, decode_distinct
+from sekisho.protocol import JsonLimits, PluginName, check_text, decode_distinct, refuse_duplicates
 from sekisho.registry import Definitions
 from sekisho.wire import CallFrame
 
@@ -50,7 +50,7 @@ __all__ = [
     "authenticate",
     "judge",
     "release",
-    "release_note",
+    "release_notes",
 ]
 
 
@@ -102,7 +102,16 @@ class Gate:
     release: Callable[[Sealed, bytes, House], Answered | Refusal]
 
 
-_NOTE_MEMBERS: Final = frozenset({"progress", "total", "message", "_meta"})
+class _Note(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The params of a progress notification without its token (MCP 2025-11-25, basic/utilities/progress)."""
+
+    progress: int | float
+    total: int | float | msgspec.UnsetType = msgspec.UNSET
+    message: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_notes: Final = msgspec.json.Decoder(_Note)
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
@@ -132,25 +141,13 @@ def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
         return Refusal.of(sealed.call, sealed.client, error)
 
 
-def release_note(note: bytes, house: House) -> bytes | SekishoError:
-    """Inspect what a plugin says of its progress: numbers and one sentence, in our own spelling."""
+def release_notes(notes: Sequence[bytes], house: House) -> list[bytes] | SekishoError:
+    """Inspect what a plugin says of its progress: numbers and a sentence each, in our own spelling; all or none."""
     try:
-        check_text(note, house.result_limits)
-        value = decode_distinct(note)[0]
+        emitted = [_read_note(note, house.result_limits) for note in notes]
     except SekishoError as error:
         return error
-    if not isinstance(value, dict) or not value.keys() <= _NOTE_MEMBERS:
-        return RemoteProtocolError(
-            "plugin_protocol", "the plugin's progress has members that MCP does not know"
-        )
-    numbers = (value.get("progress"), value.get("total", 0))
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
-        return RemoteProtocolError("plugin_protocol", "the plugin's progress is not a number")
-    if not isinstance(value.get("message", ""), str):
-        return RemoteProtocolError("plugin_protocol", "the plugin's progress message is not a string")
-    value.pop("_meta", None)
-    emitted = msgspec.json.encode(value)
-    findings = house.inspection.judge_result(emitted)
+    findings = house.inspection.judge_result(b"[%b]" % b",".join(emitted))
     return refusal(findings, "result") if findings.refused else emitted
 
 
@@ -232,6 +229,21 @@ def _inspect_result(sealed: Sealed, result: bytes, house: House) -> bytes:
     if "resultType" in value:
         del value["resultType"]
         return msgspec.json.encode(value)
+    return emitted
+
+
+def _read_note(note: bytes, limits: JsonLimits) -> bytes:
+    """A note that is written as we would write it is itself the proof that it says nothing else."""
+    try:
+        check_text(note, limits)
+        read = _notes.decode(note)
+        emitted = _encode(read)
+        if emitted != note:
+            refuse_duplicates(note)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RemoteProtocolError(
+            "plugin_protocol", "the plugin's progress is not what MCP says it is"
+        ) from error
     return emitted
 
 

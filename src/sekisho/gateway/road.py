@@ -12,17 +12,17 @@ from typing import Protocol
 from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
-from sekisho.gateway.checkpoint import GATE, Gate, House, release_note
+from sekisho.gateway.checkpoint import GATE, Gate, House, release_notes
 from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
 from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
 from sekisho.wire import CallFrame
 
-__all__ = ["Clock", "Journal", "Line", "Note", "Outcome", "Reply", "Road", "Trip"]
+__all__ = ["Clock", "Journal", "Line", "Notes", "Outcome", "Reply", "Road", "Trip"]
 
 Outcome = Answered | Refusal
 Reply = Callable[[Outcome], None]
-Note = Callable[[bytes], None]
+Notes = Callable[[list[bytes]], None]
 
 
 class Journal(Protocol):
@@ -56,6 +56,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Unix time in seconds."""
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run something when everything that is here now has been taken."""
+
 
 class Trip:
     """One call under way; `withdraw` ends it early. Its methods are what the log and the line call back."""
@@ -63,20 +66,22 @@ class Trip:
     __slots__ = (
         "_is_settled",
         "_line",
-        "_note",
+        "_notes",
         "_number",
         "_outcome",
         "_reply",
         "_road",
         "_salt",
         "_sealed",
+        "_tell",
         "_withdrawn",
     )
 
-    def __init__(self, road: Road, reply: Reply, note: Note | None) -> None:
+    def __init__(self, road: Road, reply: Reply, notes: Notes | None) -> None:
         self._road = road
         self._reply = reply
-        self._note = note
+        self._tell = notes
+        self._notes: list[bytes] = []
         self._sealed: Sealed | None = None
         self._salt = b""
         self._line: Line | None = None
@@ -117,14 +122,26 @@ class Trip:
             self._number = line.call(sealed.frame, self._settle)
 
     def _noted(self, note: bytes) -> None:
-        if not self._is_settled and self._sealed is not None and self._note is not None:
-            self._road.note(self._sealed, note, self._salt, self._note)
+        """The notes of one turn of the loop are judged, recorded and told together."""
+        if self._is_settled:
+            return
+        if not self._notes:
+            self._notes.append(note)
+            self._road.clock.soon(self._pass_notes)
+        else:
+            self._notes.append(note)
+
+    def _pass_notes(self) -> None:
+        notes, self._notes = self._notes, []
+        if notes and self._sealed is not None and self._tell is not None:
+            self._road.note(self._sealed, notes, self._salt, self._tell)
 
     def _settle(self, answer: bytes | SekishoError) -> None:
         if self._is_settled or self._sealed is None:
             return
         self._is_settled = True
         self._line = None
+        self._pass_notes()  # what was said before the answer is told before it
         self._outcome = self._road.arrive(self._sealed, answer, self._salt, self._recorded_outcome)
 
     def _recorded_outcome(self, problem: SekishoError | None) -> None:
@@ -156,7 +173,7 @@ class Road:
         self._house = house
         self._journal = journal
         self._metrics = metrics
-        self._clock = clock
+        self.clock = clock
         self._berths = berths
         self._salt_of = salt_of
 
@@ -165,12 +182,12 @@ class Road:
         """Calls that have been sealed and not yet answered."""
         return self._berths.taken
 
-    def travel(self, arrived: Arrived, reply: Reply, note: Note | None = None) -> Trip:
+    def travel(self, arrived: Arrived, reply: Reply, notes: Notes | None = None) -> Trip:
         """Judge a call and carry it out; `reply` hears of it exactly once, after this has returned.
 
-        `note` hears of its progress before that, as judged and recorded as a result is.
+        `notes` hears of its progress before that, judged and recorded as a result is.
         """
-        trip = Trip(self, reply, note)
+        trip = Trip(self, reply, notes)
         verdict = self._gate.judge(arrived, self._house())
         if isinstance(verdict, Sealed):
             reason = self._berths.take(verdict.client, arrived.call.plugin)
@@ -237,7 +254,7 @@ class Road:
             result, rules = outcome.result, outcome.rules
         else:
             code, reason = outcome.error.code, outcome.error.message
-        now = self._clock.now()
+        now = self.clock.now()
         started = sealed.approved.inspected.permitted.identified.arrived.now
         self._metrics.answered(call.plugin, call.tool, code, now - started)
         self._journal.append(
@@ -258,25 +275,27 @@ class Road:
         )
         return outcome
 
-    def note(self, sealed: Sealed, note: bytes, salt: bytes, tell: Note) -> None:
+    def note(self, sealed: Sealed, notes: list[bytes], salt: bytes, tell: Notes) -> None:
         """Judge and write down what a plugin says of its progress, then pass it on; what is refused goes no further."""
         call = sealed.call
-        judged = release_note(note, self._house())
-        code, text = ("ok", judged) if isinstance(judged, bytes) else (judged.code, None)
+        judged = release_notes(notes, self._house())
+        passed = None if isinstance(judged, SekishoError) else judged
+        code = judged.code if isinstance(judged, SekishoError) else "ok"
 
         def recorded(problem: SekishoError | None) -> None:
-            if problem is None and text is not None:
-                tell(text)
+            if problem is None and passed is not None:
+                tell(passed)
 
         self._journal.append(
-            records.note(
-                now=self._clock.now(),
+            records.notes(
+                now=self.clock.now(),
                 call=call.call_id,
                 client=sealed.client,
                 plugin=call.plugin,
                 tool=call.tool,
                 code=code,
-                note=text,
+                count=len(notes),
+                notes=None if passed is None else b"\n".join(passed),
                 salt=salt,
             ),
             effect=False,

@@ -88,12 +88,11 @@ class Visit(msgspec.Struct):
         else:
             self.give(answers.call_result(result, modern=self.modern))
 
-    def note(self, progress: bytes) -> None:
+    def note(self, progress: list[bytes]) -> None:
         """Pass on how far the call is, under the client's own token; it is dropped for a client that lags behind."""
-        token = self.progress_token
-        if token is None:
+        if self.progress_token is None:
             return
-        said = answers.event(answers.progress_message(_encode(token), progress))
+        said = answers.progress_events(_encode(self.progress_token), progress)
         if self.guest.begin(said if self.is_streaming else answers.STREAM_HEAD + said):
             self.is_streaming = True
 

@@ -38,6 +38,7 @@ from sekisho.protocol.json_text import (
     decode_distinct,
     parse_strict,
     reemit,
+    refuse_duplicates,
 )
 from sekisho.protocol.ladder import (
     META_CLIENT_CAPABILITIES,
@@ -122,6 +123,7 @@ __all__ = [
     "parse_tool_call",
     "plugin_name",
     "reemit",
+    "refuse_duplicates",
     "request_bytes",
     "request_head_bytes",
     "response_bytes",

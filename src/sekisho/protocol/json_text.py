@@ -158,7 +158,7 @@ def _check_utf8(data: bytes) -> None:
 
 
 def _count(data: bytes, char: bytes) -> int:
-    """`data.count(char)`, which looks at every byte; in a long text with few of them `find` leaps from one to the next."""
+    """`data.count(char)` looks at every byte; in a long text with few of them `find` leaps from one to the next."""
     if len(data) < _LONG:
         return data.count(char)
     position = -1

@@ -183,10 +183,10 @@ def test_a_salter_gives_the_salt_its_owner_computes_again() -> None:
 
 def test_a_note_commits_to_what_was_passed_on_or_says_why_it_was_not() -> None:
     said = partial(
-        records.note, now=NOW, call="c1", client="ide", plugin="files", tool="read", salt=b"s" * 32
+        records.notes, now=NOW, call="c1", client="ide", plugin="files", tool="read", salt=b"s" * 32
     )
-    passed = json.loads(said(code="ok", note=b'{"progress":1}'))
-    assert (passed["kind"], passed["code"]) == ("note", "ok")
-    assert passed["note"] == {"sha256": sha256(b"s" * 32 + b'{"progress":1}').hexdigest(), "size": 14}
-    refused = json.loads(said(code="plugin_protocol", note=None))
-    assert (refused["code"], "note" in refused) == ("plugin_protocol", False)
+    passed = json.loads(said(code="ok", count=1, notes=b'{"progress":1}'))
+    assert (passed["kind"], passed["code"], passed["count"]) == ("notes", "ok", 1)
+    assert passed["notes"] == {"sha256": sha256(b"s" * 32 + b'{"progress":1}').hexdigest(), "size": 14}
+    refused = json.loads(said(code="plugin_protocol", count=2, notes=None))
+    assert (refused["code"], "notes" in refused) == ("plugin_protocol", False)

@@ -78,6 +78,9 @@ class HandClock:
     def now(self) -> float:
         return self.at
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
     def advance(self, seconds: float) -> None:
         self.at += seconds
 
@@ -194,7 +197,7 @@ class Ear:
         self.heard: list[bytes] = []
         self._hear = hear
         self._is_welcome = is_welcome
-        self._keeps_up = keeps_up
+        self.keeps_up = keeps_up
 
     def admit(self, client: str) -> bool:
         if self._is_welcome:
@@ -202,9 +205,9 @@ class Ear:
         return self._is_welcome
 
     def begin(self, data: bytes) -> bool:
-        if self._keeps_up:
+        if self.keeps_up:
             self.pieces.append(data)
-        return self._keeps_up
+        return self.keeps_up
 
     def answer(self, data: bytes) -> None:
         self.heard.append(data)

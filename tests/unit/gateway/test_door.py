@@ -299,10 +299,10 @@ def events(data: bytes) -> list[Any]:
     while data:
         size, _, rest = data.partition(b"\r\n")
         chunk, data = rest[: int(size, 16)], rest[int(size, 16) + 2 :]
-        if chunk:
-            assert chunk.startswith(b"event: message\ndata: ")
-            assert chunk.endswith(b"\n\n")
-            seen.append(json.loads(chunk[21:-2]))
+        for event in chunk.split(b"\n\n")[:-1]:
+            assert event.startswith(b"event: message\ndata: ")
+            seen.append(json.loads(event[21:]))
+        assert chunk.endswith(b"\n\n") or not chunk
     return seen
 
 
@@ -325,7 +325,7 @@ def test_progress_goes_to_the_client_under_its_own_token_before_the_result(kit: 
     ]
     assert last["result"]["structuredContent"] == {"sum": 3}
     assert stream.endswith(b"0\r\n\r\n")
-    assert kit.log.kinds == ["intent", "note", "note", "note", "outcome"]
+    assert kit.log.kinds == ["intent", "notes", "notes", "notes", "outcome"]
 
 
 def test_a_call_without_news_is_answered_as_plain_json(kit: Kit) -> None:
@@ -364,7 +364,7 @@ def test_progress_that_is_none_is_recorded_and_goes_no_further(kit: Kit, note: b
     kit.line.notes[1](note)
     kit.log.settle()
     assert ear.pieces == []
-    assert kit.log.entries[-1]["kind"] == "note"
+    assert kit.log.entries[-1]["kind"] == "notes"
     assert kit.log.entries[-1]["code"] != "ok"
     kit.line.answer()
     kit.log.settle()
@@ -429,3 +429,22 @@ def test_a_client_with_too_many_connections_is_told_so_and_the_connection_ends(k
     kit.log.settle()
     reply = kit.reply.read(ear.heard[0])
     assert (reply.status, reply.code, reply.headers["connection"]) == (503, "busy", "close")
+
+
+def test_what_a_plugin_says_in_one_turn_is_judged_recorded_and_told_together(kit: Kit) -> None:
+    turns: list[Any] = []
+    kit.clock.soon = turns.append  # type: ignore[assignment]
+    ear = kit.ear()
+    streamed(kit, ear)
+    for number in range(5):
+        kit.line.notes[1](b'{"progress":%d}' % number)
+    assert len(turns) == 1
+    turns.pop()()
+    kit.log.settle()
+    assert len(ear.pieces) == 1
+    assert (kit.log.entries[-1]["kind"], kit.log.entries[-1]["count"]) == ("notes", 5)
+    kit.line.notes[1](b'{"progress":5}')
+    kit.line.answer()  # before the turn ends: news first, then the answer
+    kit.log.settle()
+    stream = b"".join([*ear.pieces, *ear.heard]).partition(b"\r\n\r\n")[2]
+    assert [one["params"]["progress"] for one in events(stream)[:-1]] == list(range(6))
