@@ -7,11 +7,11 @@ not fit; it lies in the home folder, which is ours alone. Not being able to keep
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from pathlib import Path
 from typing import Final
 
+from sekisho.assembly.memory import give_back
 from sekisho.config import CoreConfig
 from sekisho.detect import Inspection
 
@@ -29,7 +29,7 @@ def open_inspection(config: CoreConfig, path: Path) -> Inspection:
     )
     if inspection.scanner.stored != stored:
         _write(path, inspection.scanner.stored)
-        _give_back()
+        give_back()  # compiling needs tens of megabytes for a moment
     return inspection
 
 
@@ -50,9 +50,3 @@ def _write(path: Path, stored: bytes) -> None:
             file.write(stored)
         fresh.replace(path)
     fresh.unlink(missing_ok=True)
-
-
-def _give_back() -> None:
-    """Compiling needs tens of megabytes for a moment; glibc would keep them for the life of the process."""
-    with contextlib.suppress(AttributeError, OSError):  # another C library has no such call
-        ctypes.CDLL(None).malloc_trim(0)

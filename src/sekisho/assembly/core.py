@@ -19,6 +19,7 @@ from sekisho.assembly.household import Household, door_rules, dossiers, needs_re
 from sekisho.assembly.identities import DEFAULT_CLIENT, audit_key, ensure_all, renew_all
 from sekisho.assembly.leader import Leader
 from sekisho.assembly.listening import FrontDoor, listen_on
+from sekisho.assembly.memory import give_back, resident_bytes
 from sekisho.assembly.places import Places
 from sekisho.assembly.plug_lines import PlugLines
 from sekisho.assembly.running import run_until_stopped, worker_count
@@ -55,6 +56,8 @@ from sekisho.wire import StateFrame, SurfaceFrame
 __all__ = ["run_core"]
 
 LOOK_S: Final = 1.0  # how soon an approval, a renewed certificate or a revocation is noticed
+TRIM_S: Final = 10.0
+MUCH_MEMORY: Final = 96 << 20  # three times what an idle core needs
 RENEW_S: Final = 60.0
 JOIN_S: Final = 60.0  # the leader reads the whole log before anybody may join it
 JOIN_LOOK_S: Final = 0.1
@@ -305,10 +308,13 @@ class Core:
 
     async def _look_after(self, journal: Journal) -> None:
         """Notice what changes on disk: approvals, revocations, certificates."""
-        renewed = time.time()
+        renewed = trimmed = time.time()
         while True:
             await asyncio.sleep(LOOK_S)
             now = time.time()
+            if now - trimmed > TRIM_S and resident_bytes() > MUCH_MEMORY:
+                trimmed = now
+                give_back()
             if self._desk.refresh_lock():
                 self._duties.noticed_approval()
             self._metrics.audit_healthy(journal.healthy)

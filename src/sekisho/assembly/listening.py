@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from sekisho.assembly.identities import front_id
 from sekisho.assembly.places import Places
@@ -23,6 +24,7 @@ from sekisho.keys import KeyFolder, front_context
 
 __all__ = ["FrontDoor", "listen_on"]
 
+SHUTDOWN_S: Final = 2.0  # a client that does not say goodbye must not hold its connection
 Factory = Callable[[], asyncio.BaseProtocol]
 
 
@@ -113,6 +115,7 @@ async def listen_on(
             backlog=1024,
             reuse_port=shared or None,
             ssl_handshake_timeout=None if context is None else handshake_s,
+            ssl_shutdown_timeout=None if context is None else SHUTDOWN_S,
         )
     except OSError as error:
         raise _cannot_listen(address, error) from error

@@ -191,7 +191,10 @@ class _Walls:
 
 def _message_limits(limits: PluginLimits) -> JsonLimits:
     return JsonLimits(
-        max_bytes=limits.max_line_bytes, max_depth=limits.max_depth, max_members=limits.max_members
+        max_bytes=limits.max_line_bytes,
+        max_depth=limits.max_depth,
+        max_members=limits.max_members,
+        max_string_bytes=limits.max_string_bytes,
     )
 
 

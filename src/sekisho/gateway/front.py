@@ -24,7 +24,9 @@ _NEVER: Final = float("inf")
 LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the shortest of them
 LONGEST_LOOK_S: Final = 0.5
 READ_BYTES: Final = 256 << 10
+CUT_S: Final = 0.05  # between an answer and the cut of a TLS connection that still sends
 LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
+TLS_PIECE: Final = 256 << 10
 WORTH_COUNTING: Final = 64 << 10  # what one connection may hold without being counted
 
 
@@ -159,12 +161,14 @@ class Front(asyncio.BufferedProtocol):
         "_is_last",
         "_is_late",
         "_is_let_in",
+        "_is_tls",
         "_limits",
         "_loop",
         "_reader",
         "_room",
         "_transport",
         "_trip",
+        "_unsent",
         "_waiting",
         "client",
         "deadline",
@@ -182,6 +186,8 @@ class Front(asyncio.BufferedProtocol):
         self._is_late = False
         self._is_continued = False
         self._is_let_in = False
+        self._is_tls = False
+        self._unsent = memoryview(b"")
         self._farewell: SekishoError | None = None
         self._trip: Trip | None = None
         self._transport: asyncio.Transport | None = None
@@ -203,6 +209,7 @@ class Front(asyncio.BufferedProtocol):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
         self.deadline = self._loop.time() + self._limits.request_timeout_s
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -212,6 +219,8 @@ class Front(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So much was put there."""
+        if self._is_closing or self._farewell is not None:
+            return  # nobody reads it
         self.data_received(bytes(self._room.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
@@ -242,14 +251,21 @@ class Front(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """It caught up."""
         self.read_by = _NEVER
-        self._room.hold(self, 0)
-        if self._transport is not None and not self._is_closing:
-            self._transport.resume_reading()
+        transport = self._transport
+        if transport is None:
+            return
+        if self._unsent:
+            self._send_more(transport)
+        else:
+            self._room.hold(self, 0)
+        if not self._is_closing:
+            transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A client that is gone withdraws its call."""
         del exc
         self._is_closing = True
+        self._unsent = memoryview(b"")
         self._room.leave(self)
         if self._trip is not None and self._is_answering:
             self._trip.withdraw(Refused("cancelled", "the client closed the connection"))
@@ -341,32 +357,59 @@ class Front(asyncio.BufferedProtocol):
     def answer(self, data: bytes) -> None:
         """Send an answer, or its last piece, and go on to the next request."""
         transport = self._transport
-        self._is_answering = self._is_late = self._is_let_in = self._is_continued = False
         if transport is None or transport.is_closing():
+            self._is_answering = False
+            return
+        if self._is_tls and len(data) > TLS_PIECE:
+            self._unsent = memoryview(data)
+            self._send_more(transport)
             return
         transport.write(data)
-        if len(data) > WORTH_COUNTING:
-            self._room.hold(self, transport.get_write_buffer_size())
+        if len(data) > WORTH_COUNTING and self.read_by != _NEVER:  # it did not leave at once
+            self._room.hold(self, len(data))
+        self._answered(transport)
+
+    def _send_more(self, transport: asyncio.Transport) -> None:
+        """Send a large answer as the client takes it.
+
+        Given all at once to the TLS layer, which does not tell how much has left, it would be there in three copies.
+        """
+        while self._unsent and self.read_by == _NEVER:
+            transport.write(self._unsent[:TLS_PIECE])
+            self._unsent = self._unsent[TLS_PIECE:]
+        self._room.hold(self, len(self._unsent))
+        if not self._unsent:
+            self._answered(transport)
+
+    def _answered(self, transport: asyncio.Transport) -> None:
+        self._is_answering = self._is_late = self._is_let_in = self._is_continued = False
         if self._is_last:
             self._is_closing = True
             self._leave(transport)
             return
-        # the head of a pipelined request gets no more time than the first
-        is_reading = self._reader.in_request
+        # the head of a pipelined request gets no more time than the first, a stranger none for being idle
+        is_short = self._reader.in_request or self.client is None
         limits = self._limits
-        self.deadline = self._loop.time() + (
-            limits.request_timeout_s if is_reading else limits.idle_timeout_s
-        )
+        self.deadline = self._loop.time() + (limits.request_timeout_s if is_short else limits.idle_timeout_s)
         if self._waiting or self._farewell is not None:
             self._loop.call_soon(self._next)
 
     def _leave(self, transport: asyncio.Transport) -> None:
-        """Close; but a client in the middle of its body would lose our answer with it, so it may end first."""
-        if self._reader.in_request and transport.can_write_eof():
+        """Close. In the middle of a body an orderly end would wait for the rest, so the connection is cut instead.
+
+        What we sent is with the client's kernel by then; without TLS, whose layer would hold what still comes, the
+        client may even end first.
+        """
+        if not self._reader.in_request:
+            transport.close()
+            return
+        self._reader = RequestReader()  # what is held of the body goes at once
+        self._room.hold(self, 0)
+        if transport.can_write_eof():
             transport.write_eof()
             self.deadline = self._loop.time() + LINGER_S
         else:
-            transport.close()
+            self._loop.call_later(CUT_S, transport.abort)
 
     def _give_up(self, error: SekishoError) -> None:
         """Read no more; refuse once the requests before it are answered, or the client pairs answers wrongly."""

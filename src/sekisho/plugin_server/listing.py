@@ -7,11 +7,14 @@ import asyncio
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
-from sekisho.plugin_server.session import MAX_ITEMS, MAX_PAGES, PluginSession, read_page
+from sekisho.plugin_server.session import PluginSession
 from sekisho.protocol import notification_bytes
 from sekisho.wire import SurfaceFrame
 
-__all__ = ["ask", "handshake", "list_surface"]
+__all__ = ["ask", "handshake", "list_surface", "read_page"]
+
+MAX_PAGES = 100  # a server that always offers another page must not keep us listing for ever
+MAX_ITEMS = 5_000
 
 # (method, member of the result, capability that promises it)
 _LISTS = (
@@ -92,3 +95,14 @@ async def _drain(session: PluginSession, method: str, member: str, timeout_s: fl
             raise RemoteProtocolError("plugin_protocol", f"the plugin's {method} goes in a circle")
         seen.add(cursor)
     raise RemoteProtocolError("plugin_protocol", f"the plugin's {method} does not end")
+
+
+def read_page(result: bytes, member: str) -> tuple[list[msgspec.Raw], str | None]:
+    """The items and the next cursor of one page of a list."""
+    try:
+        page = msgspec.json.decode(result, type=dict[str, msgspec.Raw])
+        items = msgspec.json.decode(page.get(member, msgspec.Raw(b"[]")), type=list[msgspec.Raw])
+        cursor = msgspec.json.decode(page.get("nextCursor", msgspec.Raw(b"null")), type=str | None)
+    except msgspec.MsgspecError as error:
+        raise RemoteProtocolError("plugin_protocol", f"the plugin's list of {member} is malformed") from error
+    return items, cursor

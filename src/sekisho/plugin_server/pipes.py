@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sekisho.errors import SekishoError, Unavailable
@@ -31,12 +31,12 @@ class Pipes:
     def __init__(
         self,
         *,
-        receive: Callable[[bytes], None],
+        receive_all: Callable[[Sequence[bytes]], None],
         on_end: Callable[[SekishoError], None],
         max_line_bytes: int,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
     ) -> None:
-        self._receive = receive
+        self._receive_all = receive_all
         self._on_end = on_end
         self._lines = LineReader(max_line_bytes=max_line_bytes)
         self._max_queued = max_queued_bytes
@@ -112,8 +112,8 @@ class Pipes:
         except SekishoError as error:
             self._end(error)
             return
-        for line in lines:
-            self._receive(line)
+        if lines:
+            self._receive_all(lines)
 
     def _took_stderr(self, data: bytes) -> None:
         self._tail += data

@@ -6,10 +6,11 @@ requests are answered here: `ping` and `roots/list` (from policy), everything el
 
 Answers and progress are read on a short way that is exactly as strict as `parse_message`: the members found, written
 out again without blanks, are as long as the line, so none was named twice, unknown or spelled with escapes. Whatever
-does not fit goes the long way.
+does not fit goes the long way. Notes and large answers have a shorter way still, which `usual` explains; what we asked
+for ourselves, and therefore read ourselves, does not take it.
 
 A call that wants to know its progress gets a progress token of ours, the id of its request; a plugin's notes to other
-tokens, or beyond a bound, are dropped and counted.
+tokens, or beyond a bound, are dropped and counted. Notes of one call that arrive together are passed on together.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgspec
 
 from sekisho import __version__
 from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
 from sekisho.protocol import (
     LEGACY,
     JsonLimits,
@@ -40,11 +42,10 @@ from sekisho.protocol import (
 __all__ = ["Counters", "PluginSession", "Waiter"]
 
 Waiter = Callable[[bytes | SekishoError], None]
-Note = Callable[[bytes], None]
+Note = Callable[[Sequence[bytes]], None]
 
 MAX_NOTES = 1_000  # per call; a plugin that counts every byte must not drown its caller
-MAX_PAGES = 100  # a server that always offers another page must not keep us listing for ever
-MAX_ITEMS = 5_000
+MAX_HEADS = 5_000
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ _NOTIFICATION_BYTES = len('{"jsonrpc":"2.0","method":"","params":}')
 _PROGRESS = "notifications/progress"
 _lines = msgspec.json.Decoder(_Line)
 _encode = msgspec.json.Encoder().encode
-_NOBODY: tuple[Note, int] = (lambda params: None, 0)
+_NOBODY: tuple[Note, int] = (lambda notes: None, 0)
 
 
 class _Failure(msgspec.Struct):
@@ -104,6 +105,7 @@ class PluginSession:
         default_factory=dict
     )  # by token: who hears, and how many still
     _heads: dict[str, bytes] = field(default_factory=dict)  # by tool, which the core's token has named
+    _asked_by_us: set[int] = field(default_factory=set)  # whose answers nobody reads after us
     _next_id: int = 1
 
     def request(self, method: str, params: bytes | None, waiter: Waiter) -> int:
@@ -111,11 +113,12 @@ class PluginSession:
         ident = self._next_id
         self._next_id += 1
         self._waiting[ident] = waiter
+        self._asked_by_us.add(ident)
         self.send(request_bytes(ident, method, params))
         return ident
 
     def call_tool(self, tool: str, arguments: bytes, waiter: Waiter, note: Note | None = None) -> int:
-        """Call a tool; the waiter receives the bytes of the result object, `note` of each progress before it."""
+        """Call a tool; the waiter receives the bytes of the result object, `note` each progress before it."""
         head = self._heads.get(tool) or self._new_head(tool)
         ident = self._next_id
         self._next_id = ident + 1
@@ -129,7 +132,7 @@ class PluginSession:
         return ident
 
     def _new_head(self, tool: str) -> bytes:
-        if len(self._heads) >= MAX_ITEMS:
+        if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
         head = b',"method":"tools/call","params":{"name":' + _encode(tool) + b',"arguments":'
         self._heads[tool] = head
@@ -141,8 +144,7 @@ class PluginSession:
 
     def cancel(self, ident: int, reason: str) -> None:
         """Tell the plugin that nobody waits any more; its answer will be dropped."""
-        self._notes.pop(ident, None)
-        if self._waiting.pop(ident, None) is not None:
+        if self._pop(ident) is not None:
             params = msgspec.json.encode({"requestId": ident, "reason": reason})
             self.send(notification_bytes("notifications/cancelled", params))
 
@@ -150,6 +152,7 @@ class PluginSession:
         """The transport is gone: everybody who waits hears it."""
         waiting, self._waiting = self._waiting, {}
         self._notes.clear()
+        self._asked_by_us.clear()
         for waiter in waiting.values():
             waiter(error)
 
@@ -164,6 +167,8 @@ class PluginSession:
             return None
         if self._notes:
             self._notes.pop(ident, None)
+        if self._asked_by_us:
+            self._asked_by_us.discard(ident)
         return self._waiting.pop(ident, None)
 
     @property
@@ -171,8 +176,27 @@ class PluginSession:
         """Requests without an answer."""
         return len(self._waiting)
 
+    def receive_all(self, lines: Sequence[bytes]) -> None:
+        """Take messages that arrived together, in order."""
+        noted: int | None = None
+        notes: list[bytes] = []
+        for line in lines:
+            note = read_note(line, self.limits)
+            if notes and (note is None or note[0] != noted):
+                self._pass_on(noted, notes)
+                notes = []
+            if note is None:
+                self.receive(line)
+            else:
+                noted = note[0]
+                notes.append(note[1])
+        if notes:
+            self._pass_on(noted, notes)
+
     def receive(self, line: bytes) -> None:
         """Take one message from the plugin. Never raises: what cannot be read is counted."""
+        if len(line) >= LARGE_BYTES and self._receive_large(line):
+            return
         try:
             check_text(line, self.limits)
             read = _lines.decode(line)
@@ -194,6 +218,15 @@ class PluginSession:
                 self._progressed(read.params)
                 return
         self._receive_slowly(line)
+
+    def _receive_large(self, line: bytes) -> bool:
+        """True if the line was a large answer to a call, within the limit."""
+        found = find_answer(line) if len(line) <= self.limits.max_bytes else None
+        if found is None or found[0] in self._asked_by_us:
+            return False
+        ident, start, end = found
+        self._answered(ident, line[start:end])
+        return True
 
     def _receive_slowly(self, line: bytes) -> None:
         if not line.strip():
@@ -232,12 +265,15 @@ class PluginSession:
             members = None
         token = members.pop("progressToken", None) if isinstance(members, dict) else None
         # a bool is an int to Python, and True would be call 1
-        note, left = self._notes.get(token, _NOBODY) if type(token) is int else _NOBODY
-        if not isinstance(token, int) or not left:
-            self.counters.dropped_notes += 1
-            return
-        self._notes[token] = (note, left - 1)
-        note(_encode(members))
+        self._pass_on(token if type(token) is int else None, [_encode(members)])
+
+    def _pass_on(self, token: int | None, notes: Sequence[bytes]) -> None:
+        """To whoever wants to hear of this token, as long as it does not hear too much."""
+        note, left = _NOBODY if token is None else self._notes.get(token, _NOBODY)
+        if token is not None and left:
+            self._notes[token] = (note, max(left - len(notes), 0))
+            note(notes[:left])
+        self.counters.dropped_notes += max(len(notes) - left, 0)
 
     def _asked(self, request: Request) -> None:
         match request.method:
@@ -285,14 +321,3 @@ def _as_tool_error(error: bytes) -> bytes | SekishoError:
         return RemoteProtocolError("plugin_protocol", "the plugin sent a malformed error")
     text = f"plugin error {failure.code}: {failure.message}"
     return msgspec.json.encode({"content": [{"type": "text", "text": text}], "isError": True})
-
-
-def read_page(result: bytes, member: str) -> tuple[list[msgspec.Raw], str | None]:
-    """The items and the next cursor of one page of a list."""
-    try:
-        page = msgspec.json.decode(result, type=dict[str, msgspec.Raw])
-        items = msgspec.json.decode(page.get(member, msgspec.Raw(b"[]")), type=list[msgspec.Raw])
-        cursor = msgspec.json.decode(page.get("nextCursor", msgspec.Raw(b"null")), type=str | None)
-    except msgspec.MsgspecError as error:
-        raise RemoteProtocolError("plugin_protocol", f"the plugin's list of {member} is malformed") from error
-    return items, cursor

@@ -65,7 +65,7 @@ async def connect_walled(
         has_room=lambda: pipes.has_room,
     )
     pipes = Pipes(
-        receive=session.receive,
+        receive_all=session.receive_all,
         on_end=end,
         max_line_bytes=limits.max_bytes,
         max_queued_bytes=max_queued_bytes,
@@ -149,6 +149,7 @@ async def connect_url(
     upstream = Upstream(
         url,
         receive=session.receive,
+        receive_all=session.receive_all,
         on_failure=session.fail_one,
         is_waiting=session.is_waiting,
         max_body_bytes=limits.max_bytes,

@@ -133,7 +133,7 @@ class Warden:
         timeout_s = min(frame.timeout_s, self._rules.execution_timeout_s)
         deadline = self._loop.time() + timeout_s
         work = _Work(self._under_way, inbound, connection, deadline, timeout_s)
-        note = inbound.note if frame.wants_progress else None
+        note = inbound.notes if frame.wants_progress else None
         self._under_way[inbound] = work
         work.ident = session.call_tool(frame.tool, bytes(frame.arguments), work, note)
         if self._alarm is None or deadline < self._alarm.when():

@@ -51,7 +51,9 @@ class _Due(Enum):
 _END: Final = b"\r\n\r\n"
 _START: Final = re.compile(rb"[A-Z]{1,16}(?: |\Z)")
 _LOOSE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+# extensions as every reader takes them: no blanks, no quoted strings
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;" + _TOKEN + rb"(?:=" + _TOKEN + rb")?)*")
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):

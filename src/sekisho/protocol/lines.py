@@ -1,8 +1,8 @@
 """Lines out of a byte stream, as MCP frames messages on stdio.
 
 Never holds more than the limit: a line that grows past it is refused while it grows, not when it ends. Bytes
-are searched once, so a line that arrives in many pieces costs linear time. Does not know what a line
-contains.
+are searched once, and large pieces are copied once, so a line that arrives in many pieces costs linear time. Does
+not know what a line contains.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sekisho.errors import RemoteProtocolError
 
 __all__ = ["LineReader"]
 
+LARGE_PIECE_BYTES: Final = 4 << 10  # worth an object of its own
 MAX_LINE_BYTES: Final = 16 << 20  # a plugin that never ends its line must not exhaust memory
 
 
@@ -22,12 +23,13 @@ class LineReader:
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, *, keep_blank: bool = False) -> None:
         self._limit = max_line_bytes
         self._keep_blank = keep_blank
-        self._held = bytearray()  # one buffer: many tiny pieces must not cost an object each
+        self._pieces: list[bytes | bytearray] = []
+        self._held = 0
 
     @property
     def held_bytes(self) -> int:
         """How much of an unfinished line is kept."""
-        return len(self._held)
+        return self._held
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream and give the lines they complete.
@@ -42,8 +44,8 @@ class LineReader:
         lines = data.split(b"\n") if first < len(data) - 1 else [data[:-1], b""]
         if self._held:
             self._hold(lines[0])
-            lines[0] = bytes(self._held)
-            self._held.clear()
+            lines[0] = b"".join(self._pieces)
+            self._forget()
         rest = lines.pop()
         if (
             len(data) > self._limit
@@ -56,10 +58,24 @@ class LineReader:
         return [line for line in lines if line and not line.isspace()]
 
     def _hold(self, piece: bytes) -> None:
-        self._check(len(self._held) + len(piece))
-        self._held += piece
+        if not piece:
+            return
+        size = self._held + len(piece)
+        self._check(size)
+        self._held = size
+        last = self._pieces[-1] if self._pieces else None
+        if len(piece) >= LARGE_PIECE_BYTES:
+            self._pieces.append(piece)
+        elif isinstance(last, bytearray):
+            last += piece
+        else:  # tiny pieces share a buffer: many of them must not cost an object each
+            self._pieces.append(bytearray(piece))
+
+    def _forget(self) -> None:
+        self._pieces = []
+        self._held = 0
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            self._held.clear()
+            self._forget()
             raise RemoteProtocolError("result_too_large", f"a line is longer than {self._limit} bytes")

@@ -17,6 +17,13 @@ __all__ = ["SseReader"]
 MAX_EVENT_BYTES: Final = 16 << 20  # an event that never ends must not exhaust memory
 
 _BOM: Final = b"\xef\xbb\xbf"
+# How servers write an event: what stands before its data and behind it, and how many line ends that makes.
+_USUAL: Final = (
+    (b"event: message\r\ndata: ", b"\r\n\r\n"),
+    (b"event: message\ndata: ", b"\n\n"),
+    (b"data: ", b"\r\n\r\n"),
+    (b"data: ", b"\n\n"),
+)
 
 
 class SseReader:
@@ -36,6 +43,16 @@ class SseReader:
         Raises:
             RemoteProtocolError: `result_too_large`.
         """
+        if (
+            not self._data
+            and not self._ends_in_cr
+            and not self._lines.held_bytes
+            and len(data) <= self._limit
+        ):
+            events = _usual_events(data)
+            if events is not None:
+                self._is_first = False
+                return events
         if self._ends_in_cr and data:
             data = data.removeprefix(b"\n")  # CR LF is one line end, even in two pieces
             self._ends_in_cr = False
@@ -61,3 +78,20 @@ class SseReader:
                 raise RemoteProtocolError("result_too_large", f"an event has more than {self._limit} bytes")
             self._data.append(value)
         return b""
+
+
+def _usual_events(data: bytes) -> list[bytes] | None:
+    """The data of whole events that all have the same usual form, each in one line; None for anything else.
+
+    Between the first start and the last end there are as many line ends as that many events of that form have, so none
+    of them stands in their data.
+    """
+    for start, end in _USUAL:
+        if data.startswith(start) and data.endswith(end):
+            events = data[len(start) : -len(end)].split(end + start)
+            line_ends = len(events) * (start.count(b"\n") + 2)
+            carriage_returns = line_ends if end.startswith(b"\r") else 0
+            if data.count(b"\n") != line_ends or data.count(b"\r") != carriage_returns:
+                return None
+            return events if all(events) else None
+    return None

@@ -27,6 +27,7 @@ from sekisho.wire.messages import (
     encode_call,
 )
 from sekisho.wire.messages import error_of as error_of_failure
+from sekisho.wire.notes import MAX_NOTE_BYTES, NOTE_SEPARATOR
 from sekisho.wire.pipe import SealedPipe
 from sekisho.wire.upgrade import OPENING_READ_BYTES, epoch_info, hung_up, read_answer, request_bytes
 
@@ -231,10 +232,15 @@ class CoreEnd(asyncio.BufferedProtocol):
 
     def _on_note(self, number: int, payload: bytes) -> None:
         entry = self._pending.get(number)
-        if entry is None or entry[2] is None:
+        note = None if entry is None else entry[2]
+        if len(payload) > MAX_NOTE_BYTES:
             self.unwanted_notes += 1
-        else:
-            entry[2](payload)
+            return
+        for one in payload.split(NOTE_SEPARATOR):
+            if note is None:
+                self.unwanted_notes += 1
+            else:
+                note(one)
 
     def _on_frame(self, kind: int, number: int, payload: bytes) -> None:
         if kind == Kind.FAILURE:

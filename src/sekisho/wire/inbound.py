@@ -6,7 +6,7 @@ channel is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -44,6 +44,10 @@ class Inbound(msgspec.Struct, eq=False, gc=False):
         """Tell the caller how far it is: the raw JSON of a progress notification's params, without a token."""
         if self._answer is not None:
             self._answer(self.call, Kind.NOTE, params)
+
+    def notes(self, params: Sequence[bytes]) -> None:
+        """Several of these, none with a line feed in it."""
+        self.note(b"\n".join(params))
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -1,4 +1,6 @@
-"""Notes of calls while the core reads slowly: a small queue that forgets its oldest first.
+"""Notes of calls, and a small queue for them while the core reads slowly, which forgets its oldest first.
+
+A note is one line of JSON; those of one call that leave together share a frame, as lines.
 
 Guarantees that what is held stays within a bound, that a note never outlives its call, and that whatever is lost
 is counted. Judgement: values in, values out.
@@ -10,9 +12,10 @@ from collections import deque
 from collections.abc import Container
 from typing import Final
 
-__all__ = ["NoteQueue"]
+__all__ = ["MAX_NOTE_BYTES", "NOTE_SEPARATOR", "NoteQueue"]
 
-MAX_NOTE_BYTES: Final = 64 << 10  # a note says how far a call is; what is larger is no note
+MAX_NOTE_BYTES: Final = 64 << 10  # of a frame; a note says how far a call is, and what is larger is no note
+NOTE_SEPARATOR: Final = b"\n"
 MAX_HELD_BYTES: Final = 1 << 20  # of one channel
 COST_BYTES: Final = 128  # what even an empty note takes
 

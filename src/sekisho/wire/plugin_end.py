@@ -38,7 +38,7 @@ from sekisho.keys import (
 from sekisho.wire.frames import Frame, FrameReader, Kind
 from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import FailureFrame, decode_call, encode_payload
-from sekisho.wire.notes import NoteQueue
+from sekisho.wire.notes import MAX_NOTE_BYTES, NOTE_SEPARATOR, NoteQueue
 from sekisho.wire.pipe import SealedPipe
 from sekisho.wire.upgrade import (
     NONCE_BYTES,
@@ -112,7 +112,7 @@ class PluginEnd(asyncio.BufferedProtocol):
             self._pipe.send(kind, 0, payload)
 
     def answer(self, call: int, kind: Kind, payload: bytes) -> None:
-        """Send the answer of a call, or a note; an answer that is too large for a frame becomes a failure."""
+        """Send the answer of a call, or notes; an answer that is too large for a frame becomes a failure."""
         if kind is Kind.NOTE:
             self._note(call, payload)
             return
@@ -287,10 +287,14 @@ class PluginEnd(asyncio.BufferedProtocol):
     def _note(self, call: int, payload: bytes) -> None:
         if self._pipe is None or self._stage != "open":
             return
-        if self._is_congested:
-            self._notes.hold(call, payload)
-        elif not self._notes.is_too_large(payload):
+        if not self._is_congested and len(payload) <= MAX_NOTE_BYTES:
             self._pipe.send(Kind.NOTE, call, payload)
+            return
+        for one in payload.split(NOTE_SEPARATOR):
+            if self._is_congested:
+                self._notes.hold(call, one)
+            elif not self._notes.is_too_large(one):
+                self._pipe.send(Kind.NOTE, call, one)
 
     def _cancel(self, inbound: Inbound | None) -> None:
         if inbound is not None and inbound.is_open:

@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 class Wire(asyncio.Transport):
     """A client's end in memory: collects what is written, and hears of the end."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, extra: dict[str, Any] | None = None) -> None:
+        super().__init__(extra)
         self.sent = b""
         self.ended = asyncio.Event()
         self.was_aborted = False
         self.is_paused = False
         self.has_ended_writing = False
-        self.unsent = 0
 
     def pause_reading(self) -> None:
         self.is_paused = True
@@ -53,9 +52,6 @@ class Wire(asyncio.Transport):
     def write_eof(self) -> None:
         self.has_ended_writing = True
 
-    def get_write_buffer_size(self) -> int:
-        return self.unsent
-
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         del high, low
 
@@ -72,10 +68,10 @@ def limits(**changes: Any) -> FrontLimits:
     return FrontLimits(**{"http": HttpLimits(max_head_bytes=4096, max_body_bytes=2048), **changes})
 
 
-def join(room: Room) -> tuple[Front, Wire]:
+def join(room: Room, extra: dict[str, Any] | None = None) -> tuple[Front, Wire]:
     front = room.connect()
     assert isinstance(front, Front)
-    wire = Wire()
+    wire = Wire(extra)
     front.connection_made(wire)
     return front, wire
 
@@ -407,15 +403,44 @@ async def test_beyond_the_budget_whoever_holds_most_is_cut(kit: Kit) -> None:
 async def test_unread_answers_count_and_are_forgotten_when_read(kit: Kit) -> None:
     room = Room(kit.door, limits(max_held_bytes=150_000))
     guests = [join(room) for _ in range(2)]
-    for front, wire in guests:
-        wire.unsent = 100_000
-        front.answer(b"x" * 100_000)
+    for front, _ in guests:
+        front.answer(b"x" * 100_000)  # it leaves at once
+    assert not any(wire.was_aborted for _, wire in guests)
+    for front, _ in guests:
+        front.pause_writing()
+        front.answer(b"x" * 70_000)
         front.resume_writing()
     assert not any(wire.was_aborted for _, wire in guests)
     for front, _ in guests:
         front.pause_writing()
         front.answer(b"x" * 100_000)
     assert [wire.was_aborted for _, wire in guests].count(True) == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_over_tls_a_large_answer_is_sent_as_the_client_takes_it(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_held_bytes=600_000))
+    front, wire = join(room, extra={"sslcontext": object()})
+    data = bytes(range(256)) * 4096
+    sent: list[int] = []
+
+    def write(piece: Any) -> None:
+        wire.sent += bytes(piece)
+        sent.append(len(piece))
+        front.pause_writing()
+
+    wire.write = write  # type: ignore[assignment]
+    front.admit("aya")
+    front.answer(data[:700_000])
+    while wire.sent != data[:700_000]:
+        assert not wire.was_aborted
+        front.resume_writing()
+    assert max(sent) == 256 << 10
+    front.resume_writing()
+    front.data_received(modern(kit, "tools/list"))
+    assert b"HTTP/1.1 200" in wire.sent[700_000:]
+    front.answer(data)
+    assert wire.was_aborted  # more is left unread than may be held
 
 
 async def test_as_many_requests_as_may_wait_may_also_come_at_once(kit: Kit) -> None:

@@ -197,9 +197,7 @@ def test_chunks_are_joined() -> None:
 
 
 def test_chunk_extensions_mean_nothing() -> None:
-    assert (
-        read(post(b"Transfer-Encoding: chunked", body=b'3;a=b;c="d"\r\nabc\r\n0;x\r\n\r\n'))[0].body == b"abc"
-    )
+    assert read(post(b"Transfer-Encoding: chunked", body=b"3;a=b;c\r\nabc\r\n0;x\r\n\r\n"))[0].body == b"abc"
 
 
 @pytest.mark.threat("T-PARSER")
