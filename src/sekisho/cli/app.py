@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[str, str, Group]]] = {
     "audit tail": ("audit:tail", "Print the last records of the audit log.", _INSPECT),
     "audit prove": ("audit:prove", "Print the proof that a record is in the log.", _INSPECT),
     "audit export": ("audit:export", "Write the signed part of the log as static files.", _INSPECT),
+    "scan": ("scan:scan", "Say which content rules the lines of a file meet.", _INSPECT),
     "sandbox plan": ("sandbox:plan", "Print the walls a plugin gets.", _INSPECT),
     "token show": ("token:show", "Print a client's token and where it lies.", _INSPECT),
     "token rotate": ("token:rotate", "Replace a client's token.", _INSPECT),
