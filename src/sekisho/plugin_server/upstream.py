@@ -13,6 +13,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from sekisho.errors import Misconfigured, RemoteProtocolError, SekishoError, Una
 from sekisho.protocol import (
     BodyChunk,
     HttpLimits,
+    Pieces,
     ResponseEnd,
     ResponseEvent,
     ResponseHead,
@@ -55,6 +57,7 @@ class Upstream:
         url: str,
         *,
         receive: Callable[[bytes], None],
+        receive_all: Callable[[Sequence[bytes]], None] | None = None,
         on_failure: Callable[[int | str, SekishoError], None],
         max_body_bytes: int,
         is_waiting: Callable[[int | str], bool] = lambda ident: True,
@@ -82,6 +85,7 @@ class Upstream:
         self._authority = parts.netloc
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._receive = receive
+        self._receive_all = receive_all or partial(_one_by_one, receive)
         self._on_failure = on_failure
         self._is_waiting = is_waiting
         self._limits = HttpLimits(max_head_bytes=32 << 10, max_body_bytes=max_body_bytes)
@@ -191,6 +195,11 @@ class Upstream:
             exchange.abort()
 
 
+def _one_by_one(receive: Callable[[bytes], None], messages: Sequence[bytes]) -> None:
+    for message in messages:
+        receive(message)
+
+
 def _id_of(message: bytes) -> int | str | None:
     read = msgspec.json.decode(message, type=_Id)
     return read.id if read.method else None
@@ -203,7 +212,7 @@ class _Answer:
         self._upstream = upstream
         self._exchange = exchange
         self._wanted = wanted
-        self._body = bytearray()
+        self._body = Pieces()
         self._events: SseReader | None = None
         self._head: ResponseHead | None = None
 
@@ -230,15 +239,16 @@ class _Answer:
 
     def _take_body(self, data: bytes) -> None:
         if self._events is None:
-            self._body += data
+            self._body.add(data)
             return
-        for message in self._events.feed(data):
-            self._upstream._receive(message)
+        messages = self._events.feed(data)
+        if messages:
+            self._upstream._receive_all(messages)
 
     def _finish(self, *, keep_alive: bool) -> None:
         head = self._head
-        if self._body and head is not None and head.is_json:
-            self._upstream._receive(bytes(self._body))
+        if self._body.size and head is not None and head.is_json:
+            self._upstream._receive(self._body.take())
         self._upstream._finish(
             self._exchange, self._wanted, 0 if head is None else head.status, keep_alive=keep_alive
         )

@@ -64,6 +64,7 @@ from sekisho.protocol.messages import (
     result_bytes,
 )
 from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, split, tool_name
+from sekisho.protocol.pieces import Pieces
 from sekisho.protocol.revisions import LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
 from sekisho.protocol.sse import SseReader
 
@@ -92,6 +93,7 @@ __all__ = [
     "LineReader",
     "Message",
     "Notification",
+    "Pieces",
     "PluginName",
     "Request",
     "RequestReader",

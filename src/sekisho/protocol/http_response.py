@@ -91,6 +91,7 @@ class ResponseReader:
         self._limits = limits or HttpLimits()
         self._parser = httptools.HttpResponseParser(self)
         self._events: list[ResponseEvent] = []
+        self._pieces: list[bytes] = []
         self._is_lost = False
         self._is_upgraded = False
         self._rest = bytearray()
@@ -120,6 +121,8 @@ class ResponseReader:
         except SekishoError:
             self._is_lost = True
             raise
+        if self._pieces:
+            self._end_piece()
         events, self._events = self._events, []
         return events
 
@@ -224,10 +227,17 @@ class ResponseReader:
         self._body_bytes += len(data)
         if not self._is_stream and self._body_bytes > self._limits.max_body_bytes:
             raise self._body_too_large()
-        self._events.append(BodyChunk(data))
+        self._pieces.append(data)
+
+    def _end_piece(self) -> None:
+        """What one read brought of a body is one piece, however many chunks it came in."""
+        pieces, self._pieces = self._pieces, []
+        self._events.append(BodyChunk(pieces[0] if len(pieces) == 1 else b"".join(pieces)))
 
     def on_message_complete(self) -> None:
         """Say that the response is complete."""
+        if self._pieces:
+            self._end_piece()
         self._in_response = False
         if not self._is_interim:
             self._events.append(ResponseEnd(keep_alive=self._keep_alive))

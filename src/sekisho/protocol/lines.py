@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 from sekisho.errors import RemoteProtocolError
+from sekisho.protocol.pieces import Pieces
 
 __all__ = ["LineReader"]
 
-LARGE_PIECE_BYTES: Final = 4 << 10  # worth an object of its own
 MAX_LINE_BYTES: Final = 16 << 20  # a plugin that never ends its line must not exhaust memory
 
 
@@ -23,13 +23,12 @@ class LineReader:
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, *, keep_blank: bool = False) -> None:
         self._limit = max_line_bytes
         self._keep_blank = keep_blank
-        self._pieces: list[bytes | bytearray] = []
-        self._held = 0
+        self._held = Pieces()
 
     @property
     def held_bytes(self) -> int:
         """How much of an unfinished line is kept."""
-        return self._held
+        return self._held.size
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream and give the lines they complete.
@@ -42,10 +41,9 @@ class LineReader:
             self._hold(data)
             return []
         lines = data.split(b"\n") if first < len(data) - 1 else [data[:-1], b""]
-        if self._held:
+        if self._held.size:
             self._hold(lines[0])
-            lines[0] = b"".join(self._pieces)
-            self._forget()
+            lines[0] = self._held.take()
         rest = lines.pop()
         if (
             len(data) > self._limit
@@ -58,24 +56,10 @@ class LineReader:
         return [line for line in lines if line and not line.isspace()]
 
     def _hold(self, piece: bytes) -> None:
-        if not piece:
-            return
-        size = self._held + len(piece)
-        self._check(size)
-        self._held = size
-        last = self._pieces[-1] if self._pieces else None
-        if len(piece) >= LARGE_PIECE_BYTES:
-            self._pieces.append(piece)
-        elif isinstance(last, bytearray):
-            last += piece
-        else:  # tiny pieces share a buffer: many of them must not cost an object each
-            self._pieces.append(bytearray(piece))
-
-    def _forget(self) -> None:
-        self._pieces = []
-        self._held = 0
+        self._check(self._held.size + len(piece))
+        self._held.add(piece)
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            self._forget()
+            self._held.take()
             raise RemoteProtocolError("result_too_large", f"a line is longer than {self._limit} bytes")

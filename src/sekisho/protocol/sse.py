@@ -17,7 +17,7 @@ __all__ = ["SseReader"]
 MAX_EVENT_BYTES: Final = 16 << 20  # an event that never ends must not exhaust memory
 
 _BOM: Final = b"\xef\xbb\xbf"
-# How servers write an event: what stands before its data and behind it, and how many line ends that makes.
+# How servers write an event: what stands before its data and behind it.
 _USUAL: Final = (
     (b"event: message\r\ndata: ", b"\r\n\r\n"),
     (b"event: message\ndata: ", b"\n\n"),
@@ -81,17 +81,10 @@ class SseReader:
 
 
 def _usual_events(data: bytes) -> list[bytes] | None:
-    """The data of whole events that all have the same usual form, each in one line; None for anything else.
-
-    Between the first start and the last end there are as many line ends as that many events of that form have, so none
-    of them stands in their data.
-    """
+    """The data of whole events that all have the same usual form, each in one line; None for anything else."""
     for start, end in _USUAL:
         if data.startswith(start) and data.endswith(end):
             events = data[len(start) : -len(end)].split(end + start)
-            line_ends = len(events) * (start.count(b"\n") + 2)
-            carriage_returns = line_ends if end.startswith(b"\r") else 0
-            if data.count(b"\n") != line_ends or data.count(b"\r") != carriage_returns:
-                return None
-            return events if all(events) else None
+            text = b"".join(events)
+            return events if all(events) and b"\n" not in text and b"\r" not in text else None
     return None

@@ -237,7 +237,7 @@ class CoreEnd(asyncio.BufferedProtocol):
             self.unwanted_notes += 1
             return
         for one in payload.split(NOTE_SEPARATOR):
-            if note is None:
+            if note is None or number not in self._pending:  # whoever hears a note may withdraw the call
                 self.unwanted_notes += 1
             else:
                 note(one)

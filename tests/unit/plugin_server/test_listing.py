@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekisho.errors import RemoteProtocolError, Unavailable
-from sekisho.plugin_server.listing import ask, handshake, list_surface
-from sekisho.plugin_server.session import MAX_ITEMS, MAX_PAGES
+from sekisho.plugin_server.listing import MAX_ITEMS, MAX_PAGES, ask, handshake, list_surface, read_page
 from sekisho.wire import SurfaceFrame
 
 if TYPE_CHECKING:
@@ -108,3 +107,15 @@ async def test_an_error_of_the_transport_ends_the_wait(plugin: Plugin) -> None:
     with pytest.raises(Unavailable) as caught:
         await ask(plugin.session, "tools/list", None, START_S)
     assert caught.value.code == "plugin_exited"
+
+
+def test_a_page_gives_its_items_and_its_cursor() -> None:
+    items, cursor = read_page(b'{"tools":[{"name":"a"}],"nextCursor":"c"}', "tools")
+    assert ([bytes(item) for item in items], cursor) == ([b'{"name":"a"}'], "c")
+    assert read_page(b"{}", "tools") == ([], None)
+
+
+@pytest.mark.parametrize("page", [b"[]", b'{"tools":{}}', b'{"tools":[],"nextCursor":7}'])
+def test_a_malformed_page_is_refused(page: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        read_page(page, "tools")

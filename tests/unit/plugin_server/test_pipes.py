@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -27,7 +27,7 @@ class Ends:
         self.lines: asyncio.Queue[bytes] = asyncio.Queue()
         self.end: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
         self.ended_times = 0
-        self.pipes = Pipes(receive=self.lines.put_nowait, on_end=self._ended, max_line_bytes=MAX_LINE_BYTES)
+        self.pipes = Pipes(receive_all=self._took, on_end=self._ended, max_line_bytes=MAX_LINE_BYTES)
         self.stdin = self.stdout = self.stderr = -1
 
     async def open(self) -> None:
@@ -50,6 +50,10 @@ class Ends:
     def hang_up(self) -> None:
         os.close(self.stdout)
         self.stdout = -1
+
+    def _took(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            self.lines.put_nowait(line)
 
     def _ended(self, error: SekishoError) -> None:
         self.ended_times += 1

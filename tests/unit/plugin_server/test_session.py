@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
-from sekisho.plugin_server.session import MAX_NOTES, PluginSession, read_page
+from sekisho.plugin_server.session import MAX_NOTES, PluginSession
 from sekisho.protocol import JsonLimits
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_the_short_way_says_exactly_what_the_long_way_says(
     for receive in (PluginSession.receive, PluginSession._receive_slowly):
         wire = Wire()
         notes: list[bytes] = []
-        for note in (notes.append, None):
+        for note in (notes.extend, None):
             wire.session.call_tool("echo", b"{}", wire.heard.append, note)
         receive(wire.session, line)
         outcomes.append((wire.heard, notes, wire.sent, wire.session.counters, wire.session.in_flight))
@@ -144,9 +144,9 @@ def test_the_short_way_says_exactly_what_the_long_way_says(
 def test_a_progress_note_reaches_its_call_without_the_token(wire: Wire) -> None:
     notes: list[bytes] = []
     other: list[bytes] = []
-    first = wire.session.call_tool("slow", b'{"n":1}', wire.heard.append, notes.append)
+    first = wire.session.call_tool("slow", b'{"n":1}', wire.heard.append, notes.extend)
     assert wire.last["params"] == {"name": "slow", "arguments": {"n": 1}, "_meta": {"progressToken": first}}
-    second = wire.session.call_tool("slow", b"{}", wire.heard.append, other.append)
+    second = wire.session.call_tool("slow", b"{}", wire.heard.append, other.extend)
     text = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%d,"progress":0.5,"total":1}}'
     wire.session.receive(text % first)
     wire.session.receive((text % second).replace(b",", b" , "))
@@ -184,7 +184,7 @@ def test_a_note_to_another_token_or_that_two_readers_would_read_differently_is_d
     wire: Wire, params: bytes
 ) -> None:
     notes: list[bytes] = []
-    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.append)
+    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.extend)
     assert ident == 1
     wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/progress","params":' + params + b"}")
     assert notes == []
@@ -195,7 +195,7 @@ def test_a_note_to_another_token_or_that_two_readers_would_read_differently_is_d
 @pytest.mark.threat("T-FLOOD")
 def test_a_flood_of_notes_is_bounded_and_counted(wire: Wire) -> None:
     notes: list[bytes] = []
-    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.append)
+    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.extend)
     line = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%d}}' % ident
     for _ in range(MAX_NOTES + 5):
         wire.session.receive(line)
@@ -311,15 +311,3 @@ def test_a_malformed_initialize_answer_is_refused(result: bytes) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         PluginSession.read_initialized(result)
     assert caught.value.code == "plugin_protocol"
-
-
-def test_a_page_gives_its_items_and_its_cursor() -> None:
-    items, cursor = read_page(b'{"tools":[{"name":"a"}],"nextCursor":"c"}', "tools")
-    assert ([bytes(item) for item in items], cursor) == ([b'{"name":"a"}'], "c")
-    assert read_page(b"{}", "tools") == ([], None)
-
-
-@pytest.mark.parametrize("page", [b"[]", b'{"tools":{}}', b'{"tools":[],"nextCursor":7}'])
-def test_a_malformed_page_is_refused(page: bytes) -> None:
-    with pytest.raises(RemoteProtocolError):
-        read_page(page, "tools")

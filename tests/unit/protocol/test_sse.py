@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import RemoteProtocolError
@@ -35,6 +35,36 @@ def test_the_pieces_in_which_events_arrive_change_nothing(cuts: list[int]) -> No
 
 def test_byte_by_byte_is_the_same() -> None:
     assert read([STREAM[i : i + 1] for i in range(len(STREAM))]) == EVENTS
+
+
+FORMS = [b"event: message\ndata: %b\n\n", b"event: message\r\ndata: %b\r\n\r\n", b"data: %b\n\n"]
+USUAL = st.sampled_from(
+    [
+        b"event: message\ndata: ", b"event: message\r\ndata: ", b"data: ", b"\n\n", b"\r\n\r\n", b"\n", b"\r\n",
+        b"\r", b"x", b" ", b"{}", b"data:", b"event: other\n", b"\xef\xbb\xbf",
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.threat("T-PARSER")
+@settings(max_examples=500)
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(USUAL, max_size=8).map(b"".join),
+            st.tuples(
+                st.sampled_from(
+                    [b"event: message\ndata: %b\n\n", b"event: message\r\ndata: %b\r\n\r\n", b"data: %b\n\n"]
+                ),
+                st.lists(st.lists(USUAL, max_size=2).map(b"".join), min_size=1, max_size=4),
+            ).map(lambda made: b"".join([made[0] % said for said in made[1]])),
+        ),
+        max_size=3,
+    )
+)
+def test_events_in_the_usual_form_are_read_as_any_others(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces)
+    assert read(pieces) == read([whole[at : at + 1] for at in range(len(whole))])
 
 
 def test_a_byte_order_mark_at_the_start_is_skipped() -> None:

@@ -12,6 +12,7 @@ from sekisho.errors import SekishoError, Tampered, Unavailable
 from sekisho.wire import CallFrame, StateFrame
 from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
 from sekisho.wire.messages import encode_payload
+from sekisho.wire.notes import MAX_NOTE_BYTES
 
 if TYPE_CHECKING:
     from tests.unit.wire.conftest import House
@@ -120,6 +121,41 @@ async def test_notes_nobody_wants_are_dropped_and_counted(
     await settle()
     assert joined.core.unwanted_notes == 2
     assert house.answers == []
+
+
+async def test_whoever_hears_a_note_may_withdraw_the_call_and_hears_no_more(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    heard: list[bytes] = []
+
+    def note(params: bytes) -> None:
+        heard.append(params)
+        joined.core.cancel(1)
+
+    joined.core.call(1, hold, house.answers.append, note)
+    await settle()
+    house.inbound[0].notes([b"1", b"2", b"3"])
+    await settle()
+    assert (heard, joined.core.unwanted_notes) == ([b"1"], 2)
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_frame_of_notes_beyond_the_bound_is_dropped(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    heard: list[bytes] = []
+    joined.core.call(1, hold, house.answers.append, heard.append)
+    await settle()
+    pipe = joined.plugin._pipe
+    assert pipe is not None
+    for size in (MAX_NOTE_BYTES, MAX_NOTE_BYTES + 1):
+        pipe.send(Kind.NOTE, 1, b"x" * size)
+    await settle()
+    assert ([len(note) for note in heard], joined.core.unwanted_notes) == ([MAX_NOTE_BYTES], 1)
 
 
 async def test_whoever_is_answered_may_cut_the_channel_and_nothing_more_is_read(

@@ -224,6 +224,30 @@ async def test_a_note_that_is_none_is_dropped_and_counted(
     assert joined.plugin.dropped_notes == 1
 
 
+@pytest.mark.threat("T-FLOOD")
+async def test_notes_that_came_together_are_told_apart(house: House, hold: CallFrame, settle: Settle) -> None:
+    joined = house.join()
+    await joined.opened()
+    notes: list[bytes] = []
+    joined.core.call(1, hold, house.answers.append, notes.append)
+    await settle()
+    [inbound] = house.inbound
+    inbound.notes([b"1", b"2"])
+    await settle()
+    assert notes == [b"1", b"2"]
+    inbound.notes([b"x" * MAX_NOTE_BYTES, b"3", b"x" * (MAX_NOTE_BYTES + 1), b"4"])
+    await settle()
+    assert notes[3:] == [b"3", b"4"]
+    assert joined.plugin.dropped_notes == 1
+    joined.plugin.pause_writing()
+    inbound.notes([b"5", b"6"])
+    await settle()
+    assert len(notes) == 5
+    joined.plugin.resume_writing()
+    await settle()
+    assert notes[5:] == [b"5", b"6"]
+
+
 @pytest.mark.threat("T-MITM")
 async def test_a_core_revoked_while_its_calls_are_being_read_runs_no_further_one(
     house: House, echo: CallFrame, settle: Settle
