@@ -45,7 +45,7 @@ MAX_MESSAGE_BYTES: Final = 10 << 20  # one message must not exhaust memory
 MAX_STRING_BYTES: Final = 16 << 20
 
 _LONG: Final = 8 << 10
-_FEW: Final = 2000
+_FEW: Final = 16
 _BOM: Final = b"\xef\xbb\xbf"
 # Possessive, and an unterminated string runs to the end: hostile quotes and backslashes cost linear time.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -159,14 +159,15 @@ def _check_utf8(data: bytes) -> None:
 
 def _count(data: bytes, char: bytes) -> int:
     """`data.count(char)` looks at every byte; in a long text with few of them `find` leaps from one to the next."""
-    if len(data) < _LONG:
+    if len(data) < _LONG or data.count(char, 0, _LONG) > _FEW:
         return data.count(char)
-    position = -1
-    for seen in range(_FEW):
+    seen, position = 0, data.find(char)
+    while position >= 0:
+        seen += 1
+        if seen % _LONG == 0:  # it began with few, and goes on with many
+            return seen + data.count(char, position + 1)
         position = data.find(char, position + 1)
-        if position < 0:
-            return seen
-    return data.count(char)
+    return seen
 
 
 def _measure_strings(data: bytes, most: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
-from sekisho.protocol import JsonLimits, JsonValue, check_text, parse_strict, reemit
+from sekisho.protocol import JsonLimits, JsonValue, check_text, json_text, parse_strict, reemit
 
 LIMITS = JsonLimits(max_bytes=100_000, max_depth=8, max_members=50)
 
@@ -180,3 +180,20 @@ def test_limits_that_allow_nothing_cannot_be_made() -> None:
 
 def test_reemit_takes_raw_values() -> None:
     assert reemit(msgspec.Raw(b'{ "a": [1, 2.50, "\\u00e9"] }')) == '{"a":[1,2.5,"é"]}'.encode()
+
+
+@given(st.lists(st.sampled_from([b"x" * 5000, b"," * 300, b",x" * 5000, b"{", b"y"]), max_size=8))
+def test_counting_by_leaps_counts_the_same(pieces: list[bytes]) -> None:
+    data = b"".join(pieces)
+    for char in (b",", b"{"):
+        assert json_text._count(data, char) == data.count(char)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_the_number_of_members_is_a_limit_in_small_and_large_texts() -> None:
+    for most in (10, 1000, 200_000):
+        limits = JsonLimits(max_members=most)
+        check_text(b"[" + b"1," * (most - 1) + b"1]", limits)
+        with pytest.raises(SekishoError) as caught:
+            check_text(b"[" + b"1," * most + b"1]", limits)
+        assert caught.value.code == "json_too_large"
