@@ -19,7 +19,7 @@ import msgspec
 
 from sekisho.detect.rule import Place, Severity
 from sekisho.detect.rules import rules_without
-from sekisho.detect.scanner import CLEAN, KEY_FLOOD, Scanner
+from sekisho.detect.scanner import CLEAN, Scanner, Verdict
 from sekisho.errors import Refused
 
 __all__ = ["NOTHING_FOUND", "Findings", "Inspection", "Mode", "refusal"]
@@ -40,7 +40,7 @@ NOTHING_FOUND: Final = Findings(refused=False, rule_ids=())
 class Inspection:
     """The content scan as one site wants it; for one thread."""
 
-    __slots__ = ("_arguments", "_results", "_scanner")
+    __slots__ = ("_arguments", "_results", "_scan_arguments", "_scan_result", "_scanner")
 
     def __init__(
         self,
@@ -55,6 +55,8 @@ class Inspection:
         self._arguments = arguments
         self._results = results
         self._scanner = scanner or Scanner(rules_without(disabled_rules), stored=stored)
+        self._scan_arguments = self._scanner.at(Place.ARGUMENTS)
+        self._scan_result = self._scanner.at(Place.RESULTS)
 
     @property
     def scanner(self) -> Scanner:
@@ -63,20 +65,22 @@ class Inspection:
 
     def judge_arguments(self, data: bytes) -> Findings:
         """The arguments of a call, as JSON text of our own emission."""
-        return self._judge(data, Place.ARGUMENTS, self._arguments)
+        if self._arguments == "off":
+            return NOTHING_FOUND
+        verdict = self._scan_arguments(data)
+        return NOTHING_FOUND if verdict is CLEAN else _findings(verdict, self._arguments)
 
     def judge_result(self, data: bytes) -> Findings:
         """What a plugin says, as JSON text of our own emission: a result, a notification, a definition."""
-        return self._judge(data, Place.RESULTS, self._results)
+        if self._results == "off":
+            return NOTHING_FOUND
+        verdict = self._scan_result(data)
+        return NOTHING_FOUND if verdict is CLEAN else _findings(verdict, self._results)
 
-    def _judge(self, data: bytes, where: Place, mode: Mode) -> Findings:
-        if mode == "off":
-            return NOTHING_FOUND
-        verdict = self._scanner.scan(data, where)
-        if verdict is CLEAN:
-            return NOTHING_FOUND
-        refused = mode == "refuse" and verdict.severity is Severity.REFUSE
-        return Findings(refused=refused, rule_ids=verdict.rule_ids)
+
+def _findings(verdict: Verdict, mode: Mode) -> Findings:
+    refused = mode == "refuse" and verdict.severity is Severity.REFUSE
+    return Findings(refused=refused, rule_ids=verdict.rule_ids)
 
 
 def refusal(findings: Findings, what: Literal["arguments", "result"]) -> Refused:

@@ -68,6 +68,10 @@ class Scanner:
         """Which rules of that place the text breaks."""
         return self._books[where].scan(data)
 
+    def at(self, where: Place) -> Callable[[bytes], Verdict]:
+        """`scan` for one place, without looking the place up each time."""
+        return self._books[where].scan
+
 
 class _Book:
     """The rules of one place: their keys in one finder, their patterns compiled when first asked for."""

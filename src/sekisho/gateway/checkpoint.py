@@ -17,7 +17,7 @@ Rules, each of which can refuse:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
@@ -52,6 +52,9 @@ __all__ = [
     "release",
     "release_notes",
 ]
+
+
+Charges = tuple[tuple[tuple[str, str], RateRule], ...]
 
 
 class Limiter(Protocol):
@@ -92,6 +95,9 @@ class House:
     max_argument_bytes: int
     result_limits: JsonLimits
     inspection: Inspection
+    charges: dict[tuple[str, str], Charges] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +179,13 @@ def _authorise(identified: Identified, house: House) -> Permitted:
 
 def _limit(permitted: Permitted, house: House) -> None:
     identified = permitted.identified
-    plugin = identified.arrived.call.plugin
-    charges = (
-        (("client", identified.client), house.client_rate),
-        (("plugin", plugin), house.standings[plugin].rate),
-    )
+    client, plugin = identified.client, identified.arrived.call.plugin
+    charges = house.charges.get((client, plugin))
+    if charges is None:  # both are known by now, so there are few such pairs
+        charges = house.charges[client, plugin] = (
+            (("client", client), house.client_rate),
+            (("plugin", plugin), house.standings[plugin].rate),
+        )
     wait_s = house.limiter.admit_all(charges, identified.arrived.now)
     if wait_s > 0:
         raise RateLimited(wait_s)

@@ -139,7 +139,6 @@ class Door:
             self._sessions.close(ident, visit.known_client, visit.endpoint, visit.now)
             visit.end_session()
             return None
-        self.heads.keep(request, known)
         return self._read(request, visit, house, known)
 
     def _judge_head(self, request: HttpRequest, visit: Visit, house: House, rules: DoorRules) -> _Pass:
@@ -180,6 +179,10 @@ class Door:
             visit.accept()
             return None
         if message.method == "tools/call":
+            if (
+                request.note is not known
+            ):  # calls come again; the head of a handshake would only take up memory
+                self.heads.keep(request, known)
             return self._call(message, visit, session, known)
         self._say(message, visit, house)
         return None

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from sekisho.errors import Refused, Unavailable
@@ -448,3 +449,18 @@ def test_what_a_plugin_says_in_one_turn_is_judged_recorded_and_told_together(kit
     kit.log.settle()
     stream = b"".join([*ear.pieces, *ear.heard]).partition(b"\r\n\r\n")[2]
     assert [one["params"]["progress"] for one in events(stream)[:-1]] == list(range(6))
+
+
+def test_only_heads_of_calls_are_kept(kit: Kit) -> None:
+    for method in ("tools/list", "server/discover"):
+        request = kit.modern_request(method)
+        kit.door.answer(replace_head(request, b"POST /mcp HTTP/1.1\r\n\r\n"), kit.ear())
+    assert len(kit.door.heads) == 0
+    call = kit.modern_request("tools/call", {"name": "calc__add", "arguments": {"a": 1}})
+    kit.door.answer(replace_head(call, b"POST /mcp HTTP/1.1\r\nX: call\r\n\r\n"), kit.ear())
+    assert len(kit.door.heads) == 1
+
+
+def replace_head(request: Any, head: bytes) -> Any:
+    """The request as a reader gives it whose head may be kept."""
+    return msgspec.structs.replace(request, head=head)
