@@ -19,7 +19,7 @@ import msgspec
 
 from sekisho.detect.rule import Place, Severity
 from sekisho.detect.rules import rules_without
-from sekisho.detect.scanner import CLEAN, Scanner, Verdict
+from sekisho.detect.scanner import CLEAN, KEY_FLOOD, Scanner, Verdict
 from sekisho.errors import Refused
 
 __all__ = ["NOTHING_FOUND", "Findings", "Inspection", "Mode", "refusal"]
