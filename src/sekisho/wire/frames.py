@@ -158,15 +158,16 @@ class FrameReader:
 
     def _make_room(self, hint: int) -> None:
         """Move what is unfinished to the front; a buffer too small for it doubles, so that moving stays linear."""
-        held = bytes(self._view[self._start : self._end])
-        wanted = self._length() + 4 if len(held) >= 4 else 0
+        held = self._view[self._start : self._end]
+        count = len(held)
+        wanted = self._length() + 4 if count >= 4 else 0
         if wanted > _WHOLE_BUFFER:  # a length alone must not make us take memory
-            wanted = 2 * len(held)
-        size = max(wanted, len(held)) + hint
+            wanted = 2 * count
+        size = max(wanted, count) + hint
         if size > len(self._buffer):
             self._renew(max(size, _LEAST_BUFFER))
-        self._view[: len(held)] = held
-        self._start, self._end = 0, len(held)
+        self._view[:count] = held  # in the same buffer too: memory is moved as if by way of another
+        self._start, self._end = 0, count
 
     def _renew(self, size: int) -> None:
         self._buffer = bytearray(size)

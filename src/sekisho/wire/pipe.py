@@ -7,6 +7,7 @@ small unless one payload is large, and that an epoch which is used up ends the c
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,6 +27,10 @@ from sekisho.wire.frames import (
 
 __all__ = ["SealedPipe"]
 
+SLICE_BYTES: Final = (
+    128 << 10
+)  # to TLS at once; more would fall out of the processor's cache before it is sent
+UNIX_BUFFER_BYTES: Final = 2 << 20
 MAX_QUEUED_BYTES: Final = 64 << 20  # a peer that does not read must not exhaust our memory
 
 
@@ -64,6 +69,7 @@ class SealedPipe:
         self._is_stopped = False
         self.seals = seals
         self.heard_at = loop.time()
+        _widen(transport)
 
     @property
     def is_full(self) -> bool:
@@ -101,13 +107,17 @@ class SealedPipe:
         """Write what is queued."""
         self._is_flush_due = False
         self._seal_batch()
-        due, self._due, self._due_bytes = self._due, [], 0
+        due, size = self._due, self._due_bytes
+        self._due, self._due_bytes = [], 0
         if not due or self._is_stopped:
             return
-        if len(due) == 2:
+        if size <= INLINE_BYTES:
             self._transport.write(b"".join(due))
-        else:
-            self._transport.writelines(_joined(due))
+            return
+        for piece in _joined(due):
+            view = memoryview(piece)
+            for at in range(0, len(piece), SLICE_BYTES):
+                self._transport.write(view[at : at + SLICE_BYTES])
 
     def trim(self) -> None:
         """Give back memory that a large record needed."""
@@ -158,6 +168,13 @@ class SealedPipe:
         self._due.append(length_prefix(record))
         self._due.append(record)
         self._due_bytes += len(record)
+
+
+def _widen(transport: asyncio.Transport) -> None:
+    """Let a large message leave at once: the buffer of a Unix socket does not grow by itself, as that of TCP does."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family == socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_BUFFER_BYTES)  # the system may give less
 
 
 def _joined(pieces: list[bytes]) -> list[bytes]:

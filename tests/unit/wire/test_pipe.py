@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from sekisho.errors import LocalProtocolError, RemoteProtocolError, Tampered
 from sekisho.keys import SealPair, seals
 from sekisho.wire import pipe
-from sekisho.wire.frames import HEAD_BYTES, INLINE_BYTES, MAX_BATCH_BYTES, Frame, Kind
-from sekisho.wire.pipe import MAX_QUEUED_BYTES, SealedPipe
+from sekisho.wire.frames import HEAD_BYTES, INLINE_BYTES, MAX_BATCH_BYTES, SEAL_BYTES, Frame, Kind
+from sekisho.wire.pipe import MAX_QUEUED_BYTES, SLICE_BYTES, SealedPipe
 
 Settle = Callable[[], Awaitable[None]]
 CALL = int(Kind.CALL)
@@ -21,8 +22,8 @@ CALL = int(Kind.CALL)
 class Sink(asyncio.Transport):
     """Keeps what is written."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        super().__init__({"socket": sock})
         self.writes: list[bytes] = []
         self.queued = 0
         self.is_aborted = False
@@ -210,3 +211,21 @@ async def test_an_epoch_that_is_used_up_ends_the_channel(
         await settle()
     assert len(sink.writes) == 1
     assert sink.is_aborted
+
+
+async def test_a_large_payload_goes_to_tls_in_slices_and_a_small_turn_in_one(settle: Settle) -> None:
+    sender, sink, receiver = pipes()
+    sender.send(Kind.RESULT, 1, b"x" * (2 * SLICE_BYTES))
+    await settle()
+    assert [len(write) for write in sink.writes[1:]] == [SLICE_BYTES, SLICE_BYTES, SEAL_BYTES]
+    frames = [frame for write in sink.writes for frame in receiver.feed(write)]
+    assert frames == [(int(Kind.RESULT), 1, b"x" * (2 * SLICE_BYTES))]
+
+
+async def test_a_unix_socket_gets_room_for_a_large_message() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with near, far:
+        before = near.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        seals_of_core = SealPair(secret=b"s" * 32, salt=b"n" * 32, role="core")
+        SealedPipe(Sink(near), seals_of_core, asyncio.get_running_loop())
+        assert near.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > before
