@@ -19,7 +19,7 @@ from sekisho.assembly.household import Household, door_rules, dossiers, needs_re
 from sekisho.assembly.identities import DEFAULT_CLIENT, audit_key, ensure_all, renew_all
 from sekisho.assembly.leader import Leader
 from sekisho.assembly.listening import FrontDoor, listen_on
-from sekisho.assembly.memory import give_back, resident_bytes
+from sekisho.assembly.memory import give_back, resident_bytes, settle
 from sekisho.assembly.places import Places
 from sekisho.assembly.plug_lines import PlugLines
 from sekisho.assembly.running import run_until_stopped, worker_count
@@ -195,6 +195,7 @@ class Core:
         late = await self._plugins.wait_reported(plugins.discovery_timeout_seconds)
         if late:
             self._log.warning("plugins_late", missing=late)
+        settle()
         port = await duties.listen_after(partial(self._listen, room))
         if duties.leads:
             self._say_ready(self._front.url(port))

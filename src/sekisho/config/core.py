@@ -48,7 +48,6 @@ from sekisho.config.workload import (
     plugin_settings,
     settings_names,
 )
-from sekisho.detect import check_rule_id
 from sekisho.policy.grants import Grants
 
 __all__ = [
@@ -166,6 +165,12 @@ class Audit:
     )
 
 
+def _known_rule(rule_id: str) -> str:
+    from sekisho.detect import check_rule_id  # noqa: PLC0415  # plugin servers read this file too, and need no rules
+
+    return check_rule_id(rule_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """`inspection`: what the content scan does with what it finds (docs/concepts/content-scan.md)."""
@@ -181,7 +186,7 @@ class Inspection:
         default="record",
     )
     disabled_rules: tuple[str, ...] = setting(
-        listed(judged(text(r"[a-z]+\.[a-z0-9_]+", "the id of a content rule"), check_rule_id)),
+        listed(judged(text(r"[a-z]+\.[a-z0-9_]+", "the id of a content rule"), _known_rule)),
         "Content rules that are not applied, by id.",
         default=(),
     )

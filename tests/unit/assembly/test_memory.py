@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sekisho.assembly.memory import give_back, resident_bytes
+import gc
+
+from sekisho.assembly.memory import give_back, resident_bytes, settle
 
 
 def test_memory_is_measured_and_giving_back_harms_nothing() -> None:
@@ -13,3 +15,11 @@ def test_memory_is_measured_and_giving_back_harms_nothing() -> None:
     del pieces
     give_back()
     assert resident_bytes() < before + (15 << 20)
+
+
+def test_what_is_settled_is_no_longer_looked_through() -> None:
+    try:
+        settle()
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()
