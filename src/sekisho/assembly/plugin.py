@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sekisho.assembly.identities import core_id, plugin_id
+from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
@@ -68,6 +69,7 @@ def run_plugin(
     post = _from_plugin_file(config_path, home) if name is None else _from_core_file(config_path, home, name)
     if command:
         post = replace(post, workload=replace(post.workload, command=command, upstream=None))
+    keep_between_calls()
     return run_until_stopped(_serve(post, environment, launcher))
 
 
