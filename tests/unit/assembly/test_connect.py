@@ -78,9 +78,15 @@ def test_a_message_that_is_not_modern_gets_no_headers(message: bytes) -> None:
 
 
 async def _relay(
-    lines: list[bytes], reply: Callable[[HttpRequest], bytes], folder: Path
+    lines: list[bytes],
+    reply: Callable[[HttpRequest], bytes],
+    folder: Path,
+    rest: list[dict[str, Any]] | None = None,
 ) -> tuple[list[HttpRequest], list[dict[str, Any]]]:
-    """Run the real command against a server in this process; one line after the answer to the one before."""
+    """Run the real command against a server in this process; one line after the answer to the one before.
+
+    What it writes beyond one line for each goes to `rest`, and must be nothing without it.
+    """
     requests: list[HttpRequest] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,7 +121,11 @@ async def _relay(
             process.stdin.write(line + b"\n")
             answers.append(json.loads(await process.stdout.readline()))
         process.stdin.close()
-        assert await process.stdout.read() == b""
+        more = [json.loads(line) for line in (await process.stdout.read()).splitlines()]
+        if rest is not None:
+            rest += more
+        else:
+            assert more == []
         assert await process.wait() == 0
     server.close()
     return requests, answers
@@ -169,3 +179,27 @@ def test_a_token_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as caught:
         run_connect("https://127.0.0.1:1/mcp", tmp_path / "absent", None)
     assert caught.value.code == "key_unavailable"
+
+
+async def test_progress_is_passed_on_before_the_result(tmp_path: Path) -> None:
+    def stream(request: HttpRequest) -> bytes:
+        ident = json.loads(request.body)["id"]
+        news = [
+            {
+                "jsonrpc": "2.0",
+                "method": "notifications/progress",
+                "params": {"progressToken": 1, "progress": number},
+            }
+            for number in range(3)
+        ]
+        other = {"jsonrpc": "2.0", "method": "notifications/other"}
+        said = [*news, other, {"jsonrpc": "2.0", "id": ident, "result": {"content": []}}]
+        body = "".join(f"event: message\ndata: {json.dumps(one)}\n\n" for one in said).encode()
+        return response_bytes(200, body, content_type="text/event-stream")
+
+    rest: list[dict[str, Any]] = []
+    line = _message("tools/call", name="read", _meta={"progressToken": 1})
+    _, first = await _relay([line], stream, tmp_path, rest)
+    said = [*first, *rest]
+    assert [one["params"]["progress"] for one in said[:-1]] == [0, 1, 2]
+    assert said[-1]["result"] == {"content": []}
