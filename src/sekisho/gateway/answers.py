@@ -11,13 +11,13 @@ from sekisho.protocol import META_SERVER_INFO, SUPPORTED
 
 __all__ = [
     "STREAM_HEAD",
-    "call_response",
     "call_result",
     "discover_result",
     "initialize_result",
     "last_event",
     "list_result",
     "progress_events",
+    "response",
 ]
 
 _SERVER_INFO = {"name": "sekisho", "title": "Sekisho", "version": __version__}
@@ -82,13 +82,14 @@ def call_result(result: bytes, *, modern: bool) -> bytes:
     return result[:-1] + _COMPLETE[:-1] if modern else result
 
 
-def call_response(request_id: int | str, result: bytes, *, modern: bool) -> bytes:
-    """The HTTP response with a tool result, which gets the member that only the newer era has.
+def response(request_id: int | str, result: bytes, *, is_call: bool = False) -> bytes:
+    """The HTTP response with a result, written in one piece: it may be large, and each joint would copy it once more.
 
-    Written in one piece: results may be large, and each joint would copy them once more.
+    Args:
+        is_call: The result of a tool, which gets the member that only the newer era has.
     """
     before = b'{"jsonrpc":"2.0","id":' + _encode(request_id) + b',"result":'
-    inner, after = (memoryview(result)[:-1], _COMPLETE) if modern else (result, b"}")
+    inner, after = (memoryview(result)[:-1], _COMPLETE) if is_call else (result, b"}")
     return b"".join((_HEAD % (len(before) + len(inner) + len(after)), before, inner, after))
 
 

@@ -1,10 +1,11 @@
-"""The lists a client sees, as prebuilt bytes: approved definitions only, and only operations the client may use.
+"""The lists a client sees, as prebuilt results: approved definitions only, and only operations the client may use.
 
-Nothing is asked upstream. Lists are memoised per (client, endpoint) and thrown away whenever the house changes.
+Nothing is asked upstream. Results are kept per client, endpoint and era, and thrown away whenever the house changes.
 """
 
 from __future__ import annotations
 
+from sekisho.gateway.answers import list_result
 from sekisho.gateway.checkpoint import House
 from sekisho.protocol import PluginName
 from sekisho.registry import tools_array
@@ -15,21 +16,21 @@ MAX_MEMOS = 1024  # clients × endpoints; a flood of endpoints must not fill the
 
 
 class Catalogue:
-    """Prebuilt `tools` arrays."""
+    """Prebuilt results of `tools/list`."""
 
     def __init__(self) -> None:
         self._house: House | None = None
-        self._memo: dict[tuple[str, PluginName | None], bytes] = {}
+        self._memo: dict[tuple[str, PluginName | None, bool], bytes] = {}
 
-    def tools(self, house: House, client: str, plugin: PluginName | None) -> bytes:
-        """The JSON array of tools: one plugin's under bare names, or everybody's under prefixed names."""
+    def listing(self, house: House, client: str, plugin: PluginName | None, *, modern: bool) -> bytes:
+        """The result of `tools/list`: one plugin's tools under bare names, or everybody's under prefixed ones."""
         if house is not self._house or len(self._memo) >= MAX_MEMOS:
             self._house = house
             self._memo = {}
-        key = (client, plugin)
+        key = (client, plugin, modern)
         found = self._memo.get(key)
         if found is None:
-            found = self._memo[key] = _array(house, client, plugin)
+            found = self._memo[key] = list_result(_array(house, client, plugin), modern=modern)
         return found
 
 

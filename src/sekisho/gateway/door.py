@@ -192,8 +192,8 @@ class Door:
         match message.method:
             case "tools/list":
                 _refuse_cursor(message.params)
-                tools = self._catalogue.tools(house, visit.known_client, visit.endpoint)
-                visit.give(answers.list_result(tools, modern=visit.modern))
+                client, endpoint = visit.known_client, visit.endpoint
+                visit.give(self._catalogue.listing(house, client, endpoint, modern=visit.modern))
             case "server/discover" if visit.modern:
                 visit.give(answers.discover_result())
             case "initialize" if not visit.modern:

@@ -75,8 +75,11 @@ class Visit(msgspec.Struct):
 
     def give(self, result: bytes) -> None:
         """Answer with a result that already says what the era wants."""
-        body = result_bytes(self._ident, result)
-        self.guest.answer(response_bytes(200, body, close=not self.keep_alive))
+        if self.keep_alive:
+            self.guest.answer(answers.response(self._ident, result))
+        else:
+            body = result_bytes(self._ident, result)
+            self.guest.answer(response_bytes(200, body, close=True))
 
     def give_call(self, result: bytes) -> None:
         """Answer with the result of a tool."""
@@ -84,7 +87,7 @@ class Visit(msgspec.Struct):
             said = result_bytes(self._ident, answers.call_result(result, modern=self.modern))
             self.guest.answer(answers.last_event(said))
         elif self.keep_alive:
-            self.guest.answer(answers.call_response(self._ident, result, modern=self.modern))
+            self.guest.answer(answers.response(self._ident, result, is_call=self.modern))
         else:
             self.give(answers.call_result(result, modern=self.modern))
 

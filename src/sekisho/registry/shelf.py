@@ -163,7 +163,7 @@ def _broken(plugin: PluginName) -> Tampered:
 
 def _place(path: Path, content: Mapping[str, JsonValue]) -> None:
     """Create `path` with its whole content or not at all; never replaces what is already there."""
-    draft = path.with_name(f".{path.name}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")  # two processes must not share one draft
     write_durably(draft, msgspec.json.encode(content), mode=0o600)
     try:
         with suppress(
@@ -176,7 +176,7 @@ def _place(path: Path, content: Mapping[str, JsonValue]) -> None:
 
 
 def _replace(path: Path, content: Mapping[str, JsonValue]) -> None:
-    draft = path.with_name(f".{path.name}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")  # two processes must not share one draft
     write_durably(draft, msgspec.json.encode(content), mode=0o600)
     draft.replace(path)
     sync_folder(path.parent)

@@ -38,4 +38,4 @@ def test_a_call_result_carries_what_the_era_knows(ident: int | str) -> None:
     assert answers.call_result(given, modern=False) == given
     for modern, result in ((True, complete), (False, given)):
         whole = response_bytes(200, result_bytes(ident, result))
-        assert answers.call_response(ident, given, modern=modern) == whole
+        assert answers.response(ident, given, is_call=modern) == whole

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def names(kit: Kit, client: str, plugin: PluginName | None, held: Catalogue | None = None) -> list[str]:
-    listed = json.loads((held or Catalogue()).tools(kit.house, client, plugin))
-    return [tool["name"] for tool in listed]
+    listed = json.loads((held or Catalogue()).listing(kit.house, client, plugin, modern=False))
+    return [tool["name"] for tool in listed["tools"]]
 
 
 @pytest.mark.requirement("A2.2")
@@ -49,8 +49,8 @@ def test_a_plugin_that_does_not_stand_is_not_listed(kit: Kit) -> None:
 
 def test_a_list_is_remembered_until_the_house_changes(kit: Kit) -> None:
     held = Catalogue()
-    first = held.tools(kit.house, "aya", kit.calc)
-    assert held.tools(kit.house, "aya", kit.calc) is first
+    first = held.listing(kit.house, "aya", kit.calc, modern=True)
+    assert held.listing(kit.house, "aya", kit.calc, modern=True) is first
     kit.change(access=AccessPolicy(()))
     assert names(kit, "aya", kit.calc, held) == []
 
@@ -59,9 +59,9 @@ def test_a_list_is_remembered_until_the_house_changes(kit: Kit) -> None:
 def test_a_flood_of_endpoints_is_forgotten_again(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "MAX_MEMOS", 4)
     held = Catalogue()
-    first = held.tools(kit.house, "aya", kit.calc)
+    first = held.listing(kit.house, "aya", kit.calc, modern=True)
     for number in range(4):
-        held.tools(kit.house, "aya", PluginName(f"p{number}"))
-    again = held.tools(kit.house, "aya", kit.calc)
+        held.listing(kit.house, "aya", PluginName(f"p{number}"), modern=True)
+    again = held.listing(kit.house, "aya", kit.calc, modern=True)
     assert again == first
     assert again is not first

@@ -101,3 +101,13 @@ def test_a_shelf_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "registry").write_text("in the way")
     with pytest.raises(Unavailable, match="cannot be stored"):
         Shelf(tmp_path).store(PLUGIN, listing("one"), NOON)
+
+
+def test_the_draft_of_another_process_is_left_alone(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.store(PLUGIN, listing("read"), NOON)
+    (folder,) = {path.parent for path in tmp_path.rglob("current.json")}
+    (folder / ".current.json.new").mkdir()
+    (folder / ".current.json.1.new").write_bytes(b"half of")
+    shelf.store(PLUGIN, listing("write"), NOON + 1)
+    assert (folder / ".current.json.1.new").read_bytes() == b"half of"
