@@ -178,7 +178,9 @@ class Front(asyncio.BufferedProtocol):
     def __init__(self, room: Room) -> None:
         self._room = room
         self._limits = room.limits
-        self._reader = RequestReader(room.limits.http, heads=room.door.heads)
+        self._reader = RequestReader(
+            room.limits.http, heads=room.door.heads, most=room.limits.max_pipelined + 1
+        )
         self._waiting: deque[HttpRequest] | None = None
         self._is_answering = False
         self._is_last = False
@@ -232,15 +234,15 @@ class Front(asyncio.BufferedProtocol):
         except SekishoError as error:
             self._give_up(error)
             return
-        if (
-            len(requests) == 1
-            and not self._is_answering
-            and not self._waiting
-            and not self._reader.in_request
-        ):
+        reader = self._reader
+        if len(requests) == 1 and reader.is_idle and not self._is_answering and not self._waiting:
             self._answer(requests[0])  # nearly always
             return
+        if self._is_late and not requests and not self._waiting and reader.is_waited_for:
+            return  # one more crumb of a head that is on the clock already
         self._queue(requests)
+        if reader.problem is not None and self._farewell is None:
+            self._give_up(reader.problem)
 
     def pause_writing(self) -> None:
         """The client does not keep up with what it asked for: nothing more is read, and its time is bounded."""

@@ -50,7 +50,6 @@ class _Due(Enum):
 
 _END: Final = b"\r\n\r\n"
 _START: Final = re.compile(rb"[A-Z]{1,16}(?: |\Z)")
-_LOOSE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # extensions as every reader takes them: no blanks, no quoted strings
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;" + _TOKEN + rb"(?:=" + _TOKEN + rb")?)*")
@@ -135,13 +134,18 @@ class RequestReader:
         "_left",
         "_limits",
         "_memo",
+        "_most",
         "_raw",
         "problem",
     )
 
-    def __init__(self, limits: HttpLimits | None = None, *, heads: HeadMemo | None = None) -> None:
+    def __init__(
+        self, limits: HttpLimits | None = None, *, heads: HeadMemo | None = None, most: int | None = None
+    ) -> None:
+        """`most`: how many requests may come in one piece; those that nobody will answer are not worth reading."""
         self._limits = limits or HttpLimits()
         self._memo = heads
+        self._most = most
         self._held = bytearray()  # an unfinished head, or an unfinished line of a chunked body
         self._head: Head | None = None  # of the request whose body is under way
         self._raw = b""
@@ -161,6 +165,11 @@ class RequestReader:
     def is_idle(self) -> bool:
         """True between two requests of a sound connection."""
         return self._head is None and not self._held and self.problem is None
+
+    @property
+    def is_waited_for(self) -> bool:
+        """True while a head has begun and is not complete."""
+        return self._head is None and bool(self._held)
 
     @property
     def held_bytes(self) -> int:
@@ -183,7 +192,7 @@ class RequestReader:
         Whole requests in front of a malformed one are given, and the error is in `problem`.
 
         Raises:
-            Refused: `body_too_large`.
+            Refused: `body_too_large` or `busy`.
             RemoteProtocolError: `http_malformed` or `header_too_large`.
         """
         if self.problem is not None:
@@ -196,6 +205,8 @@ class RequestReader:
         position, end = 0, len(data)
         try:
             while position < end:
+                if len(done) == self._most:
+                    raise Refused("busy", "too many requests are waiting on this connection")
                 position = self._step(data, position, done)
         except SekishoError as error:
             self.problem = error
@@ -331,8 +342,18 @@ class RequestReader:
 
 
 def _refuse_loose(head: bytes | bytearray, start: int, most: int) -> None:
-    """Refuse at once what no further byte can mend, and the same whatever the pieces: so it comes before the size."""
-    if not _START.match(head) or _LOOSE.search(head, start, most):
+    """Refuse at once what no further byte can mend, and the same whatever the pieces: so it comes before the size.
+
+    Everything before `start` was looked at before. Counting is many times cheaper than a pattern that looks around.
+    """
+    if not _START.match(head):
+        raise malformed("the request is not well-formed HTTP/1.1")
+    part = bytes(head[start:most])
+    if start and part[:1] == b"\n":
+        part = part[1:]  # its carriage return is further in front
+    ends, returns = part.count(b"\r\n"), part.count(b"\r")
+    is_cut = returns == ends + 1 and part[-1:] == b"\r"
+    if part.count(b"\n") != ends or (returns != ends and not is_cut) or b"\x00" in part:
         raise malformed("the request is not well-formed HTTP/1.1")
 
 

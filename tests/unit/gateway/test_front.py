@@ -451,3 +451,25 @@ async def test_as_many_requests_as_may_wait_may_also_come_at_once(kit: Kit) -> N
     front.data_received(modern(kit, "tools/list") * 4)
     await turn(kit)
     assert wire.statuses == [200] * 6 + [503]
+
+
+@pytest.mark.threat("T-PARSER")
+async def test_garbage_in_the_same_piece_is_refused_behind_the_answer(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(modern(kit, "tools/list") + b"no http\r\n\r\n")
+    await turn(kit)
+    assert wire.statuses == [200, 400]
+    assert wire.is_closing()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_crumbs_of_a_head_do_not_put_its_deadline_off(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    message = modern(kit, "tools/list")
+    front.data_received(message[:1])
+    due = front.deadline
+    for at in range(1, 60):
+        front.data_received(message[at : at + 1])
+    assert front.deadline == due
+    front.data_received(message[60:])
+    assert wire.statuses == [200]

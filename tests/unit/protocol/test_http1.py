@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import h11
@@ -435,3 +436,29 @@ def test_the_number_of_headers_is_a_limit() -> None:
     limits = HttpLimits(max_headers=3)
     assert read(post(b"A: 1", b"B: 2"), limits=limits)
     assert code_of(post(b"A: 1", b"B: 2", b"C: 3"), limits=limits) == "header_too_large"
+
+
+@given(st.data())
+@pytest.mark.threat("T-PARSER")
+def test_loose_line_ends_are_found_in_any_pieces(data: st.DataObject) -> None:
+    text = data.draw(st.lists(st.sampled_from([b"X: y", b"\r\n", b"\n", b"\r", b"\x00", b"a"]), max_size=10))
+    stream = HEAD + b"".join(text)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
+    pieces = [stream[low:high] for low, high in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    is_loose = re.search(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00", stream.partition(b"\r\n\r\n")[0]) is not None
+    try:
+        read(*pieces)
+    except SekishoError:
+        assert is_loose or b"\r\n\r\n" in stream
+    else:
+        assert not is_loose
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_no_more_requests_are_read_than_may_wait() -> None:
+    assert len(RequestReader(most=3).feed(post() * 3)) == 3
+    reader = RequestReader(most=3)
+    assert len(reader.feed(post() * 500)) == 3
+    with pytest.raises(SekishoError):
+        reader.feed(post())
+    assert [reader.problem.code] == ["busy"] if reader.problem else False
