@@ -238,8 +238,13 @@ class Front(asyncio.BufferedProtocol):
         if len(requests) == 1 and reader.is_idle and not self._is_answering and not self._waiting:
             self._answer(requests[0])  # nearly always
             return
-        if self._is_late and not requests and not self._waiting and reader.is_waited_for:
-            return  # one more crumb of a head that is on the clock already
+        if self._is_late and not requests and not self._waiting:
+            # one more crumb of what is on the clock already
+            if reader.is_waited_for:
+                return
+            if self._is_let_in:
+                self._room.hold(self, reader.held_bytes)
+                return
         self._queue(requests)
         if reader.problem is not None and self._farewell is None:
             self._give_up(reader.problem)

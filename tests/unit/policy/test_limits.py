@@ -108,3 +108,23 @@ def test_a_rate_that_admits_nothing_is_a_mistake(bad: int) -> None:
         RateRule(per_minute=bad)
     with pytest.raises(Misconfigured):
         RateRule(per_minute=1, burst=bad)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.floats(0, 3, allow_nan=False)),
+        max_size=40,
+    )
+)
+def test_two_known_keys_are_charged_as_any_others_are(calls: list[tuple[str, str, float]]) -> None:
+    quick, plain = RateLimiter(), RateLimiter()
+    rules = {
+        "a": RateRule(per_minute=60, burst=2),
+        "b": RateRule(per_minute=600, burst=3),
+        "c": RateRule(per_minute=6),
+    }
+    now = NOW
+    for first, second, step in calls:
+        now += step
+        pair = ((first, rules[first]), (second, rules[second]))
+        assert quick.admit_all(pair, now) == plain.admit_all(list(pair), now)
