@@ -8,9 +8,10 @@ no honest caller writes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from sekisho.detect.rule import ARGUMENTS, START, Group, Rule, Severity, starts
+from sekisho.detect.rule import ARGUMENTS, START, Group, rule, starts
 
 __all__ = ["PATHS"]
 
@@ -42,30 +43,7 @@ _METADATA: Final = (
 )
 
 
-def _argument(
-    group: Group,
-    name: str,
-    finds: str,
-    pattern: str,
-    *,
-    keys: tuple[str, ...],
-    harmless: str,
-    harmful: str,
-    refuse: bool = False,
-    reach: int = 200,
-) -> Rule:
-    return Rule(
-        id=f"{group.value}.{name}",
-        group=group,
-        where=ARGUMENTS,
-        severity=Severity.REFUSE if refuse else Severity.NOTE,
-        finds=finds,
-        pattern=pattern,
-        keys=keys,
-        harmless=harmless,
-        harmful=harmful,
-        reach=reach,
-    )
+_argument = partial(rule, where=ARGUMENTS)
 
 
 PATHS: Final = (

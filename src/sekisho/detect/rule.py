@@ -23,7 +23,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-__all__ = ["GAP", "START", "Group", "Place", "Rule", "Severity", "near", "starts", "wire_pattern"]
+__all__ = [
+    "GAP",
+    "START",
+    "Group",
+    "Place",
+    "Rule",
+    "Severity",
+    "near",
+    "rule",
+    "starts",
+    "wire_pattern",
+]
 
 # Between two words: blanks, punctuation, markdown, escaped line breaks, and any non-ASCII byte, so that no-break
 # spaces and single invisible characters do not part a sentence.
@@ -109,6 +120,34 @@ class Rule:
             wire_pattern(folds + one.removeprefix("(?i)")) if folds else wire_pattern(one)
             for one in self.keys
         )
+
+
+def rule(
+    group: Group,
+    name: str,
+    finds: str,
+    pattern: str,
+    *,
+    where: frozenset[Place],
+    keys: tuple[str, ...],
+    harmless: str,
+    harmful: str,
+    refuse: bool = False,
+    reach: int = 200,
+) -> Rule:
+    """A rule of a group, which is the first half of its id."""
+    return Rule(
+        id=f"{group.value}.{name}",
+        group=group,
+        where=where,
+        severity=Severity.REFUSE if refuse else Severity.NOTE,
+        finds=finds,
+        pattern=pattern,
+        keys=keys,
+        harmless=harmless,
+        harmful=harmful,
+        reach=reach,
+    )
 
 
 def near(most: int) -> str:

@@ -7,38 +7,17 @@ of the issuers are the source of each shape; none is checked online.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from sekisho.detect.rule import BOTH, Group, Rule, Severity
+from sekisho.detect.rule import BOTH, Group, rule
 
 __all__ = ["SECRETS"]
 
 END: Final = r"(?:[^A-Za-z0-9_-]|\\)"
 
 
-def _secret(
-    name: str,
-    finds: str,
-    pattern: str,
-    *,
-    keys: tuple[str, ...],
-    harmless: str,
-    harmful: str,
-    refuse: bool = False,
-    reach: int = 200,
-) -> Rule:
-    return Rule(
-        id=f"secrets.{name}",
-        group=Group.SECRETS,
-        where=BOTH,
-        severity=Severity.REFUSE if refuse else Severity.NOTE,
-        finds=finds,
-        pattern=pattern,
-        keys=keys,
-        harmless=harmless,
-        harmful=harmful,
-        reach=reach,
-    )
+_secret = partial(rule, Group.SECRETS, where=BOTH)
 
 
 _A: Final = "Zk3vQ9xT7mB2pL5wR8nJ4hY6cD1fG0sVaEoUiKbNtMzXqWrPyHgFdSjLuCeIvOkTzAm"

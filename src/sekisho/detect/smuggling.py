@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import base64
 import codecs
+from functools import partial
 from typing import Final
 
-from sekisho.detect.rule import BOTH, RESULTS, Group, Place, Rule, Severity
+from sekisho.detect.rule import BOTH, RESULTS, Group, rule
 
 __all__ = ["SMUGGLING"]
 
@@ -57,30 +58,7 @@ def _base64_forms(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(forms))
 
 
-def _smuggled(
-    name: str,
-    finds: str,
-    pattern: str,
-    *,
-    keys: tuple[str, ...],
-    harmless: str,
-    harmful: str,
-    where: frozenset[Place] = BOTH,
-    refuse: bool = True,
-    reach: int = 200,
-) -> Rule:
-    return Rule(
-        id=f"hidden.{name}",
-        group=Group.HIDDEN,
-        where=where,
-        severity=Severity.REFUSE if refuse else Severity.NOTE,
-        finds=finds,
-        pattern=pattern,
-        keys=keys,
-        harmless=harmless,
-        harmful=harmful,
-        reach=reach,
-    )
+_smuggled = partial(rule, Group.HIDDEN, where=BOTH, refuse=True)
 
 
 SMUGGLING: Final = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sekisho.detect.rule import RESULTS, Group, Rule, Severity
+from sekisho.detect.rule import RESULTS, Group, Rule, rule
 
 __all__ = ["TONGUES"]
 
@@ -34,16 +34,16 @@ def _in(
     refuse: bool = False,
     reach: int = 200,
 ) -> Rule:
-    return Rule(
-        id=f"injection.{kind}_{language}",
-        group=Group.INJECTION,
+    return rule(
+        Group.INJECTION,
+        f"{kind}_{language}",
+        finds,
+        pattern,
         where=RESULTS,
-        severity=Severity.REFUSE if refuse else Severity.NOTE,
-        finds=finds,
-        pattern=pattern,
         keys=keys,
         harmless=harmless,
         harmful=harmful,
+        refuse=refuse,
         reach=reach,
     )
 
