@@ -84,6 +84,10 @@ class Room:
 
     def introduce(self, front: Front, client: str) -> bool:
         """A connection shows whose it is; False when this client has too many."""
+        if (
+            front not in self.fronts
+        ):  # it was cut while its request still waited; nobody would count it down again
+            return False
         if self._of_client[client] >= self.limits.max_connections_per_client:
             return False
         if front.client is None:
@@ -315,12 +319,14 @@ class Front(asyncio.BufferedProtocol):
 
     def _take_part(self) -> None:
         """A request has begun; its body is taken only from whom the door lets in."""
+        if self._is_closing or not self._reader.in_request:
+            return
         if not self._is_late:
             self._is_late = True  # the clock runs from the first byte, not from the latest
             self.deadline = self._loop.time() + self._limits.request_timeout_s
         self._room.hold(self, self._reader.held_bytes)
         if self._is_answering or self._waiting or self._is_let_in or self._transport is None:
-            return  # whoever is being answered was let in before
+            return  # its turn comes once the request before it is answered
         pending = self._reader.pending
         if pending is None:
             return
@@ -400,6 +406,8 @@ class Front(asyncio.BufferedProtocol):
         self.deadline = self._loop.time() + (limits.request_timeout_s if is_short else limits.idle_timeout_s)
         if self._waiting or self._farewell is not None:
             self._loop.call_soon(self._next)
+        elif self._reader.in_request:
+            self._loop.call_soon(self._take_part)  # what came meanwhile has not been judged
 
     def _leave(self, transport: asyncio.Transport) -> None:
         """Close. In the middle of a body an orderly end would wait for the rest, so the connection is cut instead.

@@ -473,3 +473,37 @@ async def test_crumbs_of_a_head_do_not_put_its_deadline_off(kit: Kit) -> None:
     assert front.deadline == due
     front.data_received(message[60:])
     assert wire.statuses == [200]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_body_behind_an_answered_request_is_judged_without_more_bytes(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(modern(kit, "tools/list") + large(kit, token=None)[:-10])
+    await turn(kit)
+    assert wire.statuses == [200, 401]
+
+
+async def test_a_known_client_behind_its_own_request_gets_leave_to_send_on(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    head, _, body = raw(kit.modern_request("tools/list", headers={"expect": "100-continue"})).partition(
+        b"\r\n\r\n"
+    )
+    front.data_received(a_call(kit) + head + b"\r\n\r\n")
+    await turn(kit)
+    assert wire.sent == b""
+    kit.line.answer()
+    await turn(kit)
+    assert wire.sent.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    front.data_received(body)
+    await turn(kit)
+    assert wire.statuses == [200, 100, 200]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_connection_that_was_shed_is_counted_for_nobody(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_connections=1, max_connections_per_client=1))
+    shed, _ = join(room)
+    kept, wire = join(room)
+    assert not shed.admit("aya")
+    kept.data_received(modern(kit, "tools/list"))
+    assert wire.statuses == [200]
