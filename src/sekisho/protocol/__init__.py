@@ -64,6 +64,7 @@ from sekisho.protocol.messages import (
     result_bytes,
 )
 from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, split, tool_name
+from sekisho.protocol.param_headers import HeaderPlan, compile_headers
 from sekisho.protocol.pieces import Pieces
 from sekisho.protocol.revisions import LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
 from sekisho.protocol.sse import SseReader
@@ -84,6 +85,7 @@ __all__ = [
     "ClientResponse",
     "Envelope",
     "HeadMemo",
+    "HeaderPlan",
     "HttpLimits",
     "HttpRequest",
     "HttpResponse",
@@ -110,6 +112,7 @@ __all__ = [
     "canonical_bytes",
     "check_text",
     "collect",
+    "compile_headers",
     "decode_distinct",
     "decode_header",
     "digest",
