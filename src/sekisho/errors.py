@@ -16,6 +16,7 @@ __all__ = [
     "CodeInfo",
     "LocalProtocolError",
     "Misconfigured",
+    "PluginError",
     "ProtocolError",
     "RateLimited",
     "Refused",
@@ -88,6 +89,7 @@ CODES: Final[dict[str, CodeInfo]] = {
         200, -32052, "the plugin took too long and was stopped; it restarts by itself"
     ),
     "plugin_protocol": CodeInfo(200, -32053, "the plugin sent something that is not MCP; look at its log"),
+    "plugin_error": CodeInfo(200, -32053, "the plugin says in its own words what is wrong"),
     "plugin_exited": CodeInfo(200, -32051, "the plugin stopped during the call; it restarts by itself"),
     "result_too_large": CodeInfo(200, -32053, "ask the plugin for less"),
     "result_invalid": CodeInfo(
@@ -159,3 +161,11 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The other side broke a protocol."""
+
+
+class PluginError(SekishoError):
+    """A plugin answered with an error of its own. `body`, its JSON-RPC error object, is data and in no message."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__("plugin_error", "the plugin answered with an error")
+        self.body = body

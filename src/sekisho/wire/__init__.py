@@ -7,12 +7,27 @@ judgement; the rest are hands. Stands on `keys`; `gateway` and `plugin_server` s
 from sekisho.wire.address import Address, TcpAddress, UnixAddress, parse_address
 from sekisho.wire.client import PlugLine
 from sekisho.wire.inbound import Inbound
-from sekisho.wire.messages import CallFrame, FailureFrame, StateFrame, SurfaceFrame
+from sekisho.wire.messages import (
+    AnswerFrame,
+    AskFrame,
+    CallContext,
+    CallFrame,
+    EventFrame,
+    FailureFrame,
+    StateFrame,
+    SurfaceFrame,
+    decode_context,
+    encode_context,
+)
 from sekisho.wire.server import Listener
 
 __all__ = [
     "Address",
+    "AnswerFrame",
+    "AskFrame",
+    "CallContext",
     "CallFrame",
+    "EventFrame",
     "FailureFrame",
     "Inbound",
     "Listener",
@@ -21,5 +36,7 @@ __all__ = [
     "SurfaceFrame",
     "TcpAddress",
     "UnixAddress",
+    "decode_context",
+    "encode_context",
     "parse_address",
 ]

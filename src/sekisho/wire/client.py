@@ -21,8 +21,8 @@ from typing import Final
 from sekisho.errors import SekishoError, Tampered, Unavailable
 from sekisho.keys import HandshakeGate, Identity, PeerRule, Revocations, client_context
 from sekisho.wire.address import Address, UnixAddress
-from sekisho.wire.core_end import CoreEnd, CoreTerms, Done, Note
-from sekisho.wire.messages import CallFrame, StateFrame, SurfaceFrame
+from sekisho.wire.core_end import CoreEnd, CoreTerms, Done, Hear, Note
+from sekisho.wire.messages import AnswerFrame, CallFrame, StateFrame, SurfaceFrame
 
 __all__ = ["PlugLine"]
 
@@ -82,18 +82,23 @@ class PlugLine:
         current = 0 if self._current is None else self._current.in_flight
         return current + sum(end.in_flight for end in self._draining)
 
-    def call(self, frame: CallFrame, done: Done, note: Note | None = None) -> int:
+    def call(self, frame: CallFrame, done: Done, note: Note | None = None, hear: Hear | None = None) -> int:
         """Send a call; `done` gets the raw result or the error, once. Returns the number for `cancel`.
 
         `note` hears before that of each progress notification, as the raw JSON of its params without a token,
-        if the frame wants them.
+        if the frame wants them; `hear` of other notifications and of what the plugin asks the client.
         """
         self._last_call = number = self._last_call + 1
         if self._current is None:
             asyncio.get_running_loop().call_soon(done, _down())
         else:
-            self._current.call(number, frame, done, note)
+            self._current.call(number, frame, done, note, hear)
         return number
+
+    def answer(self, frame: AnswerFrame) -> None:
+        """Pass on what a client answered to a question of the plugin."""
+        if self._current is not None:
+            self._current.answer(frame)
 
     def cancel(self, number: int) -> None:
         """Withdraw a call; `done` gets `cancelled` unless it was answered before."""

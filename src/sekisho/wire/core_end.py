@@ -15,26 +15,38 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
-from sekisho.errors import LocalProtocolError, RemoteProtocolError, SekishoError, Tampered, Unavailable
+from sekisho.errors import (
+    LocalProtocolError,
+    PluginError,
+    RemoteProtocolError,
+    SekishoError,
+    Tampered,
+    Unavailable,
+)
 from sekisho.keys import HandshakeGate, Identity, PeerFacts, SealPair, offer, peer_facts, sign_channel_token
 from sekisho.wire.frames import Frame, Kind, length_prefix
 from sekisho.wire.messages import (
+    AnswerFrame,
+    AskFrame,
     CallFrame,
+    EventFrame,
     FailureFrame,
     StateFrame,
     SurfaceFrame,
     decode_payload,
     encode_call,
+    encode_payload,
 )
 from sekisho.wire.messages import error_of as error_of_failure
 from sekisho.wire.notes import MAX_NOTE_BYTES, NOTE_SEPARATOR
 from sekisho.wire.pipe import SealedPipe
 from sekisho.wire.upgrade import OPENING_READ_BYTES, epoch_info, hung_up, read_answer, request_bytes
 
-__all__ = ["CoreEnd", "CoreTerms", "Done", "Note"]
+__all__ = ["CoreEnd", "CoreTerms", "Done", "Hear", "Note"]
 
 Done = Callable[[bytes | SekishoError], None]
 Note = Callable[[bytes], None]
+Hear = Callable[["EventFrame | AskFrame"], None]
 
 TICK_S: Final = 0.5  # a revoked peer is cut within one second
 PING_S: Final = 5.0
@@ -42,6 +54,7 @@ SILENCE_S: Final = 15.0  # a peer that is gone without a word is noticed after t
 TOKEN_RENEW_S: Final = 20.0  # before a token's end, so that clocks a few seconds apart never see it expire
 TOKEN_LIFE_S: Final = 60
 ANSWER_GRACE_S: Final = 5.0  # the plugin server ends a call itself; this is the bound when it does not
+ASK_S: Final = 660.0  # after a question; the plugin server ends such a call after ten minutes
 MAX_IN_FLIGHT: Final = 1 << 16  # a plugin that never answers must not fill our memory
 _RESULT: Final = int(Kind.RESULT)
 _NOTE: Final = int(Kind.NOTE)
@@ -74,7 +87,7 @@ class CoreEnd(asyncio.BufferedProtocol):
         self._head = b""
         self._opening = bytearray()  # where an opening is read; a connection that says nothing takes none
         self._tick: asyncio.TimerHandle | None = None
-        self._pending: dict[int, tuple[Done, float, Note | None]] = {}
+        self._pending: dict[int, tuple[Done, float, Note | None, Hear | None]] = {}
         self._token_renew_at = 0.0
         self._clock = terms.clock
         self._revoked = terms.gate.revoked
@@ -107,7 +120,9 @@ class CoreEnd(asyncio.BufferedProtocol):
         own = self._terms.identity.not_after
         return own if self._facts is None else min(own, self._facts.not_after)
 
-    def call(self, number: int, frame: CallFrame, done: Done, note: Note | None = None) -> None:
+    def call(
+        self, number: int, frame: CallFrame, done: Done, note: Note | None = None, hear: Hear | None = None
+    ) -> None:
         """Send a call; `done` gets its one answer, later."""
         pipe, now = self._pipe, self._clock()
         if now >= self._sure_until or self._revoked.epoch != self._trusted_in_epoch:
@@ -126,7 +141,12 @@ class CoreEnd(asyncio.BufferedProtocol):
         except LocalProtocolError as error:  # larger than any frame may be
             self._loop.call_soon(done, error)
             return
-        self._pending[number] = (done, self._loop.time() + frame.timeout_s + ANSWER_GRACE_S, note)
+        self._pending[number] = (done, self._loop.time() + frame.timeout_s + ANSWER_GRACE_S, note, hear)
+
+    def answer(self, frame: AnswerFrame) -> None:
+        """Pass on what a client answered to a plugin's question; it may be lost, and then the call ends in time."""
+        if self._pipe is not None and not self.lost.done() and not self._pipe.is_full:
+            self._pipe.send(Kind.ANSWER, 0, encode_payload(frame))
 
     def cancel(self, number: int) -> bool:
         """Withdraw a call; False when it is not ours (any more). Its answer is `cancelled`."""
@@ -242,9 +262,26 @@ class CoreEnd(asyncio.BufferedProtocol):
             else:
                 note(one)
 
+    def _on_event(self, kind: int, number: int, payload: bytes) -> None:
+        entry = self._pending.get(number)
+        if entry is None or entry[3] is None:
+            self.unwanted_notes += 1
+        elif kind == Kind.EVENT:
+            entry[3](decode_payload(payload, EventFrame))
+        else:
+            ask = decode_payload(payload, AskFrame)
+            # a person may have to be found and to think; the plugin's side bounds the whole call
+            deadline = max(entry[1], self._loop.time() + ASK_S)
+            self._pending[number] = (entry[0], deadline, entry[2], entry[3])
+            entry[3](ask)
+
     def _on_frame(self, kind: int, number: int, payload: bytes) -> None:
         if kind == Kind.FAILURE:
             self._fail(number, error_of_failure(decode_payload(payload, FailureFrame)))
+        elif kind == Kind.ERROR:
+            self._fail(number, PluginError(payload))
+        elif kind in (Kind.EVENT, Kind.ASK):
+            self._on_event(kind, number, payload)
         elif kind == Kind.HELLO:
             if not self.opened.done():
                 self.opened.set_result(None)

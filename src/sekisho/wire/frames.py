@@ -65,6 +65,10 @@ class Kind(IntEnum):
     PING = 9
     PONG = 10
     NOTE = 11
+    EVENT = 12
+    ASK = 13
+    ANSWER = 14
+    ERROR = 15
 
 
 Frame = tuple[int, int, bytes]  # kind, call number, payload; kinds stay plain numbers on the path of a call

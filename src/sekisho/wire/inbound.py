@@ -1,7 +1,7 @@
 """One call at the plugin server: it passed every check of its channel and waits for its answer.
 
-Guarantees that at most one answer leaves, however often it is answered, no note after it, and nothing after its
-channel is gone.
+Guarantees that at most one answer leaves, however often it is answered, no note, event or question after it, and
+nothing after its channel is gone.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from sekisho.wire.frames import Kind
-from sekisho.wire.messages import CallFrame, FailureFrame, encode_payload
+from sekisho.wire.messages import AskFrame, CallFrame, EventFrame, FailureFrame, encode_payload
 
 __all__ = ["Inbound"]
 
 
 class Inbound(msgspec.Struct, eq=False, gc=False):
-    """A call to carry out; answer it once, with `reply` or `fail`.
+    """A call to carry out; answer it once, with `reply`, `refer` or `fail`.
 
     It and its channel know each other until it is answered or closed, which happens in every case; so the garbage
     collector has nothing to find here, and need not look.
@@ -39,6 +39,20 @@ class Inbound(msgspec.Struct, eq=False, gc=False):
     def fail(self, code: str, message: str) -> None:
         """Answer with an error code of ours."""
         self._send(Kind.FAILURE, encode_payload(FailureFrame(code=code, message=message)))
+
+    def refer(self, error: bytes) -> None:
+        """Answer with the plugin's own JSON-RPC error object, raw."""
+        self._send(Kind.ERROR, error)
+
+    def event(self, frame: EventFrame) -> None:
+        """Pass on a notification that is not about progress."""
+        if self._answer is not None:
+            self._answer(self.call, Kind.EVENT, encode_payload(frame))
+
+    def ask(self, frame: AskFrame) -> None:
+        """Ask the client; what it answers comes to the listener's `on_answer`."""
+        if self._answer is not None:
+            self._answer(self.call, Kind.ASK, encode_payload(frame))
 
     def note(self, params: bytes) -> None:
         """Tell the caller how far it is: the raw JSON of a progress notification's params, without a token."""

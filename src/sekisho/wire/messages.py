@@ -26,13 +26,19 @@ from sekisho.errors import (
 )
 
 __all__ = [
+    "AnswerFrame",
+    "AskFrame",
+    "CallContext",
     "CallFrame",
+    "EventFrame",
     "FailureFrame",
     "StateFrame",
     "SurfaceFrame",
     "decode_call",
+    "decode_context",
     "decode_payload",
     "encode_call",
+    "encode_context",
     "encode_payload",
     "error_of",
 ]
@@ -40,14 +46,64 @@ __all__ = [
 MAX_MESSAGE_CHARS: Final = 500  # what a failure says ends up in errors and logs
 
 
+class CallContext(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Who asks, in so far as the plugin's side has to know; what is not said is not allowed.
+
+    Attributes:
+        scope: An opaque name of the client's session, or of the client where it has none.
+        style: How the client can be asked in the midst of a call: in "rounds" of whole calls, or on its "stream".
+        may_ask: What the plugin may ask of this client: what it declared and the operator allows.
+        log_level: Of the log messages this call wants; None: what the scope has set, or nothing.
+        meta: Further members of the client's `_meta`, such as trace context.
+        input_responses: What the client answered to the questions of the round before.
+        request_state: What the plugin server gave the round before.
+    """
+
+    scope: str = ""
+    style: Literal["rounds", "stream"] = "rounds"
+    may_ask: tuple[str, ...] = ()
+    log_level: str | None = None
+    meta: msgspec.Raw = msgspec.Raw()
+    input_responses: msgspec.Raw = msgspec.Raw()
+    request_state: str | None = None
+
+
 class CallFrame(msgspec.Struct, frozen=True, gc=False):
-    """Core to plugin server: run this tool. `digest` is that of the call as it was judged."""
+    """Core to plugin server: run this tool, or with a "/" in its name this method.
+
+    `digest` is that of the call as it was judged. `context` is empty or the JSON of a `CallContext`.
+    """
 
     tool: str
     arguments: msgspec.Raw
     digest: str
     timeout_s: float
     wants_progress: bool = False
+    context: bytes = b""
+
+
+class AskFrame(msgspec.Struct, frozen=True, gc=False):
+    """Plugin server to core: the plugin asks the client in the midst of a call. `ask` names the question."""
+
+    ask: str
+    method: str
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class AnswerFrame(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Core to plugin server: what the client answered; exactly one of `result` and `error` is set."""
+
+    scope: str
+    ask: str
+    result: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class EventFrame(msgspec.Struct, frozen=True, gc=False):
+    """Plugin server to core: a notification within a call that is not about its progress."""
+
+    method: str
+    params: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class FailureFrame(msgspec.Struct, frozen=True):
@@ -77,44 +133,65 @@ class StateFrame(msgspec.Struct, frozen=True):
     restarts: int = 0
 
 
-_Payload = TypeVar("_Payload", FailureFrame, SurfaceFrame, StateFrame)
+_Payload = TypeVar("_Payload", FailureFrame, SurfaceFrame, StateFrame, AskFrame, AnswerFrame, EventFrame)
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[object]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (FailureFrame, SurfaceFrame, StateFrame)
+    kind: msgspec.json.Decoder(kind)
+    for kind in (FailureFrame, SurfaceFrame, StateFrame, AskFrame, AnswerFrame, EventFrame)
 }
-_CALL: Final = struct.Struct(
-    ">BHBd"
-)  # wants progress, bytes of tool and digest, timeout; tool, digest, arguments
+# Wants progress, bytes of tool, digest and context, timeout; then tool, digest, context, arguments.
+_CALL: Final = struct.Struct(">BHBId")
+_contexts: Final = msgspec.json.Decoder(CallContext)
 _raw: Final = msgspec.json.Decoder(msgspec.Raw)
+_NO_CONTEXT: Final = CallContext()
 
 
 def encode_call(frame: CallFrame) -> bytes:
     """The payload of a call; raises `LocalProtocolError` for a tool or digest no head can hold."""
     try:
         tool, digest = frame.tool.encode(), frame.digest.encode()
-        head = _CALL.pack(frame.wants_progress, len(tool), len(digest), frame.timeout_s)
+        head = _CALL.pack(frame.wants_progress, len(tool), len(digest), len(frame.context), frame.timeout_s)
     except (struct.error, UnicodeEncodeError) as error:
         raise LocalProtocolError("internal", "a call's tool or digest cannot be sent") from error
-    return head + tool + digest + bytes(frame.arguments)
+    return b"".join((head, tool, digest, frame.context, bytes(frame.arguments)))
 
 
 def decode_call(payload: bytes) -> CallFrame:
     """The call in a payload; raises `RemoteProtocolError`."""
     try:
-        wants_progress, tool_size, digest_size, timeout_s = _CALL.unpack_from(payload)
+        wants_progress, tool_size, digest_size, context_size, timeout_s = _CALL.unpack_from(payload)
         at = _CALL.size + tool_size
-        arguments = payload[at + digest_size :]
         tool = payload[_CALL.size : at].decode()
         digest = payload[at : at + digest_size].decode()
+        at += digest_size
+        context = payload[at : at + context_size]
+        arguments = payload[at + context_size :]
         raw = _raw.decode(arguments)
     except (struct.error, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise RemoteProtocolError("plugin_protocol", "a CallFrame cannot be read") from error
-    if wants_progress > 1 or b"\n" in arguments or not math.isfinite(timeout_s):
+    if wants_progress > 1 or b"\n" in arguments or b"\n" in context or not math.isfinite(timeout_s):
         raise RemoteProtocolError("plugin_protocol", "a CallFrame says what no core says")
-    return CallFrame(tool, raw, digest, timeout_s, wants_progress == 1)
+    return CallFrame(tool, raw, digest, timeout_s, wants_progress == 1, context)
 
 
-def encode_payload(value: FailureFrame | SurfaceFrame | StateFrame) -> bytes:
+def encode_context(context: CallContext) -> bytes:
+    """The context as a call carries it."""
+    return _ENCODER.encode(context)
+
+
+def decode_context(context: bytes) -> CallContext:
+    """The context of a call; raises `RemoteProtocolError`."""
+    if not context:
+        return _NO_CONTEXT
+    try:
+        return _contexts.decode(context)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteProtocolError("plugin_protocol", "the context of a call cannot be read") from error
+
+
+def encode_payload(
+    value: FailureFrame | SurfaceFrame | StateFrame | AskFrame | AnswerFrame | EventFrame,
+) -> bytes:
     """The payload of a frame."""
     return _ENCODER.encode(value)
 

@@ -1,6 +1,7 @@
-"""Notes of calls, and a small queue for them while the core reads slowly, which forgets its oldest first.
+"""Notes and events of calls, and a small queue for them while the core reads slowly, which forgets its oldest first.
 
-A note is one line of JSON; those of one call that leave together share a frame, as lines.
+A note is one line of JSON; those of one call that leave together share a frame, as lines. An event has a frame of its
+own.
 
 Guarantees that what is held stays within a bound, that a note never outlives its call, and that whatever is lost
 is counted. Judgement: values in, values out.
@@ -26,7 +27,7 @@ class NoteQueue:
     __slots__ = ("_held_bytes", "_notes", "dropped")
 
     def __init__(self) -> None:
-        self._notes: deque[tuple[int, bytes]] = deque()
+        self._notes: deque[tuple[int, int, bytes]] = deque()
         self._held_bytes = 0
         self.dropped = 0
 
@@ -37,19 +38,19 @@ class NoteQueue:
         self.dropped += 1
         return True
 
-    def hold(self, call: int, payload: bytes) -> None:
-        """Keep a note for later, at the cost of the oldest ones."""
+    def hold(self, kind: int, call: int, payload: bytes) -> None:
+        """Keep a note or event for later, at the cost of the oldest ones."""
         if self.is_too_large(payload):
             return
-        self._notes.append((call, payload))
+        self._notes.append((kind, call, payload))
         self._held_bytes += COST_BYTES + len(payload)
         while self._held_bytes > MAX_HELD_BYTES:
-            self._held_bytes -= COST_BYTES + len(self._notes.popleft()[1])
+            self._held_bytes -= COST_BYTES + len(self._notes.popleft()[2])
             self.dropped += 1
 
-    def release(self, calls: Container[int]) -> list[tuple[int, bytes]]:
-        """The held notes of these calls, in order; those of others are dropped: their answers went ahead."""
+    def release(self, calls: Container[int]) -> list[tuple[int, int, bytes]]:
+        """Kind, call and payload of what was held, in order; of calls not among these it is dropped: too late."""
         notes, self._notes, self._held_bytes = self._notes, deque(), 0
-        kept = [note for note in notes if note[0] in calls]
+        kept = [note for note in notes if note[1] in calls]
         self.dropped += len(notes) - len(kept)
         return kept

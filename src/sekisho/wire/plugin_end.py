@@ -37,7 +37,7 @@ from sekisho.keys import (
 )
 from sekisho.wire.frames import Frame, FrameReader, Kind
 from sekisho.wire.inbound import Inbound
-from sekisho.wire.messages import FailureFrame, decode_call, encode_payload
+from sekisho.wire.messages import AnswerFrame, FailureFrame, decode_call, decode_payload, encode_payload
 from sekisho.wire.notes import MAX_NOTE_BYTES, NOTE_SEPARATOR, NoteQueue
 from sekisho.wire.pipe import SealedPipe
 from sekisho.wire.upgrade import (
@@ -71,6 +71,7 @@ class PluginTerms:
     replay: ReplayWindow
     on_call: Callable[[Inbound], None]
     on_cancel: Callable[[Inbound], None]
+    on_answer: Callable[[AnswerFrame], None]
     on_joined: Callable[[PluginEnd], None]
     on_left: Callable[[PluginEnd], None]
     on_refused: Callable[[SekishoError], None]
@@ -112,9 +113,15 @@ class PluginEnd(asyncio.BufferedProtocol):
             self._pipe.send(kind, 0, payload)
 
     def answer(self, call: int, kind: Kind, payload: bytes) -> None:
-        """Send the answer of a call, or notes; an answer that is too large for a frame becomes a failure."""
+        """Send the answer of a call, or what comes before it; an answer too large for a frame becomes a failure."""
         if kind is Kind.NOTE:
             self._note(call, payload)
+            return
+        if kind is Kind.EVENT:
+            self._event(call, payload)
+            return
+        if kind is Kind.ASK:
+            self._ask(call, payload)
             return
         self._calls.pop(call, None)
         if self._pipe is None or self._stage != "open":
@@ -175,8 +182,8 @@ class PluginEnd(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._is_congested = False
         if self._transport is not None and self._stage == "open":
-            for call, payload in self._notes.release(self._calls):
-                self._note(call, payload)
+            for kind, call, payload in self._notes.release(self._calls):
+                self._send_held(kind, call, payload)
             self._transport.resume_reading()
 
     # opening
@@ -244,6 +251,8 @@ class PluginEnd(asyncio.BufferedProtocol):
                 self._cancel(self._calls.pop(number, None))
             elif kind == Kind.TOKEN:
                 self._admit(self._verified(payload.decode("ascii", "replace")))
+            elif kind == Kind.ANSWER:
+                self._terms.on_answer(decode_payload(payload, AnswerFrame))
             elif kind == Kind.PING and self._pipe is not None:
                 self._pipe.send(Kind.PONG)
 
@@ -292,9 +301,33 @@ class PluginEnd(asyncio.BufferedProtocol):
             return
         for one in payload.split(NOTE_SEPARATOR):
             if self._is_congested:
-                self._notes.hold(call, one)
+                self._notes.hold(Kind.NOTE, call, one)
             elif not self._notes.is_too_large(one):
                 self._pipe.send(Kind.NOTE, call, one)
+
+    def _send_held(self, kind: int, call: int, payload: bytes) -> None:
+        if kind == Kind.EVENT:
+            self._event(call, payload)
+        else:
+            self._note(call, payload)
+
+    def _event(self, call: int, payload: bytes) -> None:
+        if self._pipe is None or self._stage != "open":
+            return
+        if self._is_congested:
+            self._notes.hold(Kind.EVENT, call, payload)
+        elif not self._notes.is_too_large(payload):
+            self._pipe.send(Kind.EVENT, call, payload)
+
+    def _ask(self, call: int, payload: bytes) -> None:
+        """A question is never dropped: the call waits for it. How many there are, the plugin's side bounds."""
+        if self._pipe is None or self._stage != "open":
+            return
+        try:
+            self._pipe.send(Kind.ASK, call, payload)
+        except LocalProtocolError as error:
+            self._calls.pop(call, None)
+            self._fail(call, error)
 
     def _cancel(self, inbound: Inbound | None) -> None:
         if inbound is not None and inbound.is_open:

@@ -22,7 +22,7 @@ from sekisho.keys import HandshakeGate, Identity, PeerRule, ReplayWindow, Revoca
 from sekisho.wire.address import Address, TcpAddress, UnixAddress
 from sekisho.wire.frames import Kind
 from sekisho.wire.inbound import Inbound
-from sekisho.wire.messages import StateFrame, SurfaceFrame, encode_payload
+from sekisho.wire.messages import AnswerFrame, StateFrame, SurfaceFrame, encode_payload
 from sekisho.wire.plugin_end import PluginEnd, PluginTerms
 
 __all__ = ["Listener"]
@@ -49,6 +49,7 @@ class Listener:
         clock: Callable[[], float],
         on_call: Callable[[Inbound], None],
         on_cancel: Callable[[Inbound], None],
+        on_answer: Callable[[AnswerFrame], None] = lambda answer: None,
         on_refused: Callable[[SekishoError], None] = lambda error: None,
         revoked: Revocations | None = None,
         socket_mode: int = 0o600,
@@ -68,6 +69,7 @@ class Listener:
             replay=ReplayWindow(),
             on_call=on_call,
             on_cancel=on_cancel,
+            on_answer=on_answer,
             on_joined=self._on_joined,
             on_left=self._on_left,
             on_refused=on_refused,

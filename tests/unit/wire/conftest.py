@@ -23,7 +23,7 @@ from sekisho.keys import (
     SpiffeId,
 )
 from sekisho.keys.gate import spki_sha256
-from sekisho.wire import CallFrame, Inbound, StateFrame, SurfaceFrame
+from sekisho.wire import AnswerFrame, CallFrame, Inbound, StateFrame, SurfaceFrame
 from sekisho.wire.core_end import CoreEnd, CoreTerms
 from sekisho.wire.plugin_end import PluginEnd, PluginTerms
 
@@ -97,6 +97,7 @@ class House:
     surfaces: list[SurfaceFrame] = field(default_factory=list)
     states: list[StateFrame] = field(default_factory=list)
     answers: list[bytes | SekishoError] = field(default_factory=list)
+    client_answers: list[AnswerFrame] = field(default_factory=list)
     replay: ReplayWindow = field(default_factory=ReplayWindow)
 
     def clock(self) -> float:
@@ -132,6 +133,7 @@ class House:
             replay=self.replay,
             on_call=self.on_call,
             on_cancel=self.cancelled.append,
+            on_answer=self.client_answers.append,
             on_joined=lambda end: None,
             on_left=lambda end: None,
             on_refused=self.refused.append,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from sekisho.errors import SekishoError, Tampered, Unavailable
-from sekisho.wire import CallFrame, StateFrame
+from sekisho.errors import PluginError, SekishoError, Tampered, Unavailable
+from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame, StateFrame
 from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
 from sekisho.wire.messages import encode_payload
 from sekisho.wire.notes import MAX_NOTE_BYTES
@@ -335,3 +335,48 @@ async def test_a_call_without_an_answer_ends_in_a_timeout(
     assert code(await asyncio.wait_for(answered, 5)) == "plugin_timeout"
     await settle()
     assert [inbound.call for inbound in house.cancelled] == [1]
+
+
+async def test_a_question_and_its_answer_cross_the_channel_in_the_midst_of_a_call(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    heard: list[EventFrame | AskFrame] = []
+    joined.core.call(1, hold, house.answers.append, None, heard.append)
+    await settle()
+    inbound = house.inbound[0]
+    inbound.event(EventFrame("notifications/message", msgspec.Raw(b'{"level":"info","data":1}')))
+    inbound.ask(AskFrame("q", "elicitation/create", msgspec.Raw(b'{"message":"?"}')))
+    await settle()
+    assert [frame.method for frame in heard] == ["notifications/message", "elicitation/create"]
+    joined.core.answer(AnswerFrame("s", "q", result=msgspec.Raw(b'{"action":"accept"}')))
+    await settle()
+    (answer,) = house.client_answers
+    assert (answer.scope, answer.ask, bytes(answer.result), bytes(answer.error)) == (
+        "s",
+        "q",
+        b'{"action":"accept"}',
+        b"",
+    )
+    inbound.refer(b'{"code":-32602,"message":"no"}')
+    inbound.ask(AskFrame("late", "elicitation/create"))
+    await settle()
+    (error,) = house.answers
+    assert isinstance(error, PluginError)
+    assert error.body == b'{"code":-32602,"message":"no"}'
+    assert b"no" not in str(error).encode()
+    assert len(heard) == 2
+
+
+async def test_a_question_of_a_call_that_nobody_hears_is_dropped_and_counted(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, hold, house.answers.append)
+    await settle()
+    house.inbound[0].ask(AskFrame("q", "elicitation/create"))
+    await settle()
+    assert joined.core.unwanted_notes == 1
+    assert joined.core.in_flight == 1

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import CODES, LocalProtocolError, Refused, RemoteProtocolError, Tampered, Unavailable
-from sekisho.wire import CallFrame, FailureFrame, StateFrame, SurfaceFrame
+from sekisho.wire import (
+    AskFrame,
+    CallContext,
+    CallFrame,
+    FailureFrame,
+    StateFrame,
+    SurfaceFrame,
+    decode_context,
+    encode_context,
+)
 from sekisho.wire.messages import decode_call, decode_payload, encode_call, encode_payload, error_of
 
 CALL = CallFrame(tool="echo", arguments=msgspec.Raw(b"{}"), digest="d", timeout_s=1.0)
@@ -18,18 +27,20 @@ CALL = CallFrame(tool="echo", arguments=msgspec.Raw(b"{}"), digest="d", timeout_
     timeout_s=st.floats(0, 1e6),
     number=st.integers(),
     wants_progress=st.booleans(),
+    scope=st.none() | st.text(max_size=20),
 )
 def test_a_call_keeps_its_arguments_byte_for_byte(
-    tool: str, digest: str, timeout_s: float, number: int, wants_progress: bool
+    tool: str, digest: str, timeout_s: float, number: int, wants_progress: bool, scope: str | None
 ) -> None:
+    context = b"" if scope is None else encode_context(CallContext(scope=scope))
     arguments = msgspec.Raw(b'{"big": %d, "s" :"\\u00e9"}' % number)
-    frame = CallFrame(
-        tool=tool, arguments=arguments, digest=digest, timeout_s=timeout_s, wants_progress=wants_progress
-    )
+    frame = CallFrame(tool, arguments, digest, timeout_s, wants_progress, context)
     again = decode_call(encode_call(frame))
     assert bytes(again.arguments) == bytes(arguments)
     assert (again.tool, again.timeout_s, again.digest) == (tool, timeout_s, digest)
     assert again.wants_progress is wants_progress
+    assert again.context == context
+    assert decode_context(again.context).scope == (scope or "")
 
 
 @pytest.mark.threat("T-PARSER")
@@ -45,6 +56,7 @@ def test_any_bytes_are_a_call_or_an_error(data: bytes, at: int, byte: int) -> No
         again = decode_call(encode_call(frame))
         assert bytes(again.arguments) == bytes(frame.arguments)
         assert (again.tool, again.digest, again.timeout_s) == (frame.tool, frame.digest, frame.timeout_s)
+        assert again.context == frame.context
 
 
 @pytest.mark.threat("T-PARSER")
@@ -101,3 +113,32 @@ def test_an_unknown_or_long_failure_is_bounded() -> None:
     error = error_of(FailureFrame(code="made_up", message="m" * 10_000))
     assert error.code == "plugin_protocol"
     assert len(error.message) < 600
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.parametrize(
+    "context", [b"{", b"[]", b'{"scope":1}', b'{"style":"loud"}', b'{"more":1}', b"\xff"]
+)
+def test_a_context_that_no_core_writes_is_refused(context: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_context(context)
+
+
+def test_a_context_keeps_what_it_says() -> None:
+    context = CallContext(
+        scope="s",
+        style="stream",
+        may_ask=("elicitation",),
+        log_level="info",
+        meta=msgspec.Raw(b'{"traceparent":"00"}'),
+        input_responses=msgspec.Raw(b'{"a":{}}'),
+        request_state="state",
+    )
+    assert decode_context(encode_context(context)) == context
+    assert encode_context(CallContext()) == b"{}"
+
+
+def test_a_question_keeps_its_parameters_byte_for_byte() -> None:
+    params = b'{"message":"Who?","requestedSchema":{"type": "object"}}'
+    again = decode_payload(encode_payload(AskFrame("1", "elicitation/create", msgspec.Raw(params))), AskFrame)
+    assert (again.ask, again.method, bytes(again.params)) == ("1", "elicitation/create", params)
