@@ -21,6 +21,7 @@ __all__ = [
     "RateLimited",
     "Refused",
     "RemoteProtocolError",
+    "ScopeMissing",
     "SekishoError",
     "Tampered",
     "Unavailable",
@@ -63,6 +64,17 @@ CODES: Final[dict[str, CodeInfo]] = {
     # who asks, and what they may do
     "token_missing": CodeInfo(401, -32001, "send Authorization: Bearer with the token of this gateway"),
     "token_invalid": CodeInfo(401, -32001, "use the current token; the operator finds it in the token file"),
+    "token_in_query": CodeInfo(
+        400, -32600, "send the token in the Authorization header; a URL is kept in logs"
+    ),
+    "dpop_invalid": CodeInfo(
+        401, -32001, "send one fresh DPoP proof for this request, made with the token's key"
+    ),
+    "dpop_nonce": CodeInfo(401, -32001, "put the nonce of the DPoP-Nonce header into the next proof"),
+    "scope_missing": CodeInfo(403, -32050, "ask the authorization server for a token with the scopes named"),
+    "issuer_unavailable": CodeInfo(
+        503, -32055, "call again shortly; the operator checks that the issuer answers"
+    ),
     "plugin_unknown": CodeInfo(404, -32602, "name a configured plugin"),
     "tool_unknown": CodeInfo(200, -32602, "call a tool that tools/list shows"),
     "operation_not_allowed": CodeInfo(200, -32050, "ask the operator to add it to allowed_operations"),
@@ -137,6 +149,14 @@ class RateLimited(Refused):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__("rate_limited", "the calls of this minute are used up")
         self.retry_after_s = retry_after_s
+
+
+class ScopeMissing(Refused):
+    """The token lacks scopes; `scopes` are all that the operation needs, not only the missing ones."""
+
+    def __init__(self, scopes: tuple[str, ...]) -> None:
+        super().__init__("scope_missing", "the token was not issued for this operation")
+        self.scopes = scopes
 
 
 class Tampered(SekishoError):
