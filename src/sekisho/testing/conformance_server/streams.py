@@ -18,7 +18,7 @@ class Stream:
         self.name = name  # empty: its events carry no id, nobody can come back
         self.events: list[bytes] = []
         self.is_closed = False
-        self._left = 0
+        self._cut = 0  # followers from before this event leave here
         self._changed = asyncio.Event()
 
     async def send(self, message: Json) -> None:
@@ -42,7 +42,7 @@ class Stream:
 
     def hang_up(self) -> None:
         """Send the present followers away; the stream itself goes on."""
-        self._left += 1
+        self._cut = len(self.events)
         self._wake()
 
     def _wake(self) -> None:
@@ -56,11 +56,11 @@ class Stream:
 
     async def follow(self, start: int = 0) -> AsyncIterator[bytes]:
         """The events from `start` on, until the stream ends or hangs up."""
-        left = self._left
+        first = start
         while True:
-            while start < len(self.events):
+            while start < len(self.events) and not first < self._cut == start:
                 yield self.events[start]
                 start += 1
-            if self.is_closed or left != self._left:
+            if self.is_closed or first < self._cut == start:
                 return
             await self._changed.wait()
