@@ -5,6 +5,7 @@ file, line, key and remedy. Each setting is declared once, with its meaning and 
 reads no environment variable and starts nothing; `assembly` stands above it and hands each room its own part.
 """
 
+from sekisho.config.auth import Auth, AuthIssuer
 from sekisho.config.core import (
     Approval,
     Audit,
@@ -27,6 +28,8 @@ from sekisho.config.workload import FilesystemPolicy, NetworkPolicy, Sandbox, Wo
 __all__ = [
     "Approval",
     "Audit",
+    "Auth",
+    "AuthIssuer",
     "BindAddress",
     "CoreConfig",
     "CoreServer",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sekisho.config.auth import Auth, check_scoped_names
 from sekisho.config.field import (
     Wrong,
     choice,
@@ -338,6 +339,7 @@ class CoreConfig:
     )
     core_server: CoreServer = setting(nested(CoreServer), "The door for MCP clients.", default=CoreServer())
     security: Security = setting(nested(Security), "How much a client may ask.", default=Security())
+    auth: Auth = setting(nested(Auth), "Whose tokens open the door.", default=Auth())
     limits: Limits = setting(
         nested(Limits), "What a message, a connection and a client may cost.", default=Limits()
     )
@@ -346,6 +348,9 @@ class CoreConfig:
     inspection: Inspection = setting(nested(Inspection), "The content scan.", default=Inspection())
     approval: Approval = setting(nested(Approval), "The standing answer to approvals.", default=Approval())
     source: Source = field(default=Source(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_scoped_names(self.auth, {one.name: one.allowed_operations for one in self.plugins.servers})
 
     def audit_log(self, home: Path) -> Path:
         """Where the audit log stands, given the home folder in use."""

@@ -33,6 +33,10 @@ _Asked = tuple[KeyPath, Path | None, str]
 def _core_paths(config: CoreConfig) -> Iterator[_Asked]:
     for name in ("tls_cert_path", "tls_key_path", "ca_cert_path"):
         yield ("core_server", name), getattr(config.core_server, name), "file"
+    yield ("auth", "client_ca_path"), config.auth.client_ca_path, "file"
+    for index, issuer in enumerate(config.auth.issuers):
+        for name in ("client_secret_path", "ca_cert_path"):
+            yield ("auth", "issuers", index, name), getattr(issuer, name), "file"
     for index, entry in enumerate(config.plugins.servers):
         here: KeyPath = ("plugins", "servers", index)
         yield (*here, "cert_path"), entry.cert_path, "file"
