@@ -1,7 +1,7 @@
-"""Names of plugins and tools, and the one way to join and split them.
+"""Names of plugins, tools and prompts, and the one way to join and split them.
 
 A plugin's name holds no underscore, so `<plugin>__<tool>` splits at its first `__` in exactly one way,
-whatever the tool is called. Knows the grammar only; whether such a plugin exists is asked elsewhere.
+whatever the tool or prompt is called. Knows the grammar only; whether such a plugin exists is asked elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, NewType
 
 from sekisho.errors import Misconfigured, RemoteProtocolError
 
-__all__ = ["PluginName", "ToolName", "joined", "plugin_name", "split", "tool_name"]
+__all__ = ["PluginName", "ToolName", "joined", "plugin_name", "split", "split_any", "tool_name"]
 
 PluginName = NewType("PluginName", str)
 ToolName = NewType("ToolName", str)
@@ -47,17 +47,23 @@ def tool_name(text: str) -> ToolName:
     return ToolName(text)
 
 
-def joined(plugin: PluginName, tool: ToolName) -> str:
-    """The name of a plugin's tool among all tools."""
-    return f"{plugin}{_SEPARATOR}{tool}"
+def joined(plugin: PluginName, name: str) -> str:
+    """The name of a plugin's tool or prompt among those of all plugins."""
+    return f"{plugin}{_SEPARATOR}{name}"
 
 
 @lru_cache(maxsize=1024)  # asked for every call, and tools are few
 def split(name: str) -> tuple[PluginName, ToolName] | None:
     """Undo `joined`; None when the text was not made by it."""
-    plugin, separator, tool = name.partition(_SEPARATOR)
-    if not separator or len(plugin) > MAX_PLUGIN_NAME or not _PLUGIN.fullmatch(plugin):
+    found = split_any(name)
+    if found is None or not _TOOL.fullmatch(found[1]):
         return None
-    if not _TOOL.fullmatch(tool):
+    return found[0], ToolName(found[1])
+
+
+def split_any(name: str) -> tuple[PluginName, str] | None:
+    """Like `split`, for prompts: MCP has no rule for their names, but an empty one is none."""
+    plugin, separator, own = name.partition(_SEPARATOR)
+    if not separator or not own or len(plugin) > MAX_PLUGIN_NAME or not _PLUGIN.fullmatch(plugin):
         return None
-    return PluginName(plugin), ToolName(tool)
+    return PluginName(plugin), own
