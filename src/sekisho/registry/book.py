@@ -1,116 +1,91 @@
-"""What the gateway serves and checks: approved definitions, compiled once.
+"""What the gateway serves and checks of one plugin: approved definitions, compiled once.
 
 Guarantees:
 - built only from a surface whose root and digests equal the locked ones, so nothing unapproved is ever
-  listed;
-- `tools/list` is bytes made beforehand from the pinned objects; only `name` differs in the prefixed form;
-- a tool whose schema may not judge calls is neither listed nor callable: it is in `unusable`, with the
-  reason;
-- arguments and structured results are checked against the tool's own schemas; refusals carry no payload.
+  listed, announced or looked up;
+- lists are made from the pinned objects beforehand; only `name` differs in the prefixed form;
+- what cannot be used (a schema that may not judge calls, a template nobody can read) is neither listed nor
+  found: it is in `unusable` or `left_out`, with the reason.
 
 It does not decide who may call (`policy.access`) and never asks the plugin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
-
-import msgspec
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from sekisho.errors import Refused, RemoteProtocolError
 from sekisho.protocol.client_messages import JsonObject
 from sekisho.protocol.json_text import JsonValue
-from sekisho.protocol.names import PluginName, ToolName, joined
+from sekisho.protocol.names import PluginName, ToolName
+from sekisho.protocol.uri_template import UriText
+from sekisho.registry.announced import Announced
+from sekisho.registry.definition import Definition, compile_tool
 from sekisho.registry.lock import LockedPlugin
-from sekisho.registry.schema import CompiledSchema, compile_schema
-from sekisho.registry.surface import Item, ItemKind, Surface
+from sekisho.registry.offers import (
+    PromptOffer,
+    ResourceOffer,
+    TemplateOffer,
+    compile_prompt,
+    compile_templates,
+)
+from sekisho.registry.surface import Item, ItemId, ItemKind, Surface
 
-__all__ = ["Definition", "Definitions", "tools_array", "tools_result"]
-
-_NO_ARGUMENTS: Final[JsonValue] = {"type": "object"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
-    """One approved tool."""
-
-    plugin: PluginName
-    tool: ToolName
-    digest: str
-    bare: bytes
-    prefixed: bytes
-    read_only: bool
-    arguments: CompiledSchema
-    structured_result: CompiledSchema | None
-
-    def check_arguments(self, arguments: JsonValue, size: int) -> None:
-        """Raise Refused (`arguments_invalid`) unless the arguments fit the tool's input schema.
-
-        Args:
-            size: the length of their JSON text in bytes.
-        """
-        problems = self.arguments.problems(arguments, size)
-        if problems:
-            raise Refused(
-                "arguments_invalid", f"arguments do not fit the input schema: {'; '.join(problems)}"
-            )
-
-    def check_result(self, result: JsonObject, size: int) -> None:
-        """Raise RemoteProtocolError (`result_invalid`) unless a tools/call result keeps the tool's own
-        promise.
-
-        MCP 2025-11-25 server/tools: with an output schema, `structuredContent` is required and must
-        conform; an answer with `isError` is an error report, not a result.
-        """
-        schema = self.structured_result
-        if schema is None or result.get("isError") is True:
-            return
-        if "structuredContent" not in result:
-            raise RemoteProtocolError("result_invalid", "the plugin's answer lacks structuredContent")
-        problems = schema.problems(result["structuredContent"], size)
-        if problems:
-            told = "; ".join(problems)
-            raise RemoteProtocolError("result_invalid", f"the answer breaks the output schema: {told}")
+__all__ = ["Definitions", "tools_array", "tools_result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definitions:
-    """The allowed and approved tools of one plugin, in the plugin's own order."""
+    """What is approved of one plugin, each kind in the plugin's own order; of tools, the allowed ones."""
 
     plugin: PluginName
     root: str
     tools: Mapping[ToolName, Definition]
     unusable: Mapping[ToolName, str]
     listing: bytes
+    prompts: Mapping[str, PromptOffer] = field(default_factory=dict)
+    resources: Mapping[str, ResourceOffer] = field(default_factory=dict)
+    templates: Mapping[str, TemplateOffer] = field(default_factory=dict)
+    left_out: Mapping[ItemId, str] = field(default_factory=dict)
+    announced: Announced = field(default_factory=Announced)
+    instructions: str | None = None
 
     @classmethod
-    def build(cls, locked: LockedPlugin, surface: Surface, allowed: Iterable[str]) -> Definitions:
-        """Compile the tools that are both approved and allowed.
+    def build(
+        cls,
+        locked: LockedPlugin,
+        surface: Surface,
+        allowed: Iterable[str],
+        *,
+        extensions: Collection[str] = (),
+    ) -> Definitions:
+        """Compile what is approved; of the tools only those that are allowed too.
+
+        Args:
+            extensions: the extensions of MCP that this plugin may announce.
 
         Raises:
             Refused: `definition_changed`, when the surface is not the locked one.
         """
         if surface.root != locked.root or surface.digests() != locked.items:
             raise Refused("definition_changed", f"{locked.name} no longer says what was approved")
-        permitted = frozenset(allowed)
-        tools: dict[ToolName, Definition] = {}
-        unusable: dict[ToolName, str] = {}
-        for item in surface.of_kind(ItemKind.TOOL):
-            if item.id.name not in permitted:
-                continue
-            tool = ToolName(item.id.name)
-            try:
-                tools[tool] = _compiled(locked.name, tool, item)
-            except RemoteProtocolError as error:
-                unusable[tool] = error.message
+        tools, unusable = _tools(locked.name, surface, frozenset(allowed))
+        prompts, left_out = _prompts(locked.name, surface)
+        templates, unread = compile_templates(surface.of_kind(ItemKind.TEMPLATE))
+        instructions = _value(surface, ItemKind.INSTRUCTIONS, "text")
         return cls(
             plugin=locked.name,
             root=surface.root,
             tools=tools,
             unusable=unusable,
             listing=tools_result(definition.bare for definition in tools.values()),
+            prompts=prompts,
+            resources={item.id.name: _resource(item) for item in surface.of_kind(ItemKind.RESOURCE)},
+            templates=templates,
+            left_out={**left_out, **unread},
+            announced=Announced.read(_value(surface, ItemKind.SERVER, "capabilities"), extensions),
+            instructions=instructions if isinstance(instructions, str) else None,
         )
 
     def get(self, tool: str) -> Definition:
@@ -128,10 +103,32 @@ class Definitions:
             raise RemoteProtocolError("plugin_protocol", f"this tool cannot be called: {self.unusable[name]}")
         raise Refused("tool_unknown", f"{self.plugin} has no such approved tool")
 
-    def pieces(self, operations: frozenset[str] | None = None, *, prefixed: bool) -> tuple[bytes, ...]:
+    def offers(self, uri: str) -> bool:
+        """True when this URI is an approved resource, or one that an approved template makes."""
+        return uri in self.resources or self.makes(UriText(uri))
+
+    def makes(self, uri: UriText) -> bool:
+        """True when an approved template makes this URI."""
+        return any(offer.template.matches(uri) for offer in self.templates.values())
+
+    def completes(self, params: JsonObject) -> bool:
+        """True when the `ref` of a completion names an approved prompt or template, and the plugin completes any."""
+        ref = params.get("ref")
+        if not self.announced.completions or not isinstance(ref, dict):
+            return False
+        match ref:
+            case {"type": "ref/prompt", "name": str() as name}:
+                return name in self.prompts
+            case {"type": "ref/resource", "uri": str() as uri}:
+                return uri in self.templates or uri in self.resources
+        return False
+
+    def pieces(
+        self, operations: frozenset[str] | None = None, *, prefixed: bool, modern: bool = True
+    ) -> tuple[bytes, ...]:
         """The tool objects to list, for a subset of operations (None: all), bare or with prefixed names."""
         return tuple(
-            definition.prefixed if prefixed else definition.bare
+            definition.piece(prefixed=prefixed, modern=modern)
             for tool, definition in self.tools.items()
             if operations is None or tool in operations
         )
@@ -147,19 +144,36 @@ def tools_result(pieces: Iterable[bytes]) -> bytes:
     return b'{"tools":' + tools_array(pieces) + b"}"
 
 
-def _compiled(plugin: PluginName, tool: ToolName, item: Item) -> Definition:
-    value = item.value()
-    if not isinstance(value, dict):
-        raise RemoteProtocolError("plugin_protocol", "the tool is not an object")
-    output = value.get("outputSchema")
-    annotations = value.get("annotations")
-    return Definition(
-        plugin=plugin,
-        tool=tool,
-        digest=item.digest,
-        bare=item.text,
-        prefixed=msgspec.json.encode({**value, "name": joined(plugin, tool)}),
-        read_only=isinstance(annotations, dict) and annotations.get("readOnlyHint") is True,
-        arguments=compile_schema(value.get("inputSchema", _NO_ARGUMENTS)),
-        structured_result=None if output is None else compile_schema(output),
-    )
+def _tools(
+    plugin: PluginName, surface: Surface, allowed: frozenset[str]
+) -> tuple[dict[ToolName, Definition], dict[ToolName, str]]:
+    tools: dict[ToolName, Definition] = {}
+    unusable: dict[ToolName, str] = {}
+    for item in surface.of_kind(ItemKind.TOOL):
+        if item.id.name not in allowed:
+            continue
+        try:
+            tools[ToolName(item.id.name)] = compile_tool(plugin, item)
+        except RemoteProtocolError as error:
+            unusable[ToolName(item.id.name)] = error.message
+    return tools, unusable
+
+
+def _prompts(plugin: PluginName, surface: Surface) -> tuple[dict[str, PromptOffer], dict[ItemId, str]]:
+    prompts: dict[str, PromptOffer] = {}
+    left_out: dict[ItemId, str] = {}
+    for item in surface.of_kind(ItemKind.PROMPT):
+        try:
+            prompts[item.id.name] = compile_prompt(plugin, item)
+        except RemoteProtocolError as error:
+            left_out[item.id] = error.message
+    return prompts, left_out
+
+
+def _resource(item: Item) -> ResourceOffer:
+    return ResourceOffer(uri=item.id.name, digest=item.digest, bare=item.text)
+
+
+def _value(surface: Surface, kind: ItemKind, name: str) -> JsonValue:
+    item = surface.items.get(ItemId(kind, name))
+    return None if item is None else item.value()
