@@ -13,15 +13,17 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import unquote_plus
 
 from sekisho.errors import Misconfigured, Refused
 
-__all__ = ["TokenBook", "new_token", "token_hash"]
+__all__ = ["TokenBook", "is_static_token", "new_token", "refuse_query_token", "token_hash"]
 
 MAX_KNOWN: Final = 10_000  # one client may write "Bearer" in 64 ways
 
 _TOKEN: Final = re.compile(r"sk-[A-Za-z0-9_-]{43}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_IN_QUERY: Final = re.compile(r"[?&;]access_token(?:=|&|;|\Z)", re.IGNORECASE)
 
 
 def new_token() -> str:
@@ -32,6 +34,17 @@ def new_token() -> str:
 def token_hash(token: str) -> str:
     """What the book keeps of a token; plain SHA-256 is enough because the token is random, not chosen."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_static_token(token: str) -> bool:
+    """True for the form of our own tokens, which no issuer is ever asked about."""
+    return _TOKEN.fullmatch(token) is not None
+
+
+def refuse_query_token(target: str) -> None:
+    """Refuse a request that carries its token in the URL, where proxies and logs keep it (RFC 6750 section 2.3)."""
+    if "?" in target and _IN_QUERY.search(unquote_plus(target)):
+        raise Refused("token_in_query", "a token was sent in the URL; it may be known to others now")
 
 
 class TokenBook:
