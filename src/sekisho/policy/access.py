@@ -18,12 +18,12 @@ from urllib.parse import unquote
 from sekisho.errors import Misconfigured
 from sekisho.protocol import PluginName
 
-__all__ = ["ANY_CLIENT", "PLUGIN_METHODS", "AccessPolicy", "Rule"]
+__all__ = ["ANY_CLIENT", "METHODS", "AccessPolicy", "Rule"]
 
 ANY_CLIENT: Final = "*"
 
 # What a plugin is asked beside calls of its tools. No tool can have such a name, so both are operations.
-PLUGIN_METHODS: Final = frozenset(
+METHODS: Final = frozenset(
     {
         "prompts/get",
         "resources/read",
@@ -41,7 +41,7 @@ _MAX_UNESCAPES: Final = 3  # a URI that still changes after so many is not compa
 class Rule:
     """`client` (a name, or `*` for every authenticated one) may use these operations of `plugin`.
 
-    `methods` are words of `PLUGIN_METHODS`. `prompts` and `resources` narrow what `prompts/get` and `resources/read`
+    `methods` are words of `METHODS`. `prompts` and `resources` narrow what `prompts/get` and `resources/read`
     may name: None means all approved ones; a resource ends in `*` when it names the beginning of a URI.
     """
 
@@ -64,12 +64,12 @@ class Rule:
                     f"{operation!r} is not an operation of {self.plugin!r}",
                     remedy="write every allowed operation by its full name",
                 )
-        unknown = self.methods - PLUGIN_METHODS
+        unknown = self.methods - METHODS
         if unknown:
             raise Misconfigured(
                 "config_invalid",
                 f"{min(unknown)!r} is not a method that a plugin is asked",
-                remedy=f"use {', '.join(sorted(PLUGIN_METHODS))}",
+                remedy=f"use {', '.join(sorted(METHODS))}",
             )
         for uri in self.resources or ():
             if not uri or "*" in uri[:-1]:
