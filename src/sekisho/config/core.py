@@ -33,9 +33,12 @@ from sekisho.config.values import (
     BindAddress,
     bind_address,
     check_pair,
+    client_requests,
     environment_name,
+    extension_name,
     name_kind,
     operation,
+    resource_name,
     web_address,
 )
 from sekisho.config.workload import (
@@ -197,8 +200,10 @@ class Inspection:
 class Approval:
     """`approval`: what happens to an operation that a plugin's require_approval lists."""
 
-    answer: Literal["no", "yes"] = setting(
-        choice("no", "yes"), 'The standing answer; "yes" lets them all pass.', default="no"
+    answer: Literal["no", "yes", "ask"] = setting(
+        choice("no", "yes", "ask"),
+        'The standing answer; "yes" lets them all pass, "ask" asks the person behind the client each time.',
+        default="no",
     )
 
 
@@ -223,6 +228,20 @@ class PluginEntry:
     )
     require_approval: tuple[str, ...] = setting(
         listed(operation()), "Allowed tools that need approval each time.", default=()
+    )
+    client_requests: tuple[str, ...] = setting(
+        client_requests(), "What it may ask of a client in the midst of a call.", default=("elicitation",)
+    )
+    allowed_prompts: tuple[str, ...] | None = setting(
+        listed(text()), "Prompts that may be used; else all approved ones.", default=None
+    )
+    allowed_resources: tuple[str, ...] | None = setting(
+        listed(resource_name()), "Resources that may be used; else all approved ones.", default=None
+    )
+    extensions: tuple[str, ...] = setting(
+        listed(extension_name()),
+        "Extensions of MCP that it may announce, by identifier.",
+        default=("io.modelcontextprotocol/ui",),
     )
     command: tuple[str, ...] = setting(
         command_words(), "Program and arguments of an MCP server on standard input and output.", default=()
@@ -306,6 +325,7 @@ class PluginEntry:
             isolation=self.sandbox.isolation,
             warm=self.warm,
             preload=self.preload,
+            client_requests=self.client_requests,
         )
 
 

@@ -18,6 +18,7 @@ from sekisho.config.values import (
     BindAddress,
     bind_address,
     check_pair,
+    client_requests,
     environment_name,
     name_kind,
     operation,
@@ -62,6 +63,11 @@ class PluginServer:
         listed(operation()),
         "Tools it runs, whatever the core asks; else those the core's token names.",
         default=None,
+    )
+    client_requests: tuple[str, ...] = setting(
+        client_requests(),
+        "What the plugin may ask of a client, whatever the core allows.",
+        default=("elicitation",),
     )
     command: tuple[str, ...] = setting(
         command_words(), "Program and arguments of an MCP server on standard input and output.", default=()
@@ -156,4 +162,5 @@ class PluginConfig:
             isolation=self.sandbox.isolation,
             warm=server.warm,
             preload=server.preload,
+            client_requests=server.client_requests,
         )

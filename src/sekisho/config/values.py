@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sekisho.config.field import Kind, Wrong, described, judged, text
+from sekisho.config.field import Kind, Wrong, choice, described, judged, listed, text
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import Grants
 from sekisho.protocol import plugin_name
@@ -22,10 +22,13 @@ __all__ = [
     "BindAddress",
     "bind_address",
     "check_pair",
+    "client_requests",
     "environment_name",
+    "extension_name",
     "is_secret_name",
     "name_kind",
     "operation",
+    "resource_name",
     "web_address",
 ]
 
@@ -129,6 +132,24 @@ def _is_web_address(value: str, schemes: tuple[str, ...], *, with_path: bool) ->
 def operation() -> Kind[str]:
     """The exact name of one tool; patterns are not names."""
     return text(_OPERATION, "the exact name of a tool")
+
+
+def client_requests() -> Kind[tuple[str, ...]]:
+    """What a plugin may ask of clients: a form, a visit to a page, or a text of the client's own model."""
+    return listed(choice("elicitation", "elicitation-url", "sampling"))
+
+
+def resource_name() -> Kind[str]:
+    """The URI of a resource, or the beginning of one and a star."""
+    return text(r"[^*\s]+\*?", 'a URI, or its beginning and "*"')
+
+
+def extension_name() -> Kind[str]:
+    """The identifier of an extension of MCP: a prefix, a slash, a name."""
+    return text(
+        r"[A-Za-z0-9]([A-Za-z0-9.-]{0,126}[A-Za-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?",
+        "an identifier such as io.modelcontextprotocol/ui",
+    )
 
 
 def name_kind() -> Kind[str]:

@@ -224,6 +224,7 @@ class Workload:
     isolation: str
     warm: bool = True
     preload: tuple[str, ...] | None = None
+    client_requests: tuple[str, ...] = ("elicitation",)
 
     @property
     def settings_environment(self) -> Mapping[str, str]:

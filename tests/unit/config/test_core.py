@@ -97,6 +97,30 @@ def test_a_plugin_without_allowed_operations_may_do_nothing(core: Core) -> None:
     assert entry.grants.network.is_closed
 
 
+def test_a_plugin_may_ask_for_forms_and_serves_what_was_approved_unless_told_otherwise(core: Core) -> None:
+    entry = core(servers('name = "a"\ncommand = ["x"]')).plugin("a")
+    assert entry.client_requests == entry.workload.client_requests == ("elicitation",)
+    assert (entry.allowed_prompts, entry.allowed_resources) == (None, None)
+    assert entry.extensions == ("io.modelcontextprotocol/ui",)
+    narrowed = core(
+        servers(
+            'name = "a"\ncommand = ["x"]\nclient_requests = ["sampling"]\nallowed_prompts = ["say hello"]\n'
+            'allowed_resources = ["note://1", "file:///pub/*"]\nextensions = []'
+        )
+    ).plugin("a")
+    assert narrowed.client_requests == narrowed.workload.client_requests == ("sampling",)
+    assert narrowed.allowed_prompts == ("say hello",)
+    assert narrowed.allowed_resources == ("note://1", "file:///pub/*")
+    assert narrowed.extensions == ()
+
+
+def test_allowing_no_prompt_differs_from_leaving_the_key_out(core: Core) -> None:
+    entry = core(servers('name = "a"\ncommand = ["x"]\nallowed_prompts = []\nallowed_resources = []')).plugin(
+        "a"
+    )
+    assert (entry.allowed_prompts, entry.allowed_resources) == ((), ())
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", "localhost:1"])
 def test_plain_http_is_for_loopback(core: Core, address: str) -> None:
     assert core(f'[core_server]\nbind_addr = "{address}"\ntls = "off"\n').core_server.tls == "off"
@@ -117,6 +141,9 @@ def test_plain_http_is_refused_elsewhere(core: Core, address: str) -> None:
         (servers('name = "a"\nurl = "https://a"', 'name = "a"\nurl = "https://b"'), "two plugins named a"),
         (servers('name = "a"\nurl = "https://a"\nrequire_approval = ["delete"]'), "names delete"),
         (servers('name = "a"\nurl = "https://a"\nallowed_operations = ["*"]'), "exact name of a tool"),
+        (servers('name = "a"\nurl = "https://a"\nallowed_resources = ["a*b"]'), "its beginning"),
+        (servers('name = "a"\nurl = "https://a"\nclient_requests = ["roots"]'), "elicitation"),
+        (servers('name = "a"\nurl = "https://a"\nextensions = ["ui"]'), "an identifier such as"),
         (servers('name = "node"\nurl = "https://a"\nsettings = { options = "x" }'), "NODE_OPTIONS"),
         ('[core_server]\ntls_cert_path = "/a"\n', "without tls_key_path"),
         ('[core_server]\ntrust_domain = "Not A Domain"\n', "domain name"),

@@ -103,3 +103,11 @@ def test_operations_left_out_differ_from_none_allowed(plugin: Plugin) -> None:
 
 def test_the_home_folder_may_be_named(plugin: Plugin, tmp_path: Path) -> None:
     assert plugin('[plugin_server]\nname = "a"\nhome = "h"\n').home == tmp_path / "h"
+
+
+def test_a_plugin_server_knows_what_its_plugin_may_ask_of_clients(plugin: Plugin) -> None:
+    text = '[plugin_server]\nname = "a"\n'
+    assert plugin(text).workload.client_requests == ("elicitation",)
+    assert plugin(text + "client_requests = []\n").workload.client_requests == ()
+    with pytest.raises(Misconfigured, match="elicitation"):
+        plugin(text + 'client_requests = ["tools"]\n')

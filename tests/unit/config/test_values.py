@@ -12,11 +12,14 @@ from sekisho.config.values import (
     BindAddress,
     bind_address,
     check_pair,
+    client_requests,
     environment_name,
+    extension_name,
     is_loopback,
     is_secret_name,
     name_kind,
     operation,
+    resource_name,
     web_address,
 )
 from sekisho.errors import Misconfigured
@@ -149,3 +152,35 @@ def test_a_certificate_and_its_key_come_together() -> None:
 def test_names_of_secrets_are_recognised(name: str) -> None:
     assert is_secret_name(name)
     assert not is_secret_name("url")
+
+
+@pytest.mark.parametrize("words", [["elicitation"], ["elicitation-url", "sampling"], []])
+def test_what_may_be_asked_of_clients_is_a_closed_set(words: list[str]) -> None:
+    assert client_requests().read(words, FOLDER) == tuple(words)
+    for other in ("roots", "*", "Sampling", ""):
+        with pytest.raises(Misconfigured):
+            client_requests().read([*words, other], FOLDER)
+
+
+@pytest.mark.parametrize("name", ["test://a", "file:///pub/*", "ui://x?y=1#z"])
+def test_a_resource_is_a_uri_or_its_beginning(name: str) -> None:
+    assert resource_name().read(name, FOLDER) == name
+
+
+@pytest.mark.parametrize("name", ["", "*", "a*b", "**", "a b", "a\n", 3, "a\u200b"])
+def test_any_other_resource_is_refused(name: object) -> None:
+    with pytest.raises(Misconfigured):
+        resource_name().read(name, FOLDER)
+
+
+@pytest.mark.parametrize("name", ["io.modelcontextprotocol/ui", "com.example/my_ext.v2", "a/b"])
+def test_an_extension_has_a_prefix_and_a_name(name: str) -> None:
+    assert extension_name().read(name, FOLDER) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ui", "/ui", "io.x/", "io x/ui", "io.x/ui/y", "*/ui", ".x/ui", "x/ui\n", 3]
+)
+def test_any_other_extension_is_refused(name: object) -> None:
+    with pytest.raises(Misconfigured):
+        extension_name().read(name, FOLDER)
