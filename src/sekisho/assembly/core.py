@@ -156,6 +156,8 @@ class Core:
                 await self._open(group, journal)
         finally:
             self._duties.close()
+            if self._door is not None:
+                self._door.close()
             self._plugins.close()
             await journal.close()
 
@@ -229,6 +231,7 @@ class Core:
             sessions=Sessions(self._keys.ensure_secret("sessions"), endings),
             clock=self._clock,
             new_id=CallIds(),
+            round_key=self._keys.ensure_secret("rounds"),
             withdraw_elsewhere=self._duties.withdraw_elsewhere,
         )
 
@@ -287,6 +290,8 @@ class Core:
         if standing is not None and standing.definitions is not None:
             self._metrics.know(name, standing.definitions.tools)
         self._log.info("plugin_standing", plugin=name, state=state)
+        if self._door is not None:  # once the change is complete
+            asyncio.get_running_loop().call_soon(self._door.house_changed)
         if self._duties.leads:
             self._record("plugin_standing", plugin=name, state=state)
 

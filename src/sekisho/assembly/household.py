@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sekisho.assembly.content_rules import open_inspection
 from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, Limits, PluginEntry
-from sekisho.gateway import Approvals, Desk, DoorRules, Dossier, House, Inspected, Limiter, loopback_names
+from sekisho.gateway import (
+    Approvals,
+    Decision,
+    Desk,
+    DoorRules,
+    Dossier,
+    House,
+    Inspected,
+    Limiter,
+    loopback_names,
+)
 from sekisho.keys import TokenBook
-from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
+from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import JsonLimits, PluginName, plugin_name
 from sekisho.registry import grants_digest
 
@@ -20,15 +30,15 @@ __all__ = ["Household", "StandingAnswer", "door_rules", "dossiers", "needs_resta
 
 @dataclass(frozen=True, slots=True)
 class StandingAnswer:
-    """Approvals from configuration: operations that need one get the standing answer."""
+    """Approvals from configuration: operations that need one get the standing answer, which may be to ask."""
 
     needing: frozenset[tuple[str, str]]
-    answer: bool
+    answer: Decision
 
-    def is_granted(self, inspected: Inspected) -> bool:
-        """True when nobody has to be asked, or the standing answer is yes."""
+    def decide(self, inspected: Inspected) -> Decision:
+        """Yes when nobody has to be asked, else the standing answer."""
         call = inspected.permitted.identified.arrived.call
-        return self.answer or (call.plugin, call.tool) not in self.needing
+        return self.answer if (call.plugin, call.tool) in self.needing else "yes"
 
 
 class Household:
@@ -70,11 +80,18 @@ class Household:
         config = self._config
         servers = config.plugins.servers
         needing = frozenset((one.name, operation) for one in servers for operation in one.require_approval)
-        approvals: Approvals = StandingAnswer(needing, config.approval.answer == "yes")
+        approvals: Approvals = StandingAnswer(needing, config.approval.answer)
         return House(
             tokens=self._tokens,
             access=AccessPolicy(
-                Rule(client="*", plugin=plugin_name(one.name), operations=frozenset(one.allowed_operations))
+                Rule(
+                    client="*",
+                    plugin=plugin_name(one.name),
+                    operations=frozenset(one.allowed_operations),
+                    methods=METHODS,
+                    prompts=_all_or(one.allowed_prompts),
+                    resources=_all_or(one.allowed_resources),
+                )
                 for one in servers
             ),
             limiter=self._limiter,
@@ -100,7 +117,19 @@ def _dossier(config: CoreConfig, one: PluginEntry) -> Dossier:
         grants=grants_digest(one.grants),
         rate=RateRule(per_minute=one.max_requests_per_minute),
         timeout_s=min(config.security.request_timeout_seconds, one.sandbox.execution_timeout_seconds),
+        client_requests=client_requests(one.client_requests),
+        extensions=frozenset(one.extensions),
     )
+
+
+def client_requests(words: Iterable[str]) -> frozenset[str]:
+    """What a plugin may ask of clients, in the words of the gate; whoever may sample may do it with tools."""
+    asked = {word.replace("elicitation-url", "elicitation/url") for word in words}
+    return frozenset(asked | ({"sampling/tools"} if "sampling" in asked else set()))
+
+
+def _all_or(names: Iterable[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
 
 
 def door_rules(config: CoreConfig) -> DoorRules:
@@ -131,5 +160,16 @@ def needs_restart(before: PluginEntry | None, after: PluginEntry | None) -> bool
     """True when a plugin server must start anew; rates and approvals are judged by the core alone."""
     if before is None or after is None:
         return True
-    neutral, other = (replace(one, max_requests_per_minute=1, require_approval=()) for one in (before, after))
+    neutral, other = (_as_plugin_servers_see(one) for one in (before, after))
     return neutral != other
+
+
+def _as_plugin_servers_see(one: PluginEntry) -> PluginEntry:
+    return replace(
+        one,
+        max_requests_per_minute=1,
+        require_approval=(),
+        allowed_prompts=None,
+        allowed_resources=None,
+        extensions=(),
+    )

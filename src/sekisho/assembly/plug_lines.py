@@ -19,6 +19,7 @@ from sekisho.assembly.places import Places
 from sekisho.config import CoreConfig, PluginEntry
 from sekisho.errors import SekishoError
 from sekisho.keys import KeyFolder, PeerRule, Revocations, spki_sha256
+from sekisho.policy import METHODS
 from sekisho.protocol import PluginName, plugin_name
 from sekisho.wire import Address, PlugLine, StateFrame, SurfaceFrame, UnixAddress, parse_address
 
@@ -117,7 +118,7 @@ class PlugLines:
             peer_hpke_public=hpke_public,
             identity=self._keys.identity(core_id(config.core_server.trust_domain)),
             ca_pem=ca_path.read_bytes() if ca_path is not None else self._keys.ca_pem(),
-            ops=frozenset(entry.allowed_operations),
+            ops=frozenset(entry.allowed_operations) | METHODS,
             clock=time.time,
             on_surface=lambda frame: self._took_surface(name, frame),
             on_state=lambda frame: self._hears.took_state(name, frame),

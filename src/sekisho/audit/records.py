@@ -102,13 +102,18 @@ def intent(
     plugin: str,
     tool: str,
     arguments: bytes,
+    target: str = "",
     rules: Sequence[str] = (),
     salt: bytes | None = None,
 ) -> bytes:
-    """Return the entry that a judged call is about to leave; `rules` are the content rules its arguments met."""
+    """Return the entry that a judged call is about to leave; `rules` are the content rules its arguments met.
+
+    `target` is the prompt or resource that a method other than a tool's call names.
+    """
+    named = f',"target":{_text(target)}' if target else ""
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"intent","call":{_call(call)},'
-        f'{_parties(client, plugin, tool)},"arguments":{commitment(arguments, salt)}{_met(rules)}}}'
+        f'{_parties(client, plugin, tool)}{named},"arguments":{commitment(arguments, salt)}{_met(rules)}}}'
     ).encode()
 
 

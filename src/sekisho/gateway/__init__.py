@@ -1,12 +1,14 @@
 """gateway: the road of a call, from the HTTP front through the gate to the sealed line and back."""
 
+from sekisho.gateway.approvals import Approvals, Decision
 from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
-from sekisho.gateway.checkpoint import GATE, Approvals, Gate, House, Limiter, Standing, judge, release
+from sekisho.gateway.checkpoint import House, Limiter, Standing, judge
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door, DoorRules
 from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
+from sekisho.gateway.returns import GATE, Gate, release
 from sekisho.gateway.road import Journal as RoadJournal
 from sekisho.gateway.road import Road
 from sekisho.gateway.sessions import Endings, LocalEndings, Sessions, SharedEndings
@@ -36,6 +38,7 @@ __all__ = [
     "Berths",
     "Call",
     "CallIds",
+    "Decision",
     "Desk",
     "Door",
     "DoorRules",

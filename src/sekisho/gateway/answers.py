@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from sekisho import __version__
-from sekisho.protocol import META_SERVER_INFO, SUPPORTED
+from sekisho.gateway.checkpoint import House
+from sekisho.protocol import META_SERVER_INFO, MODERN, SUPPORTED, PluginName
+from sekisho.registry import Announced, Definitions
 
 __all__ = [
-    "STREAM_HEAD",
     "call_result",
     "discover_result",
     "initialize_result",
-    "last_event",
     "list_result",
-    "progress_events",
+    "method_result",
     "response",
 ]
 
@@ -38,43 +39,47 @@ _MODERN_TAIL = msgspec.json.encode(
 
 _encode: Final = msgspec.json.Encoder().encode
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-# A stream is read as it comes: nobody on the way may keep it or wait for its end (SSE, HTML section 9.2).
-STREAM_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
-    b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
 _COMPLETE: Final = b',"resultType":"complete"}}'  # a tool result has `content`, so a comma is due
 
 
-def initialize_result(version: str) -> bytes:
+def initialize_result(version: str, house: House, client: str, endpoint: PluginName | None) -> bytes:
     """The answer to a legacy `initialize`."""
-    return msgspec.json.encode(
+    return _encode(
         {
             "protocolVersion": version,
-            "capabilities": {"tools": {"listChanged": False}},
+            "capabilities": _announced(house, client, endpoint).told(version),
             "serverInfo": _SERVER_INFO,
-            "instructions": _INSTRUCTIONS,
+            "instructions": _instructions(house, client, endpoint),
         }
     )
 
 
-def discover_result() -> bytes:
+def discover_result(house: House, client: str, endpoint: PluginName | None) -> bytes:
     """The answer to `server/discover` (MCP 2026-07-28)."""
-    head = msgspec.json.encode(
+    head = _encode(
         {
-            "supportedVersions": list(SUPPORTED),
-            "capabilities": {"tools": {"listChanged": False}},
-            "instructions": _INSTRUCTIONS,
+            "supportedVersions": SUPPORTED,
+            "capabilities": _announced(house, client, endpoint).told(MODERN[0]),
+            "instructions": _instructions(house, client, endpoint),
         }
     )
     return head[:-1] + b"," + _MODERN_TAIL
 
 
-def list_result(tools: bytes, *, modern: bool) -> bytes:
-    """The answer to `tools/list` around a prebuilt array."""
-    if modern:
-        return b'{"tools":' + tools + b"," + _MODERN_TAIL
-    return b'{"tools":' + tools + b"}"
+def list_result(array: bytes, *, modern: bool, member: str = "tools", cursor: str | None = None) -> bytes:
+    """The answer to a list around a prebuilt array: one page, and the cursor of the next one if there is one."""
+    head = b'{"%b":%b' % (member.encode(), array)
+    if cursor is not None:
+        head += b',"nextCursor":' + _encode(cursor)
+    return head + b"," + _MODERN_TAIL if modern else head + b"}"
+
+
+def method_result(method: str, result: bytes, *, modern: bool) -> bytes:
+    """The result of a method that is no tool, with what the newer era wants of it."""
+    if not modern:
+        return result
+    tail = _MODERN_TAIL if method == "resources/read" else b'"resultType":"complete"}'
+    return b"{" + tail if result == b"{}" else result[:-1] + b"," + tail
 
 
 def call_result(result: bytes, *, modern: bool) -> bytes:
@@ -93,20 +98,25 @@ def response(request_id: int | str, result: bytes, *, is_call: bool = False) -> 
     return b"".join((_HEAD % (len(before) + len(inner) + len(after)), before, inner, after))
 
 
-def progress_events(token: bytes, progress: list[bytes]) -> bytes:
-    """Progress notifications as server-sent events in one chunk: what was judged, under the client's token (JSON)."""
-    before = (
-        b'event: message\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
-        + token
-        + b","
-    )
-    return _chunk(b"".join([before + one[1:] + b"}\n\n" for one in progress]))
+def _announced(house: House, client: str, endpoint: PluginName | None) -> Announced:
+    """What the approved plugins of the endpoint, of which this client may use something, can do together."""
+    return Announced.union(one.announced for one in _usable(house, client, endpoint))
 
 
-def last_event(message: bytes) -> bytes:
-    """The event that ends a stream; our JSON holds no line ends."""
-    return _chunk(b"event: message\ndata: %b\n\n" % message) + b"0\r\n\r\n"
+def _instructions(house: House, client: str, endpoint: PluginName | None) -> str:
+    """Ours, and behind it what one plugin was approved to say; plugins may not speak about one another's tools."""
+    if endpoint is None:
+        return _INSTRUCTIONS
+    said = [one.instructions for one in _usable(house, client, endpoint) if one.instructions]
+    return "\n\n".join([_INSTRUCTIONS, *said])
 
 
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+def _usable(house: House, client: str, endpoint: PluginName | None) -> Iterator[Definitions]:
+    for name in sorted(house.standings) if endpoint is None else [endpoint]:
+        standing = house.standings.get(name)
+        if (
+            standing is not None
+            and standing.definitions is not None
+            and house.access.permits_any(client, name)
+        ):
+            yield standing.definitions

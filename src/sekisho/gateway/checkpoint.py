@@ -1,7 +1,7 @@
-"""The gate itself: what a call must pass on its way out, and an answer on its way back.
+"""The gate itself: what a call must pass on its way out. What comes back passes `returns`.
 
-`judge` authenticates, authorises, limits, inspects, approves and seals; `release` inspects the result. Both are pure
-judgements over values: no socket, clock or await. All waiting (the log, the plugin) happens between them, in `road`.
+`judge` authenticates, authorises, limits, inspects, approves and seals. It is a pure judgement over values: no socket,
+clock or await. All waiting (the log, the plugin) happens between it and `release`, in `road`.
 
 Rules, each of which can refuse:
 - a call without a valid token names no client, and nothing further is looked at;
@@ -9,25 +9,27 @@ Rules, each of which can refuse:
 - the rate of the client and the rate of the plugin are charged together or not at all;
 - arguments are judged by the *approved* schema, never by what the plugin announces now, and searched for what no
   honest caller writes (`detect`);
-- an operation that needs approval is refused unless the approver says yes;
-- a result must be one MCP tool result within the limits, fit the approved output schema, and is searched like the
-  arguments.
+- a prompt, resource or completion is served only if the plugin's approved definitions offer it;
+- an operation that needs approval is refused unless the approver says yes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
-from sekisho.detect import Inspection, refusal
-from sekisho.errors import RateLimited, Refused, RemoteProtocolError, SekishoError
+from sekisho.detect import Findings, Inspection, refusal
+from sekisho.errors import RateLimited, Refused, SekishoError
+from sekisho.gateway.approvals import Approvals
+from sekisho.gateway.caller import NO_EXTRAS, Contexts
 from sekisho.gateway.stages import (
-    Answered,
     Approved,
     Arrived,
+    Call,
+    Held,
     Identified,
     Inspected,
     Permitted,
@@ -36,21 +38,16 @@ from sekisho.gateway.stages import (
 )
 from sekisho.keys import TokenBook
 from sekisho.policy import AccessPolicy, RateRule
-from sekisho.protocol import JsonLimits, PluginName, check_text, decode_distinct, refuse_duplicates
+from sekisho.protocol import JsonLimits, PluginName
 from sekisho.registry import Definitions
 from sekisho.wire import CallFrame
 
 __all__ = [
-    "GATE",
-    "Approvals",
-    "Gate",
     "House",
     "Limiter",
     "Standing",
     "authenticate",
     "judge",
-    "release",
-    "release_notes",
 ]
 
 
@@ -64,13 +61,6 @@ class Limiter(Protocol):
         """Charge one call to every key, or to none of them; 0.0 or the longest wait in seconds."""
 
 
-class Approvals(Protocol):
-    """Who is asked before an operation that needs approval."""
-
-    def is_granted(self, inspected: Inspected) -> bool:
-        """True when the call may go on."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What the registry says of one plugin now: its approved definitions while they hold, else the problem."""
@@ -79,6 +69,8 @@ class Standing:
     rate: RateRule
     timeout_s: float
     problem: SekishoError | None
+    client_requests: frozenset[str] = frozenset()
+    """What it may ask of a client that declared it (`caller.ASKABLE`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,32 +87,13 @@ class House:
     max_argument_bytes: int
     result_limits: JsonLimits
     inspection: Inspection
+    contexts: Contexts = field(default_factory=Contexts, init=False, repr=False, compare=False)
     charges: dict[tuple[str, str], Charges] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The judgements that a road goes through. There is one gate; another is given to a road only to measure it."""
-
-    judge: Callable[[Arrived, House], Sealed | Refusal]
-    release: Callable[[Sealed, bytes, House], Answered | Refusal]
-
-
-class _Note(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The params of a progress notification without its token (MCP 2025-11-25, basic/utilities/progress)."""
-
-    progress: int | float
-    total: int | float | msgspec.UnsetType = msgspec.UNSET
-    message: str | msgspec.UnsetType = msgspec.UNSET
-
-
-_notes: Final = msgspec.json.Decoder(_Note)
-_encode: Final = msgspec.json.Encoder().encode
-
-
-def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
+def judge(arrived: Arrived, house: House) -> Sealed | Held | Refusal:
     """Take a call through the gate, in this order; the first rule that says no ends it."""
     client: str | None = None
     try:
@@ -130,31 +103,9 @@ def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
         _limit(permitted, house)
         inspected = _inspect(permitted, house)
         approved = _approve(inspected, house)
-        return _seal(approved, house)
+        return approved if isinstance(approved, Held) else _seal(approved, house)
     except SekishoError as error:
         return Refusal.of(arrived.call, client, error)
-
-
-def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
-    """Inspect what the plugin answered; the caller receives bytes of our own emission or a refusal."""
-    try:
-        emitted = _inspect_result(sealed, result, house)
-        findings = house.inspection.judge_result(emitted)
-        if findings.refused:
-            raise refusal(findings, "result")
-        return Answered(sealed, emitted, findings.rule_ids)
-    except SekishoError as error:
-        return Refusal.of(sealed.call, sealed.client, error)
-
-
-def release_notes(notes: Sequence[bytes], house: House) -> list[bytes] | SekishoError:
-    """Inspect what a plugin says of its progress: numbers and a sentence each, in our own spelling; all or none."""
-    try:
-        emitted = [_read_note(note, house.result_limits) for note in notes]
-    except SekishoError as error:
-        return error
-    findings = house.inspection.judge_result(b"[%b]" % b",".join(emitted))
-    return refusal(findings, "result") if findings.refused else emitted
 
 
 def authenticate(arrived: Arrived, house: House) -> Identified:
@@ -169,12 +120,50 @@ def _authorise(identified: Identified, house: House) -> Permitted:
         raise Refused("plugin_unknown", f"there is no plugin {call.plugin!r}")
     if standing.definitions is None:
         raise standing.problem or Refused("plugin_quarantined", f"plugin {call.plugin!r} is not approved")
-    definition = standing.definitions.get(call.tool)
+    definitions = standing.definitions
+    definition = definitions.get(call.tool) if call.is_of_tool else None
     if not house.access.permits(identified.client, call.plugin, call.tool):
         raise Refused(
             "operation_not_allowed", f"{call.tool!r} is not an allowed operation of {call.plugin!r}"
         )
+    if definition is None:
+        _check_target(identified, definitions, house)
     return Permitted(identified, definition)
+
+
+def _check_target(identified: Identified, definitions: Definitions, house: House) -> None:
+    """What a method names must stand in the approved definitions, and this client must be allowed to use it."""
+    call, client = identified.arrived.call, identified.client
+    match call.tool:
+        case "prompts/get":
+            is_offered = call.target in definitions.prompts
+            is_allowed = house.access.permits_prompt(client, call.plugin, call.target)
+            if not (is_offered and is_allowed):
+                raise Refused("prompt_unknown", f"{call.plugin} has no such approved prompt")
+        case "completion/complete":
+            if not definitions.completes(call.parsed):
+                raise Refused("params_invalid", f"{call.plugin} has nothing of this name to complete")
+        case "logging/setLevel":
+            return
+        case "subscriptions/listen":
+            _check_subscriptions(identified, definitions, house)
+        case _:
+            is_allowed = house.access.permits_resource(client, call.plugin, call.target)
+            if not (definitions.offers(call.target) and is_allowed):
+                raise Refused("resource_unknown", f"{call.plugin} has no such approved resource")
+
+
+def _check_subscriptions(identified: Identified, definitions: Definitions, house: House) -> None:
+    """A stream may be told of the resources that its client may read."""
+    call = identified.arrived.call
+    asked = call.parsed.get("notifications", {})
+    uris = asked.get("resourceSubscriptions", []) if isinstance(asked, dict) else []
+    for uri in uris if isinstance(uris, list) else []:
+        is_allowed = isinstance(uri, str) and house.access.permits_resource(
+            identified.client, call.plugin, uri
+        )
+        if not (is_allowed and definitions.offers(str(uri))):
+            raise Refused("resource_unknown", f"{call.plugin} has no such approved resource")
 
 
 def _limit(permitted: Permitted, house: House) -> None:
@@ -195,68 +184,45 @@ def _inspect(permitted: Permitted, house: House) -> Inspected:
     call = permitted.identified.arrived.call
     if len(call.arguments) > house.max_argument_bytes:  # depth and members were judged with their message
         raise Refused("arguments_too_large", f"arguments exceed {house.max_argument_bytes} bytes")
-    permitted.definition.check_arguments(call.parsed, len(call.arguments))
+    if permitted.definition is not None:
+        permitted.definition.check_arguments(call.parsed, len(call.arguments))
     findings = house.inspection.judge_arguments(call.arguments)
+    if call.extras is not NO_EXTRAS and not findings.refused:
+        findings = _inspect_extras(call, house) or findings
     if findings.refused:
         raise refusal(findings, "arguments")
     return Inspected(permitted, findings.rule_ids)
 
 
-def _approve(inspected: Inspected, house: House) -> Approved:
-    if not house.approvals.is_granted(inspected):
+def _inspect_extras(call: Call, house: House) -> Findings | None:
+    """What a request carries beside its arguments is searched like them."""
+    extras = call.extras
+    text = b"\n".join((extras.meta, extras.input_responses))
+    if len(text) > house.max_argument_bytes:
+        raise Refused("arguments_too_large", f"answers exceed {house.max_argument_bytes} bytes")
+    findings = house.inspection.judge_arguments(text)
+    return findings if findings.rule_ids else None
+
+
+def _approve(inspected: Inspected, house: House) -> Approved | Held:
+    decision = house.approvals.decide(inspected)
+    if decision == "no":
         raise Refused("approval_refused", "this operation needs an approval that was not given")
+    if decision == "ask" and not inspected.permitted.identified.arrived.is_approved:
+        return Held(inspected)
     return Approved(inspected)
 
 
 def _seal(approved: Approved, house: House) -> Sealed:
     arrived = approved.inspected.permitted.identified.arrived
-    call = arrived.call
+    call, caller = arrived.call, arrived.caller
+    standing = house.standings[call.plugin]
     frame = CallFrame(
         tool=call.tool,
         arguments=msgspec.Raw(call.arguments),
         digest=call.digest,
-        timeout_s=house.standings[call.plugin].timeout_s,
+        timeout_s=standing.timeout_s,
         wants_progress=arrived.wants_progress,
+        context=(b"" if caller is None else house.contexts.of(caller, standing.client_requests, call.extras)),
     )
     return Sealed(approved, frame)
-
-
-def _inspect_result(sealed: Sealed, result: bytes, house: House) -> bytes:
-    """The result in our own spelling. `resultType` is left out: which era needs it, the door knows."""
-    if len(result) > house.result_limits.max_bytes:
-        raise Refused("result_too_large", f"the result exceeds {house.result_limits.max_bytes} bytes")
-    try:
-        check_text(result, house.result_limits)
-        value, emitted = decode_distinct(result)
-    except SekishoError as error:
-        raise _no_result() from error
-    # what every tool result has (MCP 2025-11-25 server/tools): a list of content blocks
-    if not isinstance(value, dict) or not isinstance(value.get("content"), list):
-        raise _no_result()
-    sealed.definition.check_result(value, len(emitted))
-    if "resultType" in value:
-        del value["resultType"]
-        return msgspec.json.encode(value)
-    return emitted
-
-
-def _read_note(note: bytes, limits: JsonLimits) -> bytes:
-    """A note that is written as we would write it is itself the proof that it says nothing else."""
-    try:
-        check_text(note, limits)
-        read = _notes.decode(note)
-        emitted = _encode(read)
-        if emitted != note:
-            refuse_duplicates(note)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise RemoteProtocolError(
-            "plugin_protocol", "the plugin's progress is not what MCP says it is"
-        ) from error
-    return emitted
-
-
-def _no_result() -> RemoteProtocolError:
-    return RemoteProtocolError("plugin_protocol", "the plugin's answer is not an MCP tool result")
-
-
-GATE: Final = Gate(judge, release)

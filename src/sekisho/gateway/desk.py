@@ -45,6 +45,8 @@ class Dossier:
     grants: str
     rate: RateRule
     timeout_s: float
+    client_requests: frozenset[str] = frozenset()
+    extensions: frozenset[str] = frozenset()
 
 
 class Desk:
@@ -144,7 +146,11 @@ class Desk:
         except SekishoError as error:
             problem = error
         return Standing(
-            definitions=definitions, rate=dossier.rate, timeout_s=dossier.timeout_s, problem=problem
+            definitions=definitions,
+            rate=dossier.rate,
+            timeout_s=dossier.timeout_s,
+            problem=problem,
+            client_requests=dossier.client_requests,
         )
 
     def _approved(self, dossier: Dossier) -> Definitions:
@@ -162,4 +168,5 @@ class Desk:
         if not drift.is_unchanged:
             raise Refused("definition_changed", f"plugin {dossier.name!r} changed since it was approved")
         # Every tool is compiled, so that one that is not allowed is refused as such and not as unknown.
-        return Definitions.build(locked, surface, [item.id.name for item in surface.of_kind(ItemKind.TOOL)])
+        tools = [item.id.name for item in surface.of_kind(ItemKind.TOOL)]
+        return Definitions.build(locked, surface, tools, extensions=dossier.extensions)

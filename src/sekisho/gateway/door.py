@@ -1,28 +1,30 @@
-"""The door: from an HTTP request to a judged call, and from an outcome back to an HTTP response.
+"""The door: from an HTTP request to a message of a known client, and from there to whoever serves it.
 
 Guarantees that every request gets exactly one answer, that every refusal carries a stable code in
 `error.data.code`, the right HTTP status, a record and a metric, and that nothing is read beyond the head before the
 caller is known. What was found out about a head is kept with it (`HeadMemo`) for as long as the rules it was judged by
-hold; tokens and sessions are looked up for every request. Knows MCP methods and both eras; knows no socket (see
-`front`) and decides no call (see `checkpoint`).
+hold; tokens and sessions are looked up for every request. Knows both eras; knows no socket (see `front`), serves no
+method (`service`) and decides no call (`checkpoint`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from sekisho.errors import RateLimited, Refused, RemoteProtocolError, SekishoError, Unavailable
-from sekisho.gateway import answers
-from sekisho.gateway.catalogue import Catalogue
+import msgspec
+
+from sekisho.audit import records
+from sekisho.detect import refusal
+from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.guard import check_origin
-from sekisho.gateway.road import Clock, Outcome, Road, Trip
+from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
+from sekisho.gateway.road import Clock, Road
+from sekisho.gateway.service import Service, Withdrawable
 from sekisho.gateway.sessions import Session, Sessions
-from sekisho.gateway.stages import Arrived, Call, Refusal
-from sekisho.gateway.visit import Guest, Visit
+from sekisho.gateway.stages import Refusal
+from sekisho.gateway.visit import Guest, Streams, Visit
 from sekisho.protocol import (
     ClientNotification,
     ClientRequest,
@@ -30,21 +32,19 @@ from sekisho.protocol import (
     HeadMemo,
     HttpRequest,
     JsonLimits,
-    JsonObject,
-    JsonValue,
     PluginName,
     envelope,
-    negotiate,
     parse_client_message,
-    parse_tool_call,
     plugin_name,
-    split,
 )
+from sekisho.wire import AnswerFrame
 
 __all__ = ["Door", "DoorRules", "Elsewhere"]
 
 # Client, session and request id of a call that another worker may be carrying.
 Elsewhere = Callable[[str, str, int | str], None]
+
+_NO_STREAM = "GET opens the stream of a session, for a client that accepts text/event-stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class Door:
         sessions: Sessions,
         clock: Clock,
         new_id: Callable[[], str],
+        round_key: bytes,
         withdraw_elsewhere: Elsewhere | None = None,
     ) -> None:
         self.heads = HeadMemo()
@@ -88,18 +89,27 @@ class Door:
         self._clock = clock
         self._new_id = new_id
         self._elsewhere = withdraw_elsewhere
-        self._catalogue = Catalogue()
-        self._trips: dict[tuple[str, str, int | str], Trip] = {}
-        self._streams: Counter[str] = Counter()
+        self._streams = Streams()
+        self._service = Service(
+            house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
+        )
 
-    def answer(self, request: HttpRequest, guest: Guest) -> Trip | None:
-        """Answer one request; the trip of a call still under way is returned so that a lost client can end it."""
+    def answer(self, request: HttpRequest, guest: Guest) -> Withdrawable | None:
+        """Answer one request; what is still under way is returned so that a lost client can end it."""
         visit = self._visit(request, guest)
         try:
             return self._enter(request, visit)
         except SekishoError as error:
             self._refuse(visit, error)
             return None
+
+    def house_changed(self) -> None:
+        """What clients may see may be different now: open streams are told."""
+        self._service.subscriptions.look()
+
+    def close(self) -> None:
+        """End the streams that have no end of their own."""
+        self._service.subscriptions.close()
 
     def lets_in(self, request: HttpRequest, guest: Guest) -> bool:
         """True when the body of this request may come: strangers must not make us hold one. Else it is refused."""
@@ -120,13 +130,15 @@ class Door:
             request.headers.get("authorization"),
             # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
             request.keep_alive and request.method != "HEAD",
+            self._streams,
         )
 
     def refuse_unreadable(self, error: SekishoError, guest: Guest) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
-        self._refuse(Visit(self._new_id(), self._clock.now(), guest, None, keep_alive=False), error)
+        visit = Visit(self._new_id(), self._clock.now(), guest, None, keep_alive=False, streams=self._streams)
+        self._refuse(visit, error)
 
-    def _enter(self, request: HttpRequest, visit: Visit) -> Trip | None:
+    def _enter(self, request: HttpRequest, visit: Visit) -> Withdrawable | None:
         rules = self._rules()
         house = self._house()
         known = request.note
@@ -134,23 +146,35 @@ class Door:
             self._identify(visit, house, known.endpoint)
             return self._read(request, visit, house, known)
         known = self._judge_head(request, visit, house, rules)
+        if request.method == "POST":
+            return self._read(request, visit, house, known)
+        ident = request.headers.get("mcp-session-id")
         if request.method == "DELETE":
-            ident = request.headers.get("mcp-session-id")
             self._sessions.close(ident, visit.known_client, visit.endpoint, visit.now)
             visit.end_session()
             return None
-        return self._read(request, visit, house, known)
+        return self._follow(ident, visit, known)
+
+    def _follow(self, ident: str | None, visit: Visit, known: _Pass) -> Withdrawable:
+        """A GET: the stream of a legacy session. Who has none, or reads none, is told as by one who offers none."""
+        if ident is None or not known.takes_streams:
+            raise RemoteProtocolError("http_method_not_allowed", _NO_STREAM)
+        session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
+        self._streams.most = known.rules.max_streams_per_client
+        visit.takes_streams = True
+        return self._service.subscriptions.follow(visit, session.caller)
 
     def _judge_head(self, request: HttpRequest, visit: Visit, house: House, rules: DoorRules) -> _Pass:
         """Everything that can be refused before the body is there."""
         check_origin(request.headers, rules.hosts, rules.origins)
         endpoint = _endpoint(request.target)
         self._identify(visit, house, endpoint)
-        if request.method not in ("POST", "DELETE"):
+        if request.method not in ("POST", "DELETE", "GET"):
             raise RemoteProtocolError("http_method_not_allowed", f"{request.method} is not served here")
         if request.method == "POST":
             _check_media(request)
-        return _Pass(rules, endpoint, request.speaks_chunks and _takes(request, "text/event-stream"))
+        takes_streams = request.speaks_chunks and request.keep_alive and _takes(request, "text/event-stream")
+        return _Pass(rules, endpoint, takes_streams)
 
     def _identify(self, visit: Visit, house: House, endpoint: PluginName | None) -> None:
         visit.client = client = house.tokens.identify(visit.authorization)
@@ -161,10 +185,10 @@ class Door:
             raise Refused("plugin_unknown", f"there is no plugin {endpoint!r}")
         visit.endpoint = endpoint
 
-    def _read(self, request: HttpRequest, visit: Visit, house: House, known: _Pass) -> Trip | None:
+    def _read(self, request: HttpRequest, visit: Visit, house: House, known: _Pass) -> Withdrawable | None:
         message = parse_client_message(request.body, known.rules.message_limits)
         if isinstance(message, ClientResponse):
-            visit.accept()
+            self._hear_answer(message, visit, house, request)
             return None
         if isinstance(message, ClientRequest):
             visit.request_id = message.id
@@ -178,85 +202,12 @@ class Door:
             self._notice(message, visit, session)
             visit.accept()
             return None
-        if message.method == "tools/call":
-            if (
-                request.note is not known
-            ):  # calls come again; the head of a handshake would only take up memory
-                self.heads.keep(request, known)
-            return self._call(message, visit, session, known)
-        self._say(message, visit, house)
-        return None
-
-    def _say(self, message: ClientRequest, visit: Visit, house: House) -> None:
-        """Answer what no plugin has to be asked about."""
-        match message.method:
-            case "tools/list":
-                _refuse_cursor(message.params)
-                client, endpoint = visit.known_client, visit.endpoint
-                visit.give(self._catalogue.listing(house, client, endpoint, modern=visit.modern))
-            case "server/discover" if visit.modern:
-                visit.give(answers.discover_result())
-            case "initialize" if not visit.modern:
-                self._initialize(message, visit, house)
-            case "ping" if not visit.modern:
-                visit.give(b"{}")
-            case _:
-                raise RemoteProtocolError("method_unknown", "this method is not served")
-
-    def _initialize(self, message: ClientRequest, visit: Visit, house: House) -> None:
-        wish = message.params.get("protocolVersion")
-        if not isinstance(wish, str):
-            raise RemoteProtocolError("params_invalid", "initialize needs protocolVersion")
-        charge = (("sessions", visit.known_client), house.session_rate)
-        wait_s = house.limiter.admit_all((charge,), visit.now)
-        if wait_s > 0:
-            raise RateLimited(wait_s)
-        version = negotiate(wish)
-        ticket = self._sessions.open(visit.known_client, visit.endpoint, version, visit.now)
-        visit.open_session(ticket, answers.initialize_result(version))
-
-    def _call(self, message: ClientRequest, visit: Visit, session: Session | None, known: _Pass) -> Trip:
-        wanted = parse_tool_call(message.params)
-        plugin, tool = _target(wanted.name, visit.endpoint)
-        call = Call.of(visit.call_id, plugin, tool, wanted.arguments)
-        key: tuple[str, str, int | str] | None = None
-        if (
-            session is not None
-        ):  # a client that names its session may withdraw the call by the id of its request
-            key = (visit.known_client, session.ident, message.id)
-            if key in self._trips:
-                raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
-        token = wanted.meta.get("progressToken")
-        if token is not None and known.takes_streams and visit.keep_alive:
-            self._open_stream(visit, token, known.rules.max_streams_per_client)
-        arrived = Arrived(call, visit.authorization, visit.now, visit.progress_token is not None)
-        trip = self._road.travel(arrived, partial(self._reply, visit), visit.note)
-        if key is not None:  # it replies later, never before `travel` has returned
-            visit.key = key
-            self._trips[key] = trip
-        return trip
-
-    def _open_stream(self, visit: Visit, token: JsonValue, most: int) -> None:
-        if isinstance(token, bool) or not isinstance(token, int | str):
-            raise RemoteProtocolError("params_invalid", "a progress token is a string or an integer")
-        client = visit.known_client
-        if self._streams[client] >= most:
-            return  # the answer comes without news before it
-        self._streams[client] += 1
-        visit.progress_token = token
-
-    def _reply(self, visit: Visit, outcome: Outcome) -> None:
-        if visit.key is not None:
-            self._trips.pop(visit.key, None)
-        if visit.progress_token is not None:
-            client = visit.known_client
-            self._streams[client] -= 1
-            if not self._streams[client]:
-                del self._streams[client]
-        if isinstance(outcome, Refusal):
-            visit.refuse(outcome.error)
-        else:
-            visit.give_call(outcome.result)
+        if message.method == "tools/call" and request.note is not known:
+            # calls come again; the head of a handshake would only take up memory
+            self.heads.keep(request, known)
+        visit.takes_streams = known.takes_streams
+        self._streams.most = known.rules.max_streams_per_client
+        return self._service.serve(message, visit, session, shape, request)
 
     def _notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
         if message.method != "notifications/cancelled" or session is None:
@@ -269,21 +220,65 @@ class Door:
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""
-        trip = self._trips.get((client, session, request))
-        if trip is not None:
-            trip.withdraw(Refused("cancelled", "the caller withdrew the request"))
-        return trip is not None
+        return self._service.withdraw(client, session, request)
+
+    def _hear_answer(self, message: ClientResponse, visit: Visit, house: House, request: HttpRequest) -> None:
+        """What a legacy client says to a question of a plugin; its id names plugin and question."""
+        ident = request.headers.get("mcp-session-id")
+        session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
+        found = read_question_id(message.id)
+        if found is not None and found[0] == GATEWAY:
+            word = None if message.result is None else read_answer(found[1], message.result)
+            visit.accept()
+            self._service.hear_word(found[2], session.caller.scope, word)
+            return
+        if found is None or found[0] not in house.standings or visit.endpoint not in (None, found[0]):
+            visit.accept()  # nobody asked this
+            return
+        plugin, kind, ask = plugin_name(found[0]), found[1], found[2]
+        frame = self._judge_answer(message, session, kind, ask, house)
+        entry = records.event(
+            now=visit.now,
+            name="client_answered",
+            client=visit.known_client,
+            plugin=plugin,
+            question=kind,
+            said="result" if bytes(frame.result) else "error",
+        )
+
+        def recorded(problem: SekishoError | None) -> None:
+            if problem is not None:
+                visit.refuse(problem)
+                return
+            self._road.answer(plugin, frame)
+            visit.accept()
+
+        self._road.record(entry, recorded)
+
+    @staticmethod
+    def _judge_answer(
+        message: ClientResponse, session: Session, kind: str, ask: str, house: House
+    ) -> AnswerFrame:
+        scope = session.caller.scope
+        if message.result is None:
+            told = message.error or {}
+            number, words = told.get("code"), told.get("message")
+            error = msgspec.json.encode(
+                {
+                    "code": number if type(number) is int else -32603,
+                    "message": words[:1024] if isinstance(words, str) else "the client refused",
+                }
+            )
+            return AnswerFrame(scope, ask, error=msgspec.Raw(error))
+        text = msgspec.json.encode(read_answer(kind, message.result))
+        findings = house.inspection.judge_arguments(text)
+        if findings.refused:
+            raise refusal(findings, "arguments")
+        return AnswerFrame(scope, ask, result=msgspec.Raw(text))
 
     def _refuse(self, visit: Visit, error: SekishoError) -> None:
         refusal = Refusal(visit.client, error, visit.call_id, visit.endpoint or "")
         self._road.record_refusal(refusal, visit.now, lambda given: visit.refuse(given.error))
-
-
-def _refuse_cursor(params: JsonObject) -> None:
-    """Our lists have one page, so any cursor is not ours."""
-    cursor = params.get("cursor")
-    if cursor is not None:
-        raise RemoteProtocolError("params_invalid", "this cursor was not given by this gateway")
 
 
 def _endpoint(target: str) -> PluginName | None:
@@ -297,15 +292,6 @@ def _endpoint(target: str) -> PluginName | None:
         except SekishoError:
             pass
     raise Refused("http_not_found", "nothing is served at this path")
-
-
-def _target(name: str, endpoint: PluginName | None) -> tuple[PluginName, str]:
-    if endpoint is not None:
-        return endpoint, name
-    found = split(name)
-    if found is None:
-        raise Refused("tool_unknown", "tools at this endpoint are called <plugin>__<tool>")
-    return found
 
 
 def _check_media(request: HttpRequest) -> None:

@@ -14,7 +14,8 @@ from typing import Final, cast
 
 from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.door import Door
-from sekisho.gateway.road import Trip
+from sekisho.gateway.events import COMMENT
+from sekisho.gateway.service import Withdrawable
 from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
 
 __all__ = ["Front", "FrontLimits", "Room"]
@@ -24,6 +25,7 @@ _NEVER: Final = float("inf")
 LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the shortest of them
 LONGEST_LOOK_S: Final = 0.5
 READ_BYTES: Final = 256 << 10
+KEEP_ALIVE_S: Final = 15.0  # proxies cut streams that are quiet for 30 to 120 seconds
 CUT_S: Final = 0.05  # between an answer and the cut of a TLS connection that still sends
 LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
 TLS_PIECE: Final = 256 << 10
@@ -165,6 +167,7 @@ class Front(asyncio.BufferedProtocol):
         "_is_last",
         "_is_late",
         "_is_let_in",
+        "_is_streaming",
         "_is_tls",
         "_limits",
         "_loop",
@@ -192,10 +195,11 @@ class Front(asyncio.BufferedProtocol):
         self._is_late = False
         self._is_continued = False
         self._is_let_in = False
+        self._is_streaming = False
         self._is_tls = False
         self._unsent = memoryview(b"")
         self._farewell: SekishoError | None = None
-        self._trip: Trip | None = None
+        self._trip: Withdrawable | None = None
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self.client: str | None = None
@@ -299,6 +303,9 @@ class Front(asyncio.BufferedProtocol):
             self.abort()
         elif self._reader.in_request:
             self._give_up(Refused("http_timeout", "the request did not arrive in time"))
+        elif self._is_streaming and self._transport is not None:
+            self._transport.write(COMMENT)
+            self.deadline = now + KEEP_ALIVE_S
         elif self._transport is not None:
             self._transport.close()
 
@@ -365,6 +372,9 @@ class Front(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing() or self.read_by != _NEVER:
             return False
         self._transport.write(data)
+        self._is_streaming = True
+        if not self._is_late:
+            self.deadline = self._loop.time() + KEEP_ALIVE_S
         return True
 
     def answer(self, data: bytes) -> None:
@@ -395,7 +405,7 @@ class Front(asyncio.BufferedProtocol):
             self._answered(transport)
 
     def _answered(self, transport: asyncio.Transport) -> None:
-        self._is_answering = self._is_late = self._is_let_in = self._is_continued = False
+        self._is_answering = self._is_late = self._is_let_in = self._is_continued = self._is_streaming = False
         if self._is_last:
             self._is_closing = True
             self._leave(transport)

@@ -7,22 +7,47 @@ the log cannot be written nothing leaves and no result is handed out. Callbacks,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from sekisho.audit import records
-from sekisho.errors import SekishoError, Unavailable
+from sekisho.errors import PluginError, SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
-from sekisho.gateway.checkpoint import GATE, Gate, House, release_notes
-from sekisho.gateway.stages import Answered, Arrived, Refusal, Sealed
-from sekisho.protocol import PluginName
+from sekisho.gateway.checkpoint import House
+from sekisho.gateway.returns import (
+    GATE,
+    Gate,
+    Question,
+    release_error,
+    release_event,
+    release_notes,
+    release_question,
+)
+from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
+from sekisho.protocol import PluginName, rpc_error
 from sekisho.telemetry import Metrics
-from sekisho.wire import CallFrame
+from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame
 
-__all__ = ["Clock", "Journal", "Line", "Notes", "Outcome", "Reply", "Road", "Trip"]
+__all__ = ["Clock", "Hears", "Journal", "Line", "Outcome", "Reply", "Road", "Trip"]
 
-Outcome = Answered | Refusal
+Outcome = Answered | Held | Refusal
 Reply = Callable[[Outcome], None]
 Notes = Callable[[list[bytes]], None]
+
+
+class Hears(Protocol):
+    """Who is told what comes before the answer of a call: judged, recorded, of our own emission."""
+
+    def note(self, progress: list[bytes]) -> None:
+        """How far the call is."""
+
+    def notice(self, method: str, params: bytes) -> None:
+        """Another notification."""
+
+    def question(self, plugin: PluginName, question: Question) -> bool:
+        """What the plugin asks; False when the client cannot be asked now."""
 
 
 class Journal(Protocol):
@@ -40,11 +65,15 @@ class Line(Protocol):
         frame: CallFrame,
         done: Callable[[bytes | SekishoError], None],
         note: Callable[[bytes], None] | None = None,
+        hear: Callable[[EventFrame | AskFrame], None] | None = None,
     ) -> int:
         """Send a call; `done` hears of it exactly once, soon after the frame's own timeout at the latest.
 
-        `note` hears of its progress before that, when the frame asks for it.
+        `note` hears of its progress before that, when the frame asks for it; `hear` of what else comes.
         """
+
+    def answer(self, frame: AnswerFrame) -> None:
+        """Pass on what a client answered to a question of the plugin."""
 
     def cancel(self, call_id: int) -> None:
         """Withdraw a call; its answer no longer matters."""
@@ -64,6 +93,7 @@ class Trip:
     """One call under way; `withdraw` ends it early. Its methods are what the log and the line call back."""
 
     __slots__ = (
+        "_hears",
         "_is_settled",
         "_line",
         "_notes",
@@ -73,14 +103,13 @@ class Trip:
         "_road",
         "_salt",
         "_sealed",
-        "_tell",
         "_withdrawn",
     )
 
-    def __init__(self, road: Road, reply: Reply, notes: Notes | None) -> None:
+    def __init__(self, road: Road, reply: Reply, hears: Hears) -> None:
         self._road = road
         self._reply = reply
-        self._tell = notes
+        self._hears = hears
         self._notes: list[bytes] = []
         self._sealed: Sealed | None = None
         self._salt = b""
@@ -116,10 +145,11 @@ class Trip:
             self._settle(Unavailable("plugin_unavailable", f"plugin {sealed.call.plugin!r} has no line"))
             return
         self._line = line
-        if sealed.frame.wants_progress:
-            self._number = line.call(sealed.frame, self._settle, self._noted)
+        frame = sealed.frame
+        if frame.wants_progress or frame.context:
+            self._number = line.call(frame, self._settle, self._noted, self._heard)
         else:
-            self._number = line.call(sealed.frame, self._settle)
+            self._number = line.call(frame, self._settle)
 
     def _noted(self, note: bytes) -> None:
         """The notes of one turn of the loop are judged, recorded and told together."""
@@ -133,8 +163,17 @@ class Trip:
 
     def _pass_notes(self) -> None:
         notes, self._notes = self._notes, []
-        if notes and self._sealed is not None and self._tell is not None:
-            self._road.note(self._sealed, notes, self._salt, self._tell)
+        if notes and self._sealed is not None:
+            self._road.note(self._sealed, notes, self._salt, self._hears.note)
+
+    def _heard(self, frame: EventFrame | AskFrame) -> None:
+        if self._is_settled or self._sealed is None:
+            return
+        self._pass_notes()  # the order in which a plugin speaks is kept
+        if isinstance(frame, AskFrame):
+            self._road.ask(self._sealed, frame, self._salt, self._hears)
+        else:
+            self._road.notice(self._sealed, frame, self._salt, self._hears.notice)
 
     def _settle(self, answer: bytes | SekishoError) -> None:
         if self._is_settled or self._sealed is None:
@@ -182,12 +221,12 @@ class Road:
         """Calls that have been sealed and not yet answered."""
         return self._berths.taken
 
-    def travel(self, arrived: Arrived, reply: Reply, notes: Notes | None = None) -> Trip:
+    def travel(self, arrived: Arrived, reply: Reply, hears: Hears) -> Trip:
         """Judge a call and carry it out; `reply` hears of it exactly once, after this has returned.
 
-        `notes` hears of its progress before that, judged and recorded as a result is.
+        `hears` is told before that what else the plugin says, judged and recorded as a result is.
         """
-        trip = Trip(self, reply, notes)
+        trip = Trip(self, reply, hears)
         verdict = self._gate.judge(arrived, self._house())
         if isinstance(verdict, Sealed):
             reason = self._berths.take(verdict.client, arrived.call.plugin)
@@ -195,6 +234,9 @@ class Road:
                 verdict = Refusal.of(arrived.call, verdict.client, Unavailable("busy", reason))
         if isinstance(verdict, Refusal):
             self.record_refusal(verdict, arrived.now, reply)
+            return trip
+        if isinstance(verdict, Held):
+            self._record_held(verdict, reply)
             return trip
         self._metrics.tally.in_flight = self._berths.taken
         call = arrived.call
@@ -207,6 +249,7 @@ class Road:
                 client=verdict.client,
                 plugin=call.plugin,
                 tool=call.tool,
+                target=call.target,
                 arguments=call.arguments,
                 rules=verdict.approved.inspected.rules,
                 salt=salt,
@@ -233,20 +276,39 @@ class Road:
             done=lambda _problem: reply(refusal),
         )
 
+    def _record_held(self, held: Held, reply: Reply) -> None:
+        """A call that waits for a person's word; without a record nobody is asked."""
+        call = held.arrived.call
+        entry = records.event(
+            now=held.arrived.now,
+            name="approval_asked",
+            call=call.call_id,
+            client=held.client,
+            plugin=call.plugin,
+            tool=call.tool,
+        )
+
+        def recorded(problem: SekishoError | None) -> None:
+            reply(held if problem is None else Refusal.of(call, held.client, problem))
+
+        self._journal.append(entry, effect=False, done=recorded)
+
     def arrive(
         self,
         sealed: Sealed,
         answer: bytes | SekishoError,
         salt: bytes,
         recorded: Callable[[SekishoError | None], None],
-    ) -> Outcome:
+    ) -> Answered | Refusal:
         """Judge an answer and write down how the call ended."""
         call = sealed.call
-        outcome = (
-            self._gate.release(sealed, answer, self._house())
-            if isinstance(answer, bytes)
-            else Refusal.of(call, sealed.client, answer)
-        )
+        outcome: Answered | Refusal
+        if isinstance(answer, bytes):
+            outcome = self._gate.release(sealed, answer, self._house())
+        elif isinstance(answer, PluginError):
+            outcome = release_error(sealed, answer, self._house())
+        else:
+            outcome = Refusal.of(call, sealed.client, answer)
         result: bytes | None = None
         rules: tuple[str, ...] = ()
         code, reason = "ok", None
@@ -270,22 +332,73 @@ class Road:
                 rules=rules,
                 salt=salt,
             ),
-            effect=not sealed.definition.read_only,
+            effect=sealed.has_effect,
             done=recorded,
         )
         return outcome
 
     def note(self, sealed: Sealed, notes: list[bytes], salt: bytes, tell: Notes) -> None:
         """Judge and write down what a plugin says of its progress, then pass it on; what is refused goes no further."""
-        call = sealed.call
         judged = release_notes(notes, self._house())
-        passed = None if isinstance(judged, SekishoError) else judged
-        code = judged.code if isinstance(judged, SekishoError) else "ok"
+        if isinstance(judged, SekishoError):
+            self._write_said(sealed, judged.code, len(notes), None, salt=salt)
+        else:
+            said = b"\n".join(judged)
+            self._write_said(sealed, "ok", len(notes), said, salt=salt, then=lambda: tell(judged))
 
-        def recorded(problem: SekishoError | None) -> None:
-            if problem is None and passed is not None:
-                tell(passed)
+    def notice(
+        self, sealed: Sealed, event: EventFrame, salt: bytes, tell: Callable[[str, bytes], None]
+    ) -> None:
+        """The same for any other notification."""
+        judged = release_event(event, self._house())
+        if isinstance(judged, SekishoError):
+            self._write_said(sealed, judged.code, 1, None, salt=salt)
+        else:
+            self._write_said(sealed, "ok", 1, judged, salt=salt, then=lambda: tell(event.method, judged))
 
+    def ask(self, sealed: Sealed, ask: AskFrame, salt: bytes, hears: Hears) -> None:
+        """The same for a question; one that cannot be put to the client is answered with the reason."""
+        plugin = sealed.call.plugin
+        judged = release_question(sealed, ask, self._house())
+        if isinstance(judged, SekishoError):
+            problem = judged
+            turn_down = partial(self._turn_down, sealed, ask.ask, problem)
+            self._write_said(sealed, problem.code, 1, None, salt=salt, then=turn_down)
+            return
+
+        def put() -> None:
+            if not hears.question(plugin, judged):
+                gone = Unavailable("cancelled", "the client cannot be asked now")
+                self._turn_down(sealed, ask.ask, gone)
+
+        self._write_said(sealed, "ok", 1, judged.params, salt=salt, then=put)
+
+    def answer(self, plugin: PluginName, frame: AnswerFrame) -> None:
+        """Pass on what a client answered to a question; whoever waits for it sits at the plugin's side."""
+        line = self.lines.get(plugin)
+        if line is not None:
+            line.answer(frame)
+
+    def record(self, entry: bytes, done: Callable[[SekishoError | None], None]) -> None:
+        """Write down something that is no call."""
+        self._journal.append(entry, effect=False, done=done)
+
+    def _turn_down(self, sealed: Sealed, ask: str, problem: SekishoError) -> None:
+        scope = "" if sealed.caller is None else sealed.caller.scope
+        error = msgspec.Raw(rpc_error(problem))
+        self.answer(sealed.call.plugin, AnswerFrame(scope, ask, error=error))
+
+    def _write_said(
+        self,
+        sealed: Sealed,
+        code: str,
+        count: int,
+        said: bytes | None,
+        *,
+        salt: bytes,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        call = sealed.call
         self._journal.append(
             records.notes(
                 now=self.clock.now(),
@@ -294,12 +407,12 @@ class Road:
                 plugin=call.plugin,
                 tool=call.tool,
                 code=code,
-                count=len(notes),
-                notes=None if passed is None else b"\n".join(passed),
+                count=count,
+                notes=said,
                 salt=salt,
             ),
             effect=False,
-            done=recorded,
+            done=lambda problem: then() if problem is None else None,
         )
 
     def leave(self, sealed: Sealed) -> None:

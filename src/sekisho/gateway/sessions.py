@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sekisho.errors import Refused, RemoteProtocolError
+from sekisho.gateway.caller import Caller, scope_of
 from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.keys import open_ticket, seal_ticket
 from sekisho.protocol import PluginName
@@ -34,6 +35,9 @@ class Session:
     client: str
     endpoint: PluginName | None
     opened_at: float
+    caller: Caller
+    deaf: Caller
+    """The caller of a request whose answer cannot be a stream, so that nothing can be asked meanwhile."""
 
     def is_of(self, client: str, endpoint: PluginName | None, now: float) -> bool:
         """True when this client opened it at this endpoint, and not too long ago."""
@@ -115,9 +119,17 @@ class Sessions:
         # endings at which each was last known not to have ended.
         self._known: dict[str, tuple[Session, int]] = {}
 
-    def open(self, client: str, endpoint: PluginName | None, version: str, now: float) -> str:
-        """A new session id."""
-        return seal_ticket(self._key, "session", {"c": client, "e": endpoint or "", "v": version}, now)
+    def open(
+        self,
+        client: str,
+        endpoint: PluginName | None,
+        version: str,
+        now: float,
+        declared: frozenset[str] = frozenset(),
+    ) -> str:
+        """A new session id; `declared` is what this client says it can be asked."""
+        payload = {"c": client, "e": endpoint or "", "v": version, "a": sorted(declared)}
+        return seal_ticket(self._key, "session", payload, now)
 
     def find(self, ident: str | None, client: str, endpoint: PluginName | None, now: float) -> Session:
         """The session of this id, if this client opened it at this endpoint and did not end it."""
@@ -135,12 +147,15 @@ class Sessions:
         payload = ticket.payload
         if ident in self._ended or payload.get("c") != client or payload.get("e") != (endpoint or ""):
             raise Refused("session_unknown", "this session was ended or belongs to someone else")
+        scope = scope_of("session", ident)
         session = Session(
             ident=ident,
             version=str(payload.get("v", "")),
             client=client,
             endpoint=endpoint,
             opened_at=ticket.issued_at,
+            caller=Caller(False, scope, "stream", frozenset(payload.get("a", ()))),
+            deaf=Caller(False, scope, "stream"),
         )
         while len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]

@@ -1,6 +1,6 @@
 """The values of the road: each stage holds the one before it and promises more.
 
-`Arrived → Identified → Permitted → Inspected → Approved → Sealed → Answered`. All are frozen; only the step of
+`Arrived → Identified → Permitted → Inspected → (Held →) Approved → Sealed → Answered`. All are frozen; only the step of
 `checkpoint` that earns a value constructs it, and what goes to a plugin server takes a `Sealed`, so a skipped step is a
 type error. The call inside is the same immutable object from the door to the wire, tied to what is sent by its digest.
 """
@@ -13,6 +13,7 @@ from typing import Final, Self
 import msgspec
 
 from sekisho.errors import SekishoError
+from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras
 from sekisho.protocol import JsonObject, PluginName
 from sekisho.registry import Definition
 from sekisho.wire import CallFrame
@@ -22,6 +23,7 @@ __all__ = [
     "Approved",
     "Arrived",
     "Call",
+    "Held",
     "Identified",
     "Inspected",
     "Permitted",
@@ -33,9 +35,10 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One tools/call as the door read it.
+    """One call of a tool, or of another method that a plugin serves, as the door read it.
 
-    `parsed` is what is judged; `arguments` is the same value in our own spelling, which is what is sent.
+    `parsed` is what is judged; `arguments` is the same value in our own spelling, which is what is sent. `tool` is a
+    tool's name, or a method (it has a "/" in it); `target` is then the prompt or resource it names.
     """
 
     call_id: str
@@ -44,17 +47,48 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     parsed: JsonObject
     arguments: bytes
     digest: str
+    target: str = ""
+    extras: Extras = NO_EXTRAS
 
     @classmethod
-    def of(cls, call_id: str, plugin: PluginName, tool: str, parsed: JsonObject) -> Self:
+    def of(
+        cls,
+        call_id: str,
+        plugin: PluginName,
+        tool: str,
+        parsed: JsonObject,
+        *,
+        target: str = "",
+        extras: Extras = NO_EXTRAS,
+    ) -> Self:
         """The call with these arguments, and the digest that binds what is judged to what is sent."""
         arguments = _encode(parsed)
         # every part is length-prefixed, so that no two calls share bytes
         head = f"{len(call_id)}:{call_id}{len(plugin)}:{plugin}{len(tool)}:{tool}{len(arguments)}:"
-        digest = sha256(b"sekisho/call/2\x00" + head.encode() + arguments).hexdigest()
+        state = sha256(b"sekisho/call/2\x00" + head.encode() + arguments)
+        if extras is not NO_EXTRAS:
+            state.update(_encode((extras.meta, extras.input_responses, extras.request_state)))
         return cls(
-            call_id=call_id, plugin=plugin, tool=tool, parsed=parsed, arguments=arguments, digest=digest
+            call_id=call_id,
+            plugin=plugin,
+            tool=tool,
+            parsed=parsed,
+            arguments=arguments,
+            digest=state.hexdigest(),
+            target=target,
+            extras=extras,
         )
+
+    @property
+    def is_of_tool(self) -> bool:
+        """True for a call of a tool; what else a plugin serves changes nothing and has no schema of its own."""
+        return not self.target
+
+    @property
+    def operation(self) -> str:
+        """What this call is, whatever its id: the same for each round of it."""
+        named = _encode((self.plugin, self.tool, self.target)) + self.arguments
+        return sha256(b"sekisho/operation/1\x00" + named).hexdigest()[:32]
 
 
 class Arrived(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +98,9 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
     authorization: str | None
     now: float
     wants_progress: bool = False
+    caller: Caller | None = None
+    is_approved: bool = False
+    """True when the person behind the client said yes to this call, in a round that was sealed for it."""
 
 
 class Identified(msgspec.Struct, frozen=True, gc=False):
@@ -74,10 +111,13 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
 
 class Permitted(msgspec.Struct, frozen=True, gc=False):
-    """The client may use this operation, its definition is approved and unchanged, and the rate allows it."""
+    """The client may use this operation, its definition is approved and unchanged, and the rate allows it.
+
+    `definition` is that of the tool; other methods have none.
+    """
 
     identified: Identified
-    definition: Definition
+    definition: Definition | None
 
 
 class Inspected(msgspec.Struct, frozen=True, gc=False):
@@ -85,6 +125,22 @@ class Inspected(msgspec.Struct, frozen=True, gc=False):
 
     permitted: Permitted
     rules: tuple[str, ...] = ()
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """Everything allows this call, but a person has to be asked."""
+
+    inspected: Inspected
+
+    @property
+    def arrived(self) -> Arrived:
+        """The call as it came."""
+        return self.inspected.permitted.identified.arrived
+
+    @property
+    def client(self) -> str:
+        """Who calls."""
+        return self.inspected.permitted.identified.client
 
 
 class Approved(msgspec.Struct, frozen=True, gc=False):
@@ -110,20 +166,33 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
         return self.approved.inspected.permitted.identified.client
 
     @property
-    def definition(self) -> Definition:
-        """The approved definition the call was judged against."""
+    def definition(self) -> Definition | None:
+        """The approved definition the call was judged against, if it is of a tool."""
         return self.approved.inspected.permitted.definition
+
+    @property
+    def has_effect(self) -> bool:
+        """False when the call is known to change nothing."""
+        definition = self.approved.inspected.permitted.definition
+        return definition is not None and not definition.read_only
+
+    @property
+    def caller(self) -> Caller | None:
+        """What is known of the client beside its name."""
+        return self.approved.inspected.permitted.identified.arrived.caller
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
     """A result that passed the inspection on the way back, as bytes of our own emission.
 
-    `rules` are the content rules it met and was let through with.
+    `rules` are the content rules it met and was let through with. `questions` are the kinds of what the plugin asks of
+    the client before it goes on, by key: then the result is a round and not the end.
     """
 
     sealed: Sealed
     result: bytes
     rules: tuple[str, ...] = ()
+    questions: dict[str, str] | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):

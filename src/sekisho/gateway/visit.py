@@ -1,23 +1,35 @@
 """One request being answered: what is known of it so far, and how its answer is written.
 
-Guarantees one answer for each request, as plain JSON, or as an event stream once a progress notification went out
-before it; with the HTTP status, headers and body that the client's era expects. Decides nothing: what to answer is the
-door's business, and how bytes leave is the guest's.
+Guarantees one answer for each request, as plain JSON, or as an event stream once something went out before it; with the
+HTTP status, headers and body that the client's era expects. Decides nothing: what to answer is the door's business, and
+how bytes leave is the guest's.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final, Protocol
 
 import msgspec
 
-from sekisho.errors import LocalProtocolError, RateLimited, SekishoError
+from sekisho.errors import LocalProtocolError, PluginError, RateLimited, SekishoError
 from sekisho.gateway import answers
-from sekisho.protocol import PluginName, error_bytes, response_bytes, result_bytes
+from sekisho.gateway.events import STREAM_HEAD, event, last_event, progress_events
+from sekisho.gateway.questions import question_id
+from sekisho.gateway.returns import Question
+from sekisho.protocol import (
+    PluginName,
+    error_bytes,
+    notification_bytes,
+    request_bytes,
+    response_bytes,
+    result_bytes,
+)
 
-__all__ = ["Guest", "Visit"]
+__all__ = ["Guest", "Streams", "Visit"]
 
 _encode: Final = msgspec.json.Encoder().encode
+_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 
 
 class Guest(Protocol):
@@ -36,6 +48,27 @@ class Guest(Protocol):
         """Send the whole answer, or its last piece."""
 
 
+class Streams:
+    """How many event streams each client has open, within a bound."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._open: Counter[str] = Counter()
+
+    def take(self, client: str) -> bool:
+        """Open one more; False when this client has as many as it may."""
+        if self._open[client] >= self.most:
+            return False
+        self._open[client] += 1
+        return True
+
+    def give(self, client: str) -> None:
+        """One is over."""
+        self._open[client] -= 1
+        if not self._open[client]:
+            del self._open[client]
+
+
 class Visit(msgspec.Struct):
     """Filled in as the request is understood, so that a refusal says all that is known."""
 
@@ -44,13 +77,17 @@ class Visit(msgspec.Struct):
     guest: Guest
     authorization: str | None
     keep_alive: bool
+    streams: Streams
     client: str | None = None
     endpoint: PluginName | None = None
     request_id: int | str | None = None
+    method: str = ""
     modern: bool = False
     key: tuple[str, str, int | str] | None = None
     progress_token: int | str | None = None
+    takes_streams: bool = False
     is_streaming: bool = False
+    is_over: bool = False
 
     @property
     def known_client(self) -> str:
@@ -58,6 +95,8 @@ class Visit(msgspec.Struct):
         if self.client is None:
             raise LocalProtocolError("internal", "nobody was identified yet")
         return self.client
+
+    # what has no result
 
     def accept(self) -> None:
         """Answer a message that has no answer of its own."""
@@ -73,9 +112,38 @@ class Visit(msgspec.Struct):
         body = result_bytes(self._ident, result)
         self.guest.answer(response_bytes(200, body, headers=headers, close=not self.keep_alive))
 
+    # before the answer
+
+    def open_stream(self) -> bool:
+        """Begin an event stream, if the client reads one and has not too many."""
+        return self._send(b"")
+
+    def note(self, progress: list[bytes]) -> None:
+        """Pass on how far the call is, under the client's own token; it is dropped for a client that lags behind."""
+        if self.progress_token is not None:
+            self._send(progress_events(_encode(self.progress_token), progress))
+
+    def notice(self, method: str, params: bytes) -> None:
+        """Pass on another notification; dropped likewise."""
+        self._send(event(notification_bytes(method, params)))
+
+    def notice_of_subscription(self, method: str, params: dict[str, object]) -> None:
+        """Pass on a notification of a subscription, which names the request it belongs to (MCP 2026-07-28)."""
+        meta = {_SUBSCRIPTION: self.request_id}
+        self._send(event(notification_bytes(method, _encode({**params, "_meta": meta}))))
+
+    def question(self, plugin: str, question: Question) -> bool:
+        """Ask the client; it answers with a message of its own."""
+        ident = question_id(plugin, question.kind, question.ask)
+        return self._send(event(request_bytes(ident, question.method, question.params)))
+
+    # the answer
+
     def give(self, result: bytes) -> None:
         """Answer with a result that already says what the era wants."""
-        if self.keep_alive:
+        if self.is_streaming:
+            self._end(result_bytes(self._ident, result))
+        elif self.keep_alive:
             self.guest.answer(answers.response(self._ident, result))
         else:
             body = result_bytes(self._ident, result)
@@ -83,27 +151,19 @@ class Visit(msgspec.Struct):
 
     def give_call(self, result: bytes) -> None:
         """Answer with the result of a tool."""
-        if self.is_streaming:
-            said = result_bytes(self._ident, answers.call_result(result, modern=self.modern))
-            self.guest.answer(answers.last_event(said))
-        elif self.keep_alive:
-            self.guest.answer(answers.response(self._ident, result, is_call=self.modern))
-        else:
+        if self.is_streaming or not self.keep_alive:
             self.give(answers.call_result(result, modern=self.modern))
-
-    def note(self, progress: list[bytes]) -> None:
-        """Pass on how far the call is, under the client's own token; it is dropped for a client that lags behind."""
-        if self.progress_token is None:
-            return
-        said = answers.progress_events(_encode(self.progress_token), progress)
-        if self.guest.begin(said if self.is_streaming else answers.STREAM_HEAD + said):
-            self.is_streaming = True
+        else:
+            self.guest.answer(answers.response(self._ident, result, is_call=self.modern))
 
     def refuse(self, error: SekishoError) -> None:
         """Answer with an error."""
-        body = error_bytes(self.request_id, error, call_id=self.call_id)
+        if isinstance(error, PluginError):
+            self._relay(error)
+            return
+        body = error_bytes(self.request_id, error, call_id=self.call_id, number=self._number(error))
         if self.is_streaming:
-            self.guest.answer(answers.last_event(body))
+            self._end(body)
             return
         status = error.info.http_status
         if not self.modern and self.request_id is not None and error.code in _GONE_CODES:
@@ -112,10 +172,53 @@ class Visit(msgspec.Struct):
         if status == 401:
             headers.append(("WWW-Authenticate", 'Bearer realm="sekisho"'))
         if status == 405:
-            headers.append(("Allow", "POST, DELETE"))
+            headers.append(("Allow", "GET, POST, DELETE"))
         if isinstance(error, RateLimited):
             headers.append(("Retry-After", str(max(1, round(error.retry_after_s + 0.5)))))
         self.guest.answer(response_bytes(status, body, headers=headers, close=not self.keep_alive))
+
+    def hang_up(self) -> None:
+        """End a stream that has no answer."""
+        if self.is_streaming:
+            self._close_stream(b"0\r\n\r\n")
+
+    def _relay(self, error: PluginError) -> None:
+        """The plugin's own error, which `returns` judged."""
+        told = msgspec.json.decode(error.body)
+        told["data"]["call"] = self.call_id
+        if self.method == "resources/read" and told["code"] in _NOT_FOUND:
+            told["code"] = _NOT_FOUND[1] if self.modern else _NOT_FOUND[0]
+        body = b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (_encode(self.request_id), _encode(told))
+        if self.is_streaming:
+            self._end(body)
+            return
+        status = _MODERN_STATUS.get(told["code"], 200) if self.modern else 200
+        self.guest.answer(response_bytes(status, body, close=not self.keep_alive))
+
+    def _number(self, error: SekishoError) -> int:
+        return _NOT_FOUND[0] if error.code == "resource_unknown" and not self.modern else error.info.rpc_code
+
+    def _send(self, data: bytes) -> bool:
+        if self.is_over or not self.takes_streams:
+            return False
+        if self.is_streaming:
+            return self.guest.begin(data)
+        if not self.streams.take(self.known_client):
+            return False
+        if not self.guest.begin(STREAM_HEAD + data):
+            self.streams.give(self.known_client)
+            return False
+        self.is_streaming = True
+        return True
+
+    def _end(self, message: bytes) -> None:
+        self._close_stream(last_event(message))
+
+    def _close_stream(self, data: bytes) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.streams.give(self.known_client)
+            self.guest.answer(data)
 
     @property
     def _ident(self) -> int | str:
@@ -125,3 +228,5 @@ class Visit(msgspec.Struct):
 
 
 _GONE_CODES: Final = frozenset({"method_unknown", "plugin_unknown"})
+_NOT_FOUND: Final = (-32002, -32602)  # a resource that is not there: until 2025-11-25, and since
+_MODERN_STATUS: Final = {-32601: 404, -32020: 400, -32021: 400, -32022: 400}

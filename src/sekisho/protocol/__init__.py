@@ -62,12 +62,14 @@ from sekisho.protocol.messages import (
     parse_message,
     request_bytes,
     result_bytes,
+    rpc_error,
 )
-from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, split, tool_name
+from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, split, split_any, tool_name
 from sekisho.protocol.param_headers import HeaderPlan, compile_headers
 from sekisho.protocol.pieces import Pieces
 from sekisho.protocol.revisions import LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
 from sekisho.protocol.sse import SseReader
+from sekisho.protocol.uri_template import UriTemplate, UriText
 
 __all__ = [
     "LEGACY",
@@ -107,6 +109,8 @@ __all__ = [
     "SseReader",
     "ToolCall",
     "ToolName",
+    "UriTemplate",
+    "UriText",
     "VersionUnsupported",
     "WholeAnswers",
     "canonical_bytes",
@@ -133,6 +137,8 @@ __all__ = [
     "request_head_bytes",
     "response_bytes",
     "result_bytes",
+    "rpc_error",
     "split",
+    "split_any",
     "tool_name",
 ]

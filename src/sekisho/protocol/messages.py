@@ -35,6 +35,7 @@ __all__ = [
     "parse_message",
     "request_bytes",
     "result_bytes",
+    "rpc_error",
 ]
 
 MAX_ID_BYTES: Final = 256  # ids are kept and copied for every call in flight
@@ -137,15 +138,26 @@ def error_bytes(
     error: SekishoError,
     *,
     call_id: str | None = None,
+    number: int | None = None,
 ) -> bytes:
-    """An answer that refuses: the code and remedy for programs, the sentence for people."""
+    """An answer that refuses: the code and remedy for programs, the sentence for people.
+
+    Args:
+        number: The JSON-RPC code, where a revision wants another than ours.
+    """
+    told = rpc_error(error, call_id=call_id, number=number)
+    return b'{"jsonrpc":"2.0","id":' + _encode(id) + b',"error":' + told + b"}"
+
+
+def rpc_error(error: SekishoError, *, call_id: str | None = None, number: int | None = None) -> bytes:
+    """The error object of such an answer."""
     data: dict[str, object] = {"code": error.code, "remedy": error.remedy}
     if isinstance(error, VersionUnsupported):  # clients that negotiate read these two
         data |= {"supported": SUPPORTED, "requested": error.requested}
     if call_id is not None:
         data["call"] = call_id
-    body = {"code": error.info.rpc_code, "message": error.message, "data": data}
-    return b'{"jsonrpc":"2.0","id":' + _encode(id) + b',"error":' + _encode(body) + b"}"
+    code = error.info.rpc_code if number is None else number
+    return _encode({"code": code, "message": error.message, "data": data})
 
 
 def _response(read: _Envelope) -> Response:

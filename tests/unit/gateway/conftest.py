@@ -16,6 +16,7 @@ from sekisho.gateway import (
     Arrived,
     BerthLimits,
     Call,
+    Decision,
     Door,
     DoorRules,
     House,
@@ -29,12 +30,14 @@ from sekisho.gateway import (
     judge,
     loopback_names,
 )
+from sekisho.gateway.returns import Question
+from sekisho.gateway.stages import Held
 from sekisho.keys import TokenBook, token_hash
-from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
+from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import HttpRequest, JsonLimits, PluginName
 from sekisho.registry import Definitions, Listing, lock_entry, surface_of
 from sekisho.telemetry import Metrics
-from sekisho.wire import CallFrame
+from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame
 
 NOW = 1_800_000_000.0
 CALC = PluginName("calc")
@@ -57,6 +60,18 @@ ADD: dict[str, Any] = {
 ERASE: dict[str, Any] = {"name": "erase", "inputSchema": {"type": "object"}}
 BROKEN: dict[str, Any] = {"name": "broken", "inputSchema": {"$ref": "http://127.0.0.1:9/"}}
 SUM = b'{"content":[],"structuredContent":{"sum":3}}'
+
+
+def rule(client: str, plugin: PluginName, *operations: str) -> Rule:
+    """These tools, and every prompt and resource that is approved."""
+    return Rule(
+        client=client,
+        plugin=plugin,
+        operations=frozenset(operations),
+        methods=METHODS,
+        prompts=None,
+        resources=None,
+    )
 
 
 def definitions(
@@ -122,37 +137,65 @@ class HandLine:
         self.cancelled: list[int] = []
         self.waiting: dict[int, Callable[[bytes | SekishoError], None]] = {}
         self.notes: dict[int, Callable[[bytes], None]] = {}
+        self.hears: dict[int, Callable[[EventFrame | AskFrame], None]] = {}
+        self.answers: list[AnswerFrame] = []
 
     def call(
         self,
         frame: CallFrame,
         done: Callable[[bytes | SekishoError], None],
         note: Callable[[bytes], None] | None = None,
+        hear: Callable[[EventFrame | AskFrame], None] | None = None,
     ) -> int:
         self.frames.append(frame)
         number = len(self.frames)
         self.waiting[number] = done
         if note is not None:
             self.notes[number] = note
+        if hear is not None:
+            self.hears[number] = hear
         return number
+
+    def answer(self, frame: AnswerFrame) -> None:
+        self.answers.append(frame)
 
     def cancel(self, call_id: int) -> None:
         self.cancelled.append(call_id)
         self.waiting.pop(call_id, None)
 
-    def answer(self, answer: bytes | SekishoError = SUM, number: int | None = None) -> None:
+    def reply(self, answer: bytes | SekishoError = SUM, number: int | None = None) -> None:
         """Answer the oldest waiting call, or the one with this number."""
         self.waiting.pop(min(self.waiting) if number is None else number)(answer)
+
+
+class Listener:
+    """Keeps what comes before the answer of a call."""
+
+    def __init__(self) -> None:
+        self.progress: list[bytes] = []
+        self.notices: list[tuple[str, bytes]] = []
+        self.questions: list[Question] = []
+        self.can_be_asked = True
+
+    def note(self, progress: list[bytes]) -> None:
+        self.progress += progress
+
+    def notice(self, method: str, params: bytes) -> None:
+        self.notices.append((method, params))
+
+    def question(self, plugin: PluginName, question: Question) -> bool:
+        self.questions.append(question)
+        return self.can_be_asked
 
 
 class Approver:
     """Says what it was told to say, and remembers who asked."""
 
     def __init__(self) -> None:
-        self.says = True
+        self.says: Decision = "yes"
         self.asked: list[str] = []
 
-    def is_granted(self, inspected: Inspected) -> bool:
+    def decide(self, inspected: Inspected) -> Decision:
         self.asked.append(inspected.permitted.identified.arrived.call.tool)
         return self.says
 
@@ -229,6 +272,7 @@ class Kit:
     sum = SUM
     reply = Reply
     ear = Ear
+    listener = Listener
 
     def __init__(self) -> None:
         self.clock = HandClock()
@@ -243,8 +287,8 @@ class Kit:
             message_limits=JsonLimits(max_bytes=4096),
         )
         rules = [
-            Rule(client="aya", plugin=CALC, operations=frozenset({"add", "erase", "broken"})),
-            Rule(client="aya", plugin=OTHER, operations=frozenset({"erase"})),
+            rule("aya", CALC, "add", "erase", "broken"),
+            rule("aya", OTHER, "erase"),
             Rule(client="ben", plugin=CALC, operations=frozenset({"add"})),
         ]
         self.house = House(
@@ -282,6 +326,7 @@ class Kit:
             sessions=self.sessions,
             clock=self.clock,
             new_id=lambda: f"call{next(self._ids)}",
+            round_key=bytes(32),
         )
 
     @staticmethod
@@ -330,7 +375,7 @@ class Kit:
         return verdict
 
     @staticmethod
-    def code(outcome: Sealed | Answered | Refusal) -> str:
+    def code(outcome: Sealed | Answered | Held | Refusal) -> str:
         """How a judgement ended, in one word."""
         return outcome.error.code if isinstance(outcome, Refusal) else "ok"
 

@@ -30,7 +30,7 @@ CALL = CallFrame(tool="echo", arguments=msgspec.Raw(b"{}"), digest="d", timeout_
     scope=st.none() | st.text(max_size=20),
 )
 def test_a_call_keeps_its_arguments_byte_for_byte(
-    tool: str, digest: str, timeout_s: float, number: int, wants_progress: bool, scope: str | None
+    *, tool: str, digest: str, timeout_s: float, number: int, wants_progress: bool, scope: str | None
 ) -> None:
     context = b"" if scope is None else encode_context(CallContext(scope=scope))
     arguments = msgspec.Raw(b'{"big": %d, "s" :"\\u00e9"}' % number)

@@ -1,0 +1,164 @@
+"""Who calls, as far as a plugin's side has to know: era, what the client can be asked, and what it wants to hear.
+
+All of it is the client's own claim. A claim only ever narrows: a plugin may ask a client what the client declared *and*
+the operator allows. Judgement; values in, values out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final, Literal
+
+import msgspec
+
+from sekisho.errors import RemoteProtocolError
+from sekisho.protocol import META_LOG_LEVEL, Envelope, JsonObject, JsonValue
+from sekisho.wire import CallContext, encode_context
+
+__all__ = [
+    "ASKABLE",
+    "LOG_LEVELS",
+    "NO_EXTRAS",
+    "Caller",
+    "Contexts",
+    "Extras",
+    "declared_by",
+    "modern_caller",
+    "scope_of",
+    "spread",
+]
+
+# What a client can be asked (MCP 2025-11-25, client features).
+ASKABLE: Final = ("elicitation", "elicitation/url", "roots", "sampling", "sampling/tools")
+# RFC 5424 section 6.2.1, the least severe first (MCP 2025-11-25, server/utilities/logging).
+LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+MAX_CONTEXTS: Final = 4096
+MAX_META_BYTES: Final = 8 << 10  # trace context has below one kilobyte; a call must not carry a second body
+
+_OURS: Final = "io.modelcontextprotocol/"
+_NO_RAW: Final = msgspec.Raw()
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Extras(msgspec.Struct, frozen=True, gc=False):
+    """What one request carries beside its arguments; nearly always nothing."""
+
+    meta: bytes = b""
+    input_responses: bytes = b""
+    request_state: str | None = None
+
+
+NO_EXTRAS: Final = Extras()
+
+
+class Caller(msgspec.Struct, frozen=True, gc=False):
+    """The client of a request."""
+
+    modern: bool
+    scope: str
+    style: Literal["rounds", "stream"] = "rounds"
+    declared: frozenset[str] = frozenset()
+    log_level: str | None = None
+
+    def may_be_asked(self, allowed: frozenset[str]) -> frozenset[str]:
+        """What a plugin may ask of this client, when the operator allows it so much."""
+        return self.declared & allowed if self.declared else self.declared
+
+
+class Contexts:
+    """Contexts of calls as bytes; the same few are sent again and again, so they are written once."""
+
+    __slots__ = ("_memo",)
+
+    def __init__(self) -> None:
+        self._memo: dict[tuple[Caller, frozenset[str]], bytes] = {}
+
+    def of(self, caller: Caller, allowed: frozenset[str], extras: Extras = NO_EXTRAS) -> bytes:
+        """The context to send with a call of this caller, to a plugin that may ask so much."""
+        if extras is not NO_EXTRAS:
+            return _context(caller, allowed, extras)
+        key = (caller, allowed)
+        found = self._memo.get(key)
+        if found is None:
+            if len(self._memo) >= MAX_CONTEXTS:
+                self._memo.clear()
+            found = self._memo[key] = _context(caller, allowed, extras)
+        return found
+
+
+def _context(caller: Caller, allowed: frozenset[str], extras: Extras) -> bytes:
+    may_ask = caller.may_be_asked(allowed)
+    is_bare = caller.modern and not may_ask and caller.log_level is None
+    if is_bare and extras is NO_EXTRAS:
+        return b""
+    return encode_context(
+        CallContext(
+            scope=caller.scope,
+            style=caller.style,
+            may_ask=tuple(sorted(may_ask)),
+            log_level=caller.log_level,
+            meta=msgspec.Raw(extras.meta) if extras.meta else _NO_RAW,
+            input_responses=msgspec.Raw(extras.input_responses) if extras.input_responses else _NO_RAW,
+            request_state=extras.request_state,
+        )
+    )
+
+
+def scope_of(kind: Literal["client", "session"], name: str) -> str:
+    """The name by which a plugin's side knows a client or a session; it tells nothing about either."""
+    return sha256(f"sekisho/scope/1/{kind}\x00{name}".encode()).hexdigest()[:32]
+
+
+def declared_by(capabilities: JsonObject) -> frozenset[str]:
+    """What a client says it can be asked (MCP 2025-11-25, basic/lifecycle; an empty elicitation means forms)."""
+    declared: set[str] = set()
+    elicitation = capabilities.get("elicitation")
+    if isinstance(elicitation, dict):
+        if "form" in elicitation or "url" not in elicitation:
+            declared.add("elicitation")
+        if "url" in elicitation:
+            declared.add("elicitation/url")
+    sampling = capabilities.get("sampling")
+    if isinstance(sampling, dict):
+        declared.add("sampling")
+        if "tools" in sampling:
+            declared.add("sampling/tools")
+    if isinstance(capabilities.get("roots"), dict):
+        declared.add("roots")
+    return frozenset(declared)
+
+
+def modern_caller(client: str, shape: Envelope, meta: Mapping[str, JsonValue]) -> Caller:
+    """The client of a request that says everything about itself (MCP 2026-07-28)."""
+    level = meta.get(META_LOG_LEVEL)
+    if level is not None and (not isinstance(level, str) or level not in LOG_LEVELS):
+        raise RemoteProtocolError("params_invalid", "the log level is not one of MCP")
+    declared = declared_by(shape.capabilities) if shape.capabilities else frozenset()
+    return Caller(True, _client_scope(client), "rounds", declared, level)
+
+
+def spread(meta: Mapping[str, JsonValue]) -> bytes:
+    """What of a client's `_meta` is not ours: it goes to the plugin as it is, within a bound."""
+    rest = {
+        name: value for name, value in meta.items() if name != "progressToken" and not name.startswith(_OURS)
+    }
+    if not rest:
+        return b""
+    text = _encode(rest)
+    if len(text) > MAX_META_BYTES:
+        raise RemoteProtocolError("params_invalid", f"params._meta has more than {MAX_META_BYTES} bytes")
+    return text
+
+
+_scopes: dict[str, str] = {}
+
+
+def _client_scope(client: str) -> str:
+    found = _scopes.get(client)
+    if found is None:
+        if len(_scopes) >= MAX_CONTEXTS:
+            _scopes.clear()
+        found = _scopes[client] = scope_of("client", client)
+    return found

@@ -1,0 +1,43 @@
+"""Server-sent events as an HTTP/1.1 answer in chunks (WHATWG HTML section 9.2; RFC 9112 section 7.1). Pure.
+
+Every message is one line of our own JSON, so it needs no escaping and fits one `data` field.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["COMMENT", "STREAM_HEAD", "event", "last_event", "progress_events"]
+
+# A stream is read as it comes: nobody on the way may keep it or wait for its end.
+STREAM_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+    b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def event(message: bytes) -> bytes:
+    """One message."""
+    return _chunk(b"event: message\ndata: %b\n\n" % message)
+
+
+def progress_events(token: bytes, progress: list[bytes]) -> bytes:
+    """Progress notifications in one chunk: what was judged, under the client's token (JSON)."""
+    before = (
+        b'event: message\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
+        + token
+        + b","
+    )
+    return _chunk(b"".join([before + one[1:] + b"}\n\n" for one in progress]))
+
+
+def last_event(message: bytes) -> bytes:
+    """The message that ends a stream."""
+    return event(message) + b"0\r\n\r\n"
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+COMMENT: Final = _chunk(b":\n\n")  # keeps a quiet stream open through proxies that cut idle ones

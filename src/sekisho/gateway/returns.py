@@ -1,0 +1,258 @@
+"""What comes back from a plugin: results, errors, progress, notifications, questions; judged before a client sees it.
+
+Guarantees
+- whatever is passed on is of our own spelling, within the limits, without a member named twice, and was searched by the
+  content rules: every member of every kind of content, not the text of tools alone;
+- a result has the form of its method, and that of a tool fits the approved output schema;
+- a plugin's own error keeps its number and words, but cannot speak with the gateway's codes or remedies;
+- a question is one that this client may be asked.
+
+Judgement over values, as `checkpoint` is for the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from sekisho.detect import refusal
+from sekisho.errors import CODES, PluginError, Refused, RemoteProtocolError, SekishoError
+from sekisho.gateway.caller import LOG_LEVELS
+from sekisho.gateway.checkpoint import House, judge
+from sekisho.gateway.methods import METHODS
+from sekisho.gateway.questions import MAX_QUESTIONS, read_question
+from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
+from sekisho.protocol import JsonLimits, JsonObject, check_text, decode_distinct, refuse_duplicates
+from sekisho.wire import AskFrame, EventFrame
+
+__all__ = ["GATE", "Gate", "Question", "release", "release_event", "release_notes", "release_question"]
+
+MAX_ERROR_BYTES: Final = 64 << 10
+
+_encode: Final = msgspec.json.Encoder().encode
+_OUR_NUMBERS: Final = frozenset(info.rpc_code for info in CODES.values() if info.rpc_code <= -32050)
+_OUR_WORDS: Final = frozenset({"code", "remedy", "call", "plugin"})
+_EVENTS: Final = frozenset(
+    {
+        "notifications/message",
+        "notifications/resources/updated",
+        "notifications/elicitation/complete",
+        "notifications/subscriptions/acknowledged",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The judgements that a road goes through. There is one gate; another is given to a road only to measure it."""
+
+    judge: Callable[[Arrived, House], Sealed | Held | Refusal]
+    release: Callable[[Sealed, bytes, House], Answered | Refusal]
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """What a plugin asks of a client in the midst of a call; `params` are of our own emission."""
+
+    ask: str
+    kind: str
+    method: str
+    params: bytes
+
+
+class _Note(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The params of a progress notification without its token (MCP 2025-11-25, basic/utilities/progress)."""
+
+    progress: int | float
+    total: int | float | msgspec.UnsetType = msgspec.UNSET
+    message: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_notes: Final = msgspec.json.Decoder(_Note)
+
+
+def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
+    """Inspect what the plugin answered; the caller receives bytes of our own emission or a refusal."""
+    try:
+        value, emitted = _read(result, house.result_limits)
+        questions: dict[str, str] | None = None
+        if value.get("resultType") == "input_required":
+            questions, emitted = _round(sealed, value, house)
+        elif sealed.call.is_of_tool:
+            emitted = _tool_result(sealed, value, emitted)
+        else:
+            emitted = _method_result(sealed.call.tool, value)
+        findings = house.inspection.judge_result(emitted)
+        if findings.refused:
+            raise refusal(findings, "result")
+        return Answered(sealed, emitted, findings.rule_ids, questions)
+    except SekishoError as error:
+        return Refusal.of(sealed.call, sealed.client, error)
+
+
+def release_error(sealed: Sealed, error: PluginError, house: House) -> Refusal:
+    """Inspect a plugin's own error: its number and words are data, and are marked as the plugin's."""
+    given: SekishoError
+    try:
+        limits = house.result_limits
+        if len(error.body) > MAX_ERROR_BYTES:
+            raise Refused("result_too_large", f"the plugin's error exceeds {MAX_ERROR_BYTES} bytes")
+        value, _ = _read(error.body, limits)
+        emitted = _encode(_error_body(value, sealed.call.plugin))
+        findings = house.inspection.judge_result(emitted)
+        given = refusal(findings, "result") if findings.refused else PluginError(emitted)
+    except SekishoError as problem:
+        given = problem
+    return Refusal.of(sealed.call, sealed.client, given)
+
+
+def release_notes(notes: Sequence[bytes], house: House) -> list[bytes] | SekishoError:
+    """Inspect what a plugin says of its progress: numbers and a sentence each, in our own spelling; all or none."""
+    try:
+        emitted = [_read_note(note, house.result_limits) for note in notes]
+    except SekishoError as error:
+        return error
+    findings = house.inspection.judge_result(b"[%b]" % b",".join(emitted))
+    return refusal(findings, "result") if findings.refused else emitted
+
+
+def release_event(event: EventFrame, house: House) -> bytes | SekishoError:
+    """Inspect a notification that is not about progress: its params in our own spelling."""
+    try:
+        if event.method not in _EVENTS:
+            raise RemoteProtocolError(
+                "plugin_protocol", "the plugin sent a notification that is not passed on"
+            )
+        value, emitted = _read(bytes(event.params), house.result_limits)
+        if event.method == "notifications/message" and value.get("level") not in LOG_LEVELS:
+            raise RemoteProtocolError("plugin_protocol", "the plugin's log message has no level")
+    except SekishoError as error:
+        return error
+    findings = house.inspection.judge_result(emitted)
+    return refusal(findings, "result") if findings.refused else emitted
+
+
+def release_question(sealed: Sealed, ask: AskFrame, house: House) -> Question | SekishoError:
+    """Inspect what a plugin asks of the client in the midst of this call."""
+    try:
+        value, _ = _read(bytes(ask.params), house.result_limits)
+        kind, params = read_question(ask.method, value, _may_ask(sealed, house))
+        emitted = _encode(params)
+        findings = house.inspection.judge_result(emitted)
+        if findings.refused:
+            raise refusal(findings, "result")
+    except SekishoError as error:
+        return error
+    return Question(ask.ask, kind, ask.method, emitted)
+
+
+def _may_ask(sealed: Sealed, house: House) -> frozenset[str]:
+    caller, standing = sealed.caller, house.standings.get(sealed.call.plugin)
+    return (
+        frozenset() if caller is None or standing is None else caller.may_be_asked(standing.client_requests)
+    )
+
+
+def _read(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
+    if len(text) > limits.max_bytes:
+        raise Refused("result_too_large", f"the result exceeds {limits.max_bytes} bytes")
+    try:
+        check_text(text, limits)
+        value, emitted = decode_distinct(text)
+    except SekishoError as error:
+        raise _no_result() from error
+    if not isinstance(value, dict):
+        raise _no_result()
+    return value, emitted
+
+
+def _tool_result(sealed: Sealed, value: JsonObject, emitted: bytes) -> bytes:
+    """The result of a tool. `resultType` is left out: which era needs it, the door knows."""
+    # what every tool result has (MCP 2025-11-25 server/tools): a list of content blocks
+    if not isinstance(value.get("content"), list):
+        raise _no_result()
+    if sealed.definition is not None:
+        sealed.definition.check_result(value, len(emitted))
+    if "resultType" in value:
+        del value["resultType"]
+        return _encode(value)
+    return emitted
+
+
+def _method_result(operation: str, value: JsonObject) -> bytes:
+    """The result of another method, without what eras differ in; how long it may be kept, we say ourselves."""
+    method = METHODS[operation]
+    if method.member is not None and not isinstance(value.get(method.member), method.holds):
+        raise _no_result()
+    for name in ("resultType", "ttlMs", "cacheScope"):
+        value.pop(name, None)
+    return _encode(value)
+
+
+def _round(sealed: Sealed, value: JsonObject, house: House) -> tuple[dict[str, str], bytes]:
+    """A round of questions: each is one that this client may be asked (MCP 2026-07-28, multi round-trip requests)."""
+    requests, state = value.get("inputRequests", {}), value.get("requestState")
+    can_ask = sealed.call.is_of_tool or METHODS[sealed.call.tool].can_ask
+    if (
+        not can_ask
+        or not isinstance(requests, dict)
+        or len(requests) > MAX_QUESTIONS
+        or not isinstance(state, str | None)
+        or not (requests or state)
+    ):
+        raise _no_result()
+    may_ask = _may_ask(sealed, house)
+    kinds: dict[str, str] = {}
+    emitted: JsonObject = {}
+    for key, request in requests.items():
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            raise _no_result()
+        method, params = str(request["method"]), request.get("params", {})
+        if not isinstance(params, dict):
+            raise _no_result()
+        kinds[key], read = read_question(method, params, may_ask)
+        emitted[key] = {"method": method, "params": read} if read else {"method": method}
+    result: JsonObject = {"resultType": "input_required"}
+    if emitted:
+        result["inputRequests"] = emitted
+    if state is not None:
+        result["requestState"] = state
+    return kinds, _encode(result)
+
+
+def _error_body(value: JsonObject, plugin: str) -> JsonObject:
+    number, message, data = value.get("code"), value.get("message"), value.get("data")
+    if type(number) is not int or not isinstance(message, str) or abs(number) >= 1 << 31:
+        raise _no_result()
+    # a plugin must not speak with our voice: neither our numbers nor our codes and remedies
+    told: JsonObject = (
+        {name: one for name, one in data.items() if name not in _OUR_WORDS} if isinstance(data, dict) else {}
+    )
+    if data is not None and not isinstance(data, dict):
+        told["data"] = data
+    told["plugin"] = plugin
+    return {"code": -32603 if number in _OUR_NUMBERS else number, "message": message, "data": told}
+
+
+def _read_note(note: bytes, limits: JsonLimits) -> bytes:
+    """A note that is written as we would write it is itself the proof that it says nothing else."""
+    try:
+        check_text(note, limits)
+        read = _notes.decode(note)
+        emitted = _encode(read)
+        if emitted != note:
+            refuse_duplicates(note)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RemoteProtocolError(
+            "plugin_protocol", "the plugin's progress is not what MCP says it is"
+        ) from error
+    return emitted
+
+
+def _no_result() -> RemoteProtocolError:
+    return RemoteProtocolError("plugin_protocol", "the plugin's answer is not an MCP result of its method")
+
+
+GATE: Final = Gate(judge, release)

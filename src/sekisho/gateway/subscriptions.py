@@ -1,0 +1,213 @@
+"""Long streams of notifications: `subscriptions/listen` of modern clients and the GET stream of legacy ones.
+
+Guarantees that a client hears of changed lists from the gateway itself, when what *it* may see has changed after review,
+never because a plugin said so; that news of a resource come from the one plugin it belongs to and only to whom may read
+it; that a stream ends with its client, and its calls at the plugins with it.
+
+What has to be remembered of a legacy client (its subscriptions, its log level) is kept at the plugin's side under the
+scope of its session, so any process can serve its stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import msgspec
+
+from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.gateway.caller import Caller
+from sekisho.gateway.catalogue import Catalogue
+from sekisho.gateway.checkpoint import House
+from sekisho.gateway.returns import Question
+from sekisho.gateway.road import Outcome, Road, Trip
+from sekisho.gateway.stages import Arrived, Call
+from sekisho.gateway.visit import Visit
+from sekisho.protocol import JsonObject, JsonValue, PluginName
+
+__all__ = ["Listener", "Subscriptions"]
+
+MAX_URIS: Final = 1000  # of one stream
+MAX_URI_CHARS: Final = 2048
+
+# By the word that asks for it: the list, and the notification that it changed.
+_CHANGES: Final = {
+    "toolsListChanged": ("tools/list", "notifications/tools/list_changed"),
+    "promptsListChanged": ("prompts/list", "notifications/prompts/list_changed"),
+    "resourcesListChanged": ("resources/list", "notifications/resources/list_changed"),
+}
+_TEMPLATES: Final = "resources/templates/list"
+_ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+
+
+class Lists(Protocol):
+    """What a client would be shown now."""
+
+    def listing(
+        self,
+        house: House,
+        client: str,
+        plugin: PluginName | None,
+        method: str,
+        cursor: str | None,
+        *,
+        modern: bool,
+    ) -> bytes:
+        """The result of a list."""
+
+
+class Listener:
+    """One open stream; told by the calls under it, and by the house."""
+
+    def __init__(self, visit: Visit, wanted: Iterable[str]) -> None:
+        self.visit = visit
+        self._wanted = tuple(wanted)
+        self._trips: list[Trip] = []
+        self._shown: dict[str, bytes] = {}
+        self._on_end: Callable[[Listener], None] = lambda _listener: None
+
+    def begin(self, on_end: Callable[[Listener], None]) -> None:
+        """It is registered; `on_end` hears when it is over."""
+        self._on_end = on_end
+
+    def add(self, trip: Trip) -> None:
+        """A call that serves this stream."""
+        self._trips.append(trip)
+
+    def look(self, lists: Lists, house: House, *, first: bool = False) -> None:
+        """Compare what this client may see with what it saw last, and tell it what changed."""
+        visit = self.visit
+        for word in self._wanted:
+            method, notification = _CHANGES[word]
+            now = lists.listing(house, visit.known_client, visit.endpoint, method, None, modern=visit.modern)
+            if method == "resources/list":
+                now += lists.listing(
+                    house, visit.known_client, visit.endpoint, _TEMPLATES, None, modern=visit.modern
+                )
+            if not first and self._shown.get(method) != now:
+                self.notice(notification, b"{}")
+            self._shown[method] = now
+
+    def withdraw(self, reason: SekishoError) -> None:
+        """The client is gone, or the house closes."""
+        trips, self._trips = self._trips, []
+        for trip in trips:
+            trip.withdraw(reason)
+        self._on_end(self)
+        self.visit.hang_up()
+
+    # for the calls
+
+    def note(self, progress: list[bytes]) -> None:
+        """A stream of notifications has no progress."""
+
+    def notice(self, method: str, params: bytes) -> None:
+        """A notification that was judged and recorded."""
+        if method == _ACKNOWLEDGED:
+            return  # the plugin's side took the call; the client was told by us
+        if self.visit.modern:
+            self.visit.notice_of_subscription(method, msgspec.json.decode(params))
+        else:
+            self.visit.notice(method, params)
+
+    def question(self, plugin: PluginName, question: Question) -> bool:
+        """Nothing is asked outside of calls."""
+        del plugin, question
+        return False
+
+    def settled(self, outcome: Outcome) -> None:
+        """One of the calls ended; the stream goes on for the others, and for what the house says."""
+
+
+class Subscriptions:
+    """All open streams of this process."""
+
+    def __init__(
+        self, road: Road, house: Callable[[], House], lists: Catalogue, new_id: Callable[[], str]
+    ) -> None:
+        self._road = road
+        self._house = house
+        self._lists = lists
+        self._new_id = new_id
+        self._open: set[Listener] = set()
+
+    def look(self) -> None:
+        """The house may have changed: tell every stream what its client sees now."""
+        house = self._house()
+        for listener in tuple(self._open):
+            listener.look(self._lists, house)
+
+    def close(self) -> None:
+        """End every stream."""
+        for listener in tuple(self._open):
+            listener.withdraw(Unavailable("cancelled", "the gateway is closing"))
+
+    def listen(self, params: JsonObject, visit: Visit, caller: Caller) -> Listener:
+        """Serve `subscriptions/listen` (MCP 2026-07-28)."""
+        wanted, uris = _read_filter(params)
+        house = self._house()
+        granted: JsonObject = dict.fromkeys(wanted, True)
+        owners = self._owners(house, visit, uris)
+        if owners:
+            granted["resourceSubscriptions"] = [uri for mine in owners.values() for uri in mine]
+        listener = self._start(visit, wanted, house)
+        visit.notice_of_subscription(_ACKNOWLEDGED, {"notifications": granted})
+        for plugin, mine in owners.items():
+            self._call(plugin, {"notifications": {"resourceSubscriptions": [*mine]}}, listener, caller)
+        return listener
+
+    def follow(self, visit: Visit, caller: Caller) -> Listener:
+        """Serve the GET stream of a legacy session: list changes, and what its scope subscribed to."""
+        house = self._house()
+        listener = self._start(visit, _CHANGES, house)
+        standings = house.standings
+        for plugin in sorted(standings) if visit.endpoint is None else [visit.endpoint]:
+            definitions = standings[plugin].definitions
+            if definitions is not None and (definitions.announced.subscribe or definitions.announced.logging):
+                self._call(plugin, {"scope": True}, listener, caller)
+        return listener
+
+    def _start(self, visit: Visit, wanted: Iterable[str], house: House) -> Listener:
+        if not visit.open_stream():
+            raise Unavailable("busy", "this client has as many streams as it may have, or takes none")
+        listener = Listener(visit, wanted)
+        listener.look(self._lists, house, first=True)
+        listener.begin(self._open.discard)
+        self._open.add(listener)
+        return listener
+
+    def _owners(self, house: House, visit: Visit, uris: list[str]) -> dict[PluginName, list[str]]:
+        """Which plugin each URI belongs to; those nobody serves are left out of what is granted."""
+        owners: dict[PluginName, list[str]] = {}
+        for uri in uris:
+            try:
+                plugin = visit.endpoint or self._lists.owner(house, uri, is_template=False)
+            except Refused:
+                continue
+            definitions = house.standings[plugin].definitions
+            if definitions is not None and definitions.announced.subscribe and definitions.offers(uri):
+                owners.setdefault(plugin, []).append(uri)
+        return owners
+
+    def _call(self, plugin: PluginName, params: JsonObject, listener: Listener, caller: Caller) -> None:
+        visit = listener.visit
+        call = Call.of(self._new_id(), plugin, "subscriptions/listen", params, target="*")
+        arrived = Arrived(call, visit.authorization, visit.now, caller=caller)
+        listener.add(self._road.travel(arrived, listener.settled, listener))
+
+
+def _read_filter(params: JsonObject) -> tuple[list[str], list[str]]:
+    asked = params.get("notifications", {})
+    if not isinstance(asked, dict):
+        raise _invalid("notifications is an object")
+    uris: JsonValue = asked.get("resourceSubscriptions") or []
+    if not isinstance(uris, list) or len(uris) > MAX_URIS:
+        raise _invalid(f"resourceSubscriptions is a list of at most {MAX_URIS} URIs")
+    read = [uri for uri in uris if isinstance(uri, str) and 0 < len(uri) <= MAX_URI_CHARS]
+    if len(read) != len(uris):
+        raise _invalid(f"a URI is a text of at most {MAX_URI_CHARS} characters")
+    return [word for word in _CHANGES if asked.get(word) is True], list(dict.fromkeys(read))
+
+
+def _invalid(what: str) -> RemoteProtocolError:
+    return RemoteProtocolError("params_invalid", what)
