@@ -21,7 +21,8 @@ PYTHON = VENV / "bin" / "python"
 CACHE = ROOT / ".cache"
 DEMO = ROOT / "demo"
 FUZZ = ROOT / "fuzz"
-MIN_NODE = 20
+SUITE = ROOT / "tests" / "conformance" / "suite"
+MIN_NODE = 22  # what the conformance suite asks for
 
 # program it is found by → Debian package
 SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
@@ -45,6 +46,7 @@ def demo(rest: list[str]) -> int:
 def test(rest: list[str]) -> int:
     """Everything that can run on this machine; what cannot is listed with its reason."""
     prepare("dev")
+    install_conformance_suite()
     return run([PYTHON, "-m", "pytest", *rest])
 
 
@@ -146,6 +148,12 @@ def install_filesystem_server() -> None:
     npm_ci("filesystem", "installing @modelcontextprotocol/server-filesystem, hash-locked")
 
 
+def install_conformance_suite() -> Path:
+    """The official conformance suite, from its lock file; returns its folder."""
+    npm_ci("conformance", "installing the conformance suite, hash-locked", SUITE)
+    return CACHE / "demo" / "conformance"
+
+
 def install_node() -> None:
     """A Node.js of our own where the system's is missing or old."""
     if node_major() < MIN_NODE:
@@ -160,14 +168,15 @@ def node_major() -> int:
     return int(shown.strip().lstrip("v").partition(".")[0] or 0)
 
 
-def npm_ci(name: str, what: str) -> None:
-    """Install one locked npm project into the cache."""
-    folder, stamp = CACHE / "demo" / name, digest(DEMO / name / "package-lock.json", "")
+def npm_ci(name: str, what: str, locked: Path | None = None) -> None:
+    """Install one locked npm project, of the demo unless another is given, into the cache."""
+    source = locked or DEMO / name
+    folder, stamp = CACHE / "demo" / name, digest(source / "package-lock.json", "")
     if once(folder, stamp):
         return
     say(what)
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(DEMO / name, folder)
+    shutil.copytree(source, folder)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     done(folder, stamp)
