@@ -22,7 +22,8 @@ from tests.real.conftest import House, alive, birth_of, command_of, common, kill
 from tests.real.test_sandbox import finish, wait_until
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server.listing import ask, handshake, list_surface
+from sekisho.plugin_server.listing import list_surface
+from sekisho.plugin_server.opening import ask, handshake
 from sekisho.plugin_server.walled import connect_walled
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant
 from sekisho.protocol import JsonLimits
@@ -485,9 +486,8 @@ async def test_a_server_of_the_official_sdk_starts_again_after_its_end(made: Plu
             opened = await handshake(walled.session, END_S)
             surface = await list_surface(walled.session, opened, END_S)
             assert len(surface.tools) == 2
-            call = json.dumps({"name": "end", "arguments": {"code": 3}}).encode()
             with pytest.raises((SekishoError, TimeoutError)):
-                await ask(walled.session, "tools/call", call, 2)
+                await ask(walled.session, "tools/call", {"name": "end", "arguments": {"code": 3}}, 2)
             await asyncio.wait_for(walled.ended(), END_S)
     assert (warm.raised, made.cold) == (1, [])
     assert "mcp.server" in made.events[0][1]["loaded"]

@@ -20,6 +20,7 @@ from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
 from sekisho.plugin_server import Warden, WardenRules, connect_url, connect_walled
 from sekisho.plugin_server.warden import Connection, Connector
+from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import Bubblewrap, ForkedLauncher, Running, SandboxSpec, Warm, make_ready
 from sekisho.telemetry import Logger
@@ -102,6 +103,7 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
         clock=time.time,
         on_call=lambda inbound: warden.call(inbound),  # noqa: PLW0108  # the warden is made below
         on_cancel=lambda inbound: warden.cancel(inbound),  # noqa: PLW0108
+        on_answer=lambda answer: warden.answer(answer),  # noqa: PLW0108
         on_refused=lambda error: log.warning("core_refused", code=error.code, reason=error.message),
         revoked=revoked,
     )
@@ -228,7 +230,7 @@ def _from_core_file(config_path: Path, home: Path, name: str) -> _Post:
         ca_pem=keys.ca_pem(),
         core=core.rule,
         core_token_public=core.token_public,
-        ops=frozenset(entry.allowed_operations),
+        ops=frozenset(entry.allowed_operations) | METHODS,
         gate_path=places.gate_socket(name),
         health_interval_s=config.plugins.health_check_interval_seconds,
         keys=keys,
@@ -258,7 +260,7 @@ def _from_plugin_file(config_path: Path, home: Path) -> _Post:
         ca_pem=ca_path.read_bytes() if ca_path is not None else keys.ca_pem(),
         core=core[0],
         core_token_public=core[1],
-        ops=None if server.allowed_operations is None else frozenset(server.allowed_operations),
+        ops=None if server.allowed_operations is None else frozenset(server.allowed_operations) | METHODS,
         gate_path=places.gate_socket(config.name),
         health_interval_s=HEALTH_INTERVAL_S,
         keys=keys,

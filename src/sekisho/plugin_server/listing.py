@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 
-from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
+from sekisho.errors import RemoteProtocolError
+from sekisho.plugin_server.opening import ask
 from sekisho.plugin_server.session import PluginSession
-from sekisho.protocol import notification_bytes
 from sekisho.wire import SurfaceFrame
 
-__all__ = ["ask", "handshake", "list_surface", "read_page"]
+__all__ = ["list_surface", "read_page"]
 
 MAX_PAGES = 100  # a server that always offers another page must not keep us listing for ever
 MAX_ITEMS = 5_000
@@ -25,51 +23,14 @@ _LISTS = (
 )
 
 
-async def ask(session: PluginSession, method: str, params: bytes | None, timeout_s: float) -> bytes:
-    """One request and its answer, bounded in time."""
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def heard(result: bytes | SekishoError) -> None:
-        if answer.done():
-            return
-        if isinstance(result, SekishoError):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
-
-    ident = session.request(method, params, heard)
-    try:
-        return await asyncio.wait_for(answer, timeout_s)
-    except TimeoutError:
-        session.cancel(ident, "no answer in time")
-        raise Unavailable(
-            "plugin_timeout", f"the plugin did not answer {method} in {timeout_s:g} s"
-        ) from None
-
-
-async def handshake(session: PluginSession, timeout_s: float) -> SurfaceFrame:
-    """Open the session; the surface returned has no lists yet."""
-    result = await ask(session, "initialize", session.initialize_params(), timeout_s)
-    answer = session.read_initialized(result)
-    session.on_version(answer.protocol_version)
-    session.send(notification_bytes("notifications/initialized", None))
-    return SurfaceFrame(
-        server_info=answer.server_info,
-        capabilities=answer.capabilities,
-        instructions=answer.instructions,
-        tools=[],
-        prompts=[],
-        resources=[],
-        templates=[],
-    )
-
-
 async def list_surface(session: PluginSession, opened: SurfaceFrame, timeout_s: float) -> SurfaceFrame:
     """Everything the plugin offers now. A list that its capabilities do not promise is not asked for."""
     promised = msgspec.json.decode(opened.capabilities, type=dict[str, msgspec.Raw])
     lists: dict[str, list[msgspec.Raw]] = {}
     for method, member, capability in _LISTS:
         lists[member] = await _drain(session, method, member, timeout_s) if capability in promised else []
+    if session.transport is not None:
+        session.transport.use_tools(lists["tools"])
     return msgspec.structs.replace(
         opened,
         tools=lists["tools"],
@@ -84,7 +45,7 @@ async def _drain(session: PluginSession, method: str, member: str, timeout_s: fl
     cursor: str | None = None
     seen: set[str] = set()
     for _ in range(MAX_PAGES):
-        params = msgspec.json.encode({"cursor": cursor}) if cursor is not None else None
+        params: dict[str, object] | None = {"cursor": cursor} if cursor is not None else None
         page, cursor = read_page(await ask(session, method, params, timeout_s), member)
         items += page
         if len(items) > MAX_ITEMS:

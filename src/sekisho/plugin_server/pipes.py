@@ -13,6 +13,9 @@ import fcntl
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
+
+import msgspec
 
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.protocol import LineReader
@@ -26,7 +29,9 @@ STDERR_TAIL_BYTES = 8 << 10  # enough for a traceback
 
 
 class Pipes:
-    """The three pipes of one running plugin."""
+    """The three pipes of one running plugin; the transport of its session."""
+
+    has_streams: Final = False  # all messages share one stream
 
     def __init__(
         self,
@@ -73,11 +78,19 @@ class Pipes:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
 
-    @property
     def has_room(self) -> bool:
         """False while so much waits for the plugin that no further call may be sent to it."""
         written = 0 if self._stdin is None else self._stdin.get_write_buffer_size()
         return written + self._unsent_bytes <= self._max_queued
+
+    def withdraw(self, ident: int) -> None:
+        """Pipes have no stream that could be closed: the message that cancels is all there is."""
+
+    def use_version(self, version: str) -> None:
+        """Pipes look the same in every revision."""
+
+    def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
+        """Pipes have no headers."""
 
     @property
     def stderr_tail(self) -> str:

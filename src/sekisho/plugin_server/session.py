@@ -1,8 +1,9 @@
-"""One MCP session with one plugin: handshake, listing, calls. Bytes in, bytes out; the transport is somebody else's.
+"""One MCP session with one plugin, of either era: requests, answers, notes. The transport is somebody else's.
 
 Guarantees that a plugin's answer reaches exactly the call it belongs to: every request upstream has an id of ours, never
 the client's; answers to unknown ids, unreadable lines and unasked-for messages are counted and dropped. A plugin's own
-requests are answered here: `ping` and `roots/list` (from policy), everything else is refused as unknown.
+`ping` and `roots/list` (from policy) are answered here; its other requests and notifications are the listener's, and
+without one they are refused or counted.
 
 Answers and progress are read on a short way that is exactly as strict as `parse_message`: the members found, written
 out again without blanks, are as long as the line, so none was named twice, unknown or spelled with escapes. Whatever
@@ -15,17 +16,18 @@ tokens, or beyond a bound, are dropped and counted. Notes of one call that arriv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
-from sekisho import __version__
 from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.plugin_server.era import NO_STAMP, Stamp, hot_tails, stamped
+from sekisho.plugin_server.transport import Transport
 from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
 from sekisho.protocol import (
-    LEGACY,
+    MODERN,
     JsonLimits,
     Notification,
     Request,
@@ -39,13 +41,34 @@ from sekisho.protocol import (
     result_bytes,
 )
 
-__all__ = ["Counters", "PluginSession", "Waiter"]
-
-Waiter = Callable[[bytes | SekishoError], None]
-Note = Callable[[Sequence[bytes]], None]
+__all__ = ["Answer", "Counters", "Listener", "Note", "PluginSession", "RpcError", "Waiter"]
 
 MAX_NOTES = 1_000  # per call; a plugin that counts every byte must not drown its caller
 MAX_HEADS = 5_000
+MAX_ERROR_BYTES = 64 << 10  # an error says what went wrong; what is larger is no error
+
+
+class RpcError(msgspec.Struct, frozen=True):
+    """A JSON-RPC error of the plugin: data, never our own words. `raw` is the whole object as it came."""
+
+    code: int
+    message: str
+    raw: bytes
+
+
+Answer = bytes | RpcError | SekishoError  # a raw result, the plugin's error, or why there is neither
+Waiter = Callable[[Answer], None]
+Note = Callable[[Sequence[bytes]], None]
+
+
+class Listener(Protocol):
+    """Who hears what a plugin says on its own account. `of` is our request on whose stream it came, if known."""
+
+    def asked(self, request: Request, of: int | None) -> None:
+        """A request; it is answered later by `answer_plugin` or `refuse_plugin`."""
+
+    def told(self, notification: Notification, of: int | None) -> None:
+        """A notification that is neither about progress nor about changed lists."""
 
 
 @dataclass(slots=True)
@@ -78,28 +101,30 @@ _NOBODY: tuple[Note, int] = (lambda notes: None, 0)
 
 
 class _Failure(msgspec.Struct):
-    code: int = 0
+    code: int
     message: str = ""
-
-
-class _Initialized(msgspec.Struct, rename="camel"):
-    protocol_version: str
-    capabilities: msgspec.Raw
-    server_info: msgspec.Raw
-    instructions: str | None = None
 
 
 @dataclass(slots=True)
 class PluginSession:
-    """The state of the session. `send` writes one message; `on_list_changed` hears of changed definitions."""
+    """The state of the session; `attach` gives it its transport. `on_list_changed` hears of changed definitions.
 
-    send: Callable[[bytes], None]
+    Attributes:
+        may_ask: What the operator lets this plugin ask of clients; a legacy plugin is told so in the handshake.
+        modern: True once both sides agreed on a revision without handshake.
+    """
+
     limits: JsonLimits
     roots: Sequence[tuple[str, str]] = ()
+    may_ask: tuple[str, ...] = ()
     on_list_changed: Callable[[], None] = lambda: None
-    on_version: Callable[[str], None] = lambda version: None
-    has_room: Callable[[], bool] = lambda: True
+    listener: Listener | None = None
     counters: Counters = field(default_factory=Counters)
+    modern: bool = False
+    send: Callable[[bytes], None] = lambda message: None
+    has_room: Callable[[], bool] = lambda: True
+    transport: Transport | None = None
+    _tails: tuple[bytes, bytes] = (b"}}", b',"_meta":{"progressToken":%d}}}')  # without and with progress
     _waiting: dict[int, Waiter] = field(default_factory=dict)
     _notes: dict[int, tuple[Note, int]] = field(
         default_factory=dict
@@ -108,13 +133,56 @@ class PluginSession:
     _asked_by_us: set[int] = field(default_factory=set)  # whose answers nobody reads after us
     _next_id: int = 1
 
-    def request(self, method: str, params: bytes | None, waiter: Waiter) -> int:
-        """Send a request; `waiter` hears the raw result or an error, exactly once."""
+    def attach(self, transport: Transport) -> None:
+        """From now on messages leave by this transport."""
+        self.transport = transport
+        self.send = transport.send
+        self.has_room = transport.has_room
+
+    def agree(self, version: str) -> None:
+        """The revision both sides speak from now on."""
+        self.modern = version in MODERN
+        self._tails = hot_tails(modern=self.modern, has_roots=bool(self.roots))
+        if self.transport is not None:
+            self.transport.use_version(version)
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, object] | None,
+        waiter: Waiter,
+        *,
+        stamp: Stamp = NO_STAMP,
+        modern: bool | None = None,
+        note: Note | None = None,
+        is_ours: bool = True,
+    ) -> int:
+        """Send a request; `waiter` hears the raw result or an error, exactly once.
+
+        Args:
+            modern: in which era it is written, where that is not yet agreed on.
+            is_ours: we read the answer ourselves; else it is passed on to somebody who reads it.
+        """
         ident = self._next_id
-        self._next_id += 1
+        self._next_id = ident + 1
         self._waiting[ident] = waiter
-        self._asked_by_us.add(ident)
-        self.send(request_bytes(ident, method, params))
+        if is_ours:
+            self._asked_by_us.add(ident)
+        if note is not None:
+            self._notes[ident] = (note, MAX_NOTES)
+        self.send(
+            request_bytes(
+                ident,
+                method,
+                stamped(
+                    params,
+                    stamp,
+                    modern=self.modern if modern is None else modern,
+                    token=None if note is None else ident,
+                    has_roots=bool(self.roots),
+                ),
+            )
+        )
         return ident
 
     def call_tool(self, tool: str, arguments: bytes, waiter: Waiter, note: Note | None = None) -> int:
@@ -124,10 +192,10 @@ class PluginSession:
         self._next_id = ident + 1
         self._waiting[ident] = waiter
         if note is None:
-            tail = b"}}"
+            tail = self._tails[0]
         else:
             self._notes[ident] = (note, MAX_NOTES)
-            tail = b',"_meta":{"progressToken":%d}}}' % ident
+            tail = self._tails[1] % ident
         self.send(b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, head, arguments, tail))
         return ident
 
@@ -144,9 +212,36 @@ class PluginSession:
 
     def cancel(self, ident: int, reason: str) -> None:
         """Tell the plugin that nobody waits any more; its answer will be dropped."""
-        if self._pop(ident) is not None:
+        if self._pop(ident) is None:
+            return
+        has_streams = self.transport is not None and self.transport.has_streams
+        if not (self.modern and has_streams):  # there the closed stream says it, and nothing else may
             params = msgspec.json.encode({"requestId": ident, "reason": reason})
             self.send(notification_bytes("notifications/cancelled", params))
+        if self.transport is not None:
+            self.transport.withdraw(ident)
+
+    def forget(self, ident: int) -> None:
+        """Nobody waits for this request any more, and the plugin need not know; its answer will be dropped."""
+        if self._pop(ident) is not None and self.transport is not None:
+            self.transport.withdraw(ident)
+
+    def answer_plugin(self, ident: int | str, result: bytes) -> None:
+        """Answer what the plugin asked; `result` is one line of JSON."""
+        self.send(result_bytes(ident, result))
+
+    def refer_plugin(self, ident: int | str, error: bytes) -> None:
+        """Answer what the plugin asked with a JSON-RPC error of the client's; one line of JSON."""
+        self.send(b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (_encode(ident), error))
+
+    def refuse_plugin(self, ident: int | str, error: SekishoError) -> None:
+        """Refuse what the plugin asked."""
+        self.counters.refused_requests += 1
+        self.send(error_bytes(ident, error))
+
+    def roots_result(self) -> bytes:
+        """What every `roots/list` is answered with: the policy's, never the client's."""
+        return _encode({"roots": [{"uri": uri, "name": name} for uri, name in self.roots]})
 
     def fail_all(self, error: SekishoError) -> None:
         """The transport is gone: everybody who waits hears it."""
@@ -172,12 +267,17 @@ class PluginSession:
         return self._waiting.pop(ident, None)
 
     @property
+    def has_plain_calls(self) -> bool:
+        """True once a tool was called without a context: by whom, nobody here knows."""
+        return bool(self._heads)
+
+    @property
     def in_flight(self) -> int:
         """Requests without an answer."""
         return len(self._waiting)
 
-    def receive_all(self, lines: Sequence[bytes]) -> None:
-        """Take messages that arrived together, in order."""
+    def receive_all(self, lines: Sequence[bytes], of: int | None = None) -> None:
+        """Take messages that arrived together, in order; `of` is our request on whose stream they came."""
         noted: int | None = None
         notes: list[bytes] = []
         for line in lines:
@@ -186,14 +286,14 @@ class PluginSession:
                 self._pass_on(noted, notes)
                 notes = []
             if note is None:
-                self.receive(line)
+                self.receive(line, of)
             else:
                 noted = note[0]
                 notes.append(note[1])
         if notes:
             self._pass_on(noted, notes)
 
-    def receive(self, line: bytes) -> None:
+    def receive(self, line: bytes, of: int | None = None) -> None:
         """Take one message from the plugin. Never raises: what cannot be read is counted."""
         if len(line) >= LARGE_BYTES and self._receive_large(line):
             return
@@ -201,7 +301,7 @@ class PluginSession:
             check_text(line, self.limits)
             read = _lines.decode(line)
         except (SekishoError, msgspec.DecodeError, UnicodeError, RecursionError):
-            self._receive_slowly(line)
+            self._receive_slowly(line, of)
             return
         if read.result:
             result = bytes(read.result)
@@ -217,7 +317,7 @@ class PluginSession:
             if len(line) == _NOTIFICATION_BYTES + len(_PROGRESS) + len(params) and params[:1] == b"{":
                 self._progressed(read.params)
                 return
-        self._receive_slowly(line)
+        self._receive_slowly(line, of)
 
     def _receive_large(self, line: bytes) -> bool:
         """True if the line was a large answer to a call, within the limit."""
@@ -228,7 +328,7 @@ class PluginSession:
         self._answered(ident, line[start:end])
         return True
 
-    def _receive_slowly(self, line: bytes) -> None:
+    def _receive_slowly(self, line: bytes, of: int | None = None) -> None:
         if not line.strip():
             return
         try:
@@ -239,18 +339,20 @@ class PluginSession:
         match message:
             case Response():
                 failure = bytes(message.error)
-                self._answered(message.id, _as_tool_error(failure) if failure else bytes(message.result))
+                self._answered(message.id, _read_error(failure) if failure else bytes(message.result))
             case Request():
-                self._asked(message)
+                self._asked(message, of)
             case Notification(method=method):
                 if method.endswith("/list_changed"):
                     self.on_list_changed()
                 elif method == _PROGRESS:
                     self._progressed(message.params)
+                elif self.listener is not None:
+                    self.listener.told(message, of)
                 else:
                     self.counters.ignored_notifications += 1
 
-    def _answered(self, ident: int | str | None, answer: bytes | SekishoError) -> None:
+    def _answered(self, ident: int | str | None, answer: Answer) -> None:
         waiter = self._pop(ident)
         if waiter is None:
             self.counters.unknown_answers += 1
@@ -275,49 +377,24 @@ class PluginSession:
             note(notes[:left])
         self.counters.dropped_notes += max(len(notes) - left, 0)
 
-    def _asked(self, request: Request) -> None:
-        match request.method:
-            case "ping":
-                self.send(result_bytes(request.id, b"{}"))
-            case "roots/list":
-                roots = [{"uri": uri, "name": name} for uri, name in self.roots]
-                self.send(result_bytes(request.id, msgspec.json.encode({"roots": roots})))
-            case _:
-                self.counters.refused_requests += 1
-                error = RemoteProtocolError("method_unknown", "plugins may not ask for this")
-                self.send(error_bytes(request.id, error))
-
-    def initialize_params(self) -> bytes:
-        """The parameters of our `initialize`."""
-        return msgspec.json.encode(
-            {
-                "protocolVersion": LEGACY[0],
-                "capabilities": {"roots": {"listChanged": False}} if self.roots else {},
-                "clientInfo": {"name": "sekisho", "version": __version__},
-            }
-        )
-
-    @staticmethod
-    def read_initialized(result: bytes) -> _Initialized:
-        """Check the answer to `initialize`."""
-        try:
-            answer = msgspec.json.decode(result, type=_Initialized)
-        except msgspec.MsgspecError as error:
-            raise RemoteProtocolError(
-                "plugin_protocol", "the plugin's initialize answer is malformed"
-            ) from error
-        if bytes(answer.capabilities)[:1] != b"{" or bytes(answer.server_info)[:1] != b"{":
-            raise RemoteProtocolError("plugin_protocol", "the plugin's initialize answer is malformed")
-        if answer.protocol_version not in LEGACY:
-            raise RemoteProtocolError("plugin_protocol", "the plugin speaks no supported protocol version")
-        return answer
+    def _asked(self, request: Request, of: int | None) -> None:
+        if request.method == "ping":
+            self.answer_plugin(request.id, b"{}")
+        elif request.method == "roots/list":
+            self.answer_plugin(request.id, self.roots_result())
+        elif self.listener is None or self.modern:  # a modern plugin asks in its answers, never by itself
+            self.refuse_plugin(
+                request.id, RemoteProtocolError("method_unknown", "plugins may not ask for this")
+            )
+        else:
+            self.listener.asked(request, of)
 
 
-def _as_tool_error(error: bytes) -> bytes | SekishoError:
-    """A JSON-RPC error of the plugin becomes a tool result marked as error: its text is data, never our own words."""
+def _read_error(error: bytes) -> RpcError | SekishoError:
     try:
         failure = msgspec.json.decode(error, type=_Failure)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return RemoteProtocolError("plugin_protocol", "the plugin sent a malformed error")
-    text = f"plugin error {failure.code}: {failure.message}"
-    return msgspec.json.encode({"content": [{"type": "text", "text": text}], "isError": True})
+    if len(error) > MAX_ERROR_BYTES:
+        return RemoteProtocolError("plugin_protocol", "the plugin sent an error that is too large")
+    return RpcError(failure.code, failure.message, error)

@@ -7,6 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from sekisho.egress import send_gate
 from sekisho.errors import SekishoError, Unavailable
@@ -45,6 +48,7 @@ async def connect_walled(
     limits: JsonLimits,
     max_queued_bytes: int = MAX_QUEUED_BYTES,
     roots: Sequence[tuple[str, str]],
+    may_ask: tuple[str, ...] = (),
     gate_path: Path | None,
     log: Callable[..., None],
     on_list_changed: Callable[[], None],
@@ -57,19 +61,14 @@ async def connect_walled(
         if not ended.done():
             ended.set_result(error)
 
-    session = PluginSession(
-        send=lambda message: pipes.send(message),  # noqa: PLW0108  # the pipes are made below
-        limits=limits,
-        roots=roots,
-        on_list_changed=on_list_changed,
-        has_room=lambda: pipes.has_room,
-    )
+    session = PluginSession(limits=limits, roots=roots, may_ask=may_ask, on_list_changed=on_list_changed)
     pipes = Pipes(
         receive_all=session.receive_all,
         on_end=end,
         max_line_bytes=limits.max_bytes,
         max_queued_bytes=max_queued_bytes,
     )
+    session.attach(pipes)
     try:
         await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
         gate = sandbox.gate_sockets
@@ -141,11 +140,7 @@ async def connect_url(
     *, url: str, limits: JsonLimits, on_list_changed: Callable[[], None]
 ) -> AsyncIterator[Remote]:
     """Open a session with an MCP server that already listens at `url`."""
-    session = PluginSession(
-        send=lambda message: upstream.send(message),  # noqa: PLW0108  # it is made below
-        limits=limits,
-        on_list_changed=on_list_changed,
-    )
+    session = PluginSession(limits=limits, on_list_changed=on_list_changed)
     upstream = Upstream(
         url,
         receive=session.receive,
@@ -154,8 +149,28 @@ async def connect_url(
         is_waiting=session.is_waiting,
         max_body_bytes=limits.max_bytes,
     )
-    session.on_version = upstream.use_version
+    session.attach(_Posts(upstream))
     try:
         yield Remote(session)
     finally:
         await upstream.close()
+
+
+class _Posts:
+    """A server at a URL as a transport."""
+
+    has_streams: Final = False
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.send = upstream.send
+        self.use_version = upstream.use_version
+
+    def has_room(self) -> bool:
+        """Connections are opened as they are needed."""
+        return True
+
+    def withdraw(self, ident: int) -> None:
+        """The message that cancels is all there is."""
+
+    def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
+        """No header mirrors an argument."""

@@ -17,18 +17,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import msgspec
-
 from sekisho.errors import SekishoError, Unavailable
-from sekisho.plugin_server.listing import handshake, list_surface
+from sekisho.plugin_server.desk import Desk
+from sekisho.plugin_server.listing import list_surface
+from sekisho.plugin_server.opening import EraMemory, open_session
 from sekisho.plugin_server.session import PluginSession
-from sekisho.wire import Inbound, StateFrame, SurfaceFrame
+from sekisho.wire import StateFrame, SurfaceFrame
 
 __all__ = ["Connection", "Connector", "Publisher", "Warden", "WardenRules"]
 
 RELIST_PAUSE_S = 0.5  # a plugin that always says its lists changed must not keep us listing without a pause
 KILL_GRACE_S = 1.0  # between "cancelled" and the end of the process tree
-CLOCK_TICK_S = 0.001  # a loop may wake up this much early
 BACKOFF_FIRST_S = 0.1  # from the second end in a row
 BACKOFF_MOST_S = 30.0
 BACKOFF_RESET_S = 60.0  # a plugin that ran this long starts again without delay
@@ -70,7 +69,7 @@ class WardenRules:
 
 
 class Warden:
-    """Owns one plugin."""
+    """Owns one plugin. `call`, `cancel` and `answer` are its desk's."""
 
     def __init__(
         self,
@@ -87,10 +86,11 @@ class Warden:
         self._connection: Connection | None = None
         self._restarts = 0
         self._relist = asyncio.Event()
-        self._under_way: dict[Inbound, _Work] = {}
-        self._alarm: asyncio.TimerHandle | None = (
-            None  # one for all calls: a timer each would cost every call two
-        )
+        self._era = EraMemory()
+        self._desk = Desk(execution_timeout_s=rules.execution_timeout_s, on_hang=self._kill_soon)
+        self.call = self._desk.call  # no step between: it is called for every call there is
+        self.cancel = self._desk.cancel
+        self.answer = self._desk.answer
         self._loop = asyncio.get_running_loop()
         self._killers: set[asyncio.Task[None]] = set()
 
@@ -99,8 +99,7 @@ class Warden:
         try:
             await self._live_on()
         finally:
-            if self._alarm is not None:
-                self._alarm.cancel()
+            self._desk.close()
             for killer in self._killers:
                 killer.cancel()
             await asyncio.gather(*self._killers, return_exceptions=True)
@@ -118,55 +117,6 @@ class Warden:
             self._restarts += 1
             await asyncio.sleep(backoff_s)
             backoff_s = min(max(backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MOST_S)
-
-    def call(self, inbound: Inbound) -> None:
-        """Carry out one call; its answer, refusal or timeout reaches `inbound` exactly once."""
-        connection = self._connection
-        if connection is None:
-            inbound.fail("plugin_unavailable", "the plugin is not running")
-            return
-        session, frame = connection.session, inbound.frame
-        if not session.has_room():
-            # many large calls of one client must neither fill our memory nor end the plugin of all others
-            inbound.fail("busy", "the plugin has not read the calls before this one")
-            return
-        timeout_s = min(frame.timeout_s, self._rules.execution_timeout_s)
-        deadline = self._loop.time() + timeout_s
-        work = _Work(self._under_way, inbound, connection, deadline, timeout_s)
-        note = inbound.notes if frame.wants_progress else None
-        self._under_way[inbound] = work
-        work.ident = session.call_tool(frame.tool, bytes(frame.arguments), work, note)
-        if self._alarm is None or deadline < self._alarm.when():
-            self._set_alarm(deadline)
-
-    def cancel(self, inbound: Inbound) -> None:
-        """The core no longer waits for this call."""
-        work = self._under_way.pop(inbound, None)
-        if work is not None:
-            work.connection.session.cancel(work.ident, "the caller withdrew the request")
-
-    def _set_alarm(self, when: float) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._loop.call_at(when, self._look)
-
-    def _look(self) -> None:
-        """End the calls whose time is over, and wake up for the next one."""
-        self._alarm = None
-        now = self._loop.time() + CLOCK_TICK_S
-        for work in [work for work in self._under_way.values() if work.deadline <= now]:
-            self._overdue(work)
-        if self._under_way:
-            self._set_alarm(min(work.deadline for work in self._under_way.values()))
-
-    def _overdue(self, work: _Work) -> None:
-        if self._under_way.pop(work.inbound, None) is None:
-            return
-        work.connection.session.cancel(work.ident, "execution timeout")
-        work.inbound.fail("plugin_timeout", f"the plugin took longer than {work.timeout_s:g} s")
-        killer = self._loop.create_task(self._kill_after(work.connection, KILL_GRACE_S))
-        self._killers.add(killer)
-        killer.add_done_callback(self._killers.discard)
 
     async def _one_life(self) -> SekishoError:
         """Start the plugin, serve it until it ends, and say why it did."""
@@ -188,9 +138,10 @@ class Warden:
             return _first(ours)
 
     async def _serve(self, connection: Connection) -> None:
-        opened = await handshake(connection.session, self._rules.start_timeout_s)
+        opened = await open_session(connection.session, self._era, self._rules.start_timeout_s)
         await self._publish(connection, opened)
         self._connection = connection
+        self._desk.opened(connection.session, opened.capabilities)
         self._tell("ready", "")
         await self._watch(connection, opened)
 
@@ -200,7 +151,8 @@ class Warden:
             try:
                 yield connection
             finally:
-                self._connection = None  # before the end is awaited: a call that comes now is refused at once
+                self._connection = None
+                self._desk.closed()  # before the end is awaited: a call that comes now is refused at once
                 connection.session.fail_all(Unavailable("plugin_exited", "the plugin ended during the call"))
 
     async def _watch(self, connection: Connection, opened: SurfaceFrame) -> None:
@@ -214,6 +166,7 @@ class Warden:
             except TimeoutError:
                 pass
             self._relist.clear()
+            self._desk.refresh()
             await self._publish(connection, opened)
             next_at = self._loop.time() + RELIST_PAUSE_S
 
@@ -225,6 +178,14 @@ class Warden:
     def _tell(self, state: Literal["starting", "ready", "restarting", "failed"], detail: str) -> None:
         self._publisher.publish_state(StateFrame(state=state, detail=detail, restarts=self._restarts))
 
+    def _kill_soon(self) -> None:
+        """A call was not answered in time."""
+        connection = self._connection
+        if connection is not None:
+            killer = self._loop.create_task(self._kill_after(connection, KILL_GRACE_S))
+            self._killers.add(killer)
+            killer.add_done_callback(self._killers.discard)
+
     async def _kill_after(self, connection: Connection, grace_s: float) -> None:
         """Give the plugin a moment to end the withdrawn call, then end it: a call that hangs may hold anything."""
         await asyncio.sleep(grace_s)
@@ -232,25 +193,6 @@ class Warden:
             await connection.kill()
         except SekishoError as error:
             self._log("plugin_kill_failed", code=error.code, reason=error.message)
-
-
-class _Work(msgspec.Struct, eq=False, gc=False):
-    """One call under way; called with its answer. Its circle with `under_way` ends when it is taken out of that."""
-
-    under_way: dict[Inbound, _Work]
-    inbound: Inbound
-    connection: Connection
-    deadline: float
-    timeout_s: float
-    ident: int = 0
-
-    def __call__(self, result: bytes | SekishoError) -> None:
-        if self.under_way.pop(self.inbound, None) is None:
-            return  # the call was withdrawn or timed out
-        if isinstance(result, bytes):
-            self.inbound.reply(result)
-        else:
-            self.inbound.fail(result.code, result.message)
 
 
 def _first(group: BaseException) -> SekishoError:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from sekisho.errors import SekishoError, Unavailable
@@ -39,7 +40,41 @@ class Plugin:
             "tools/list": lambda params: {"tools": [{"name": "echo", "inputSchema": {}}]},
             "tools/call": lambda params: {"content": [], "structuredContent": params["arguments"]},
         }
-        self.session = PluginSession(send=self.hear, limits=LIMITS, **changes)
+        self.versions: list[str] = []
+        self.tools: list[bytes] = []
+        self.withdrawn: list[int] = []
+        self.has_streams = False
+        self.is_full = False
+        self.session = PluginSession(limits=LIMITS, **changes)
+        self.session.attach(self)
+
+    def has_room(self) -> bool:
+        return not self.is_full
+
+    def withdraw(self, ident: int) -> None:
+        self.withdrawn.append(ident)
+
+    def use_version(self, version: str) -> None:
+        self.versions.append(version)
+
+    def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
+        self.tools = [bytes(tool) for tool in tools]
+
+    def send(self, message: bytes) -> None:
+        """One message of ours; the plugin is its own transport."""
+        self.hear(message)
+
+    def become_modern(self, capabilities: Json | None = None) -> None:
+        """Speak 2026-07-28 and nothing else."""
+        del self.answers["initialize"]
+        self.answers["server/discover"] = lambda params: {
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}} if capabilities is None else capabilities,
+            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "2"}},
+            "ttlMs": 0,
+            "cacheScope": "private",
+        }
 
     def hear(self, message: bytes) -> None:
         """One message of ours."""
@@ -48,14 +83,18 @@ class Plugin:
         self.arrivals.put_nowait(read)
         if self.is_dead or "id" not in read or "method" not in read:
             return
-        result = self.answers[read["method"]](read.get("params", {}))
+        answer = self.answers.get(read["method"])
+        if answer is None:
+            self.say({"id": read["id"], "error": {"code": -32601, "message": "unknown"}})
+            return
+        result = answer(read.get("params", {}))
         if result is not None:
             self.say({"id": read["id"], "result": result})
 
-    def say(self, members: Json) -> None:
+    def say(self, members: Json, of: int | None = None) -> None:
         """Send one message, in the next loop turn as a pipe would."""
         line = json.dumps({"jsonrpc": "2.0"} | members).encode()
-        asyncio.get_running_loop().call_soon(self.session.receive, line)
+        asyncio.get_running_loop().call_soon(self.session.receive, line, of)
 
     async def wait_for(self, method: str) -> Json:
         """The next message with this method."""

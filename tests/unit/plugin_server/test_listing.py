@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sekisho.errors import RemoteProtocolError, Unavailable
-from sekisho.plugin_server.listing import MAX_ITEMS, MAX_PAGES, ask, handshake, list_surface, read_page
+from sekisho.errors import RemoteProtocolError
+from sekisho.plugin_server.listing import MAX_ITEMS, MAX_PAGES, list_surface, read_page
+from sekisho.plugin_server.opening import EraMemory, handshake, open_session
 from sekisho.wire import SurfaceFrame
 
 if TYPE_CHECKING:
@@ -23,14 +24,18 @@ async def _list(plugin: Plugin) -> SurfaceFrame:
     return await list_surface(plugin.session, await handshake(plugin.session, START_S), START_S)
 
 
-@pytest.mark.requirement("A3.1")
-async def test_the_handshake_is_the_one_every_server_expects(plugin: Plugin) -> None:
-    versions: list[str] = []
-    plugin.session.on_version = versions.append
-    opened = await handshake(plugin.session, START_S)
-    assert [message["method"] for message in plugin.heard] == ["initialize", "notifications/initialized"]
-    assert versions == ["2025-11-25"]
-    assert bytes(opened.server_info) == b'{"name": "fake", "version": "1"}'
+async def test_the_transport_hears_of_the_tools(plugin: Plugin) -> None:
+    await _list(plugin)
+    assert plugin.tools == [b'{"name": "echo", "inputSchema": {}}']
+
+
+async def test_a_modern_plugin_is_asked_for_its_lists_in_its_own_way(plugin: Plugin) -> None:
+    plugin.become_modern()
+    surface = await list_surface(
+        plugin.session, await open_session(plugin.session, EraMemory(), START_S), START_S
+    )
+    assert len(surface.tools) == 1
+    assert "io.modelcontextprotocol/protocolVersion" in plugin.heard[-1]["params"]["_meta"]
 
 
 async def test_all_pages_are_drained_in_order(plugin: Plugin) -> None:
@@ -87,26 +92,6 @@ async def test_a_list_of_too_many_items_is_refused(plugin: Plugin) -> None:
 async def test_a_list_of_exactly_as_many_items_as_allowed_is_taken(plugin: Plugin) -> None:
     plugin.answers["tools/list"] = lambda params: {"tools": [0] * MAX_ITEMS}
     assert len((await _list(plugin)).tools) == MAX_ITEMS
-
-
-@pytest.mark.threat("T-HANG")
-async def test_a_plugin_that_does_not_answer_is_not_waited_for(plugin: Plugin) -> None:
-    plugin.answers["tools/list"] = lambda params: None
-    with pytest.raises(Unavailable) as caught:
-        await ask(plugin.session, "tools/list", None, 0.01)
-    assert caught.value.code == "plugin_timeout"
-    assert plugin.session.in_flight == 0
-    assert plugin.heard[-1]["method"] == "notifications/cancelled"
-
-
-async def test_an_error_of_the_transport_ends_the_wait(plugin: Plugin) -> None:
-    def die(params: dict[str, Any]) -> None:
-        plugin.session.fail_all(Unavailable("plugin_exited", "gone"))
-
-    plugin.answers["tools/list"] = die
-    with pytest.raises(Unavailable) as caught:
-        await ask(plugin.session, "tools/list", None, START_S)
-    assert caught.value.code == "plugin_exited"
 
 
 def test_a_page_gives_its_items_and_its_cursor() -> None:

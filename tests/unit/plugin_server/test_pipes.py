@@ -136,7 +136,7 @@ async def test_a_plugin_that_does_not_read_its_input_is_ended(ends: Ends) -> Non
 @pytest.mark.threat("T-FLOOD")
 async def test_there_is_room_until_too_much_waits_and_again_once_it_was_read(ends: Ends) -> None:
     def has_room() -> bool:
-        return ends.pipes.has_room
+        return ends.pipes.has_room()
 
     assert has_room()
     for _ in range(MAX_QUEUED_BYTES // (1 << 20) + 2):

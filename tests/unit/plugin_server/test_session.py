@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
-from sekisho.plugin_server.session import MAX_NOTES, PluginSession
-from sekisho.protocol import JsonLimits
+from sekisho.errors import RemoteProtocolError, Unavailable
+from sekisho.plugin_server.session import MAX_ERROR_BYTES, MAX_NOTES, Answer, PluginSession, RpcError
+from sekisho.protocol import JsonLimits, Notification, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    import msgspec
 
 
 class Wire:
@@ -20,14 +22,34 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
-        self.heard: list[bytes | SekishoError] = []
+        self.heard: list[Answer] = []
         self.changes: list[None] = []
+        self.withdrawn: list[int] = []
+        self.has_streams = False
+        self.versions: list[str] = []
         self.session = PluginSession(
-            send=self.sent.append,
             limits=JsonLimits(max_bytes=4096),
             roots=[("file:///data", "data")],
             on_list_changed=lambda: self.changes.append(None),
         )
+        self.session.attach(self)
+
+    # a transport
+
+    def send(self, message: bytes) -> None:
+        self.sent.append(message)
+
+    def has_room(self) -> bool:
+        return True
+
+    def withdraw(self, ident: int) -> None:
+        self.withdrawn.append(ident)
+
+    def use_version(self, version: str) -> None:
+        self.versions.append(version)
+
+    def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
+        raise AssertionError("a session lists nothing by itself")
 
     @property
     def last(self) -> dict[str, object]:
@@ -43,7 +65,7 @@ def wire() -> Iterator[Wire]:
 
 
 def test_an_answer_reaches_exactly_the_call_it_belongs_to(wire: Wire) -> None:
-    other: list[bytes | SekishoError] = []
+    other: list[Answer] = []
     first = wire.session.call_tool("echo", b'{"n":1}', wire.heard.append)
     second = wire.session.call_tool("echo", b'{"n":2}', other.append)
     wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"n":2}}' % second)
@@ -258,7 +280,7 @@ def test_everybody_who_waits_hears_that_the_plugin_is_gone(wire: Wire) -> None:
 
 
 def test_one_failed_request_leaves_the_others_waiting(wire: Wire) -> None:
-    other: list[bytes | SekishoError] = []
+    other: list[Answer] = []
     first = wire.session.call_tool("echo", b"{}", wire.heard.append)
     second = wire.session.call_tool("echo", b"{}", other.append)
     wire.session.fail_one("not ours", Unavailable("plugin_exited", "gone"))
@@ -267,47 +289,107 @@ def test_one_failed_request_leaves_the_others_waiting(wire: Wire) -> None:
     wire.session.cancel(second, "done")
 
 
-def test_an_error_of_the_plugin_becomes_a_result_marked_as_error(wire: Wire) -> None:
+def test_an_error_of_the_plugin_reaches_its_caller_as_it_came(wire: Wire) -> None:
     ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
-    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"error":{"code":-5,"message":"no \\"luck\\""}}' % ident)
-    assert isinstance(wire.heard[0], bytes)
-    assert json.loads(wire.heard[0]) == {
-        "content": [{"type": "text", "text": 'plugin error -5: no "luck"'}],
-        "isError": True,
-    }
-
-
-def test_a_malformed_error_is_a_breach_of_protocol(wire: Wire) -> None:
-    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
-    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"error":{"code":"x"}}' % ident)
-    assert isinstance(wire.heard[0], RemoteProtocolError)
-
-
-def test_roots_are_promised_only_when_there_are_some(wire: Wire) -> None:
-    assert "roots" in json.loads(wire.session.initialize_params())["capabilities"]
-    bare = PluginSession(send=wire.sent.append, limits=JsonLimits(max_bytes=4096))
-    assert json.loads(bare.initialize_params())["capabilities"] == {}
-
-
-def test_a_whole_initialize_answer_is_read() -> None:
-    answer = PluginSession.read_initialized(
-        b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"x"},"instructions":"hi"}'
-    )
-    assert (answer.protocol_version, answer.instructions) == ("2025-06-18", "hi")
+    error = b'{"code":-5,"message":"no \\"luck\\"","data":{"a":[1]}}'
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"error":%b}' % (ident, error))
+    assert wire.heard == [RpcError(-5, 'no "luck"', error)]
 
 
 @pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize("error", [b'{"code":"x"}', b'{"message":"x"}'])
+def test_a_malformed_error_is_a_breach_of_protocol(wire: Wire, error: bytes) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"error":%b}' % (ident, error))
+    assert isinstance(wire.heard[0], RemoteProtocolError)
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize(("size", "kind"), [(MAX_ERROR_BYTES, RemoteProtocolError), (100, RpcError)])
+def test_an_error_that_is_too_large_is_none(size: int, kind: type[object]) -> None:
+    wire = Wire()
+    wire.session.limits = JsonLimits()
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    error = json.dumps({"code": 1, "message": "x" * size}).encode()
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"error":%b}' % (ident, error))
+    assert isinstance(wire.heard[0], kind)
+
+
+class Ear:
+    """Hears what a plugin says by itself."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Request, int | None]] = []
+        self.notifications: list[tuple[Notification, int | None]] = []
+
+    def asked(self, request: Request, of: int | None) -> None:
+        self.requests.append((request, of))
+
+    def told(self, notification: Notification, of: int | None) -> None:
+        self.notifications.append((notification, of))
+
+
+def test_what_a_plugin_says_by_itself_reaches_the_listener_with_its_stream(wire: Wire) -> None:
+    ear = wire.session.listener = Ear()
+    wire.session.receive_all([b'{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{}}'], 7)
+    wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')
+    assert [(request.id, of) for request, of in ear.requests] == [("q", 7)]
+    assert [of for _, of in ear.notifications] == [None]
+    wire.session.answer_plugin("q", b'{"action":"accept"}')
+    assert wire.last == {"jsonrpc": "2.0", "id": "q", "result": {"action": "accept"}}
+    wire.session.refer_plugin("q", b'{"code":1,"message":"no"}')
+    assert wire.last["error"] == {"code": 1, "message": "no"}
+
+
+def test_a_modern_plugin_may_not_ask_by_itself(wire: Wire) -> None:
+    ear = wire.session.listener = Ear()
+    wire.session.agree("2026-07-28")
+    wire.session.receive(b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}')
+    assert not ear.requests
+    assert wire.session.counters.refused_requests == 1
+
+
+def test_a_call_to_a_modern_plugin_states_version_and_capabilities(wire: Wire) -> None:
+    wire.session.agree("2026-07-28")
+    assert wire.versions == ["2026-07-28"]
+    notes: list[bytes] = []
+    first = wire.session.call_tool("echo", b'{"n":1}', wire.heard.append)
+    params = wire.last["params"]
+    assert isinstance(params, dict)
+    meta = params.pop("_meta")
+    assert params == {"name": "echo", "arguments": {"n": 1}}
+    assert meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
+    assert meta["io.modelcontextprotocol/clientCapabilities"] == {"roots": {}}
+    second = wire.session.call_tool("echo", b"{}", wire.heard.append, notes.extend)
+    params = wire.last["params"]
+    assert isinstance(params, dict)
+    assert params["_meta"] == {"progressToken": second} | meta
+    for ident in (first, second):
+        wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % ident)
+
+
 @pytest.mark.parametrize(
-    "result",
+    ("version", "has_streams", "is_told"),
     [
-        b"{}",
-        b'{"protocolVersion":"1999-01-01","capabilities":{},"serverInfo":{}}',
-        b'{"protocolVersion":"2025-06-18","capabilities":[],"serverInfo":{}}',
-        b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":"x"}',
-        b'{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{},"instructions":7}',
+        ("2025-11-25", False, True),
+        ("2025-11-25", True, True),
+        ("2026-07-28", False, True),
+        ("2026-07-28", True, False),  # the closed stream says it
     ],
 )
-def test_a_malformed_initialize_answer_is_refused(result: bytes) -> None:
-    with pytest.raises(RemoteProtocolError) as caught:
-        PluginSession.read_initialized(result)
-    assert caught.value.code == "plugin_protocol"
+def test_a_cancellation_is_said_as_the_era_and_the_transport_want_it(
+    wire: Wire, version: str, has_streams: bool, is_told: bool
+) -> None:
+    wire.has_streams = has_streams
+    wire.session.agree(version)
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.cancel(ident, "enough")
+    assert (wire.last.get("method") == "notifications/cancelled") is is_told
+    assert wire.withdrawn == [ident]
+
+
+def test_a_forgotten_request_is_not_cancelled_aloud(wire: Wire) -> None:
+    ident = wire.session.request("initialize", {}, wire.heard.append)
+    wire.session.forget(ident)
+    assert wire.last["method"] == "initialize"
+    assert wire.withdrawn == [ident]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server.session import PluginSession
+from sekisho.plugin_server.session import Answer, PluginSession
 from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
 from sekisho.protocol import JsonLimits, Response, decode_distinct, parse_message
 
@@ -81,7 +81,7 @@ def test_the_short_way_of_notes_says_exactly_what_the_long_way_says(
     lines: list[bytes], limits: JsonLimits
 ) -> None:
     def session() -> PluginSession:
-        return PluginSession(send=lambda message: None, limits=limits)
+        return PluginSession(limits=limits)
 
     assert heard(session(), lines, receive_all=True) == heard(session(), lines, receive_all=False)
 
@@ -183,8 +183,8 @@ def test_what_is_found_is_one_object_exactly_if_the_line_is_that_answer(
 
 @pytest.mark.threat("T-GARBAGE")
 def test_a_large_answer_that_is_none_reaches_its_own_call_only_and_is_no_json() -> None:
-    answers: dict[str, list[bytes | SekishoError]] = {"a": [], "b": []}
-    session = PluginSession(send=lambda message: None, limits=JsonLimits(max_bytes=2 * LARGE_BYTES))
+    answers: dict[str, list[Answer]] = {"a": [], "b": []}
+    session = PluginSession(limits=JsonLimits(max_bytes=2 * LARGE_BYTES))
     one = session.call_tool("big", b"{}", answers["a"].append)
     two = session.call_tool("big", b"{}", answers["b"].append)
     text = b"x" * LARGE_BYTES
@@ -200,8 +200,8 @@ def test_a_large_answer_that_is_none_reaches_its_own_call_only_and_is_no_json() 
 
 @pytest.mark.threat("T-GARBAGE")
 def test_what_we_asked_for_ourselves_is_read_whole() -> None:
-    answers: list[bytes | SekishoError] = []
-    session = PluginSession(send=lambda message: None, limits=JsonLimits(max_bytes=2 * LARGE_BYTES))
+    answers: list[Answer] = []
+    session = PluginSession(limits=JsonLimits(max_bytes=2 * LARGE_BYTES))
     ident = session.request("tools/list", None, answers.append)
     text = b"x" * LARGE_BYTES
     session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"a":"%b"},"id":%d}' % (ident, text, ident))
@@ -212,8 +212,8 @@ def test_what_we_asked_for_ourselves_is_read_whole() -> None:
 
 @pytest.mark.threat("T-FLOOD")
 def test_an_answer_beyond_the_limit_is_none() -> None:
-    answers: list[bytes | SekishoError] = []
-    session = PluginSession(send=lambda message: None, limits=JsonLimits(max_bytes=LARGE_BYTES))
+    answers: list[Answer] = []
+    session = PluginSession(limits=JsonLimits(max_bytes=LARGE_BYTES))
     ident = session.call_tool("big", b"{}", answers.append)
     session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"a":"%b"}}' % (ident, b"x" * LARGE_BYTES))
     assert (answers, session.counters.garbage) == ([], 1)

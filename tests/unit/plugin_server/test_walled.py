@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server.listing import ask, handshake, list_surface
+from sekisho.plugin_server.listing import list_surface
+from sekisho.plugin_server.opening import ask, handshake
 from sekisho.plugin_server.walled import Walled, connect_url, connect_walled
 from sekisho.protocol import HttpRequest, JsonLimits, response_bytes
 from sekisho.sandbox import Exit, Limits, Plan, Sandbox

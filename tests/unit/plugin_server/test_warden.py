@@ -308,11 +308,11 @@ async def test_a_call_for_which_there_is_no_room_is_refused_and_harms_no_other(
 ) -> None:
     async with _kept(incubator, board) as kept:
         life = await _ready(incubator, board)
-        life.session.has_room = lambda: False
+        life.plugin.is_full = True
         refused = Caller()
         kept.call(refused.inbound)
         assert await refused.code() == "busy"
-        life.session.has_room = lambda: True
+        life.plugin.is_full = False
         next_one = Caller()
         kept.call(next_one.inbound)
         assert (await next_one.answer())[0] is Kind.RESULT

@@ -1,0 +1,210 @@
+"""The desk: takes every call to one plugin, answers it or hands it on, and ends it when its time is over.
+
+Guarantees
+- a call is answered exactly once: by the plugin, by its timeout, or by the end of the plugin;
+- a call without context costs one entry and one message; all else is done only for calls that bring a context.
+
+What a call with a context goes through is `exchange`'s; what the plugin says by itself is `hearing`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from sekisho.errors import SekishoError
+from sekisho.plugin_server.asking import is_input_required
+from sekisho.plugin_server.clock import Clock
+from sekisho.plugin_server.exchange import Errand
+from sekisho.plugin_server.exchanges import Exchanges
+from sekisho.plugin_server.hearing import Hearing
+from sekisho.plugin_server.listening import Listening
+from sekisho.plugin_server.roster import Roster
+from sekisho.plugin_server.session import Answer, PluginSession, RpcError
+from sekisho.plugin_server.wishes import Wishes
+from sekisho.wire import AnswerFrame, CallContext, Inbound, decode_context
+
+__all__ = ["METHODS", "Desk"]
+
+METHODS: Final = frozenset(
+    {
+        "prompts/get",
+        "resources/read",
+        "completion/complete",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "logging/setLevel",
+        "subscriptions/listen",
+    }
+)
+_NO_CONTEXT: Final = CallContext()
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Desk:
+    """The calls of one plugin. `on_hang` hears that the plugin did not answer one in time."""
+
+    def __init__(self, *, execution_timeout_s: float, on_hang: Callable[[], None]) -> None:
+        self._execution_timeout_s = execution_timeout_s
+        self._on_hang = on_hang
+        self._loop = asyncio.get_running_loop()
+        self._session: PluginSession | None = None
+        self._roster = Roster()
+        self._under_way = self._roster.entries
+        self._clock = Clock(self._under_way.values())
+        self._listening = Listening()
+        self._hearing = Hearing(self._roster, self._listening)
+        self._exchanges = Exchanges(
+            roster=self._roster,
+            clock=self._clock,
+            listening=self._listening,
+            hearing=self._hearing,
+            execution_timeout_s=execution_timeout_s,
+            on_hang=on_hang,
+        )
+        self._wishes = Wishes(self._listening, self._exchanges)
+
+    # the plugin
+
+    def opened(self, session: PluginSession, capabilities: msgspec.Raw) -> None:
+        """A plugin runs and takes calls."""
+        self._session = session
+        self._hearing.opened(session)
+        self._listening.opened(session, capabilities)
+
+    def closed(self) -> None:
+        """It runs no longer; calls that come now are refused at once."""
+        self._session = None
+        self._listening.closed()
+
+    def close(self) -> None:
+        """The warden ends."""
+        self._clock.stop()
+
+    def refresh(self) -> None:
+        """Subscribe again where a subscription was lost."""
+        self._listening.refresh()
+
+    # calls
+
+    def call(self, inbound: Inbound) -> None:
+        """Carry out one call; its answer, refusal or timeout reaches `inbound` exactly once."""
+        session, frame = self._session, inbound.frame
+        if session is None:
+            inbound.fail("plugin_unavailable", "the plugin is not running")
+            return
+        if not session.has_room():
+            # many large calls of one client must neither fill our memory nor end the plugin of all others
+            inbound.fail("busy", "the plugin has not read the calls before this one")
+            return
+        if frame.context or frame.tool in METHODS:
+            self._call_in_context(session, inbound)
+            return
+        timeout_s = min(frame.timeout_s, self._execution_timeout_s)
+        deadline = self._loop.time() + timeout_s
+        work = _Work(self, session, inbound, deadline, timeout_s)
+        note = inbound.notes if frame.wants_progress else None
+        self._under_way[inbound] = work
+        work.ident = session.call_tool(frame.tool, bytes(frame.arguments), work, note)
+        if deadline < self._clock.next_at:
+            self._clock.watch(deadline)
+
+    def cancel(self, inbound: Inbound) -> None:
+        """The core no longer waits for this call."""
+        work = self._under_way.get(inbound)
+        if work is not None:
+            work.withdraw("the caller withdrew the request")
+        else:
+            self._listening.leave(inbound)
+
+    def answer(self, frame: AnswerFrame) -> None:
+        """A client answered a question of the plugin."""
+        self._exchanges.answer(frame)
+
+    def _call_in_context(self, session: PluginSession, inbound: Inbound) -> None:
+        frame = inbound.frame
+        try:
+            context = decode_context(frame.context)
+            members = _members.decode(bytes(frame.arguments))
+        except SekishoError as error:
+            inbound.fail(error.code, error.message)
+            return
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            inbound.fail("params_invalid", "the parameters are no object")
+            return
+        self._hearing.called(context.scope)
+        if frame.tool not in METHODS:
+            self._exchanges.take(session, _tool_call(inbound, context))
+            return
+        members.pop("_meta", None)
+        errand = Errand(inbound, context, frame.tool, members)
+        match frame.tool:
+            case "subscriptions/listen":
+                if not self._listening.listen(inbound, context):
+                    inbound.fail("busy", "too many listen already")
+            case "logging/setLevel":
+                self._wishes.set_level(errand)
+            case "resources/subscribe":
+                self._wishes.subscribe(session, errand)
+            case "resources/unsubscribe":
+                self._wishes.unsubscribe(errand)
+            case _:
+                self._exchanges.take(session, errand)
+
+    # of calls without context
+
+    def finish(self, work: _Work, answer: Answer) -> None:
+        """The plugin answered."""
+        inbound = work.inbound
+        if self._under_way.pop(inbound, None) is None:
+            return  # the call was withdrawn or timed out
+        if isinstance(answer, bytes):
+            if work.session.modern and is_input_required(answer):
+                self._exchanges.begin(work.session, _tool_call(inbound, _NO_CONTEXT)).hear(answer)
+            else:
+                inbound.reply(answer)
+        elif isinstance(answer, RpcError):
+            inbound.refer(answer.raw)
+        else:
+            inbound.fail(answer.code, answer.message)
+
+    def withdraw(self, work: _Work, reason: str) -> None:
+        """Nobody waits for it any more."""
+        if self._under_way.pop(work.inbound, None) is not None:
+            work.session.cancel(work.ident, reason)
+
+    def overdue(self, work: _Work) -> None:
+        """Its time is over."""
+        self.withdraw(work, "execution timeout")
+        work.inbound.fail("plugin_timeout", f"the plugin took longer than {work.timeout_s:g} s")
+        self._on_hang()
+
+
+class _Work(msgspec.Struct, eq=False, gc=False):
+    """One call without context; called with its answer. The desk forgets it when it ends."""
+
+    desk: Desk
+    session: PluginSession
+    inbound: Inbound
+    deadline: float
+    timeout_s: float
+    ident: int = 0
+
+    def __call__(self, answer: Answer) -> None:
+        self.desk.finish(self, answer)
+
+    def withdraw(self, reason: str) -> None:
+        """Nobody waits for it any more."""
+        self.desk.withdraw(self, reason)
+
+    def overdue(self) -> None:
+        """Its time is over."""
+        self.desk.overdue(self)
+
+
+def _tool_call(inbound: Inbound, context: CallContext) -> Errand:
+    frame = inbound.frame
+    return Errand(inbound, context, "tools/call", {"name": frame.tool, "arguments": frame.arguments})

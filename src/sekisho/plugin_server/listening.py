@@ -1,0 +1,315 @@
+"""What a plugin says outside of calls, and who hears it: listening clients, and the one subscription upstream.
+
+Guarantees
+- a listener hears of resources that it or its scope follows, and of nothing else; the plugin is asked once for all;
+- what clients follow and which logs they want outlives the plugin: it is asked again at its next start;
+- a modern plugin has one `subscriptions/listen` from us, replaced by a wider or narrower one without a gap; a legacy one
+  that announces subscriptions has one `resources/subscribe` for each resource that somebody follows;
+- the level asked of a legacy plugin is the most verbose that anybody wants, and never above "info", because clients that
+  set none are told of "info"; what each client hears is decided here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from sekisho.plugin_server.scopes import LEVELS, MAX_URIS_PER_SCOPE, Interest, Scopes, is_part_of
+from sekisho.plugin_server.session import Answer, PluginSession
+from sekisho.protocol import Notification
+from sekisho.wire import CallContext, EventFrame, Inbound
+
+__all__ = ["DEFAULT_LEVEL", "Listening", "event_params"]
+
+MAX_LISTENERS: Final = 4_096
+MAX_LISTENERS_PER_SCOPE: Final = 16
+MAX_CHORES: Final = 10_000  # requests of our own that a plugin has not answered
+DEFAULT_LEVEL: Final = "info"
+LISTEN: Final = "subscriptions/listen"
+ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+UPDATED: Final = "notifications/resources/updated"
+_LIST_FLAGS: Final = {
+    "tools": "toolsListChanged",
+    "prompts": "promptsListChanged",
+    "resources": "resourcesListChanged",
+}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Filter(msgspec.Struct, rename="camel"):
+    resource_subscriptions: list[str] = []
+
+
+class _Wish(msgspec.Struct):
+    """What a listen call wants: certain resources, or whatever its scope has set."""
+
+    scope: bool = False
+    notifications: _Filter = msgspec.field(default_factory=_Filter)
+
+
+class _Feature(msgspec.Struct, rename="camel"):
+    list_changed: bool | None = None
+    subscribe: bool | None = None
+
+
+class _Offer(msgspec.Struct):
+    """The capabilities of a plugin, as far as they concern what it says by itself."""
+
+    tools: _Feature | None = None
+    prompts: _Feature | None = None
+    resources: _Feature | None = None
+    logging: msgspec.Raw = msgspec.Raw()
+
+
+class _Listener(msgspec.Struct, gc=False):
+    scope: str
+    uris: frozenset[str] | None  # None: what its scope follows at the moment
+
+
+class Listening:
+    """Listeners, scopes, and what follows from them for the plugin that runs now."""
+
+    def __init__(self) -> None:
+        self._interest = Interest()
+        self.scopes = Scopes(self._interest)
+        self._listeners: dict[Inbound, _Listener] = {}
+        self._per_scope: Counter[str] = Counter()
+        self._session: PluginSession | None = None
+        self._offer = _Offer()
+        self._chores = 0
+        self._level: str | None = None  # of the legacy plugin
+        self._is_setting_level = False
+        self._current: int | None = None  # our listen request to a modern plugin
+        self._next: int | None = None  # the one that replaces it, until it is acknowledged
+        self._is_stale = False
+
+    # the plugin
+
+    def opened(self, session: PluginSession, capabilities: bytes | msgspec.Raw) -> None:
+        """A plugin runs: ask it for all that is wanted."""
+        self._session = session
+        self._offer = _read_offer(capabilities)
+        self._chores = 0
+        self._level, self._is_setting_level = None, False
+        self._current = self._next = None
+        if session.modern:
+            self._listen_anew()
+        else:
+            self._follow(self._interest.uris)
+            if self.scopes.most_verbose() is not None:
+                self.sync_level()
+
+    def closed(self) -> None:
+        """No plugin runs."""
+        self._session = None
+
+    def refresh(self) -> None:
+        """Ask again for what was lost: at every health check."""
+        session = self._session
+        if session is not None and session.modern and self._current is None:
+            self._next = None
+            self._listen_anew()
+
+    @property
+    def can_follow(self) -> bool:
+        """True if the plugin tells of changed resources."""
+        return self._offer.resources is not None and self._offer.resources.subscribe is True
+
+    def follows(self, uri: str) -> bool:
+        """True if somebody follows it already."""
+        return uri in self._interest
+
+    def changed(self, new: Collection[str], gone: Collection[str]) -> None:
+        """Somebody follows these first, nobody those any more."""
+        session = self._session
+        if session is None or not (new or gone):
+            return
+        if session.modern:
+            self._listen_anew()
+        else:
+            self._follow(new)
+            for uri in gone:
+                self._chore("resources/unsubscribe", {"uri": uri})
+
+    def sync_level(self, also: str | None = None) -> None:
+        """Let a legacy plugin send the logs that somebody wants."""
+        session = self._session
+        if session is None or session.modern or not self._offer.logging or self._is_setting_level:
+            return
+        wanted = min((self.scopes.most_verbose(), also, DEFAULT_LEVEL), key=_rank)
+        if wanted is None or wanted == self._level:
+            return
+        if also is not None and self._level is not None and _rank(wanted) > _rank(self._level):
+            return  # one call that wants less must not take it from the others
+        self._level, self._is_setting_level = wanted, True
+
+        def done(answer: Answer) -> None:
+            del answer
+            self._is_setting_level = False
+
+        session.request("logging/setLevel", {"level": wanted}, done)
+
+    # clients
+
+    def listen(self, inbound: Inbound, context: CallContext) -> bool:
+        """Begin to tell this caller; False if there is no room for it."""
+        scope = context.scope
+        if len(self._listeners) >= MAX_LISTENERS or self._per_scope[scope] >= MAX_LISTENERS_PER_SCOPE:
+            return False
+        wish = _read_wish(inbound.frame.arguments)
+        uris: frozenset[str] | None = None
+        if not wish.scope:
+            asked = wish.notifications.resource_subscriptions[:MAX_URIS_PER_SCOPE]
+            new = self._interest.add(dict.fromkeys(asked)) if self.can_follow else []
+            uris = (
+                frozenset(uri for uri in asked if uri in self._interest) if self.can_follow else frozenset()
+            )
+            self.changed(new, ())
+        self._listeners[inbound] = _Listener(scope, uris)
+        self._per_scope[scope] += 1
+        honoured = {"resourceSubscriptions": sorted(uris)} if uris else {}
+        inbound.event(EventFrame(ACKNOWLEDGED, msgspec.Raw(_encode({"notifications": honoured}))))
+        return True
+
+    def leave(self, inbound: Inbound) -> bool:
+        """This caller no longer listens; False if it did not."""
+        listener = self._listeners.pop(inbound, None)
+        if listener is None:
+            return False
+        self._per_scope[listener.scope] -= 1
+        if not self._per_scope[listener.scope]:
+            del self._per_scope[listener.scope]
+        if listener.uris:
+            self.changed((), self._interest.drop(listener.uris))
+        return True
+
+    def tell_scope(self, scope: str, frame: EventFrame) -> bool:
+        """Tell one listener of this scope that hears whatever belongs to it; False if there is none."""
+        for inbound, listener in self._listeners.items():
+            if listener.scope == scope and listener.uris is None:
+                inbound.event(frame)
+                return True
+        return False
+
+    # what the plugin says
+
+    def updated(self, notification: Notification) -> bool:
+        """A resource changed; False if nobody follows it."""
+        params = event_params(notification)
+        uri = params.get("uri") if params is not None else None
+        if params is None or not isinstance(uri, str):
+            return False
+        frame = EventFrame(UPDATED, msgspec.Raw(_encode(params)))
+        was_heard = False
+        for inbound, listener in self._listeners.items():
+            if _has_part(self._followed(listener), uri):
+                inbound.event(frame)
+                was_heard = True
+        return was_heard
+
+    def acknowledged(self) -> None:
+        """Our newer subscription upstream stands: the older one may go."""
+        if self._next is None:
+            return
+        old, self._current, self._next = self._current, self._next, None
+        if old is not None and self._session is not None:
+            self._session.cancel(old, "replaced")
+        if self._is_stale:
+            self._listen_anew()
+
+    def _followed(self, listener: _Listener) -> Collection[str]:
+        if listener.uris is not None:
+            return listener.uris
+        scope = self.scopes.get(listener.scope)
+        return () if scope is None else scope.uris
+
+    # upstream
+
+    def _follow(self, uris: Iterable[str]) -> None:
+        if self.can_follow:
+            for uri in uris:
+                self._chore("resources/subscribe", {"uri": uri})
+
+    def _chore(self, method: str, params: Mapping[str, object]) -> None:
+        if self._session is None or self._chores >= MAX_CHORES or not self.can_follow:
+            return
+        self._chores += 1
+
+        def done(answer: Answer) -> None:
+            del answer
+            self._chores -= 1
+
+        self._session.request(method, params, done)
+
+    def _listen_anew(self) -> None:
+        if self._session is None:
+            return
+        if self._next is not None:
+            self._is_stale = True  # first the one before has to stand
+            return
+        self._is_stale = False
+        wanted = self._wanted()
+        if not wanted:
+            if self._current is not None:
+                self._session.cancel(self._current, "nobody listens")
+                self._current = None
+            return
+        self._next = self._session.request(LISTEN, {"notifications": wanted}, self._listen_ended)
+
+    def _listen_ended(self, answer: Answer) -> None:
+        """The plugin closed a subscription; the next health check asks again."""
+        del answer
+        session = self._session
+        if session is None:
+            return
+        if self._next is not None and not session.is_waiting(self._next):
+            self._next = None
+        elif self._current is not None and not session.is_waiting(self._current):
+            self._current = None
+
+    def _wanted(self) -> dict[str, object]:
+        wanted: dict[str, object] = {}
+        for name, flag in _LIST_FLAGS.items():
+            feature: _Feature | None = getattr(self._offer, name)
+            if feature is not None and feature.list_changed is True:
+                wanted[flag] = True
+        if self.can_follow and self._interest.uris:
+            wanted["resourceSubscriptions"] = self._interest.uris
+        return wanted
+
+
+def event_params(notification: Notification) -> dict[str, object] | None:
+    """The parameters of a notification without its `_meta`; None if they cannot be read."""
+    try:
+        params = msgspec.json.decode(bytes(notification.params) or b"{}")
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    if not isinstance(params, dict):
+        return None
+    params.pop("_meta", None)  # it speaks of our subscription, not of the client's
+    return params
+
+
+def _has_part(followed: Collection[str], uri: str) -> bool:
+    return uri in followed or any(is_part_of(uri, one) for one in followed)
+
+
+def _rank(level: str | None) -> int:
+    return len(LEVELS) if level is None else LEVELS[level]
+
+
+def _read_offer(capabilities: bytes | msgspec.Raw) -> _Offer:
+    try:
+        return msgspec.json.decode(bytes(capabilities), type=_Offer)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _Offer()  # a plugin that misstates what it offers is asked for nothing
+
+
+def _read_wish(params: msgspec.Raw) -> _Wish:
+    try:
+        return msgspec.json.decode(bytes(params), type=_Wish)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _Wish()
