@@ -77,6 +77,11 @@ CODES: Final[dict[str, CodeInfo]] = {
     ),
     "plugin_unknown": CodeInfo(404, -32602, "name a configured plugin"),
     "tool_unknown": CodeInfo(200, -32602, "call a tool that tools/list shows"),
+    "prompt_unknown": CodeInfo(200, -32602, "get a prompt that prompts/list shows"),
+    "resource_unknown": CodeInfo(200, -32602, "read a resource that resources/list or its templates show"),
+    "resource_ambiguous": CodeInfo(
+        200, -32602, "several plugins have it: use the endpoint of one, /p/<plugin>/mcp"
+    ),
     "operation_not_allowed": CodeInfo(200, -32050, "ask the operator to add it to allowed_operations"),
     "plugin_quarantined": CodeInfo(
         200, -32050, "the operator reviews it: sekisho review NAME, sekisho approve NAME"
@@ -106,6 +111,10 @@ CODES: Final[dict[str, CodeInfo]] = {
     "result_too_large": CodeInfo(200, -32053, "ask the plugin for less"),
     "result_invalid": CodeInfo(
         200, -32053, "the plugin's answer breaks its own output schema; tell its author"
+    ),
+    "login_needed": CodeInfo(200, -32051, "the operator logs in to the plugin's server: sekisho login NAME"),
+    "authorization_failed": CodeInfo(
+        200, -32054, "check the plugin's oauth table, and what its authorization server says of this client"
     ),
     "cancelled": CodeInfo(200, -32050, "the caller withdrew the request"),
     # proofs that failed

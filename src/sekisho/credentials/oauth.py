@@ -1,0 +1,316 @@
+"""An OAuth 2.1 client for one plugin's server: from a challenge to tokens, by the grant the operator chose.
+
+Guarantees
+- every token is asked for one `resource` (RFC 8707) and kept under the issuer that gave it; a client's identifier and
+  secret go to that issuer's endpoints only;
+- a refresh token is used once: what comes back replaces it before anything else happens;
+- a person is asked only where `open_page` was given; else the missing login is written down for `sekisho login`.
+
+Decides nothing itself: `discovery`, `metadata`, `authorization` and `grants` judge, this puts their steps in order.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec.structs import replace
+
+from sekisho.credentials.authorization import Question, code_of, is_answer_to, page_for
+from sekisho.credentials.callback import Callback, open_callback
+from sekisho.credentials.challenge import Challenge, union
+from sekisho.credentials.discovery import Site, discover
+from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.grants import (
+    JWT_BEARER,
+    Form,
+    authenticated,
+    encoded,
+    method_for,
+    read_client,
+    read_tokens,
+    refusal_of,
+    registration,
+)
+from sekisho.credentials.proofs import SigningKey, client_assertion, possession_proof
+from sekisho.credentials.settings import OAuthSettings
+from sekisho.credentials.vault import Client, Tokens, Vault
+from sekisho.errors import Misconfigured, Refused, Unavailable
+from sekisho.keys.files import read_private
+from sekisho.protocol import HttpResponse
+
+__all__ = ["OAuthClient", "OpenPage"]
+
+OpenPage = Callable[[str], Awaitable[None]]
+FORM = "application/x-www-form-urlencoded"
+
+
+class OAuthClient:
+    """Obtains tokens for the MCP server at `url`."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        plugin: str,
+        settings: OAuthSettings,
+        vault: Vault,
+        fetcher: Fetcher,
+        clock: Callable[[], float],
+        open_page: OpenPage | None = None,
+    ) -> None:
+        self._url = url
+        self._plugin = plugin
+        self._settings = settings
+        self._vault = vault
+        self._fetcher = fetcher
+        self._clock = clock
+        self._open_page = open_page
+        self._nonces: dict[str, str] = {}  # of token endpoints (RFC 9449 section 8)
+
+    async def obtain(self, challenge: Challenge) -> Tokens:
+        """New tokens, by refreshing where that is possible; raises `SekishoError`."""
+        site = await discover(self._url, challenge, self._settings.issuer, self._fetcher)
+        held = self._vault.read()
+        before = held.tokens.get(site.server.issuer)
+        if before is not None and before.resource != site.resource:
+            before = None
+        if before is not None and before.refresh and not challenge.wants_more_scopes:
+            tokens = await self._refresh(site, before)
+            if tokens is not None:
+                return tokens
+        granted = before.scopes if before is not None else ()
+        scopes = self._scopes(
+            site, challenge, union(granted, held.wanted) if challenge.wants_more_scopes else ()
+        )
+        match self._settings.grant:
+            case "authorization_code":
+                return await self._log_in(
+                    site, union(scopes, held.wanted) if not self._settings.scopes else scopes
+                )
+            case "client_credentials":
+                client = self._stated_client(site)
+                return await self._ask(site, client, {"grant_type": "client_credentials"}, scopes)
+            case "jwt_bearer":
+                return await self._ask(site, self._stated_client(site), self._assertion_form(), scopes)
+
+    def possession_key(self) -> SigningKey | None:
+        """The key our tokens are bound to, made on first use; None unless `dpop` is set."""
+        if not self._settings.dpop:
+            return None
+        with self._vault.turn():
+            held = self._vault.read()
+            if not held.dpop_key:
+                key = ec.generate_private_key(ec.SECP256R1())
+                pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+                held = replace(held, dpop_key=pem.decode("ascii"))
+                self._vault.write(held)
+        return SigningKey(held.dpop_key.encode("ascii"))
+
+    # scopes
+
+    def _scopes(self, site: Site, challenge: Challenge, kept: tuple[str, ...]) -> tuple[str, ...]:
+        stated = self._settings.scopes
+        if stated:
+            missing = [scope for scope in challenge.scopes if scope not in stated]
+            if challenge.wants_more_scopes and missing:
+                raise Refused(
+                    "authorization_failed",
+                    f"the plugin's server wants scopes that oauth.scopes does not list: {' '.join(missing)}",
+                    remedy="add them to oauth.scopes, if this plugin may have them",
+                )
+            return stated
+        scopes = union(kept, challenge.scopes or site.scopes)
+        can_refresh = self._settings.grant == "authorization_code"
+        if scopes and can_refresh and "offline_access" in (site.server.scopes_supported or ()):
+            scopes = union(scopes, ("offline_access",))
+        return scopes
+
+    # clients
+
+    def _stated_client(self, site: Site) -> Client:
+        settings = self._settings
+        secret = settings.client_secret_path
+        if settings.client_id is None:
+            return Client(client_id="")
+        text = _read_text(secret) if secret is not None else ""
+        method = method_for(
+            site.server, has_secret=secret is not None, has_key=settings.private_key_path is not None
+        )
+        return Client(client_id=settings.client_id, secret=text, method=method)
+
+    async def _client(self, site: Site, callback: Callback, scopes: tuple[str, ...]) -> Client:
+        settings, server = self._settings, site.server
+        if settings.client_id is not None:
+            return self._stated_client(site)
+        if settings.client_metadata_url is not None and server.client_id_metadata_document_supported:
+            return Client(client_id=settings.client_metadata_url)
+        if not settings.dynamic_registration or server.registration_endpoint is None:
+            raise Refused(
+                "authorization_failed",
+                f"{server.issuer} does not know this client",
+                remedy="register one there and set oauth.client_id, or allow oauth.dynamic_registration",
+            )
+        known = self._vault.read().clients.get(server.issuer)
+        if known is not None and known.redirect_uri == callback.redirect_uri:
+            return known
+        return await self._register(site, server.registration_endpoint, callback.redirect_uri, scopes)
+
+    async def _register(
+        self, site: Site, endpoint: str, redirect_uri: str, scopes: tuple[str, ...]
+    ) -> Client:
+        known = site.server.token_endpoint_auth_methods_supported or ["none"]
+        choices = ("none", "client_secret_basic", "client_secret_post")
+        method = next((one for one in choices if one in known), "none")
+        body = registration(redirect_uri, method, scopes)
+        answer = await self._fetcher.post(endpoint, body, "application/json")
+        if answer.status not in (200, 201):
+            raise _failed("the registration was refused", answer)
+        client = read_client(answer.body, asked_method=method, redirect_uri=redirect_uri)
+        with self._vault.turn():
+            self._vault.write(self._vault.read().with_client(site.server.issuer, client))
+        return client
+
+    def _client_of_refresh(self, site: Site) -> Client | None:
+        settings = self._settings
+        if settings.client_id is not None:
+            return self._stated_client(site)
+        if settings.client_metadata_url is not None and site.server.client_id_metadata_document_supported:
+            return Client(client_id=settings.client_metadata_url)
+        return self._vault.read().clients.get(site.server.issuer)
+
+    # grants
+
+    async def _refresh(self, site: Site, before: Tokens) -> Tokens | None:
+        client = self._client_of_refresh(site)
+        if client is None:
+            return None
+        form = {"grant_type": "refresh_token", "refresh_token": before.refresh}
+        try:
+            return await self._ask(site, client, form, (), before)
+        except Refused:
+            return None  # used up or withdrawn: the way begins anew
+
+    async def _log_in(self, site: Site, scopes: tuple[str, ...]) -> Tokens:
+        site.server.authorization_page()  # refused before anybody is troubled
+        if self._open_page is None:
+            with self._vault.turn():
+                held = self._vault.read()
+                self._vault.write(replace(held, wanted=scopes))
+            raise Unavailable(
+                "login_needed",
+                f"{self._plugin} needs a login",
+                remedy=f"the operator types: sekisho login {self._plugin}",
+            )
+        async with open_callback(self._port(site)) as callback:
+            client = await self._client(site, callback, scopes)
+            question = Question(
+                server=site.server,
+                client_id=client.client_id,
+                redirect_uri=callback.redirect_uri,
+                state=secrets.token_urlsafe(32),
+                verifier=secrets.token_urlsafe(64),
+                scopes=scopes,
+                resource=site.resource,
+            )
+            callback.expect(lambda query: is_answer_to(query, question))
+            await self._open_page(page_for(question))
+            code = code_of(await callback.answer(), question)
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": question.redirect_uri,
+            "code_verifier": question.verifier,
+        }
+        return await self._ask(site, client, form, scopes, states_scope=False)
+
+    def _port(self, site: Site) -> int:
+        known = self._vault.read().clients.get(site.server.issuer)
+        if known is None or self._settings.redirect_port:
+            return self._settings.redirect_port
+        return int(known.redirect_uri.rpartition(":")[2].partition("/")[0])
+
+    def _assertion_form(self) -> Form:
+        path = self._settings.assertion_path
+        if path is None:
+            raise Misconfigured("config_invalid", "oauth: jwt_bearer stands without assertion_path")
+        # read anew each time: a workload's token is replaced in place while it is young
+        return {"grant_type": JWT_BEARER, "assertion": _read_text(path)}
+
+    async def _ask(
+        self,
+        site: Site,
+        client: Client,
+        form: Form,
+        scopes: tuple[str, ...],
+        before: Tokens | None = None,
+        *,
+        states_scope: bool = True,
+    ) -> Tokens:
+        form = {**form, "resource": site.resource}
+        if scopes and states_scope:
+            form["scope"] = " ".join(scopes)
+        answer = await self._post(site, client, form)
+        if answer.status == 400 and refusal_of(answer.body) == "use_dpop_nonce" and self._settings.dpop:
+            answer = await self._post(site, client, form)  # `_post` has kept the nonce
+        if answer.status != 200:
+            raise _failed("the authorization server refused the token", answer)
+        tokens = read_tokens(
+            answer.body,
+            wants_dpop=self._settings.dpop,
+            now=self._clock(),
+            asked=scopes,
+            resource=site.resource,
+            before=before,
+        )
+        with self._vault.turn():
+            self._vault.write(self._vault.read().with_tokens(site.server.issuer, tokens))
+        return tokens
+
+    async def _post(self, site: Site, client: Client, form: Form) -> HttpResponse:
+        endpoint = site.server.token_endpoint
+        now = self._clock()
+        assertion = ""
+        if client.method == "private_key_jwt":
+            assertion = client_assertion(
+                self._private_key(),
+                client_id=client.client_id,
+                issuer=site.server.issuer,
+                supported=site.server.token_endpoint_auth_signing_alg_values_supported,
+                now=now,
+                jti=secrets.token_urlsafe(16),
+            )
+        body, headers = authenticated(client, form, assertion)
+        key = self.possession_key()
+        if key is not None:
+            proof = possession_proof(
+                key,
+                method="POST",
+                url=endpoint,
+                now=now,
+                jti=secrets.token_urlsafe(16),
+                nonce=self._nonces.get(endpoint, ""),
+            )
+            headers.append(("DPoP", proof))
+        answer = await self._fetcher.post(endpoint, encoded(body), FORM, headers)
+        if "dpop-nonce" in answer.headers:
+            self._nonces = {endpoint: answer.headers["dpop-nonce"]}
+        return answer
+
+    def _private_key(self) -> SigningKey:
+        path = self._settings.private_key_path
+        if path is None:
+            raise Misconfigured("config_invalid", "oauth: private_key_path is missing")
+        return SigningKey(read_private(path))
+
+
+def _failed(what: str, answer: HttpResponse) -> Refused:
+    word = refusal_of(answer.body)
+    return Refused("authorization_failed", f"{what}: {word or f'HTTP {answer.status}'}")
+
+
+def _read_text(path: Path) -> str:
+    return read_private(path).decode("utf-8", "replace").strip()
