@@ -88,7 +88,7 @@ class Credentials:
         self._clock = clock
         self._rules = rules or CredentialRules()
         self._resource = resource
-        self._possession = Possession(resource, replay or SeenProofs(), nonces)
+        self._possession = Possession(resource, SeenProofs() if replay is None else replay, nonces)
         self._known: Memo[tuple[str, str | None], Principal] = Memo(MAX_KNOWN)
         self._refused: Memo[bytes, str] = Memo(MAX_KNOWN)
         self._issuers = {one.issuer: one for one in self._rules.issuers}

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from sekisho.errors import Misconfigured, Refused
-from sekisho.keys import TokenBook, new_token, token_hash
+from sekisho.keys import TokenBook, new_token, refuse_query_token, token_hash
+from sekisho.keys.bearer import is_static_token
 
 
 def test_a_token_is_random_and_well_formed() -> None:
@@ -55,3 +56,36 @@ def test_a_book_that_holds_something_else_than_hashes_is_refused() -> None:
         TokenBook({new_token(): "me"})
     with pytest.raises(Misconfigured):
         TokenBook({token_hash("x"): ""})
+
+
+def test_our_own_tokens_are_known_by_their_form() -> None:
+    token = new_token()
+    assert is_static_token(token)
+    for other in (token + "A", token[:-1], token.replace("sk-", "SK-"), f" {token}", "eyJh.eyJh.AAAA"):
+        assert not is_static_token(other)
+
+
+@pytest.mark.threat("T-NOTOKEN")
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/mcp?access_token=x",
+        "/mcp?a=b&access_token=x",
+        "/mcp?a=b;access_token=x",
+        "/mcp?Access_Token=x",
+        "/mcp?access%5Ftoken=x",
+        "/mcp?access_token",
+        "/mcp?x?access_token=y",
+    ],
+)
+def test_a_token_in_the_url_is_refused_by_its_own_code(target: str) -> None:
+    with pytest.raises(Refused) as caught:
+        refuse_query_token(target)
+    assert caught.value.code == "token_in_query"
+
+
+@pytest.mark.parametrize(
+    "target", ["/mcp", "/mcp?", "/mcp?token=1", "/mcp?my_access_token=x", "/access_token=x"]
+)
+def test_another_query_is_none_of_its_business(target: str) -> None:
+    refuse_query_token(target)
