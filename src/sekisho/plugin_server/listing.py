@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from sekisho.errors import RemoteProtocolError
-from sekisho.plugin_server.opening import ask
+from sekisho.plugin_server.opening import RefusedByPlugin, ask
 from sekisho.plugin_server.session import PluginSession
 from sekisho.wire import SurfaceFrame
 
@@ -24,11 +24,22 @@ _LISTS = (
 
 
 async def list_surface(session: PluginSession, opened: SurfaceFrame, timeout_s: float) -> SurfaceFrame:
-    """Everything the plugin offers now. A list that its capabilities do not promise is not asked for."""
+    """Everything the plugin offers now. A list that its capabilities do not promise is not asked for.
+
+    A promised list that it refuses with an error is empty: servers promise resources and know no templates, or need a
+    database to list them. Nothing is approved that was not listed, and without its tools a plugin is not served at all.
+    """
     promised = msgspec.json.decode(opened.capabilities, type=dict[str, msgspec.Raw])
     lists: dict[str, list[msgspec.Raw]] = {}
     for method, member, capability in _LISTS:
-        lists[member] = await _drain(session, method, member, timeout_s) if capability in promised else []
+        lists[member] = []
+        if capability not in promised:
+            continue
+        try:
+            lists[member] = await _drain(session, method, member, timeout_s)
+        except RefusedByPlugin:
+            if member == "tools":
+                raise
     if session.transport is not None:
         session.transport.use_tools(lists["tools"])
     return msgspec.structs.replace(

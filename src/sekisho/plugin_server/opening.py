@@ -23,7 +23,7 @@ from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.protocol import LEGACY, META_SERVER_INFO, MODERN, notification_bytes
 from sekisho.wire import SurfaceFrame
 
-__all__ = ["EraMemory", "ask", "handshake", "open_session"]
+__all__ = ["EraMemory", "RefusedByPlugin", "ask", "handshake", "open_session"]
 
 MAX_PROBE_S: Final = 15.0  # Python servers need five seconds to start, and browsers longer
 PROBE_SHARE: Final = 0.5  # of the start timeout; the rest is for the handshake
@@ -64,7 +64,7 @@ class _UnsupportedError(msgspec.Struct):
     data: _Unsupported
 
 
-class _RefusedByPlugin(RemoteProtocolError):
+class RefusedByPlugin(RemoteProtocolError):
     """The plugin answered a question of ours with an error of its own."""
 
     def __init__(self, method: str, error: RpcError) -> None:
@@ -89,7 +89,7 @@ async def ask(
         if isinstance(result, bytes):
             answer.set_result(result)
         else:
-            answer.set_exception(_RefusedByPlugin(method, result) if isinstance(result, RpcError) else result)
+            answer.set_exception(RefusedByPlugin(method, result) if isinstance(result, RpcError) else result)
 
     ident = session.request(method, params, heard, modern=modern)
     try:
@@ -137,7 +137,7 @@ async def _modern_first(session: PluginSession, timeout_s: float) -> SurfaceFram
         return surface
     try:
         return await handshake(session, timeout_s)
-    except _RefusedByPlugin as refusal:
+    except RefusedByPlugin as refusal:
         if refusal.error.code != VERSION_UNSUPPORTED:
             raise
         # it says only now that it is modern: it was merely slow to start, and is asked once more
@@ -147,7 +147,7 @@ async def _modern_first(session: PluginSession, timeout_s: float) -> SurfaceFram
 async def _legacy_first(session: PluginSession, timeout_s: float) -> SurfaceFrame:
     try:
         return await handshake(session, timeout_s)
-    except _RefusedByPlugin as refusal:
+    except RefusedByPlugin as refusal:
         return await _discover(session, timeout_s) or _disjoint(refusal)
 
 
@@ -156,7 +156,7 @@ async def _discover(session: PluginSession, timeout_s: float) -> SurfaceFrame | 
     limit_s = min(MAX_PROBE_S, PROBE_SHARE * timeout_s)
     try:
         result = await ask(session, "server/discover", {}, limit_s, modern=True)
-    except _RefusedByPlugin as refusal:
+    except RefusedByPlugin as refusal:
         _refuse_disjoint(refusal)
         return None
     except SekishoError as error:
@@ -178,7 +178,7 @@ async def _discover(session: PluginSession, timeout_s: float) -> SurfaceFrame | 
     )
 
 
-def _refuse_disjoint(refusal: _RefusedByPlugin) -> None:
+def _refuse_disjoint(refusal: RefusedByPlugin) -> None:
     if refusal.error.code != VERSION_UNSUPPORTED:
         return
     try:
@@ -189,7 +189,7 @@ def _refuse_disjoint(refusal: _RefusedByPlugin) -> None:
         _disjoint(refusal)
 
 
-def _disjoint(refusal: _RefusedByPlugin) -> NoReturn:
+def _disjoint(refusal: RefusedByPlugin) -> NoReturn:
     raise RemoteProtocolError(
         "plugin_protocol", "the plugin speaks no supported protocol version"
     ) from refusal

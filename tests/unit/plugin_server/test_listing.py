@@ -68,6 +68,22 @@ async def test_every_promised_list_is_asked_for(plugin: Plugin) -> None:
     assert surface.tools == []
 
 
+async def test_a_promised_list_that_is_refused_is_empty_and_the_tools_stay(plugin: Plugin) -> None:
+    initialized = plugin.answers["initialize"]({})
+    assert initialized is not None
+    plugin.answers["initialize"] = lambda params: (
+        initialized | {"capabilities": {"tools": {}, "resources": {}}}
+    )
+    surface = await _list(plugin)  # it knows neither resources/list nor resources/templates/list
+    assert (len(surface.tools), surface.resources, surface.templates) == (1, [], [])
+
+
+async def test_a_plugin_that_refuses_to_list_its_tools_is_not_served(plugin: Plugin) -> None:
+    del plugin.answers["tools/list"]
+    with pytest.raises(RemoteProtocolError, match="tools/list"):
+        await _list(plugin)
+
+
 @pytest.mark.threat("T-HANG")
 async def test_a_list_that_goes_in_a_circle_is_refused(plugin: Plugin) -> None:
     plugin.answers["tools/list"] = lambda params: {"tools": [], "nextCursor": "again"}
