@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured, RemoteProtocolError
-from sekisho.protocol import PluginName, ToolName, joined, plugin_name, split, tool_name
+from sekisho.protocol import PluginName, ToolName, joined, plugin_name, split, split_any, tool_name
 
 plugins = st.from_regex(r"[a-z0-9](-?[a-z0-9]){0,15}", fullmatch=True).map(plugin_name)
 tools = st.from_regex(r"[A-Za-z0-9_.\-]{1,128}", fullmatch=True).map(tool_name)
@@ -53,3 +53,13 @@ def test_what_is_no_tool_name_is_refused(text: str) -> None:
 )
 def test_what_was_not_joined_does_not_split(text: str) -> None:
     assert split(text) is None
+
+
+@given(plugins, st.text(min_size=1))
+def test_a_prompt_of_any_name_is_found_again(plugin: PluginName, name: str) -> None:
+    assert split_any(joined(plugin, name)) == (plugin, name)
+
+
+@pytest.mark.parametrize("text", ["", "git", "__x", "git__", "Git__x", "a_b__x", "a" * 33 + "__x", "-__x"])
+def test_a_prompt_of_no_plugin_does_not_split(text: str) -> None:
+    assert split_any(text) is None

@@ -158,3 +158,95 @@ def test_a_tool_without_an_input_schema_takes_any_object() -> None:
     plain.check_arguments({"a": 1}, 7)
     with pytest.raises(Refused):
         plain.check_arguments(1, 1)
+
+
+def listing_of(said: dict[str, Any]) -> Listing:
+    def texts(kind: str) -> tuple[bytes, ...]:
+        return tuple(json.dumps(one).encode() for one in said.get(kind, ()))
+
+    return Listing(
+        capabilities=json.dumps(said.get("capabilities", {})).encode(),
+        instructions=said.get("instructions"),
+        prompts=texts("prompts"),
+        resources=texts("resources"),
+        templates=texts("templates"),
+    )
+
+
+def offering(**said: Any) -> Definitions:
+    seen = surface_of(listing_of(said))
+    return Definitions.build(locked(seen), seen, (), extensions=("io.modelcontextprotocol/ui",))
+
+
+NOTES: dict[str, Any] = {
+    "prompts": [{"name": "say hi"}, {"name": "odd", "arguments": 1}],
+    "resources": [{"uri": "ui://main", "name": "m", "_meta": {"a": 1}}],
+    "templates": [{"uriTemplate": "note://{id}", "name": "n"}, {"uriTemplate": "{", "name": "odd"}],
+    "capabilities": {"completions": {}, "resources": {"subscribe": True}, "tasks": {}, "logging": {}},
+    "instructions": "Be kind.",
+}
+
+
+def test_what_was_approved_beside_tools_is_kept() -> None:
+    book = offering(**NOTES)
+    assert list(book.prompts) == ["say hi"]
+    assert json.loads(book.resources["ui://main"].bare) == NOTES["resources"][0]
+    assert list(book.templates) == ["note://{id}"]
+    assert book.instructions == "Be kind."
+    assert book.capabilities == {"completions", "resources", "logging"}
+    assert book.subscribes
+
+
+def test_what_cannot_be_used_is_left_out_with_its_reason() -> None:
+    left_out = offering(**NOTES).left_out
+    assert {(key.kind.value, key.name) for key in left_out} == {("prompt", "odd"), ("template", "{")}
+    assert all(left_out.values())
+
+
+def test_a_uri_is_offered_when_it_is_listed_or_made_by_a_template() -> None:
+    book = offering(**NOTES)
+    for uri in ("ui://main", "note://1"):
+        assert book.offers(uri)
+    for uri in ("ui://main/", "note://1/2", "note", "", "{"):
+        assert not book.offers(uri)
+
+
+def test_a_completion_needs_an_approved_thing_and_a_plugin_that_completes() -> None:
+    book = offering(**NOTES)
+    prompt: JsonValue = {"type": "ref/prompt", "name": "say hi"}
+    template: JsonValue = {"type": "ref/resource", "uri": "note://{id}"}
+    assert book.completes({"ref": prompt})
+    assert book.completes({"ref": template})
+    refs: list[JsonValue] = [
+        {"type": "ref/prompt", "name": "odd"},
+        {"type": "ref/resource", "uri": "{"},
+        {"type": "ref/tool"},
+        "x",
+        None,
+    ]
+    for ref in refs:
+        assert not book.completes({"ref": ref})
+    assert not book.completes({})
+    assert not offering(**{**NOTES, "capabilities": {}}).completes({"ref": prompt})
+
+
+def test_a_plugin_that_says_nothing_of_itself_announces_nothing() -> None:
+    book = offering()
+    assert book.instructions is None
+    assert book.capabilities == frozenset()
+    assert not book.subscribes
+
+
+@pytest.mark.threat("T-RUGPULL")
+@pytest.mark.parametrize("kind", ["prompts", "resources", "templates", "capabilities", "instructions"])
+def test_any_change_beside_the_tools_is_refused_too(kind: str) -> None:
+    changed: dict[str, Any] = {"prompts": [], "resources": [], "templates": [], "capabilities": {}}
+
+    def seen(said: dict[str, Any]) -> Surface:
+        return surface_of(listing_of(said))
+
+    entry = locked(seen(NOTES))
+    Definitions.build(entry, seen(NOTES), ())
+    with pytest.raises(Refused) as refusal:
+        Definitions.build(entry, seen({**NOTES, kind: changed.get(kind)}), ())
+    assert refusal.value.code == "definition_changed"
