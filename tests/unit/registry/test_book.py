@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sekisho.errors import Refused, RemoteProtocolError
+from sekisho.protocol import JsonValue
 from sekisho.protocol.names import PluginName, ToolName
 from sekisho.registry import (
     Definitions,
