@@ -9,8 +9,8 @@ from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
 from sekisho.gateway.returns import GATE, Gate, release
-from sekisho.gateway.road import Journal as RoadJournal
 from sekisho.gateway.road import Road
+from sekisho.gateway.sayings import Journal as RoadJournal
 from sekisho.gateway.sessions import Endings, LocalEndings, Sessions, SharedEndings
 from sekisho.gateway.shared_limits import SharedLimiter
 from sekisho.gateway.shared_memory import SharedMemory

@@ -38,7 +38,6 @@ MAX_CONTEXTS: Final = 4096
 MAX_META_BYTES: Final = 8 << 10  # trace context has below one kilobyte; a call must not carry a second body
 
 _OURS: Final = "io.modelcontextprotocol/"
-_NO_RAW: Final = msgspec.Raw()
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -93,15 +92,19 @@ def _context(caller: Caller, allowed: frozenset[str], extras: Extras) -> bytes:
     is_bare = caller.modern and not may_ask and caller.log_level is None
     if is_bare and extras is NO_EXTRAS:
         return b""
+    given: dict[str, msgspec.Raw] = {}  # an empty one is not left out unless it is the default itself
+    if extras.meta:
+        given["meta"] = msgspec.Raw(extras.meta)
+    if extras.input_responses:
+        given["input_responses"] = msgspec.Raw(extras.input_responses)
     return encode_context(
         CallContext(
             scope=caller.scope,
             style=caller.style,
             may_ask=tuple(sorted(may_ask)),
             log_level=caller.log_level,
-            meta=msgspec.Raw(extras.meta) if extras.meta else _NO_RAW,
-            input_responses=msgspec.Raw(extras.input_responses) if extras.input_responses else _NO_RAW,
             request_state=extras.request_state,
+            **given,
         )
     )
 

@@ -19,9 +19,11 @@ from sekisho.detect import refusal
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.guard import check_origin
+from sekisho.gateway.journeys import Withdrawable
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
-from sekisho.gateway.road import Clock, Road
-from sekisho.gateway.service import Service, Withdrawable
+from sekisho.gateway.road import Road
+from sekisho.gateway.sayings import Clock
+from sekisho.gateway.service import Service
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Refusal
 from sekisho.gateway.visit import Guest, Streams, Visit
@@ -173,8 +175,7 @@ class Door:
             raise RemoteProtocolError("http_method_not_allowed", f"{request.method} is not served here")
         if request.method == "POST":
             _check_media(request)
-        takes_streams = request.speaks_chunks and request.keep_alive and _takes(request, "text/event-stream")
-        return _Pass(rules, endpoint, takes_streams)
+        return _Pass(rules, endpoint, request.speaks_chunks and _takes(request, "text/event-stream"))
 
     def _identify(self, visit: Visit, house: House, endpoint: PluginName | None) -> None:
         visit.client = client = house.tokens.identify(visit.authorization)
@@ -220,20 +221,23 @@ class Door:
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""
-        return self._service.withdraw(client, session, request)
+        return self._service.journeys.withdraw(client, session, request)
 
     def _hear_answer(self, message: ClientResponse, visit: Visit, house: House, request: HttpRequest) -> None:
         """What a legacy client says to a question of a plugin; its id names plugin and question."""
+        found = read_question_id(message.id)
+        if found is None:
+            visit.accept()  # nobody asked this
+            return
         ident = request.headers.get("mcp-session-id")
         session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
-        found = read_question_id(message.id)
-        if found is not None and found[0] == GATEWAY:
+        if found[0] == GATEWAY:
             word = None if message.result is None else read_answer(found[1], message.result)
             visit.accept()
-            self._service.hear_word(found[2], session.caller.scope, word)
+            self._service.journeys.hear_word(found[2], session.caller.scope, word)
             return
-        if found is None or found[0] not in house.standings or visit.endpoint not in (None, found[0]):
-            visit.accept()  # nobody asked this
+        if found[0] not in house.standings or visit.endpoint not in (None, found[0]):
+            visit.accept()
             return
         plugin, kind, ask = plugin_name(found[0]), found[1], found[2]
         frame = self._judge_answer(message, session, kind, ask, house)
@@ -250,7 +254,7 @@ class Door:
             if problem is not None:
                 visit.refuse(problem)
                 return
-            self._road.answer(plugin, frame)
+            self._road.sayings.answer(plugin, frame)
             visit.accept()
 
         self._road.record(entry, recorded)

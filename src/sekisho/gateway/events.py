@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["COMMENT", "STREAM_HEAD", "event", "last_event", "progress_events"]
+__all__ = ["COMMENT", "LAST_STREAM_HEAD", "STREAM_HEAD", "event", "last_event", "progress_events"]
 
 # A stream is read as it comes: nobody on the way may keep it or wait for its end.
 STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
     b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
+LAST_STREAM_HEAD: Final = STREAM_HEAD[:-2] + b"Connection: close\r\n\r\n"
 
 
 def event(message: bytes) -> bytes:

@@ -7,86 +7,22 @@ the log cannot be written nothing leaves and no result is handed out. Callbacks,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Protocol
-
-import msgspec
 
 from sekisho.audit import records
 from sekisho.errors import PluginError, SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
 from sekisho.gateway.checkpoint import House
-from sekisho.gateway.returns import (
-    GATE,
-    Gate,
-    Question,
-    release_error,
-    release_event,
-    release_notes,
-    release_question,
-)
+from sekisho.gateway.returns import GATE, Gate, release_error
+from sekisho.gateway.sayings import Clock, Hears, Journal, Line, Sayings
 from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
-from sekisho.protocol import PluginName, rpc_error
+from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
-from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame
+from sekisho.wire import AskFrame, EventFrame
 
-__all__ = ["Clock", "Hears", "Journal", "Line", "Outcome", "Reply", "Road", "Trip"]
+__all__ = ["Outcome", "Reply", "Road", "Trip"]
 
 Outcome = Answered | Held | Refusal
 Reply = Callable[[Outcome], None]
-Notes = Callable[[list[bytes]], None]
-
-
-class Hears(Protocol):
-    """Who is told what comes before the answer of a call: judged, recorded, of our own emission."""
-
-    def note(self, progress: list[bytes]) -> None:
-        """How far the call is."""
-
-    def notice(self, method: str, params: bytes) -> None:
-        """Another notification."""
-
-    def question(self, plugin: PluginName, question: Question) -> bool:
-        """What the plugin asks; False when the client cannot be asked now."""
-
-
-class Journal(Protocol):
-    """The log: `done` is called with None once the entry is on record, or with the reason why it is not."""
-
-    def append(self, entry: bytes, *, effect: bool, done: Callable[[SekishoError | None], None]) -> None:
-        """Queue one entry, the JSON text of a record."""
-
-
-class Line(Protocol):
-    """The sealed channel to one plugin server."""
-
-    def call(
-        self,
-        frame: CallFrame,
-        done: Callable[[bytes | SekishoError], None],
-        note: Callable[[bytes], None] | None = None,
-        hear: Callable[[EventFrame | AskFrame], None] | None = None,
-    ) -> int:
-        """Send a call; `done` hears of it exactly once, soon after the frame's own timeout at the latest.
-
-        `note` hears of its progress before that, when the frame asks for it; `hear` of what else comes.
-        """
-
-    def answer(self, frame: AnswerFrame) -> None:
-        """Pass on what a client answered to a question of the plugin."""
-
-    def cancel(self, call_id: int) -> None:
-        """Withdraw a call; its answer no longer matters."""
-
-
-class Clock(Protocol):
-    """Time as the road needs it."""
-
-    def now(self) -> float:
-        """Unix time in seconds."""
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        """Run something when everything that is here now has been taken."""
 
 
 class Trip:
@@ -164,16 +100,16 @@ class Trip:
     def _pass_notes(self) -> None:
         notes, self._notes = self._notes, []
         if notes and self._sealed is not None:
-            self._road.note(self._sealed, notes, self._salt, self._hears.note)
+            self._road.sayings.note(self._sealed, notes, self._salt, self._hears.note)
 
     def _heard(self, frame: EventFrame | AskFrame) -> None:
         if self._is_settled or self._sealed is None:
             return
         self._pass_notes()  # the order in which a plugin speaks is kept
         if isinstance(frame, AskFrame):
-            self._road.ask(self._sealed, frame, self._salt, self._hears)
+            self._road.sayings.ask(self._sealed, frame, self._salt, self._hears)
         else:
-            self._road.notice(self._sealed, frame, self._salt, self._hears.notice)
+            self._road.sayings.notice(self._sealed, frame, self._salt, self._hears.notice)
 
     def _settle(self, answer: bytes | SekishoError) -> None:
         if self._is_settled or self._sealed is None:
@@ -213,6 +149,7 @@ class Road:
         self._journal = journal
         self._metrics = metrics
         self.clock = clock
+        self.sayings = Sayings(house=house, lines=lines, journal=journal, clock=clock)
         self._berths = berths
         self._salt_of = salt_of
 
@@ -337,83 +274,9 @@ class Road:
         )
         return outcome
 
-    def note(self, sealed: Sealed, notes: list[bytes], salt: bytes, tell: Notes) -> None:
-        """Judge and write down what a plugin says of its progress, then pass it on; what is refused goes no further."""
-        judged = release_notes(notes, self._house())
-        if isinstance(judged, SekishoError):
-            self._write_said(sealed, judged.code, len(notes), None, salt=salt)
-        else:
-            said = b"\n".join(judged)
-            self._write_said(sealed, "ok", len(notes), said, salt=salt, then=lambda: tell(judged))
-
-    def notice(
-        self, sealed: Sealed, event: EventFrame, salt: bytes, tell: Callable[[str, bytes], None]
-    ) -> None:
-        """The same for any other notification."""
-        judged = release_event(event, self._house())
-        if isinstance(judged, SekishoError):
-            self._write_said(sealed, judged.code, 1, None, salt=salt)
-        else:
-            self._write_said(sealed, "ok", 1, judged, salt=salt, then=lambda: tell(event.method, judged))
-
-    def ask(self, sealed: Sealed, ask: AskFrame, salt: bytes, hears: Hears) -> None:
-        """The same for a question; one that cannot be put to the client is answered with the reason."""
-        plugin = sealed.call.plugin
-        judged = release_question(sealed, ask, self._house())
-        if isinstance(judged, SekishoError):
-            problem = judged
-            turn_down = partial(self._turn_down, sealed, ask.ask, problem)
-            self._write_said(sealed, problem.code, 1, None, salt=salt, then=turn_down)
-            return
-
-        def put() -> None:
-            if not hears.question(plugin, judged):
-                gone = Unavailable("cancelled", "the client cannot be asked now")
-                self._turn_down(sealed, ask.ask, gone)
-
-        self._write_said(sealed, "ok", 1, judged.params, salt=salt, then=put)
-
-    def answer(self, plugin: PluginName, frame: AnswerFrame) -> None:
-        """Pass on what a client answered to a question; whoever waits for it sits at the plugin's side."""
-        line = self.lines.get(plugin)
-        if line is not None:
-            line.answer(frame)
-
     def record(self, entry: bytes, done: Callable[[SekishoError | None], None]) -> None:
         """Write down something that is no call."""
         self._journal.append(entry, effect=False, done=done)
-
-    def _turn_down(self, sealed: Sealed, ask: str, problem: SekishoError) -> None:
-        scope = "" if sealed.caller is None else sealed.caller.scope
-        error = msgspec.Raw(rpc_error(problem))
-        self.answer(sealed.call.plugin, AnswerFrame(scope, ask, error=error))
-
-    def _write_said(
-        self,
-        sealed: Sealed,
-        code: str,
-        count: int,
-        said: bytes | None,
-        *,
-        salt: bytes,
-        then: Callable[[], None] = lambda: None,
-    ) -> None:
-        call = sealed.call
-        self._journal.append(
-            records.notes(
-                now=self.clock.now(),
-                call=call.call_id,
-                client=sealed.client,
-                plugin=call.plugin,
-                tool=call.tool,
-                code=code,
-                count=count,
-                notes=said,
-                salt=salt,
-            ),
-            effect=False,
-            done=lambda problem: then() if problem is None else None,
-        )
 
     def leave(self, sealed: Sealed) -> None:
         """A call is over."""

@@ -14,7 +14,7 @@ import msgspec
 
 from sekisho.errors import LocalProtocolError, PluginError, RateLimited, SekishoError
 from sekisho.gateway import answers
-from sekisho.gateway.events import STREAM_HEAD, event, last_event, progress_events
+from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD, event, last_event, progress_events
 from sekisho.gateway.questions import question_id
 from sekisho.gateway.returns import Question
 from sekisho.protocol import (
@@ -205,7 +205,7 @@ class Visit(msgspec.Struct):
             return self.guest.begin(data)
         if not self.streams.take(self.known_client):
             return False
-        if not self.guest.begin(STREAM_HEAD + data):
+        if not self.guest.begin((STREAM_HEAD if self.keep_alive else LAST_STREAM_HEAD) + data):
             self.streams.give(self.known_client)
             return False
         self.is_streaming = True

@@ -112,9 +112,9 @@ def test_the_rate_of_client_and_plugin_are_charged_together_or_not_at_all(kit: K
 
 @pytest.mark.requirement("A2.2")
 def test_a_call_needs_the_yes_of_the_approver(kit: Kit) -> None:
-    kit.approver.says = False
+    kit.approver.says = "no"
     assert kit.code(judge(kit.arrived(), kit.house)) == "approval_refused"
-    kit.approver.says = True
+    kit.approver.says = "yes"
     assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
     assert kit.approver.asked == ["add", "add"]
 
@@ -123,7 +123,7 @@ def test_the_rules_are_asked_in_their_order(kit: Kit) -> None:
     """A call that breaks every rule is mended one rule at a time: each refusal is of the next rule."""
     wrong = b'{"a":"x"}'
     everybody = kit.house.access
-    kit.approver.says = False
+    kit.approver.says = "no"
     kit.change(
         access=AccessPolicy(()),
         client_rate=RateRule(per_minute=1, burst=1),
@@ -139,7 +139,7 @@ def test_the_rules_are_asked_in_their_order(kit: Kit) -> None:
     kit.change(limiter=RateLimiter(), client_rate=RateRule(per_minute=60))
     seen.append(kit.code(judge(kit.arrived(arguments=wrong), kit.house)))
     seen.append(kit.code(judge(kit.arrived(), kit.house)))
-    kit.approver.says = True
+    kit.approver.says = "yes"
     seen.append(kit.code(judge(kit.arrived(), kit.house)))
     assert seen == [
         "token_missing",

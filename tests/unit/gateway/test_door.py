@@ -67,7 +67,7 @@ def test_the_endpoint_of_an_unknown_plugin_is_404(kit: Kit) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
 def test_other_methods_are_405_and_told_which_are_served(kit: Kit, method: str) -> None:
     reply = kit.ask(kit.request(method=method))
-    assert (reply.status, reply.headers["allow"]) == (405, "POST, DELETE")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, POST, DELETE")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_legacy_client_opens_uses_and_ends_a_session(kit: Kit) -> None:
     assert [tool["name"] for tool in listed] == ["calc__add", "calc__erase", "other__erase"]
     heard: list[Any] = []
     call(kit, heard, session=session, number=7)
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert (heard[0].status, heard[0].body["id"]) == (200, 7)
     assert heard[0].body["result"] == {"content": [], "structuredContent": {"sum": 3}}
@@ -131,18 +131,18 @@ def test_a_modern_client_needs_no_session(kit: Kit) -> None:
     request = kit.modern_request("tools/call", {"name": "add", "arguments": {"a": 1}}, target="/p/calc/mcp")
     kit.door.answer(request, kit.ear(heard.append))
     kit.log.settle()
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert kit.reply.read(heard[0]).body["result"]["resultType"] == "complete"
 
 
 def test_each_era_has_its_own_methods(kit: Kit) -> None:
     session = kit.open_session()
-    for method in ("server/discover", "resources/list", "sampling/createMessage"):
+    for method in ("server/discover", "subscriptions/listen", "sampling/createMessage"):
         reply = kit.say(method, session=session)
         # To a legacy client 404 would mean that its session is gone.
         assert (reply.status, reply.code) == (200, "method_unknown")
-    for method in ("initialize", "ping", "prompts/list"):
+    for method in ("initialize", "ping", "logging/setLevel", "resources/subscribe"):
         modern = kit.say_modern(method)
         assert (modern.status, modern.code) == (404, "method_unknown")
 
@@ -248,7 +248,7 @@ def test_an_id_in_flight_is_not_taken_twice(kit: Kit) -> None:
     session = kit.open_session()
     call(kit, heard, session=session)
     assert kit.say("tools/call", CALL, session=session).code == "message_invalid"
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert [reply.code for reply in heard] == ["ok"]
     call(kit, heard, session=session)
@@ -315,7 +315,7 @@ def test_progress_goes_to_the_client_under_its_own_token_before_the_result(kit: 
     for number in range(3):
         kit.line.notes[1](b'{"progress":%d,"total":3}' % number)
         kit.log.settle()
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     head, _, first = ear.pieces[0].partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream")
@@ -332,7 +332,7 @@ def test_progress_goes_to_the_client_under_its_own_token_before_the_result(kit: 
 def test_a_call_without_news_is_answered_as_plain_json(kit: Kit) -> None:
     ear = kit.ear()
     streamed(kit, ear)
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert (ear.pieces, kit.reply.read(ear.heard[0]).code) == ([], "ok")
 
@@ -342,7 +342,7 @@ def test_a_refusal_after_progress_ends_the_stream_with_its_code(kit: Kit) -> Non
     streamed(kit, ear)
     kit.line.notes[1](b'{"progress":1}')
     kit.log.settle()
-    kit.line.answer(Refused("plugin_protocol", "test"))
+    kit.line.reply(Refused("plugin_protocol", "test"))
     kit.log.settle()
     assert events(ear.heard[0])[-1]["error"]["data"]["code"] == "plugin_protocol"
 
@@ -367,7 +367,7 @@ def test_progress_that_is_none_is_recorded_and_goes_no_further(kit: Kit, note: b
     assert ear.pieces == []
     assert kit.log.entries[-1]["kind"] == "notes"
     assert kit.log.entries[-1]["code"] != "ok"
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert kit.reply.read(ear.heard[0]).code == "ok"
 
@@ -380,7 +380,7 @@ def test_nothing_is_told_after_the_answer_or_without_a_record(kit: Kit) -> None:
     note(b'{"progress":1}')
     kit.log.settle()
     kit.log.problem = None
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     note(b'{"progress":2}')
     kit.log.settle()
@@ -393,7 +393,7 @@ def test_progress_is_dropped_for_a_client_that_lags_but_the_answer_is_not(kit: K
     streamed(kit, ear)
     kit.line.notes[1](b'{"progress":1}')
     kit.log.settle()
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert kit.reply.read(ear.heard[0]).code == "ok"
 
@@ -408,12 +408,17 @@ def test_a_progress_token_of_another_kind_is_refused(kit: Kit, token: Any) -> No
 @pytest.mark.threat("T-FLOOD")
 def test_so_many_calls_of_a_client_are_told_of_and_others_are_just_answered(kit: Kit) -> None:
     kit.rules = replace(kit.rules, max_streams_per_client=1)
-    for _ in range(2):
-        streamed(kit, kit.ear())
-    kit.line.answer()
+    ears = [kit.ear() for _ in range(3)]
+    for number, ear in enumerate(ears[:2], 1):
+        streamed(kit, ear)
+        kit.line.notes[number](b'{"progress":1}')
+        kit.log.settle()
+    kit.line.reply()
     kit.log.settle()
-    streamed(kit, kit.ear())
-    assert [frame.wants_progress for frame in kit.line.frames] == [True, False, True]
+    streamed(kit, ears[2])
+    kit.line.notes[3](b'{"progress":1}')
+    kit.log.settle()
+    assert [bool(ear.pieces) for ear in ears] == [True, False, True]
 
 
 @pytest.mark.threat("T-FLOOD")
@@ -445,7 +450,7 @@ def test_what_a_plugin_says_in_one_turn_is_judged_recorded_and_told_together(kit
     assert len(ear.pieces) == 1
     assert (kit.log.entries[-1]["kind"], kit.log.entries[-1]["count"]) == ("notes", 5)
     kit.line.notes[1](b'{"progress":5}')
-    kit.line.answer()  # before the turn ends: news first, then the answer
+    kit.line.reply()  # before the turn ends: news first, then the answer
     kit.log.settle()
     stream = b"".join([*ear.pieces, *ear.heard]).partition(b"\r\n\r\n")[2]
     assert [one["params"]["progress"] for one in events(stream)[:-1]] == list(range(6))

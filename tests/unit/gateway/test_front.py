@@ -113,10 +113,10 @@ async def test_pipelined_requests_are_answered_in_their_order(kit: Kit) -> None:
     front.data_received(a_call(kit, 1) + modern(kit, "tools/list") + a_call(kit, 2))
     await turn(kit)
     assert (len(kit.line.frames), wire.sent) == (1, b"")
-    kit.line.answer()
+    kit.line.reply()
     await turn(kit)
     assert (len(kit.line.frames), wire.statuses) == (2, [200, 200])
-    kit.line.answer()
+    kit.line.reply()
     await turn(kit)
     assert wire.statuses == [200, 200, 200]
 
@@ -130,7 +130,7 @@ async def test_garbage_behind_a_call_is_refused_after_the_answer_to_the_call(kit
     front.data_received(a_call(kit))
     await turn(kit)
     assert wire.sent == b""
-    kit.line.answer()
+    kit.line.reply()
     await turn(kit)
     assert wire.statuses == [200, 400]
     assert wire.is_closing()
@@ -234,7 +234,7 @@ async def test_clients_that_are_being_served_are_never_shed(kit: Kit) -> None:
     front.data_received(a_call(kit))
     assert join(room)[1].was_aborted
     await turn(kit)
-    kit.line.answer()
+    kit.line.reply()
     await turn(kit)
     assert (wire.statuses, wire.was_aborted) == ([200], False)
     front.connection_lost(None)
@@ -491,7 +491,7 @@ async def test_a_known_client_behind_its_own_request_gets_leave_to_send_on(kit: 
     front.data_received(a_call(kit) + head + b"\r\n\r\n")
     await turn(kit)
     assert wire.sent == b""
-    kit.line.answer()
+    kit.line.reply()
     await turn(kit)
     assert wire.sent.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
     front.data_received(body)

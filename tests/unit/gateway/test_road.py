@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def travel(kit: Kit, heard: list[Outcome], tool: str = "add", token: str | None = None) -> Trip:
     arguments = b'{"a":1}' if tool == "add" else b"{}"
     arrived = kit.arrived(tool=tool, arguments=arguments, token=token or kit.aya)
-    return kit.road.travel(arrived, heard.append)
+    return kit.road.travel(arrived, heard.append, kit.listener())
 
 
 def codes(kit: Kit, heard: list[Outcome]) -> list[str]:
@@ -30,7 +30,7 @@ def test_the_intent_is_on_record_before_the_call_leaves_and_the_outcome_before_i
     assert (kit.line.frames, kit.road.in_flight) == ([], 1)
     kit.log.settle()
     assert (kit.log.kinds, len(kit.line.frames), heard) == (["intent"], 1, [])
-    kit.line.answer()
+    kit.line.reply()
     assert heard == []
     kit.log.settle()
     assert kit.log.kinds == ["intent", "outcome"]
@@ -42,7 +42,7 @@ def test_only_an_operation_with_effects_waits_for_the_disk(kit: Kit, tool: str, 
     heard: list[Outcome] = []
     travel(kit, heard, tool)
     kit.log.settle()
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert kit.log.effects[-1] is effect
 
@@ -81,7 +81,7 @@ def test_a_result_whose_outcome_cannot_be_written_is_not_handed_out(kit: Kit) ->
     travel(kit, heard)
     kit.log.settle()
     kit.log.fill_up()
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert (codes(kit, heard), kit.road.in_flight) == (["log_unavailable"], 0)
 
@@ -108,7 +108,7 @@ def test_a_bad_answer_is_recorded_under_its_code(kit: Kit, answer: bytes | Sekis
     heard: list[Outcome] = []
     travel(kit, heard)
     kit.log.settle()
-    kit.line.answer(answer)
+    kit.line.reply(answer)
     kit.log.settle()
     assert codes(kit, heard) == [code]
     assert kit.log.entries[-1]["code"] == code
@@ -124,11 +124,11 @@ def test_beyond_the_calls_in_flight_the_gateway_is_busy(kit: Kit) -> None:
     travel(kit, second)
     kit.log.settle()
     assert codes(kit, second) == ["busy"]
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     travel(kit, second)
     kit.log.settle()
-    kit.line.answer()
+    kit.line.reply()
     kit.log.settle()
     assert codes(kit, second) == ["busy", "ok"]
 
@@ -156,6 +156,8 @@ def test_a_call_withdrawn_before_its_intent_is_on_record_never_leaves(kit: Kit) 
 
 def test_a_plugin_without_a_line_is_unavailable(kit: Kit) -> None:
     heard: list[Outcome] = []
-    kit.road.travel(kit.arrived(plugin=kit.other, tool="erase", arguments=b"{}"), heard.append)
+    kit.road.travel(
+        kit.arrived(plugin=kit.other, tool="erase", arguments=b"{}"), heard.append, kit.listener()
+    )
     kit.log.settle()
     assert codes(kit, heard) == ["plugin_unavailable"]

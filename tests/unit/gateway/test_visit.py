@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.errors import LocalProtocolError, RateLimited, Refused, RemoteProtocolError, SekishoError
-from sekisho.gateway.visit import Visit
+from sekisho.errors import (
+    LocalProtocolError,
+    PluginError,
+    RateLimited,
+    Refused,
+    RemoteProtocolError,
+    SekishoError,
+)
+from sekisho.gateway.returns import Question
+from sekisho.gateway.visit import Streams, Visit
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Ear, Kit, Reply
@@ -23,7 +31,16 @@ PROGRESS: Final = [b'{"progress":1,"message":"half"}']
 
 
 def visit_of(ear: Ear, **fields: Any) -> Visit:
-    given: dict[str, Any] = {"authorization": None, "keep_alive": True, "client": "aya", "request_id": 7}
+    streams = Streams()
+    streams.most = 1
+    given: dict[str, Any] = {
+        "authorization": None,
+        "keep_alive": True,
+        "client": "aya",
+        "request_id": 7,
+        "takes_streams": True,
+        "streams": streams,
+    }
     return Visit("call1", NOW, ear, **(given | fields))
 
 
@@ -133,7 +150,7 @@ def test_a_refusal_after_news_ends_the_stream(kit: Kit) -> None:
     ("error", "header"),
     [
         (Refused("token_missing", "no token"), ("www-authenticate", 'Bearer realm="sekisho"')),
-        (RemoteProtocolError("http_method_not_allowed", "GET"), ("allow", "POST, DELETE")),
+        (RemoteProtocolError("http_method_not_allowed", "GET"), ("allow", "GET, POST, DELETE")),
         (RateLimited(0.0), ("retry-after", "1")),
         (RateLimited(2.2), ("retry-after", "3")),
     ],
@@ -179,3 +196,67 @@ def test_a_result_without_a_request_is_our_own_fault_and_nothing_is_sent(kit: Ki
     with pytest.raises(LocalProtocolError):
         visit_of(ear, request_id=None).give(RESULT)
     assert ear.heard == []
+
+
+def test_a_question_goes_out_on_the_stream_under_an_id_that_finds_its_way_back(kit: Kit) -> None:
+    ear = kit.ear()
+    visit = visit_of(ear)
+    assert visit.question("calc", Question("q1", "elicitation", "elicitation/create", b'{"message":"?"}'))
+    visit.give_call(RESULT)
+    asked, last = events(b"".join(ear.pieces) + ear.heard[0])
+    assert (asked["id"], asked["method"]) == ("calc:elicitation:q1", "elicitation/create")
+    assert last["id"] == 7
+
+
+def test_a_client_that_takes_no_stream_cannot_be_asked(kit: Kit) -> None:
+    ear = kit.ear()
+    visit = visit_of(ear, takes_streams=False)
+    assert not visit.question("calc", Question("q1", "elicitation", "elicitation/create", b"{}"))
+    visit.notice("notifications/message", b'{"level":"info","data":1}')
+    assert ear.pieces == []
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_client_has_only_so_many_streams_and_gets_one_back_when_it_ends(kit: Kit) -> None:
+    streams = Streams()
+    streams.most = 1
+    first, second = (visit_of(kit.ear(), streams=streams, progress_token=1) for _ in range(2))
+    first.note(PROGRESS)
+    second.note(PROGRESS)
+    assert (first.is_streaming, second.is_streaming) == (True, False)
+    first.refuse(Refused("cancelled", "gone"))
+    second.note(PROGRESS)
+    assert second.is_streaming
+
+
+def test_a_stream_on_a_connection_that_ends_says_so(kit: Kit) -> None:
+    ear = kit.ear()
+    visit = visit_of(ear, keep_alive=False, progress_token=1)
+    visit.note(PROGRESS)
+    visit.give_call(RESULT)
+    assert b"Connection: close\r\n" in ear.pieces[0]
+    assert len(events(ear.pieces[0] + ear.heard[0])) == 2
+
+
+def test_a_stream_without_an_answer_ends_quietly_and_once(kit: Kit) -> None:
+    ear = kit.ear()
+    visit = visit_of(ear, modern=True)
+    assert visit.open_stream()
+    visit.notice_of_subscription("notifications/tools/list_changed", {})
+    visit.hang_up()
+    visit.hang_up()
+    (changed,) = events(b"".join(ear.pieces) + b"".join(ear.heard))
+    assert changed["params"] == {"_meta": {"io.modelcontextprotocol/subscriptionId": 7}}
+
+
+@pytest.mark.parametrize(
+    ("modern", "given", "told", "status"),
+    [(True, -32002, -32602, 200), (False, -32602, -32002, 200), (True, -32601, -32601, 404)],
+)
+def test_a_plugins_own_error_has_the_number_of_the_clients_era(
+    kit: Kit, modern: bool, given: int, told: int, status: int
+) -> None:
+    error = PluginError(json.dumps({"code": given, "message": "no", "data": {"plugin": "calc"}}).encode())
+    reply = heard(kit, lambda visit: visit.refuse(error), modern=modern, method="resources/read")
+    assert (reply.status, reply.body["error"]["code"]) == (status, told)
+    assert reply.body["error"]["data"] == {"plugin": "calc", "call": "call1"}
