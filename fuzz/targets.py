@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import house, http, messages, outside, streams
+from fuzz import house, http, messages, outside, streams, uris
 
 __all__ = ["SEEDS", "TARGETS", "seeds_of"]
 
@@ -27,6 +27,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "greeting": outside.greeting,
     "question": outside.question,
     "proxy-request": outside.proxy_request,
+    "uri-template": uris.uri_template,
 }
 
 
