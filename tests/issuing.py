@@ -128,11 +128,12 @@ class Holder:
             "jti": f"p{self.count}",
             "ath": b64(hashlib.sha256(token.encode()).digest()),
         } | changes
-        head: dict[str, Any] = {
+        usual: dict[str, Any] = {
             "typ": "dpop+jwt",
             "alg": self.algorithm,
             "jwk": self.key.as_dict(private=False),
-        } | (header or {})
+        }
+        head = usual | dict(header or {})
         return forged(
             {name: value for name, value in head.items() if value is not None},
             {name: value for name, value in claims.items() if value is not None},

@@ -100,6 +100,7 @@ class Core:
             self._keys,
             self._places,
             handshake_s=self._config.limits.handshake_timeout_seconds,
+            client_ca_path=self._config.auth.client_ca_path,
         )
         self._revoked = Revocations(self._keys.revoked_serials())
         self._memory = (

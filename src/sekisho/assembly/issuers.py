@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sekisho.assembly.fetching import Endpoint, exchange, trust_of
 from sekisho.config import AuthIssuer
-from sekisho.errors import Misconfigured, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.errors import LocalProtocolError, Misconfigured, RemoteProtocolError, SekishoError, Unavailable
 from sekisho.keys import (
     assertion,
     basic_credentials,
@@ -35,8 +35,16 @@ Then = Callable[[bytes | SekishoError], None]
 class Issuers:
     """Asks issuers; every question is a task of the group it was given. How many there are, `Credentials` bounds."""
 
-    def __init__(self, issuers: Iterable[AuthIssuer], group: asyncio.TaskGroup) -> None:
+    def __init__(self, issuers: Iterable[AuthIssuer]) -> None:
+        self._lines = {one.name: _Line(one) for one in issuers}
+        self._group: asyncio.TaskGroup | None = None
+
+    def open(self, group: asyncio.TaskGroup) -> None:
+        """Ask from now on, in tasks of this group."""
         self._group = group
+
+    def replace(self, issuers: Iterable[AuthIssuer]) -> None:
+        """Take over other issuers; questions that are under way are answered to whoever asked them."""
         self._lines = {one.name: _Line(one) for one in issuers}
 
     def fetch_keys(self, issuer: str, then: Then, /) -> None:
@@ -48,6 +56,9 @@ class Issuers:
         self._start(self._lines[issuer].introspect(token), then)
 
     def _start(self, work: Coroutine[Any, Any, bytes], then: Then) -> None:
+        if self._group is None:
+            work.close()
+            raise LocalProtocolError("internal", "issuers are asked before anybody can wait for them")
         self._group.create_task(self._finish(work, then))
 
     async def _finish(self, work: Coroutine[Any, Any, bytes], then: Then) -> None:

@@ -31,12 +31,20 @@ Factory = Callable[[], asyncio.BaseProtocol]
 class FrontDoor:
     """The listener for clients, of one worker."""
 
-    def __init__(self, server: CoreServer, keys: KeyFolder, places: Places, *, handshake_s: float) -> None:
+    def __init__(
+        self,
+        server: CoreServer,
+        keys: KeyFolder,
+        places: Places,
+        *,
+        handshake_s: float,
+        client_ca_path: Path | None = None,
+    ) -> None:
         self._server = server
         self._handshake_s = handshake_s
         self._keys = keys
         self._places = places
-        self._context = front_context(*self._files()) if server.tls == "on" else None
+        self._context = front_context(*self._files(), client_ca_path) if server.tls == "on" else None
         self._loaded = time.time()
 
     async def open(self, factory: Factory, *, shared: bool = False, is_ours: bool = False) -> int:

@@ -36,6 +36,7 @@ __all__ = [
     "PeerFacts",
     "PeerRule",
     "Revocations",
+    "certificate_shown",
     "client_context",
     "front_context",
     "peer_facts",
@@ -164,13 +165,29 @@ def client_context(files: KeyFiles, ca_pem: bytes, gate: HandshakeGate) -> ssl.S
     return _gated(ssl.PROTOCOL_TLS_CLIENT, files, ca_pem, gate)
 
 
-def front_context(cert_path: Path, key_path: Path) -> ssl.SSLContext:
-    """A context for the client-facing door: TLS 1.3, no client certificate, no tickets."""
+def front_context(cert_path: Path, key_path: Path, client_ca_path: Path | None = None) -> ssl.SSLContext:
+    """A context for the client-facing door: TLS 1.3, no tickets.
+
+    A client may show a certificate of `client_ca_path`, for tokens that are bound to it (RFC 8705); it need not. One
+    that does not verify ends the handshake.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
     _load_chain(context, cert_path, key_path)
+    if client_ca_path is not None:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        try:
+            context.load_verify_locations(cafile=client_ca_path)
+        except OSError as error:  # ssl.SSLError is one
+            raise Misconfigured("key_unavailable", f"{client_ca_path} holds no authority") from error
     return context
+
+
+def certificate_shown(ssl_object: ssl.SSLObject) -> str | None:
+    """The thumbprint of the certificate that a client showed at the front, verified, if it showed one."""
+    shown = ssl_object.getpeercert(binary_form=True)
+    return None if shown is None else x5t_s256(shown)
 
 
 def peer_facts(ssl_object: ssl.SSLObject) -> PeerFacts:

@@ -19,10 +19,12 @@ from sekisho.keys import (
     PeerRule,
     Revocations,
     SpiffeId,
+    certificate_shown,
     client_context,
     front_context,
     peer_facts,
     server_context,
+    x5t_s256,
 )
 
 
@@ -284,6 +286,45 @@ def test_the_front_door_speaks_tls_13_without_tickets(pair: tuple[KeyFolder, Ide
         peer_facts(one)
 
 
+def test_a_client_may_show_a_certificate_where_its_authority_is_known(
+    pair: tuple[KeyFolder, Identity, Identity],
+) -> None:
+    folder, core, plugin = pair
+    authority = folder.path / "authority" / "ca.crt"
+    asking = front_context(core.cert_path, core.key_path, authority)
+    not_asking = front_context(core.cert_path, core.key_path)
+
+    def shown(front: ssl.SSLContext, identity: Identity | None) -> str | None:
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False
+        client.load_verify_locations(cadata=folder.ca_pem().decode())
+        if identity is not None:
+            client.load_cert_chain(identity.cert_path, identity.key_path)
+        return certificate_shown(shake_hands(front, client)[0])
+
+    assert shown(asking, plugin) == x5t_s256(der(plugin))
+    assert shown(asking, None) is None
+    assert shown(not_asking, plugin) is None
+
+
+@pytest.mark.threat("T-TOKEN-STOLEN")
+def test_a_client_certificate_of_another_authority_ends_the_handshake(
+    pair: tuple[KeyFolder, Identity, Identity], plugin: SpiffeId, clock: Clock, tmp_path: Path
+) -> None:
+    folder, core, _ = pair
+    elsewhere = KeyFolder(tmp_path / "elsewhere", "example.org")
+    elsewhere.ensure_authority(clock())
+    stranger = elsewhere.ensure_identity(plugin, clock())
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.load_verify_locations(cadata=folder.ca_pem().decode())
+    client.load_cert_chain(stranger.cert_path, stranger.key_path)
+    with pytest.raises(ssl.SSLError):
+        shake_hands(
+            front_context(core.cert_path, core.key_path, folder.path / "authority" / "ca.crt"), client
+        )
+
+
 def test_unusable_files_are_reported(pair: tuple[KeyFolder, Identity, Identity], clock: Clock) -> None:
     folder, core, plugin = pair
     with pytest.raises(Misconfigured):
@@ -292,6 +333,9 @@ def test_unusable_files_are_reported(pair: tuple[KeyFolder, Identity, Identity],
         front_context(core.cert_path, folder.path / "absent")
     with pytest.raises(Misconfigured):
         front_context(core.cert_path, plugin.key_path)
+    for authority in (folder.path / "absent", core.key_path):
+        with pytest.raises(Misconfigured):
+            front_context(core.cert_path, core.key_path, authority)
 
 
 def test_an_encrypted_key_is_refused_instead_of_asking_on_the_terminal(
