@@ -20,10 +20,10 @@ from typing import Final
 
 from tests.conformance.forwarder import Exchange, forwarder
 
-from sekisho import config, testing
+from sekisho import testing
 from sekisho.testing.conformance_server.content import TOOLS
 
-__all__ = ["CELLS", "Cell", "Standing", "standing"]
+__all__ = ["CELLS", "Cell", "Standing", "alone", "standing"]
 
 READY_S: Final = 40.0
 STOP_S: Final = 10.0
@@ -89,16 +89,24 @@ class Standing:
 
 
 @contextlib.contextmanager
+def alone(era: str, folder: Path) -> Iterator[str]:
+    """The fixture over HTTP with no gateway in front; yields its address."""
+    line = [sys.executable, str(FIXTURE), "--era", era, "--transport", "http"]
+    with _running(line, folder / "fixture.log") as url:
+        yield url
+
+
+@contextlib.contextmanager
 def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
     """Fixture, gateway and forwarder, until the block ends."""
     with contextlib.ExitStack() as stack:
-        words = [str(FIXTURE), "--era", cell.era, "--transport", cell.transport]
         if cell.transport == "http":
-            upstream = stack.enter_context(_running([sys.executable, *words], folder / "fixture.log"))
+            upstream = stack.enter_context(alone(cell.era, folder))
             lines = f"upstream = {json.dumps(upstream.replace('localhost', '127.0.0.1'))}\n"
         else:
             readable = json.dumps([str(FIXTURE)])
-            lines = f"command = {json.dumps([sys.executable, *words])}\n"
+            command = [sys.executable, str(FIXTURE), "--era", cell.era]
+            lines = f"command = {json.dumps(command)}\n"
             lines += f"[plugins.servers.filesystem_policy]\nread_only_paths = {readable}\n"
         path = folder / "sekisho.toml"
         path.write_text(configuration(cell, folder / "home", lines))
@@ -116,7 +124,7 @@ def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
 def configuration(cell: Cell, home: Path, lines: str) -> str:
     """The core file: everything allowed, no limit that a test run would meet."""
     tools = json.dumps([tool["name"] for tool in TOOLS])
-    asking = f"client_requests = {json.dumps(ASKING)}\n" if "client_requests" in config.reference() else ""
+    asking = f"client_requests = {json.dumps(ASKING)}\n"
     return (
         f"home = {json.dumps(str(home))}\n"
         f'[core_server]\nbind_addr = "127.0.0.1:0"\nstatus_addr = "off"\ntls = "{"on" if cell.tls else "off"}"\n'

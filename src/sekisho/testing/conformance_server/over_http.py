@@ -163,7 +163,7 @@ class Http:
                     await stream.send(outcome[0])
             finally:
                 stream.close()
-                del self._calls[key]
+                self._calls.pop(key, None)
 
         self._streams[stream.name] = stream
         self._calls[key] = self._tasks.create_task(run())

@@ -25,7 +25,7 @@ from .content import (
     WATCHED,
     Json,
 )
-from .exchange import META, Exchange, InputRequired, ModernExchange, Refusal, Send
+from .exchange import META, AskRefused, Exchange, InputRequired, ModernExchange, Refusal, Send
 from .hub import Hub, filtered, tagged
 from .legacy import LegacyExchange, Session
 from .tools import call_tool, embedded, form, text
@@ -75,6 +75,10 @@ class Server:
                     result = await self._common(method, params, exchange, not_found=-32002)
         except Refusal as refusal:
             return failed(request["id"], refusal)
+        except AskRefused as refused:
+            return failed(request["id"], Refusal(-32603, f"the client would not answer: {refused}"))
+        except Exception as error:  # one bad request must not end the server for all others
+            return failed(request["id"], Refusal(-32603, repr(error)))
         return {"jsonrpc": "2.0", "id": request["id"], "result": result}
 
     async def modern(self, request: Json, send: Send) -> Json:
@@ -94,6 +98,8 @@ class Server:
             result = required.result
         except Refusal as refusal:
             return failed(request["id"], refusal)
+        except Exception as error:  # as above
+            return failed(request["id"], Refusal(-32603, repr(error)))
         return {"jsonrpc": "2.0", "id": request["id"], "result": finished(method, result)}
 
     @property
