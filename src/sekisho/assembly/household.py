@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sekisho.assembly.asking import client_requests
 from sekisho.assembly.content_rules import open_inspection
 from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, Limits, PluginEntry
@@ -120,12 +121,6 @@ def _dossier(config: CoreConfig, one: PluginEntry) -> Dossier:
         client_requests=client_requests(one.client_requests),
         extensions=frozenset(one.extensions),
     )
-
-
-def client_requests(words: Iterable[str]) -> frozenset[str]:
-    """What a plugin may ask of clients, in the words of the gate; whoever may sample may do it with tools."""
-    asked = {word.replace("elicitation-url", "elicitation/url") for word in words}
-    return frozenset(asked | ({"sampling/tools"} if "sampling" in asked else set()))
 
 
 def _all_or(names: Iterable[str] | None) -> frozenset[str] | None:

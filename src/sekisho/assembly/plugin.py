@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sekisho.assembly.asking import client_requests
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.places import Places
@@ -152,6 +153,7 @@ class _Walls:
         await self._stack.enter_async_context(self._driver)
         start = await self._starter(sandbox_spec(workload, self._environment))
         roots = _roots(workload)
+        may_ask = tuple(sorted(client_requests(workload.client_requests)))
 
         def connect_here(on_list_changed: Callable[[], None]) -> AbstractAsyncContextManager[Connection]:
             return connect_walled(
@@ -159,6 +161,7 @@ class _Walls:
                 limits=self._limits,
                 max_queued_bytes=self._post.limits.max_queued_bytes,
                 roots=roots,
+                may_ask=may_ask,
                 gate_path=self._post.gate_path,
                 log=self._log.info,
                 on_list_changed=on_list_changed,
