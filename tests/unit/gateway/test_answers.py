@@ -65,6 +65,7 @@ def test_only_allowed_extensions_are_announced(kit: Kit) -> None:
     assert "extensions" not in discovered(house_of(kit.house, closed))["capabilities"]
 
 
+@pytest.mark.threat("T-SHADOW")
 def test_a_plugin_speaks_at_its_own_endpoint_only_and_after_us(kit: Kit) -> None:
     house = house_of(kit.house, NOTES, PLAIN)
     for said in (initialized(house, "2025-11-25"), discovered(house)):

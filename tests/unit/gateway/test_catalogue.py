@@ -158,7 +158,7 @@ def test_a_client_is_shown_the_prompts_and_resources_it_may_use(kit: Kit) -> Non
         assert listed(held, house, "carol", "a", method)[member] == []
 
 
-@pytest.mark.threat("T-OPERATION")
+@pytest.mark.threat("T-SHADOW")
 def test_what_could_not_be_read_at_an_endpoint_is_not_listed_there(kit: Kit) -> None:
     one = offering("a", resources=["n://1", "x://1"], templates=["n://{i}"])
     other = offering("b", resources=["n://1"], templates=["n://{i}"])

@@ -39,7 +39,7 @@ def test_a_listed_uri_counts_more_than_a_template(kit: Kit) -> None:
     assert Owners.of(house_of(kit.house, NOTES, FILES)).of_resource("file:///a") == "files"
 
 
-@pytest.mark.threat("T-OPERATION")
+@pytest.mark.threat("T-SHADOW")
 def test_what_two_plugins_claim_goes_to_neither(kit: Kit) -> None:
     owners = Owners.of(house_of(kit.house, NOTES, FILES))
     assert refused(owners, "shared://x") == "resource_ambiguous"
