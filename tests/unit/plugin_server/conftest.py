@@ -13,9 +13,20 @@ import msgspec
 import pytest
 
 from sekisho.errors import SekishoError, Unavailable
+from sekisho.plugin_server.desk import Desk
+from sekisho.plugin_server.opening import EraMemory, open_session
 from sekisho.plugin_server.session import PluginSession
 from sekisho.protocol import HttpRequest, JsonLimits, RequestReader
-from sekisho.wire import StateFrame, SurfaceFrame
+from sekisho.wire import (
+    AnswerFrame,
+    CallContext,
+    CallFrame,
+    Inbound,
+    StateFrame,
+    SurfaceFrame,
+    encode_context,
+)
+from sekisho.wire.frames import Kind
 
 LIMITS = JsonLimits(max_bytes=1 << 16)
 WAIT_S = 5.0  # a bound, not a delay
@@ -64,6 +75,16 @@ class Plugin:
         """One message of ours; the plugin is its own transport."""
         self.hear(message)
 
+    def offer(self, **capabilities: Json) -> None:
+        """Promise this in the handshake."""
+        self.answers["initialize"] = lambda params: {
+            "protocolVersion": "2025-11-25",
+            "capabilities": capabilities,
+            "serverInfo": {"name": "fake", "version": "1"},
+        }
+        for method in ("logging/setLevel", "resources/subscribe", "resources/unsubscribe"):
+            self.answers[method] = lambda params: {}
+
     def become_modern(self, capabilities: Json | None = None) -> None:
         """Speak 2026-07-28 and nothing else."""
         del self.answers["initialize"]
@@ -103,6 +124,97 @@ class Plugin:
                 message = await self.arrivals.get()
                 if message.get("method") == method:
                     return message
+
+
+class Caller:
+    """One call at a desk, and all it hears. A context makes it one of a known client."""
+
+    def __init__(
+        self,
+        tool: str = "echo",
+        arguments: Json | None = None,
+        context: CallContext | None = None,
+        *,
+        timeout_s: float = WAIT_S,
+        wants_progress: bool = False,
+    ) -> None:
+        self.heard: asyncio.Queue[tuple[Kind, Any]] = asyncio.Queue()
+        frame = CallFrame(
+            tool=tool,
+            arguments=msgspec.Raw(json.dumps({"x": 1} if arguments is None else arguments).encode()),
+            digest="",
+            timeout_s=timeout_s,
+            wants_progress=wants_progress,
+            context=b"" if context is None else encode_context(context),
+        )
+        self.inbound = Inbound(1, frame, self._hear)
+
+    async def next(self) -> tuple[Kind, Any]:
+        """What it hears next."""
+        return await asyncio.wait_for(self.heard.get(), WAIT_S)
+
+    async def take(self, kind: Kind) -> Any:
+        """What it hears next, which is of this kind."""
+        found, payload = await self.next()
+        assert found is kind, (found, payload)
+        return payload
+
+    async def code(self) -> str:
+        """The code of the failure it hears next."""
+        code: str = (await self.take(Kind.FAILURE))["code"]
+        return code
+
+    def _hear(self, call: int, kind: Kind, payload: bytes) -> None:
+        for line in payload.split(b"\n") if kind is Kind.NOTE else [payload]:
+            self.heard.put_nowait((kind, json.loads(line)))
+
+
+class Counter:
+    """A desk in front of one plugin."""
+
+    def __init__(self, plugin: Plugin, execution_timeout_s: float = WAIT_S) -> None:
+        self.plugin = plugin
+        self.hangs: asyncio.Queue[None] = asyncio.Queue()
+        self.desk = Desk(execution_timeout_s=execution_timeout_s, on_hang=lambda: self.hangs.put_nowait(None))
+
+    async def open(self) -> Counter:
+        """Find out the plugin's era and take calls."""
+        surface = await open_session(self.plugin.session, EraMemory(), WAIT_S)
+        self.desk.opened(self.plugin.session, surface.capabilities)
+        self.forget()
+        return self
+
+    def forget(self) -> None:
+        """Of the arrivals so far nothing is waited for."""
+        while not self.plugin.arrivals.empty():
+            self.plugin.arrivals.get_nowait()
+
+    def call(self, caller: Caller) -> Caller:
+        """Let it call."""
+        self.desk.call(caller.inbound)
+        return caller
+
+    async def arrival(self, method: str = "tools/call") -> Json:
+        """The next request of this method that the plugin gets."""
+        return await self.plugin.wait_for(method)
+
+    async def response(self) -> Json:
+        """The next response that the plugin gets."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                message = await self.plugin.arrivals.get()
+                if "method" not in message:
+                    return message
+
+    def answer(self, scope: str, ask: str, **members: Any) -> None:
+        """A client answers a question with `result` or `error`."""
+        self.desk.answer(
+            AnswerFrame(
+                scope,
+                ask,
+                **{name: msgspec.Raw(json.dumps(value).encode()) for name, value in members.items()},
+            )
+        )
 
 
 class Life:
@@ -239,6 +351,45 @@ SiteOpener = Callable[[Callable[[HttpRequest], bytes | None]], AbstractAsyncCont
 def site() -> SiteOpener:
     """Opens sites."""
     return open_site
+
+
+@pytest.fixture
+def new_caller() -> type[Caller]:
+    """Makes calls."""
+    return Caller
+
+
+@pytest.fixture
+def silent() -> Plugin:
+    """A legacy plugin that answers no call by itself."""
+    plugin = Plugin(may_ask=("elicitation", "elicitation/url", "sampling"))
+    plugin.answers["tools/call"] = lambda params: None
+    return plugin
+
+
+@pytest.fixture
+async def legacy(silent: Plugin) -> AsyncIterator[Counter]:
+    """A desk in front of a legacy plugin that answers nothing by itself."""
+    silent.offer(logging={}, resources={"subscribe": True}, tools={})
+    counter = await Counter(silent).open()
+    yield counter
+    counter.desk.close()
+
+
+@pytest.fixture
+async def modern(silent: Plugin) -> AsyncIterator[Counter]:
+    """A desk in front of a modern plugin that answers nothing by itself."""
+    silent.become_modern({"tools": {"listChanged": True}, "resources": {"subscribe": True}})
+    silent.answers["subscriptions/listen"] = lambda params: None
+    counter = await Counter(silent).open()
+    yield counter
+    counter.desk.close()
+
+
+@pytest.fixture
+def new_counter() -> type[Counter]:
+    """Makes desks."""
+    return Counter
 
 
 @pytest.fixture

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sekisho.plugin_server import listening
+from sekisho.plugin_server.listening import event_params
+from sekisho.protocol import Notification
+from sekisho.wire import CallContext
+from sekisho.wire.frames import Kind
+
+if TYPE_CHECKING:
+    from tests.unit.plugin_server.conftest import Caller, Counter, Plugin
+
+ONE = CallContext(scope="s1", style="stream")
+MODERN = CallContext(scope="c1")
+LISTEN = "subscriptions/listen"
+
+
+def _wish(*uris: str) -> dict[str, Any]:
+    return {"notifications": {"toolsListChanged": True, "resourceSubscriptions": list(uris)}}
+
+
+def _updated(uri: str) -> dict[str, Any]:
+    meta = {"io.modelcontextprotocol/subscriptionId": 3}
+    return {"method": "notifications/resources/updated", "params": {"uri": uri, "_meta": meta}}
+
+
+def _asked(plugin: Plugin, method: str) -> list[Any]:
+    return [message["params"] for message in plugin.heard if message.get("method") == method]
+
+
+def _acknowledge(counter: Counter) -> None:
+    ident = [message["id"] for message in counter.plugin.heard if message.get("method") == LISTEN][-1]
+    params = {"notifications": {}, "_meta": {"io.modelcontextprotocol/subscriptionId": ident}}
+    counter.plugin.say({"method": "notifications/subscriptions/acknowledged", "params": params})
+
+
+async def test_a_listener_hears_what_is_honoured_and_then_what_it_follows(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    caller = legacy.call(new_caller(LISTEN, _wish("u:1", "u:2"), MODERN))
+    assert await caller.take(Kind.EVENT) == {
+        "method": "notifications/subscriptions/acknowledged",
+        "params": {"notifications": {"resourceSubscriptions": ["u:1", "u:2"]}},
+    }
+    assert [one["uri"] for one in _asked(legacy.plugin, "resources/subscribe")] == ["u:1", "u:2"]
+    for uri in ("u:3", "u:2/part", "u:1"):
+        legacy.plugin.say(_updated(uri))
+    assert (await caller.take(Kind.EVENT))["params"] == {"uri": "u:2/part"}
+    assert (await caller.take(Kind.EVENT))["params"] == {"uri": "u:1"}
+    assert caller.heard.empty()
+
+
+async def test_the_plugin_is_asked_once_for_all_and_told_when_nobody_follows(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    callers = [legacy.call(new_caller(LISTEN, _wish("u:1"), MODERN)) for _ in range(3)]
+    assert len(_asked(legacy.plugin, "resources/subscribe")) == 1
+    for caller in callers:
+        assert not _asked(legacy.plugin, "resources/unsubscribe")
+        caller.inbound.close()
+        legacy.desk.cancel(caller.inbound)
+        legacy.desk.cancel(caller.inbound)
+    assert [one["uri"] for one in _asked(legacy.plugin, "resources/unsubscribe")] == ["u:1"]
+
+
+async def test_a_listener_has_no_execution_timeout(
+    new_counter: type[Counter], silent: Plugin, new_caller: type[Caller]
+) -> None:
+    silent.offer(resources={"subscribe": True})
+    counter = await new_counter(silent, 0.01).open()
+    listener = counter.call(new_caller(LISTEN, _wish("u:1"), MODERN, timeout_s=0.01))
+    await listener.take(Kind.EVENT)
+    late = counter.call(new_caller())
+    assert await late.code() == "plugin_timeout"
+    assert listener.heard.empty()
+    counter.desk.close()
+
+
+async def test_a_plugin_that_tells_of_nothing_honours_nothing(
+    new_counter: type[Counter], silent: Plugin, new_caller: type[Caller]
+) -> None:
+    silent.offer(resources={}, tools={})
+    counter = await new_counter(silent).open()
+    caller = counter.call(new_caller(LISTEN, _wish("u:1"), MODERN))
+    assert (await caller.take(Kind.EVENT))["params"] == {"notifications": {}}
+    assert not _asked(silent, "resources/subscribe")
+    refused = counter.call(new_caller("resources/subscribe", {"uri": "u:1"}, ONE))
+    assert await refused.code() == "method_unknown"
+    counter.desk.close()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_listeners_are_bounded_for_each_scope_and_for_all(
+    legacy: Counter, new_caller: type[Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MAX_LISTENERS_PER_SCOPE", 2)
+    monkeypatch.setattr(listening, "MAX_LISTENERS", 3)
+    callers = [legacy.call(new_caller(LISTEN, {}, MODERN)) for _ in range(3)]
+    for caller in callers[:2]:
+        await caller.take(Kind.EVENT)
+    assert await callers[2].code() == "busy"
+    other = legacy.call(new_caller(LISTEN, {}, ONE))
+    await other.take(Kind.EVENT)
+    assert await legacy.call(new_caller(LISTEN, {}, CallContext(scope="x"))).code() == "busy"
+    legacy.desk.cancel(callers[0].inbound)
+    again = legacy.call(new_caller(LISTEN, {}, MODERN))
+    await again.take(Kind.EVENT)
+
+
+async def test_a_wish_that_cannot_be_read_is_a_wish_for_nothing(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    caller = legacy.call(new_caller(LISTEN, {"notifications": {"resourceSubscriptions": "u:1"}}, MODERN))
+    assert (await caller.take(Kind.EVENT))["params"] == {"notifications": {}}
+
+
+async def test_a_modern_plugin_has_one_subscription_that_is_replaced_without_a_gap(
+    modern: Counter, new_caller: type[Caller]
+) -> None:
+    [first] = _asked(modern.plugin, LISTEN)
+    assert first["notifications"] == {"toolsListChanged": True}
+    _acknowledge(modern)
+    await asyncio.sleep(0)
+    caller = modern.call(new_caller(LISTEN, _wish("u:1"), MODERN))
+    await caller.take(Kind.EVENT)
+    second = _asked(modern.plugin, LISTEN)[-1]
+    assert second["notifications"] == {"toolsListChanged": True, "resourceSubscriptions": ["u:1"]}
+    other = modern.call(new_caller(LISTEN, _wish("u:2"), MODERN))  # before the second one stands
+    await other.take(Kind.EVENT)
+    assert len(_asked(modern.plugin, LISTEN)) == 2
+    assert not _asked(modern.plugin, "notifications/cancelled")
+    _acknowledge(modern)
+    await modern.arrival("notifications/cancelled")  # the first one goes
+    third = _asked(modern.plugin, LISTEN)[-1]
+    assert third["notifications"]["resourceSubscriptions"] == ["u:1", "u:2"]
+    modern.plugin.say(_updated("u:2"))
+    assert (await other.take(Kind.EVENT))["params"] == {"uri": "u:2"}
+
+
+async def test_a_subscription_that_a_modern_plugin_ends_is_opened_again_at_the_next_look(
+    modern: Counter,
+) -> None:
+    _acknowledge(modern)
+    await asyncio.sleep(0)
+    modern.desk.refresh()
+    ident = next(message["id"] for message in modern.plugin.heard if message.get("method") == LISTEN)
+    assert len(_asked(modern.plugin, LISTEN)) == 1
+    modern.plugin.say({"id": ident, "result": {"resultType": "complete"}})
+    await asyncio.sleep(0)
+    modern.desk.refresh()
+    assert len(_asked(modern.plugin, LISTEN)) == 2
+
+
+async def test_a_modern_plugin_that_acknowledges_what_nobody_asked_changes_nothing(modern: Counter) -> None:
+    for _ in range(3):
+        _acknowledge(modern)
+        await asyncio.sleep(0)
+    assert not _asked(modern.plugin, "notifications/cancelled")
+
+
+async def test_wishes_outlive_the_plugin(
+    legacy: Counter, new_plugin: type[Plugin], new_caller: type[Caller]
+) -> None:
+    listener = legacy.call(new_caller(LISTEN, _wish("u:1"), MODERN))
+    await listener.take(Kind.EVENT)
+    await legacy.call(new_caller("logging/setLevel", {"level": "debug"}, ONE)).take(Kind.RESULT)
+    legacy.desk.closed()
+    assert await legacy.call(new_caller(LISTEN, {}, MODERN)).code() == "plugin_unavailable"
+    legacy.plugin = new_plugin()
+    legacy.plugin.offer(logging={}, resources={"subscribe": True})
+    await legacy.open()
+    assert [one["uri"] for one in _asked(legacy.plugin, "resources/subscribe")] == ["u:1"]
+    assert [one["level"] for one in _asked(legacy.plugin, "logging/setLevel")] == ["debug"]
+    legacy.plugin.say(_updated("u:1"))
+    assert (await listener.take(Kind.EVENT))["params"] == {"uri": "u:1"}
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_requests_of_our_own_that_are_never_answered_are_bounded(
+    legacy: Counter, new_caller: type[Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MAX_CHORES", 3)
+    for method in ("resources/subscribe", "resources/unsubscribe", "logging/setLevel"):
+        legacy.plugin.answers[method] = lambda params: None
+    for number in range(9):
+        listener = legacy.call(new_caller(LISTEN, _wish(f"u:{number}"), MODERN))
+        legacy.desk.cancel(listener.inbound)
+        level = ("debug", "info")[number % 2]
+        await legacy.call(new_caller("logging/setLevel", {"level": level}, ONE)).take(Kind.RESULT)
+    assert legacy.plugin.session.in_flight == 4
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize("params", [{}, {"uri": 7}])
+async def test_a_change_of_nothing_is_dropped(
+    legacy: Counter, new_caller: type[Caller], params: dict[str, Any]
+) -> None:
+    caller = legacy.call(new_caller(LISTEN, _wish("u:1"), MODERN))
+    await caller.take(Kind.EVENT)
+    legacy.plugin.say({"method": "notifications/resources/updated", "params": params})
+    await asyncio.sleep(0)
+    assert caller.heard.empty()
+
+
+def test_parameters_are_an_object_without_the_meta_of_our_subscription() -> None:
+    import msgspec
+
+    def read(raw: bytes) -> dict[str, object] | None:
+        return event_params(Notification(method="x", params=msgspec.Raw(raw)))
+
+    assert read(b'{"a":1,"_meta":{}}') == {"a": 1}
+    assert read(b"") == {}
+    assert read(b"[]") is None
+    assert read(b"\xff") is None
