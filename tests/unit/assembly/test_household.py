@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sekisho.assembly.household import Household, door_rules, dossiers
+from sekisho.assembly.household import Household, client_requests, door_rules, dossiers, needs_restart
 from sekisho.config import BindAddress, CoreConfig, CoreServer, PluginEntry, Plugins, Security
 from sekisho.gateway import Desk
 from sekisho.keys import TokenBook, new_token
@@ -61,6 +63,54 @@ def test_only_listed_operations_are_permitted(household: Household) -> None:
     assert access.permits("anyone", FILES, "read")
     assert not access.permits("anyone", FILES, "write")
     assert not access.permits("anyone", plugin_name("other"), "read")
+
+
+@pytest.mark.threat("T-OPERATION")
+def test_prompts_and_resources_are_all_approved_ones_unless_listed(household: Household) -> None:
+    access = household.house().access
+    assert access.permits("aya", FILES, "prompts/get")
+    assert access.permits_prompt("aya", FILES, "any")
+    assert access.permits_resource("aya", FILES, "any://1")
+    config = _config("read")
+    listed = replace(config.plugin("files"), allowed_prompts=("greet",), allowed_resources=("file:///pub/*",))
+    household.reconfigure(replace(config, plugins=Plugins(servers=(listed,))), TokenBook({}))
+    access = household.house().access
+    assert access.permits_prompt("aya", FILES, "greet")
+    assert not access.permits_prompt("aya", FILES, "any")
+    assert access.permits_resource("aya", FILES, "file:///pub/a")
+    assert not access.permits_resource("aya", FILES, "file:///pub/../a")
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ((), set()),
+        (("elicitation",), {"elicitation"}),
+        (("elicitation-url", "sampling"), {"elicitation/url", "sampling", "sampling/tools"}),
+    ],
+)
+def test_what_a_plugin_may_ask_is_told_in_the_words_of_the_gate(
+    words: tuple[str, ...], asked: set[str]
+) -> None:
+    assert client_requests(words) == asked
+
+
+@pytest.mark.parametrize(
+    ("change", "restarts"),
+    [
+        ({}, False),
+        ({"allowed_prompts": ("p",), "allowed_resources": (), "extensions": ()}, False),
+        ({"max_requests_per_minute": 9, "require_approval": ()}, False),
+        ({"client_requests": ()}, True),
+        ({"allowed_operations": ("read", "write")}, True),
+    ],
+)
+def test_a_plugin_server_starts_anew_only_for_what_it_judges_itself(
+    change: dict[str, Any], restarts: bool
+) -> None:
+    entry = _config("read").plugin("files")
+    assert needs_restart(entry, replace(entry, **change)) is restarts
+    assert needs_restart(entry, None)
 
 
 def test_a_new_configuration_takes_over_and_rate_limits_are_kept(household: Household) -> None:
