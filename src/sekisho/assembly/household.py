@@ -26,7 +26,7 @@ from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import JsonLimits, PluginName, plugin_name
 from sekisho.registry import grants_digest
 
-__all__ = ["Household", "StandingAnswer", "door_rules", "dossiers", "needs_restart"]
+__all__ = ["Household", "StandingAnswer", "client_requests", "door_rules", "dossiers", "needs_restart"]
 
 
 @dataclass(frozen=True, slots=True)
