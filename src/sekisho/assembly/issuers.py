@@ -30,13 +30,20 @@ __all__ = ["Issuers", "metadata_urls"]
 _LIMITS: Final = JsonLimits(max_bytes=256 << 10, max_depth=16, max_members=8192)
 
 Then = Callable[[bytes | SekishoError], None]
+Tell = Callable[[str, SekishoError], None]
+"""Hears which issuer failed, and how; for the running log."""
+
+
+def _tell_nobody(issuer: str, error: SekishoError) -> None:
+    del issuer, error
 
 
 class Issuers:
     """Asks issuers; every question is a task of the group it was given. How many there are, `Credentials` bounds."""
 
-    def __init__(self, issuers: Iterable[AuthIssuer]) -> None:
+    def __init__(self, issuers: Iterable[AuthIssuer], tell: Tell = _tell_nobody) -> None:
         self._lines = {one.name: _Line(one) for one in issuers}
+        self._tell = tell
         self._group: asyncio.TaskGroup | None = None
 
     def open(self, group: asyncio.TaskGroup) -> None:
@@ -49,23 +56,24 @@ class Issuers:
 
     def fetch_keys(self, issuer: str, then: Then, /) -> None:
         """Get the key set document of an issuer."""
-        self._start(self._lines[issuer].fetch_keys(), then)
+        self._start(issuer, self._lines[issuer].fetch_keys(), then)
 
     def introspect(self, issuer: str, token: str, then: Then, /) -> None:
         """Ask an issuer about a token."""
-        self._start(self._lines[issuer].introspect(token), then)
+        self._start(issuer, self._lines[issuer].introspect(token), then)
 
-    def _start(self, work: Coroutine[Any, Any, bytes], then: Then) -> None:
+    def _start(self, issuer: str, work: Coroutine[Any, Any, bytes], then: Then) -> None:
         if self._group is None:
             work.close()
             raise LocalProtocolError("internal", "issuers are asked before anybody can wait for them")
-        self._group.create_task(self._finish(work, then))
+        self._group.create_task(self._finish(issuer, work, then))
 
-    async def _finish(self, work: Coroutine[Any, Any, bytes], then: Then) -> None:
+    async def _finish(self, issuer: str, work: Coroutine[Any, Any, bytes], then: Then) -> None:
         outcome: bytes | SekishoError
         try:
             outcome = await work
         except SekishoError as error:
+            self._tell(issuer, error)
             outcome = error
         then(outcome)
 

@@ -75,6 +75,8 @@ def warnings_of(config: CoreConfig | PluginConfig) -> Iterator[str]:
         yield "audit.tamper_protection = false: the audit log can be rewritten without a trace"
     if config.approval.answer == "yes":
         yield "approval.answer = yes: operations in require_approval pass without a person"
+    if config.auth.issuers and not config.auth.required_scopes:
+        yield "auth.required_scopes = []: any token made for this gateway opens it, an ID token perhaps too"
     for entry in config.plugins.servers:
         yield from _workload_warnings(entry.workload, f"plugins.servers.{entry.name}.settings")
 

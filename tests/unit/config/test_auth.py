@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.config import Auth, CoreConfig, check_paths
+from sekisho.config import Auth, CoreConfig, check_paths, effective, warnings_of
 from sekisho.errors import Misconfigured
 
 Core = Callable[[str], CoreConfig]
@@ -101,3 +101,16 @@ def test_a_secret_file_that_is_not_there_is_named_before_anything_listens(core: 
 def test_a_secret_file_that_is_there_is_no_problem(core: Core, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     check_paths(core(HEAD + ASKED + 'client_id = "gate"\nclient_secret_path = "secret"\n'))
+
+
+def test_an_issuer_without_any_scope_is_warned_about(core: Core) -> None:
+    assert any("auth.required_scopes" in one for one in warnings_of(core(HEAD + ISSUER)))
+    assert not any("auth" in one for one in warnings_of(core(HEAD + 'required_scopes = ["mcp"]\n' + ISSUER)))
+    assert not any("auth" in one for one in warnings_of(core("")))
+
+
+def test_no_secret_is_shown(core: Core, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2")
+    shown = effective(core(HEAD + ASKED + 'client_id = "gate"\nclient_secret_path = "secret"\n'))
+    assert "hunter2" not in str(shown)
+    assert shown["auth"]["issuers"][0]["client_secret_path"] == str(tmp_path / "secret")

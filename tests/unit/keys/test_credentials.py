@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.issuing import BASE, ISSUER, Holder, Issuer, Reach, as_json, b64, forged
 
 from sekisho.errors import Refused, SekishoError, Unavailable
@@ -410,3 +412,28 @@ def test_memory_of_known_tokens_is_bounded(scene: Scene) -> None:
         scene.client(f"opaque-{number}")
     assert scene.client("opaque-0") == "asked:carol"
     assert len(scene.reach.asked) == 60
+
+
+ONE = Scene()
+PARTS = st.lists(
+    st.sampled_from([".", "eyJ", "sk-", "=", "~", "a" * 43, *ONE.issuer.token(START).split(".")]), max_size=7
+)
+
+
+@given(
+    st.one_of(
+        st.none(),
+        st.text(st.characters(max_codepoint=255), max_size=60),
+        st.builds(
+            lambda scheme, parts: f"{scheme} {''.join(parts)}",
+            st.sampled_from(["Bearer", "DPoP", "x"]),
+            PARTS,
+        ),
+    )
+)
+def test_any_header_names_a_client_or_is_refused(header: str | None) -> None:
+    outcome = ONE.ask(header)
+    if isinstance(outcome, Principal):
+        assert header == f"Bearer {ONE.issuer.token(START)}"  # the only good one among them
+    else:
+        assert outcome.code in {"token_missing", "token_invalid", "busy", "issuer_unavailable"}
