@@ -23,7 +23,7 @@ __all__ = ["Fetch", "Fetched", "IssuerKeys"]
 MIN_PAUSE_S: Final = 10.0
 REFRESH_S: Final = 300.0  # how soon a key that the issuer withdrew is forgotten here
 MAX_AGE_S: Final = 3600.0
-MAX_WAITING: Final = 1024
+MAX_WAITING: Final = 256  # all their signatures are checked in one turn of the loop, some 25 ms
 
 Fetched = bytes | SekishoError
 Fetch = Callable[[Callable[[Fetched], None]], None]

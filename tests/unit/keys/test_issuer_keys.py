@@ -135,7 +135,7 @@ def test_a_document_that_is_no_key_set_replaces_nothing(scene: Scene) -> None:
 
 
 def test_those_who_wait_are_bounded(scene: Scene) -> None:
-    for _ in range(1024):
+    for _ in range(256):
         scene.keys.wait(lambda: None, scene.now)
     assert not scene.keys.may_ask(scene.now)
     scene.deliver(ISSUER.jwks())
