@@ -91,6 +91,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "busy": CodeInfo(503, -32050, "too many calls are in flight; call again shortly"),
     "arguments_invalid": CodeInfo(200, -32602, "send arguments that fit the tool's input schema"),
     "arguments_too_large": CodeInfo(200, -32602, "send smaller arguments"),
+    "capability_missing": CodeInfo(
+        400, -32021, "use a client that can be asked this, or the operator adds it to client_requests"
+    ),
     "content_refused": CodeInfo(
         200,
         -32050,

@@ -166,8 +166,8 @@ class Visit(msgspec.Struct):
             self._end(body)
             return
         status = error.info.http_status
-        if not self.modern and self.request_id is not None and error.code in _GONE_CODES:
-            status = 200  # to a legacy client 404 means that its session is gone
+        if not self.modern and self.request_id is not None and error.code in _MODERN_STATUS_CODES:
+            status = 200  # to a legacy client 404 means that its session is gone, and 400 that it cannot be read
         headers: list[tuple[str, str]] = []
         if status == 401:
             headers.append(("WWW-Authenticate", 'Bearer realm="sekisho"'))
@@ -227,6 +227,6 @@ class Visit(msgspec.Struct):
         return self.request_id
 
 
-_GONE_CODES: Final = frozenset({"method_unknown", "plugin_unknown"})
+_MODERN_STATUS_CODES: Final = frozenset({"method_unknown", "plugin_unknown", "capability_missing"})
 _NOT_FOUND: Final = (-32002, -32602)  # a resource that is not there: until 2025-11-25, and since
 _MODERN_STATUS: Final = {-32601: 404, -32020: 400, -32021: 400, -32022: 400}
