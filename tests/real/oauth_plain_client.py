@@ -18,15 +18,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sekisho.credentials import (
-    Fetcher,
-    OAuthAuthoriser,
-    OAuthClient,
-    OAuthSettings,
-    Vault,
-    parse_challenge,
-)
+from sekisho.credentials import OAuthSettings
+from sekisho.credentials.authoriser import OAuthAuthoriser
+from sekisho.credentials.challenge import Challenge
 from sekisho.credentials.discovery import discover
+from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.oauth import OAuthClient
+from sekisho.credentials.vault import Vault
 from sekisho.keys import KeyFolder
 from sekisho.keys.files import write_private
 from sekisho.protocol import HttpResponse
@@ -98,7 +96,7 @@ async def settings_for(url: str, scenario: str, given: Mapping[str, Any], folder
         "dpop": "dpop" in scenario,
     }
     if "client_id" in given:
-        site = await discover(url, parse_challenge(""), given.get("issuer"), Fetcher(url))
+        site = await discover(url, Challenge(), given.get("issuer"), Fetcher(url))
         stated = {"client_id": given["client_id"], "issuer": site.server.issuer}
     for key, name in (
         ("client_secret", "client_secret_path"),

@@ -29,6 +29,7 @@ from sekisho.config.field import (
 )
 from sekisho.config.limits import Limits
 from sekisho.config.locate import Source
+from sekisho.config.oauth import OAuth
 from sekisho.config.values import (
     BindAddress,
     bind_address,
@@ -278,6 +279,7 @@ class PluginEntry:
     filesystem_policy: FilesystemPolicy = setting(
         nested(FilesystemPolicy), "Files it may see.", default=FilesystemPolicy()
     )
+    oauth: OAuth = setting(nested(OAuth), "How its server at upstream is logged in to.", default=OAuth())
 
     def __post_init__(self) -> None:
         if self.command and self.upstream:
@@ -286,6 +288,8 @@ class PluginEntry:
             raise Wrong(
                 "names nothing to reach or run; expected url, command or upstream", remedy="add one of them"
             )
+        if self.oauth.settings is not None and not self.upstream:
+            raise Wrong("stands without upstream", remedy="add upstream, or remove oauth", key="oauth")
         for one in self.require_approval:
             if one not in self.allowed_operations:
                 raise Wrong(
@@ -326,6 +330,7 @@ class PluginEntry:
             warm=self.warm,
             preload=self.preload,
             client_requests=self.client_requests,
+            oauth=self.oauth.settings,
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from sekisho.config.field import Wrong, flag, listed, nested, path, setting
 from sekisho.config.limits import PluginLimits
 from sekisho.config.locate import Source
+from sekisho.config.oauth import OAuth
 from sekisho.config.values import (
     BindAddress,
     bind_address,
@@ -118,12 +119,15 @@ class PluginConfig:
     filesystem_policy: FilesystemPolicy = setting(
         nested(FilesystemPolicy), "Files it may see.", default=FilesystemPolicy()
     )
+    oauth: OAuth = setting(nested(OAuth), "How the server at upstream is logged in to.", default=OAuth())
     limits: PluginLimits = setting(nested(PluginLimits), "What one message may cost.", default=PluginLimits())
     settings: tuple[tuple[str, str], ...] = ()
     settings_table: str = ""
     source: Source = field(default=Source(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.oauth.settings is not None and not self.plugin_server.upstream:
+            raise Wrong("stands without upstream", remedy="add upstream, or remove oauth", key="oauth")
         settings_names(self.name, self.settings)
 
     @property
@@ -163,4 +167,5 @@ class PluginConfig:
             warm=server.warm,
             preload=server.preload,
             client_requests=server.client_requests,
+            oauth=self.oauth.settings,
         )

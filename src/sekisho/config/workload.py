@@ -26,6 +26,7 @@ from sekisho.config.field import (
     whole,
 )
 from sekisho.config.values import is_secret_name
+from sekisho.credentials import OAuthSettings
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
 
 __all__ = [
@@ -225,6 +226,7 @@ class Workload:
     warm: bool = True
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)
+    oauth: OAuthSettings | None = None
 
     @property
     def settings_environment(self) -> Mapping[str, str]:

@@ -1,18 +1,10 @@
-"""credentials: what is given to us for a plugin at a URL, and how we come by it (OAuth 2.1, as a client)."""
+"""credentials: what is given to us for a plugin at a URL, and how we come by it (OAuth 2.1, as a client).
 
-from sekisho.credentials.authoriser import OAuthAuthoriser
-from sekisho.credentials.challenge import Challenge, parse_challenge
-from sekisho.credentials.fetch import Fetcher
-from sekisho.credentials.oauth import OAuthClient
+Only what a configuration states is imported here, so that reading one costs no cryptography. A plugin server that logs in
+takes `opening.open_credentials`, `sekisho login` takes `opening.log_in`; both are imported where they are needed.
+"""
+
+from sekisho.credentials.addresses import checked_url
 from sekisho.credentials.settings import OAuthSettings
-from sekisho.credentials.vault import Vault
 
-__all__ = [
-    "Challenge",
-    "Fetcher",
-    "OAuthAuthoriser",
-    "OAuthClient",
-    "OAuthSettings",
-    "Vault",
-    "parse_challenge",
-]
+__all__ = ["OAuthSettings", "checked_url"]

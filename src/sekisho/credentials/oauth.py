@@ -71,14 +71,14 @@ class OAuthClient:
         self._open_page = open_page
         self._nonces: dict[str, str] = {}  # of token endpoints (RFC 9449 section 8)
 
-    async def obtain(self, challenge: Challenge) -> Tokens:
-        """New tokens, by refreshing where that is possible; raises `SekishoError`."""
+    async def obtain(self, challenge: Challenge, *, anew: bool = False) -> Tokens:
+        """New tokens, by refreshing where that is possible unless `anew`; raises `SekishoError`."""
         site = await discover(self._url, challenge, self._settings.issuer, self._fetcher)
         held = self._vault.read()
         before = held.tokens.get(site.server.issuer)
         if before is not None and before.resource != site.resource:
             before = None
-        if before is not None and before.refresh and not challenge.wants_more_scopes:
+        if before is not None and before.refresh and not (anew or challenge.wants_more_scopes):
             tokens = await self._refresh(site, before)
             if tokens is not None:
                 return tokens

@@ -1,0 +1,112 @@
+"""The credentials of one plugin, put together from its settings and the home folder."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from sekisho.credentials.authoriser import OAuthAuthoriser
+from sekisho.credentials.challenge import Challenge, parse_challenge
+from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.oauth import OAuthClient, OpenPage
+from sekisho.credentials.settings import OAuthSettings
+from sekisho.credentials.vault import Tokens, Vault
+from sekisho.errors import Misconfigured, Unavailable
+from sekisho.keys import KeyFolder
+
+__all__ = ["log_in", "open_credentials", "open_with"]
+
+BROWSER_TIMEOUT_S: Final = 60.0  # starting it; it may stay open for as long as it likes
+_KNOCK: Final = b'{"jsonrpc":"2.0","id":0,"method":"ping"}'
+
+
+def open_credentials(
+    *,
+    plugin: str,
+    url: str,
+    settings: OAuthSettings,
+    home: Path,
+    keys: KeyFolder,
+    clock: Callable[[], float],
+    log: Callable[..., None],
+) -> OAuthAuthoriser:
+    """What a plugin server needs to be let in at `url`."""
+    open_page = partial(open_with, settings.browser) if settings.browser else None
+    vault, _, client = _parts(
+        plugin=plugin, url=url, settings=settings, home=home, keys=keys, clock=clock, open_page=open_page
+    )
+    return OAuthAuthoriser(vault=vault, client=client, clock=clock, log=log)
+
+
+async def log_in(
+    *,
+    plugin: str,
+    url: str,
+    settings: OAuthSettings,
+    home: Path,
+    keys: KeyFolder,
+    clock: Callable[[], float],
+    open_page: OpenPage,
+) -> tuple[str, Tokens]:
+    """Log in anew and keep what comes of it: the issuer, and its tokens; raises `SekishoError`."""
+    vault, fetcher, client = _parts(
+        plugin=plugin, url=url, settings=settings, home=home, keys=keys, clock=clock, open_page=open_page
+    )
+    await client.obtain(await _challenge(url, fetcher), anew=True)
+    held = vault.read()
+    if held.current is None:
+        raise Unavailable("login_needed", "the login gave nothing")
+    return held.issuer, held.current
+
+
+async def open_with(command: Sequence[str], url: str) -> None:
+    """Start a person's browser; what it prints is nobody's business."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, url, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise Misconfigured(
+            "config_invalid",
+            f"{command[0]} cannot be started: {error.strerror}",
+            remedy="correct oauth.browser",
+        ) from error
+    try:
+        async with asyncio.timeout(BROWSER_TIMEOUT_S):
+            await process.wait()
+    except TimeoutError:
+        pass  # it stays open, as browsers do
+
+
+def _parts(
+    *,
+    plugin: str,
+    url: str,
+    settings: OAuthSettings,
+    home: Path,
+    keys: KeyFolder,
+    clock: Callable[[], float],
+    open_page: OpenPage | None,
+) -> tuple[Vault, Fetcher, OAuthClient]:
+    vault = Vault(home / "credentials", plugin, keys)
+    fetcher = Fetcher(url, named=() if settings.issuer is None else (settings.issuer,))
+    client = OAuthClient(
+        url=url,
+        plugin=plugin,
+        settings=settings,
+        vault=vault,
+        fetcher=fetcher,
+        clock=clock,
+        open_page=open_page,
+    )
+    return vault, fetcher, client
+
+
+async def _challenge(url: str, fetcher: Fetcher) -> Challenge:
+    """What the plugin's server says to a stranger: where its metadata is, and which scopes it wants."""
+    answer = await fetcher.post(url, _KNOCK, "application/json")
+    return parse_challenge(answer.headers.get("www-authenticate", ""))
