@@ -1,4 +1,4 @@
-"""The core process: gate, log, registry and keys; no plugin code, no internet.
+"""The core process: gate, log, registry and keys; no plugin code, and nobody asked but plugin servers and issuers.
 
 One process, or one of several workers that share the port and everything that limits, ends or records a call
 (decision 0011). What a worker does beside serving calls is its `Duties`.
