@@ -14,13 +14,14 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import RateLimited, Refused, RemoteProtocolError
-from sekisho.gateway import answers
 from sekisho.gateway.caller import Caller, declared_by, modern_caller
 from sekisho.gateway.catalogue import Catalogue
 from sekisho.gateway.checkpoint import House
+from sekisho.gateway.cursors import Cursors
 from sekisho.gateway.gathering import Gathering
 from sekisho.gateway.journeys import Journeys, Withdrawable
 from sekisho.gateway.methods import METHODS, Wanted, params_of, read_wanted, refuse_near_names
+from sekisho.gateway.owners import prompt_target
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.sessions import Session, Sessions
@@ -71,7 +72,7 @@ class Service:
         self._sessions = sessions
         self._new_id = new_id
         self.journeys = Journeys(road=road, clock=clock, round_key=round_key)
-        self._catalogue = Catalogue()
+        self._catalogue = Catalogue(Cursors(round_key))
         self.subscriptions = Subscriptions(road, house, self._catalogue, new_id)
         self._plain: dict[str, Caller] = {}  # modern clients that can be asked nothing
 
@@ -110,7 +111,7 @@ class Service:
                     self._catalogue.listing(house, client, endpoint, method, cursor, modern=visit.modern)
                 )
             case "server/discover" if visit.modern:
-                visit.give(answers.discover_result(house, client, endpoint))
+                visit.give(self._catalogue.discovered(house, client, endpoint))
             case "initialize" if not visit.modern:
                 self._initialize(message, visit, house)
             case "ping" if not visit.modern:
@@ -131,7 +132,7 @@ class Service:
             visit.known_client, visit.endpoint, version, visit.now, declared_by(capabilities)
         )
         visit.open_session(
-            ticket, answers.initialize_result(version, house, visit.known_client, visit.endpoint)
+            ticket, self._catalogue.initialized(version, house, visit.known_client, visit.endpoint)
         )
 
     # what goes the road
@@ -177,13 +178,11 @@ class Service:
         if wanted.kind == "prompt":
             if visit.endpoint is not None:
                 return visit.endpoint, wanted.name
-            found = split(wanted.name)
-            if found is None:
-                raise Refused("prompt_unknown", "prompts at this endpoint are called <plugin>__<prompt>")
-            return found
+            return prompt_target(wanted.name)
         if visit.endpoint is not None:
             return visit.endpoint, wanted.name
-        return self._catalogue.owner(house, wanted.name, is_template=wanted.kind == "template"), wanted.name
+        is_template, client = wanted.kind == "template", visit.known_client
+        return self._catalogue.owner(house, wanted.name, is_template=is_template, client=client), wanted.name
 
     def _set_level(
         self, wanted: Wanted, message: ClientRequest, visit: Visit, caller: Caller

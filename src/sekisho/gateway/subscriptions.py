@@ -181,11 +181,13 @@ class Subscriptions:
         owners: dict[PluginName, list[str]] = {}
         for uri in uris:
             try:
-                plugin = visit.endpoint or self._lists.owner(house, uri, is_template=False)
+                plugin = visit.endpoint or self._lists.owner(house, uri, client=visit.known_client)
             except Refused:
                 continue
             definitions = house.standings[plugin].definitions
-            if definitions is not None and definitions.announced.subscribe and definitions.offers(uri):
+            if definitions is None or not house.access.permits_resource(visit.known_client, plugin, uri):
+                continue
+            if definitions.announced.subscribe and definitions.offers(uri):
                 owners.setdefault(plugin, []).append(uri)
         return owners
 

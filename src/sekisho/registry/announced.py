@@ -66,12 +66,6 @@ class Announced:
             extensions={name: value for one in reversed(each) for name, value in one.extensions.items()},
         )
 
-    @property
-    def words(self) -> frozenset[str]:
-        """The capabilities by name."""
-        names = ("tools", "prompts", "resources", "completions", "logging", "extensions")
-        return frozenset(name for name in names if getattr(self, name))
-
     def told(self, version: str) -> dict[str, JsonValue]:
         """The `capabilities` object for a client of this revision, which names nothing that the revision lacks.
 

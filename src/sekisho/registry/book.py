@@ -88,16 +88,6 @@ class Definitions:
             instructions=instructions if isinstance(instructions, str) else None,
         )
 
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """The words of what the plugin can do, as MCP names them."""
-        return self.announced.words
-
-    @property
-    def subscribes(self) -> bool:
-        """True when its resources can be watched."""
-        return self.announced.subscribe
-
     def get(self, tool: str) -> Definition:
         """The definition of a tool that may be called.
 

@@ -31,7 +31,9 @@ __all__ = [
     "compile_templates",
 ]
 
-MAX_TEMPLATE_TEXT: Final = 64 << 10  # characters of all templates of a plugin: about 10 ms for the worst URI
+# Of all templates of a plugin together: every URI that nobody lists is held against each of them. About 4 ms at worst.
+MAX_TEMPLATES: Final = 512
+MAX_TEMPLATE_TEXT: Final = 32 << 10  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def compile_templates(items: Iterable[Item]) -> tuple[dict[str, TemplateOffer], 
     room = MAX_TEMPLATE_TEXT
     for item in items:
         text = item.id.name
-        if len(text) > room:
+        if len(text) > room or len(offers) >= MAX_TEMPLATES:
             unusable[item.id] = "the plugin has more templates than are looked through"
             continue
         try:

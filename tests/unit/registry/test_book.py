@@ -12,6 +12,7 @@ from sekisho.errors import Refused, RemoteProtocolError
 from sekisho.protocol import JsonValue
 from sekisho.protocol.names import PluginName, ToolName
 from sekisho.registry import (
+    Announced,
     Definitions,
     Listing,
     LockedPlugin,
@@ -194,8 +195,7 @@ def test_what_was_approved_beside_tools_is_kept() -> None:
     assert json.loads(book.resources["ui://main"].bare) == NOTES["resources"][0]
     assert list(book.templates) == ["note://{id}"]
     assert book.instructions == "Be kind."
-    assert book.capabilities == {"completions", "resources", "logging"}
-    assert book.subscribes
+    assert book.announced == Announced(completions=True, resources=True, subscribe=True, logging=True)
 
 
 def test_what_cannot_be_used_is_left_out_with_its_reason() -> None:
@@ -234,8 +234,7 @@ def test_a_completion_needs_an_approved_thing_and_a_plugin_that_completes() -> N
 def test_a_plugin_that_says_nothing_of_itself_announces_nothing() -> None:
     book = offering()
     assert book.instructions is None
-    assert book.capabilities == frozenset()
-    assert not book.subscribes
+    assert book.announced == Announced()
 
 
 @pytest.mark.threat("T-RUGPULL")

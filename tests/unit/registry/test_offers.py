@@ -10,7 +10,7 @@ import pytest
 from sekisho.errors import Refused, RemoteProtocolError
 from sekisho.protocol.names import PluginName
 from sekisho.registry import Listing, surface_of
-from sekisho.registry.offers import MAX_TEMPLATE_TEXT, compile_prompt, compile_templates
+from sekisho.registry.offers import MAX_TEMPLATE_TEXT, MAX_TEMPLATES, compile_prompt, compile_templates
 from sekisho.registry.surface import Item, ItemKind
 
 NOTES = PluginName("notes")
@@ -79,4 +79,12 @@ def test_templates_beyond_the_bound_are_left_out() -> None:
     assert sum(map(len, offers)) <= MAX_TEMPLATE_TEXT
     assert len(offers) + len(unusable) == 100
     assert list(offers) == texts[: len(offers)]
-    assert len(offers) > 60
+    assert len(offers) > 30
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_many_short_templates_are_left_out_too() -> None:
+    offers, unusable = compile_templates(
+        templates(*(f"n:{number}/{{i}}" for number in range(MAX_TEMPLATES + 2)))
+    )
+    assert (len(offers), len(unusable)) == (MAX_TEMPLATES, 2)
