@@ -21,7 +21,7 @@ def test_an_id_is_admitted_once_as_long_as_its_proof_lives(steps: list[tuple[str
             assert is_dead
             last[jkt, jti] = now
         else:
-            assert now - last[jkt, jti] < 2 * PROOF_LIFE_S
+            assert now - last[jkt, jti] < 3 * PROOF_LIFE_S  # a quiet memory forgets late
 
 
 def test_an_id_belongs_to_its_key() -> None:
