@@ -27,7 +27,9 @@ from sekisho.registry import Definitions, tools_array
 
 __all__ = ["LISTS", "Catalogue"]
 
-MAX_MEMOS: Final = 1024  # clients × endpoints × lists; a flood of endpoints must not fill the memory
+# Clients × endpoints × lists; a flood of either must not fill the memory.
+MAX_MEMOS: Final = 4096
+MAX_HELD_BYTES: Final = 64 << 20
 PAGE_ITEMS: Final = 1000
 PAGE_BYTES: Final = 1 << 20  # a page is written in one piece, and read in one piece by clients
 
@@ -75,6 +77,7 @@ class Catalogue:
         self._lists: dict[tuple[str, PluginName | None, str, bool], _Pages] = {}
         self._greetings: dict[tuple[str, PluginName | None, str | None], bytes] = {}
         self._same: dict[bytes, bytes] = {}
+        self._held_bytes = 0
 
     def listing(
         self,
@@ -98,7 +101,7 @@ class Catalogue:
         key = (client, plugin, method, modern)
         found = self._lists.get(key)
         if found is None:
-            if len(self._lists) >= MAX_MEMOS:
+            if len(self._lists) >= MAX_MEMOS or self._held_bytes > MAX_HELD_BYTES:
                 self._forget()
             found = self._lists[key] = self._pages(house, client, plugin, method, modern=modern)
         if cursor is None:
@@ -135,8 +138,8 @@ class Catalogue:
         self._enter(house)
         found = self._greetings.get(key)
         if found is None:
-            if len(self._greetings) >= MAX_MEMOS:
-                self._greetings.clear()
+            if len(self._greetings) >= MAX_MEMOS or self._held_bytes > MAX_HELD_BYTES:
+                self._forget()
             found = self._greetings[key] = self._kept(make())
         return found
 
@@ -151,10 +154,14 @@ class Catalogue:
         self._lists = {}
         self._greetings = {}
         self._same = {}
+        self._held_bytes = 0
 
     def _kept(self, result: bytes) -> bytes:
         """Many clients see the same: its bytes are kept once."""
-        return self._same.setdefault(result, result)
+        kept = self._same.setdefault(result, result)
+        if kept is result:
+            self._held_bytes += len(result)
+        return kept
 
     def _pages(
         self, house: House, client: str, endpoint: PluginName | None, method: str, *, modern: bool
@@ -172,7 +179,7 @@ class Catalogue:
             for page in range(1, len(arrays))
         ]
         results = tuple(
-            answers.list_result(array, member=member, cursor=cursor, modern=modern)
+            self._kept(answers.list_result(array, member=member, cursor=cursor, modern=modern))
             for array, cursor in zip(arrays, [*cursors, None], strict=True)
         )
         return _Pages(results, snapshot)

@@ -261,3 +261,18 @@ def test_the_owner_of_a_uri_follows_the_house(kit: Kit) -> None:
     assert held.owner(other, "n://{i}", is_template=True) == "b"
     with pytest.raises(Refused):
         held.owner(other, "n://1", client="carol")
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_long_lists_of_many_clients_are_forgotten_again(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "MAX_HELD_BYTES", 2000)
+    uris = [f"n://{number}" for number in range(20)]
+    house = house_of(kit.house, offering("a", resources=uris), rules=[everything("*", "a")])
+    held = Catalogue(page_items=5)
+    first = held.listing(house, "aya", None, "resources/list", modern=True)
+    assert held.listing(house, "aya", None, "resources/list", modern=True) is first
+    for number in range(3):
+        held.listing(house, f"client{number}", None, "resources/list", modern=True)
+    again = held.listing(house, "aya", None, "resources/list", modern=True)
+    assert again == first
+    assert again is not first
