@@ -13,7 +13,15 @@ from typing import Final, Literal
 import msgspec
 
 from sekisho.errors import RemoteProtocolError
-from sekisho.protocol import META_LOG_LEVEL, Envelope, JsonObject, JsonValue
+from sekisho.protocol import (
+    META_CLIENT_CAPABILITIES,
+    META_CLIENT_INFO,
+    META_LOG_LEVEL,
+    META_PROTOCOL_VERSION,
+    Envelope,
+    JsonObject,
+    JsonValue,
+)
 from sekisho.wire import CallContext, encode_context
 
 __all__ = [
@@ -38,6 +46,9 @@ MAX_CONTEXTS: Final = 4096
 MAX_META_BYTES: Final = 8 << 10  # trace context has below one kilobyte; a call must not carry a second body
 
 _OURS: Final = "io.modelcontextprotocol/"
+_USUAL_META: Final = frozenset(
+    {META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, "progressToken"}
+)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -61,6 +72,11 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     declared: frozenset[str] = frozenset()
     log_level: str | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """True when there is nothing to say of it: nearly every modern client."""
+        return self.modern and not self.declared and self.log_level is None
+
     def may_be_asked(self, allowed: frozenset[str]) -> frozenset[str]:
         """What a plugin may ask of this client, when the operator allows it so much."""
         return self.declared & allowed if self.declared else self.declared
@@ -78,6 +94,8 @@ class Contexts:
         """The context to send with a call of this caller, to a plugin that may ask so much."""
         if extras is not NO_EXTRAS:
             return _context(caller, allowed, extras)
+        if caller.is_plain:
+            return b""
         key = (caller, allowed)
         found = self._memo.get(key)
         if found is None:
@@ -144,6 +162,8 @@ def modern_caller(client: str, shape: Envelope, meta: Mapping[str, JsonValue]) -
 
 def spread(meta: Mapping[str, JsonValue]) -> bytes:
     """What of a client's `_meta` is not ours: it goes to the plugin as it is, within a bound."""
+    if meta.keys() <= _USUAL_META:
+        return b""
     rest = {
         name: value for name, value in meta.items() if name != "progressToken" and not name.startswith(_OURS)
     }

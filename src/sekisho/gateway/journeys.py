@@ -22,7 +22,7 @@ from sekisho.gateway.questions import GATEWAY, Round, open_round, read_answers, 
 from sekisho.gateway.returns import Question
 from sekisho.gateway.road import Outcome, Road
 from sekisho.gateway.sayings import Clock
-from sekisho.gateway.stages import Arrived, Call, Held, Refusal
+from sekisho.gateway.stages import Answered, Arrived, Call, Held, Refusal
 from sekisho.gateway.visit import Visit
 from sekisho.protocol import JsonObject, JsonValue
 
@@ -83,17 +83,21 @@ class Journeys:
     def _reply(self, visit: Visit, outcome: Outcome) -> None:
         if visit.key is not None:
             self._under_way.pop(visit.key, None)
-        if isinstance(outcome, Refusal):
-            visit.refuse(outcome.error)
+        if isinstance(outcome, Answered):
+            self._give(visit, outcome)
         elif isinstance(outcome, Held):
             self._ask_person(visit, outcome)
-        elif outcome.questions is not None:
-            arrived = outcome.sealed.approved.inspected.permitted.identified.arrived
-            self._give_round(visit, arrived, outcome.result, outcome.questions)
-        elif outcome.sealed.call.is_of_tool:
-            visit.give_call(outcome.result)
         else:
-            visit.give(answers.method_result(visit.method, outcome.result, modern=visit.modern))
+            visit.refuse(outcome.error)
+
+    def _give(self, visit: Visit, answered: Answered) -> None:
+        if answered.questions is not None:
+            arrived = answered.sealed.approved.inspected.permitted.identified.arrived
+            self._give_round(visit, arrived, answered.result, answered.questions)
+        elif visit.method == "tools/call":
+            visit.give_call(answered.result)
+        else:
+            visit.give(answers.method_result(visit.method, answered.result, modern=visit.modern))
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""
