@@ -23,12 +23,13 @@ from tests.conformance.forwarder import Exchange, forwarder
 from sekisho import testing
 from sekisho.testing.conformance_server.content import TOOLS
 
-__all__ = ["CELLS", "Cell", "Standing", "alone", "standing"]
+__all__ = ["CELLS", "Cell", "Standing", "alone", "configuration", "gateway", "standing"]
 
-READY_S: Final = 40.0
+READY_S: Final = 30.0
 STOP_S: Final = 10.0
 FIXTURE: Final = Path(testing.__file__).parent / "conformance_server"
 PLUGIN: Final = "fixture"
+LOG: Final = "up.log"
 SEKISHO: Final = Path(sys.executable).with_name("sekisho")
 ASKING: Final = ("elicitation", "elicitation-url", "sampling")
 
@@ -108,31 +109,36 @@ def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
             command = [sys.executable, str(FIXTURE), "--era", cell.era]
             lines = f"command = {json.dumps(command)}\n"
             lines += f"[plugins.servers.filesystem_policy]\nread_only_paths = {readable}\n"
-        path = folder / "sekisho.toml"
-        path.write_text(configuration(cell, folder / "home", lines))
-        log = folder / "up.log"
-        line = [str(SEKISHO), "up", "--config", str(path), "--trust-on-first-use"]
-        ready = json.loads(stack.enter_context(_running(line, log)))
-        _wait_approved(log)
+        text = configuration(
+            PLUGIN, [tool["name"] for tool in TOOLS], lines, tls=cell.tls, workers=cell.workers
+        )
+        ready = stack.enter_context(gateway(text, folder))
         there = str(ready["url"]).partition("://")[2].partition("/")[0]
         token = Path(ready["token_file"]).read_text().strip()
         ca_file = str(ready["ca_file"]) if cell.tls else None
         base, exchanges = stack.enter_context(forwarder(there, bearer=token, ca_file=ca_file))
-        yield Standing(url=f"{base}/p/{PLUGIN}/mcp", exchanges=exchanges, log=log)
+        yield Standing(url=f"{base}/p/{PLUGIN}/mcp", exchanges=exchanges, log=folder / LOG)
 
 
-def configuration(cell: Cell, home: Path, lines: str) -> str:
-    """The core file: everything allowed, no limit that a test run would meet."""
-    tools = json.dumps([tool["name"] for tool in TOOLS])
-    asking = f"client_requests = {json.dumps(ASKING)}\n"
+@contextlib.contextmanager
+def gateway(text: str, folder: Path) -> Iterator[Mapping[str, str]]:
+    """`sekisho up` on this configuration until the block ends; yields what it printed, once its plugin is approved."""
+    path, log = folder / "sekisho.toml", folder / LOG
+    path.write_text(f"home = {json.dumps(str(folder / 'home'))}\n{text}")
+    with _running([str(SEKISHO), "up", "--config", str(path), "--trust-on-first-use"], log) as line:
+        _wait_approved(log)
+        yield json.loads(line)
+
+
+def configuration(name: str, tools: Sequence[str], lines: str, *, tls: bool = False, workers: int = 1) -> str:
+    """The core file for one plugin: everything allowed, no limit that a test run would meet."""
     return (
-        f"home = {json.dumps(str(home))}\n"
-        f'[core_server]\nbind_addr = "127.0.0.1:0"\nstatus_addr = "off"\ntls = "{"on" if cell.tls else "off"}"\n'
-        f"workers = {cell.workers}\n"
+        f'[core_server]\nbind_addr = "127.0.0.1:0"\nstatus_addr = "off"\ntls = "{"on" if tls else "off"}"\n'
+        f"workers = {workers}\n"
         "[security]\nrate_limit_per_minute = 1000000\n"
         "[plugins]\ndiscovery_timeout_seconds = 20\nhealth_check_interval_seconds = 1\n"
-        f'[[plugins.servers]]\nname = "{PLUGIN}"\nallowed_operations = {tools}\n'
-        f"max_requests_per_minute = 1000000\n{asking}{lines}"
+        f'[[plugins.servers]]\nname = "{name}"\nallowed_operations = {json.dumps(tools)}\n'
+        f"max_requests_per_minute = 1000000\nclient_requests = {json.dumps(ASKING)}\n{lines}"
     )
 
 
