@@ -74,13 +74,13 @@ class Challenges:
         if isinstance(error, ScopeMissing):
             scopes = error.scopes
         endpoint = target if target == "/mcp" or plugin_of(target) else ""
+        is_known = error.code in _ERRORS
         facts = ['realm="sekisho"']
-        if error.code in _ERRORS:
-            facts += [
-                f'error="{_ERRORS[error.code]}"',
-                f'error_description="{_UNSAFE.sub("", error.message)}"',
-            ]
+        if is_known:
+            facts.append(f'error="{_ERRORS[error.code]}"')
         if scopes:
             facts.append(f'scope="{" ".join(scopes)}"')
         facts.append(f'resource_metadata="{resource.metadata_url(endpoint)}"')
+        if is_known:  # last, because clients take the first thing that looks like what they search for
+            facts.append(f'error_description="{_UNSAFE.sub("", error.message)}"')
         return ", ".join(facts)

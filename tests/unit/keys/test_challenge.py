@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import httpx2
 import pytest
+from mcp.client.auth.utils import (
+    build_protected_resource_metadata_discovery_urls,
+    extract_field_from_www_auth,
+    extract_resource_metadata_from_www_auth,
+    extract_scope_from_www_auth,
+)
 from tests.issuing import BASE, ISSUER
 
 from sekisho.errors import Refused, RemoteProtocolError, ScopeMissing, Unavailable
@@ -93,3 +100,29 @@ def test_nothing_a_stranger_chose_can_end_a_header() -> None:
 def test_a_token_in_the_url_is_an_invalid_request() -> None:
     (bearer,) = said(Refused("token_in_query", "x"))
     assert 'error="invalid_request"' in bearer
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "scope", "stated"),
+    [
+        (Refused("token_missing", "x"), 401, "mcp web", None),
+        (Refused("token_invalid", 'it says error="none", scope="all"'), 401, "mcp web", "invalid_token"),
+        (ScopeMissing(("mcp", "web", "more")), 403, "mcp web more", "insufficient_scope"),
+    ],
+)
+def test_the_sdk_finds_in_a_challenge_what_it_needs(
+    error: Refused, status: int, scope: str, stated: str | None
+) -> None:
+    headers = CHALLENGES.headers(error, "/p/web/mcp", NOW)
+    response = httpx2.Response(status, headers=headers)
+    assert response.headers["WWW-Authenticate"].startswith("Bearer ")  # other clients look no further
+    found = extract_resource_metadata_from_www_auth(response)
+    assert found == RESOURCE.metadata_url("/p/web/mcp")
+    assert extract_scope_from_www_auth(response) == scope
+    assert extract_field_from_www_auth(response, "error") == stated
+
+
+@pytest.mark.parametrize("target", ["/mcp", "/p/web/mcp"])
+def test_a_client_that_reads_no_challenge_finds_the_metadata_too(target: str) -> None:
+    for url in build_protected_resource_metadata_discovery_urls(None, BASE + target):
+        assert RESOURCE.metadata(url.removeprefix(BASE)) is not None
