@@ -61,10 +61,14 @@ class InputRequired(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What comes back with the answers of a round: the plugin's state, and the keys that we answer with roots."""
+    """What comes back with the answers of a round: the plugin's state, and the keys that are answered with roots.
+
+    `roots` are answered by us alone; `narrowed` by the client, within ours.
+    """
 
     state: str | None = None
     roots: list[str] = []
+    narrowed: list[str] = []
 
 
 class _Input(msgspec.Struct):
@@ -99,6 +103,8 @@ def is_allowed(question: Question, may_ask: Collection[str]) -> bool:
         return (mode in (None, "form") and "elicitation" in may_ask) or (
             mode == "url" and "elicitation/url" in may_ask
         )
+    if question.method == ROOTS:
+        return "roots" in may_ask
     if question.method != SAMPLING or "sampling" not in may_ask:
         return False
     wants_tools = (

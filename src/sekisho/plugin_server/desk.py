@@ -40,6 +40,7 @@ METHODS: Final = frozenset(
         "subscriptions/listen",
     }
 )
+MAX_CONTEXTS: Final = 4_096  # kept in our memory; each a few hundred bytes
 _NO_CONTEXT: Final = CallContext()
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -52,6 +53,7 @@ class Desk:
         self._on_hang = on_hang
         self._loop = asyncio.get_running_loop()
         self._session: PluginSession | None = None
+        self._contexts: dict[bytes, CallContext] = {}
         self._roster = Roster()
         self._under_way = self._roster.entries
         self._clock = Clock(self._under_way.values())
@@ -108,6 +110,7 @@ class Desk:
         work = _Work(self, session, inbound, deadline, timeout_s)
         note = inbound.notes if frame.wants_progress else None
         self._under_way[inbound] = work
+        self._hearing.is_for_strangers = True
         work.ident = session.call_tool(frame.tool, bytes(frame.arguments), work, note)
         if deadline < self._clock.next_at:
             self._clock.watch(deadline)
@@ -127,17 +130,18 @@ class Desk:
     def _call_in_context(self, session: PluginSession, inbound: Inbound) -> None:
         frame = inbound.frame
         try:
-            context = decode_context(frame.context)
-            members = _members.decode(bytes(frame.arguments))
+            context = self._contexts.get(frame.context) or self._read_context(frame.context)
         except SekishoError as error:
             inbound.fail(error.code, error.message)
-            return
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            inbound.fail("params_invalid", "the parameters are no object")
             return
         self._hearing.called(context.scope)
         if frame.tool not in METHODS:
             self._exchanges.take(session, _tool_call(inbound, context))
+            return
+        try:
+            members = _members.decode(bytes(frame.arguments))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            inbound.fail("params_invalid", "the parameters are no object")
             return
         members.pop("_meta", None)
         errand = Errand(inbound, context, frame.tool, members)
@@ -153,6 +157,15 @@ class Desk:
                 self._wishes.unsubscribe(errand)
             case _:
                 self._exchanges.take(session, errand)
+
+    def _read_context(self, text: bytes) -> CallContext:
+        """The context; those that come with every call of a session are read once."""
+        context = decode_context(text)
+        if not (context.meta or context.input_responses or context.request_state):
+            if len(self._contexts) >= MAX_CONTEXTS:
+                self._contexts.clear()
+            self._contexts[text] = context
+        return context
 
     # of calls without context
 

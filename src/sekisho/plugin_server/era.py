@@ -25,7 +25,7 @@ from sekisho.protocol import (
     MODERN,
 )
 
-__all__ = ["CLIENT_INFO", "NO_STAMP", "Stamp", "capabilities", "hot_tails", "stamped"]
+__all__ = ["CLIENT_INFO", "NO_STAMP", "Stamp", "capabilities", "stamped", "tails"]
 
 CLIENT_INFO: Final = {"name": "sekisho", "version": __version__}
 RESERVED: Final = "io.modelcontextprotocol/"
@@ -57,7 +57,7 @@ def capabilities(may_ask: Collection[str], *, has_roots: bool) -> dict[str, obje
         stated["sampling"] = {"tools": {}}
     elif "sampling" in may_ask:
         stated["sampling"] = {}
-    if has_roots:
+    if has_roots or "roots" in may_ask:
         stated["roots"] = {}
     return stated
 
@@ -82,13 +82,16 @@ def stamped(
     return None if params is None else _encode(params)
 
 
-def hot_tails(*, modern: bool, has_roots: bool) -> tuple[bytes, bytes]:
-    """What ends a tool call that has no context, and with `%d` for its token one that wants to know its progress."""
-    if not modern:
+def tails(stamp: Stamp, *, modern: bool, has_roots: bool) -> tuple[bytes, bytes]:
+    """What ends a tool call with this stamp, and with `%d` for its token one that wants to know its progress."""
+    if not modern and not stamp.meta:
         return b"}}", b',"_meta":{"progressToken":%d}}}'
-    meta = _encode(_modern(NO_STAMP, has_roots=has_roots))
-    noted = meta.replace(b"%", b"%%")
-    return b',"_meta":' + meta + b"}}", b',"_meta":{"progressToken":%d,' + noted[1:] + b"}}"
+    params = stamped(None, stamp, modern=modern, token=None, has_roots=has_roots) or b"{}"
+    meta = params[:-1].removeprefix(b'{"_meta":')  # an object, or nothing
+    noted = meta[1:].replace(b"%", b"%%")
+    if len(meta) <= len(b"{}"):
+        return b"}}", b',"_meta":{"progressToken":%d}}}'
+    return b',"_meta":' + meta + b"}}", b',"_meta":{"progressToken":%d,' + noted + b"}}"
 
 
 def _modern(stamp: Stamp, *, has_roots: bool) -> dict[str, object]:

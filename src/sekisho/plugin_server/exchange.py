@@ -9,7 +9,8 @@
 
 Guarantees
 - the call ends exactly once: result, the plugin's error, or ours; parked calls too, after a bounded time;
-- only what this client may be asked is asked; `roots/list` never leaves the plugin server;
+- only what this client may be asked is asked; roots are ours, and a client that may be asked for its own can only narrow
+  them;
 - the execution time does not run while somebody is asked, but a call never lives longer than its cap;
 - a withdrawn or overdue call leaves no question open, neither at the client nor at the plugin.
 """
@@ -37,6 +38,7 @@ from sekisho.plugin_server.asking import (
 )
 from sekisho.plugin_server.era import Stamp
 from sekisho.plugin_server.handles import Handles
+from sekisho.plugin_server.roots import narrowed_roots
 from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.protocol import Request, decode_distinct, reemit
 from sekisho.wire import AnswerFrame, AskFrame, CallContext, EventFrame, Inbound
@@ -114,6 +116,7 @@ class Exchange:
         self._context = errand.context
         self._method = errand.method
         self._params = errand.params
+        self._arguments = bytes(errand.inbound.frame.arguments) if errand.method == "tools/call" else None
         self._on_end = on_end
         self._cap = self.deadline + MAX_ASKING_S
         self._left_s: float | None = None  # of the execution time, while somebody is asked
@@ -131,7 +134,11 @@ class Exchange:
     @property
     def may_be_asked(self) -> bool:
         """True if a plugin may ask this client anything at all."""
-        return bool(self.scope and self._context.may_ask)
+        return bool(self._may_ask)
+
+    def may_be_asked_for(self, method: str) -> bool:
+        """True if a plugin may ask this of its client, in its simplest form."""
+        return is_allowed(Question(method), self._may_ask)
 
     @property
     def is_asking(self) -> bool:
@@ -145,21 +152,20 @@ class Exchange:
 
     def send(self, answers: Mapping[str, msgspec.Raw] | None = None, state: str | None = None) -> None:
         """Send the request to the plugin; in a later round with what was answered."""
-        params = dict(self._params)
-        if answers:
-            params["inputResponses"] = answers
-        if state is not None:
-            params["requestState"] = state
-        may_ask = self._context.may_ask if self.scope else ()
+        stamp = Stamp(self._may_ask, self.log_level, bytes(self._context.meta))
         wants_progress = self.inbound is not None and self.inbound.frame.wants_progress
-        self.ident = self._session.request(
-            self._method,
-            params,
-            self.hear,
-            stamp=Stamp(may_ask, self.log_level, bytes(self._context.meta)),
-            note=self._note if wants_progress else None,
-            is_ours=False,
-        )
+        note = self._note if wants_progress else None
+        if self._arguments is not None and not answers and state is None:
+            self.ident = self._session.call_tool(self.name, self._arguments, self.hear, note, stamp)
+        else:
+            params = dict(self._params)
+            if answers:
+                params["inputResponses"] = answers
+            if state is not None:
+                params["requestState"] = state
+            self.ident = self._session.request(
+                self._method, params, self.hear, stamp=stamp, note=note, is_ours=False
+            )
         self._keeper.began(self)
 
     def hear(self, answer: Answer) -> None:
@@ -194,9 +200,7 @@ class Exchange:
             self._session.refuse_plugin(request.id, error)
             return
         question = Question(request.method, params)
-        if len(params) > MAX_ASKED_BYTES or not is_allowed(
-            question, self._context.may_ask if self.scope else ()
-        ):
+        if len(params) > MAX_ASKED_BYTES or not is_allowed(question, self._may_ask):
             refusal = RemoteProtocolError("method_unknown", "this client may not be asked for this")
             self._session.refuse_plugin(request.id, refusal)
             return
@@ -227,7 +231,7 @@ class Exchange:
             if answer is None:
                 self._unasked[key] = (ident, question)
             elif ident is not None:
-                self._session.answer_plugin(ident, reemit(answer))
+                self._session.answer_plugin(ident, self._clean(question, answer))
         if self._outcome is not None:
             self._deliver(self._outcome)
         elif self._unasked:
@@ -258,6 +262,15 @@ class Exchange:
 
     # asking
 
+    @property
+    def _may_ask(self) -> tuple[str, ...]:
+        return self._context.may_ask if self.scope else ()
+
+    def _clean(self, question: Question, answer: msgspec.Raw) -> bytes:
+        """A client's answer as a plugin may hear it."""
+        text = reemit(answer)
+        return narrowed_roots(self._session.roots, text) if question.method == ROOTS else text
+
     def _ask_on_stream(self, ident: int | str, question: Question) -> None:
         handle = self._keeper.questions.add(self.scope, self._answered_to_plugin)
         if handle is None:
@@ -275,11 +288,11 @@ class Exchange:
             self.inbound.ask(AskFrame(handle, question.method, msgspec.Raw(question.params)))
 
     def _answered_to_plugin(self, frame: AnswerFrame) -> None:
-        ident, _ = self._open.pop(frame.ask)
+        ident, question = self._open.pop(frame.ask)
         if ident is not None and frame.error:
             self._session.refer_plugin(ident, reemit(frame.error))
         elif ident is not None:
-            self._session.answer_plugin(ident, reemit(frame.result))
+            self._session.answer_plugin(ident, self._clean(question, frame.result))
         if not self.is_asking:
             self._run_on()
 
@@ -303,9 +316,11 @@ class Exchange:
     def _ask_in_rounds(self, required: InputRequired) -> None:
         """A modern plugin answered with questions."""
         self._rounds += 1
+        may_ask = self._may_ask
         roots = [key for key, question in required.questions.items() if question.method == ROOTS]
+        narrowed = roots if "roots" in may_ask else []
+        roots = [] if narrowed else roots
         asked = {key: question for key, question in required.questions.items() if key not in roots}
-        may_ask = self._context.may_ask if self.scope else ()
         if self._rounds > MAX_ROUNDS or not all(is_allowed(question, may_ask) for question in asked.values()):
             what = "without end" if self._rounds > MAX_ROUNDS else "what this client may not be asked"
             self._end(RemoteProtocolError("plugin_protocol", f"the plugin asks {what}"))
@@ -317,8 +332,11 @@ class Exchange:
         elif self.is_asked_on_stream:
             self._ask_each(asked)
         else:
-            state = State(required.state, roots) if roots or required.state is not None else None
-            self._end(input_required_bytes(asked, None if state is None else _encode(state).decode()))
+            state = State(required.state, roots, narrowed)
+            if state == State():
+                self._end(input_required_bytes(asked, None))
+                return
+            self._end(input_required_bytes(asked, _encode(state).decode()))
 
     def _ask_each(self, asked: Mapping[str, Question]) -> None:
         for key, question in asked.items():
@@ -336,7 +354,7 @@ class Exchange:
             self._end(Refused("cancelled", "the client did not answer what the plugin asked"))
             return
         # the rounds of MCP know no errors: whoever does not answer an elicitation has cancelled it
-        self._answers[key] = msgspec.Raw(_CANCELLED if frame.error else reemit(frame.result))
+        self._answers[key] = msgspec.Raw(_CANCELLED if frame.error else self._clean(question, frame.result))
         if not self._open:
             self._run_on()
             self.send(self._answers, self._state)
@@ -348,8 +366,7 @@ class Exchange:
             if elicitation is not None:
                 self._keeper.elicited(self, elicitation)
         asked = url_questions(wanted)
-        may_ask = self._context.may_ask if self.scope else ()
-        if self.is_asked_on_stream or not asked or "elicitation/url" not in may_ask:
+        if self.is_asked_on_stream or not asked or "elicitation/url" not in self._may_ask:
             return error
         return input_required_bytes(asked, None)
 

@@ -19,6 +19,7 @@ from sekisho.plugin_server.exchange import Errand, Exchange
 from sekisho.plugin_server.handles import Handles
 from sekisho.plugin_server.hearing import Hearing
 from sekisho.plugin_server.listening import DEFAULT_LEVEL, Listening
+from sekisho.plugin_server.roots import narrowed_roots
 from sekisho.plugin_server.roster import Roster
 from sekisho.plugin_server.scopes import LEVELS
 from sekisho.plugin_server.session import PluginSession
@@ -145,8 +146,11 @@ class Exchanges:
         if state is None:
             errand.inbound.fail("params_invalid", _NO_MORE)
             return
-        roots = msgspec.Raw(session.roots_result())
-        self.begin(session, errand).send(responses | dict.fromkeys(state.roots, roots), state.state)
+        answers = responses | dict.fromkeys(state.roots, msgspec.Raw(session.roots_result()))
+        for key in state.narrowed:
+            if key in answers:
+                answers[key] = msgspec.Raw(narrowed_roots(session.roots, bytes(answers[key])))
+        self.begin(session, errand).send(answers, state.state)
 
     def _carry_on(self, errand: Errand, given: str, responses: dict[str, msgspec.Raw]) -> None:
         """The parked call this answers, if it is of the same scope and operation; else it stays parked."""

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, Unavailable
+from sekisho.plugin_server.asking import ROOTS
 from sekisho.plugin_server.exchange import Exchange
 from sekisho.plugin_server.listening import DEFAULT_LEVEL, Listening, event_params
 from sekisho.plugin_server.roster import Roster
@@ -45,6 +46,7 @@ class Hearing:
         self._roster = roster
         self._listening = listening
         self._session: PluginSession | None = None
+        self.is_for_strangers = False  # a call without context came in this life of the plugin
         self._seen: set[str] = set()  # scopes that called in this life of the plugin; two say enough
         self._elicited: OrderedDict[str, str] = (
             OrderedDict()
@@ -54,6 +56,7 @@ class Hearing:
         """A plugin runs."""
         self._session = session
         self._seen.clear()
+        self.is_for_strangers = False
         session.listener = self
 
     def called(self, scope: str) -> None:
@@ -74,6 +77,9 @@ class Hearing:
         if session is None:
             return
         exchange = self._roster.that_waits_for(of) if of is not None else self._only_one_to_ask()
+        if request.method == ROOTS and (exchange is None or not exchange.may_be_asked_for(ROOTS)):
+            session.answer_plugin(request.id, session.roots_result())
+            return
         if exchange is not None:
             exchange.ask(request)
             return
@@ -134,7 +140,7 @@ class Hearing:
 
     def _logged_outside(self, frame: EventFrame, level: str) -> bool:
         """Between calls: only if nobody but one scope has called since the plugin started."""
-        if len(self._seen) != 1 or self._session is None or self._session.has_plain_calls:
+        if len(self._seen) != 1 or self.is_for_strangers:
             return False
         return self._tell_scope(next(iter(self._seen)), frame, level)
 

@@ -23,7 +23,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError
-from sekisho.plugin_server.era import NO_STAMP, Stamp, hot_tails, stamped
+from sekisho.plugin_server.era import NO_STAMP, Stamp, stamped, tails
+from sekisho.plugin_server.roots import roots_bytes
 from sekisho.plugin_server.transport import Transport
 from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
 from sekisho.protocol import (
@@ -125,6 +126,7 @@ class PluginSession:
     has_room: Callable[[], bool] = lambda: True
     transport: Transport | None = None
     _tails: tuple[bytes, bytes] = (b"}}", b',"_meta":{"progressToken":%d}}}')  # without and with progress
+    _known_tails: dict[Stamp, tuple[bytes, bytes]] = field(default_factory=dict)
     _waiting: dict[int, Waiter] = field(default_factory=dict)
     _notes: dict[int, tuple[Note, int]] = field(
         default_factory=dict
@@ -142,7 +144,8 @@ class PluginSession:
     def agree(self, version: str) -> None:
         """The revision both sides speak from now on."""
         self.modern = version in MODERN
-        self._tails = hot_tails(modern=self.modern, has_roots=bool(self.roots))
+        self._known_tails.clear()
+        self._tails = self._tails_of(NO_STAMP)
         if self.transport is not None:
             self.transport.use_version(version)
 
@@ -185,19 +188,35 @@ class PluginSession:
         )
         return ident
 
-    def call_tool(self, tool: str, arguments: bytes, waiter: Waiter, note: Note | None = None) -> int:
+    def call_tool(
+        self,
+        tool: str,
+        arguments: bytes,
+        waiter: Waiter,
+        note: Note | None = None,
+        stamp: Stamp | None = None,
+    ) -> int:
         """Call a tool; the waiter receives the bytes of the result object, `note` each progress before it."""
         head = self._heads.get(tool) or self._new_head(tool)
         ident = self._next_id
         self._next_id = ident + 1
         self._waiting[ident] = waiter
+        plain, noted = self._tails if stamp is None else self._tails_of(stamp)
         if note is None:
-            tail = self._tails[0]
+            tail = plain
         else:
             self._notes[ident] = (note, MAX_NOTES)
-            tail = self._tails[1] % ident
+            tail = noted % ident
         self.send(b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, head, arguments, tail))
         return ident
+
+    def _tails_of(self, stamp: Stamp) -> tuple[bytes, bytes]:
+        known = self._known_tails.get(stamp)
+        if known is None:
+            known = tails(stamp, modern=self.modern, has_roots=bool(self.roots))
+            if not stamp.meta:  # trace context is another for each call
+                self._known_tails[stamp] = known
+        return known
 
     def _new_head(self, tool: str) -> bytes:
         if len(self._heads) >= MAX_HEADS:
@@ -240,8 +259,8 @@ class PluginSession:
         self.send(error_bytes(ident, error))
 
     def roots_result(self) -> bytes:
-        """What every `roots/list` is answered with: the policy's, never the client's."""
-        return _encode({"roots": [{"uri": uri, "name": name} for uri, name in self.roots]})
+        """What `roots/list` is answered with where no client is asked."""
+        return roots_bytes(self.roots)
 
     def fail_all(self, error: SekishoError) -> None:
         """The transport is gone: everybody who waits hears it."""
@@ -265,11 +284,6 @@ class PluginSession:
         if self._asked_by_us:
             self._asked_by_us.discard(ident)
         return self._waiting.pop(ident, None)
-
-    @property
-    def has_plain_calls(self) -> bool:
-        """True once a tool was called without a context: by whom, nobody here knows."""
-        return bool(self._heads)
 
     @property
     def in_flight(self) -> int:
@@ -380,7 +394,7 @@ class PluginSession:
     def _asked(self, request: Request, of: int | None) -> None:
         if request.method == "ping":
             self.answer_plugin(request.id, b"{}")
-        elif request.method == "roots/list":
+        elif request.method == "roots/list" and (self.listener is None or "roots" not in self.may_ask):
             self.answer_plugin(request.id, self.roots_result())
         elif self.listener is None or self.modern:  # a modern plugin asks in its answers, never by itself
             self.refuse_plugin(

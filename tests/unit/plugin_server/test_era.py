@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.plugin_server.era import NO_STAMP, Stamp, capabilities, hot_tails, stamped
+from sekisho.plugin_server.era import NO_STAMP, Stamp, capabilities, stamped, tails
 
 WORDS = ("elicitation", "elicitation/url", "sampling", "sampling/tools")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -48,11 +49,20 @@ def test_a_legacy_request_with_nothing_to_say_has_no_meta() -> None:
     assert stamped({}, NO_STAMP, modern=False, token=None, has_roots=True) == b"{}"
 
 
-def test_the_tails_of_plain_calls_say_what_a_stamp_without_anything_says() -> None:
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        NO_STAMP,
+        Stamp(("elicitation",), "debug", b'{"traceparent":"100%d"}'),
+        Stamp(meta=b'{"progressToken":1}'),
+        Stamp(meta=b"{}"),
+    ],
+)
+def test_the_tails_of_a_call_say_what_its_stamp_says(stamp: Stamp) -> None:
     for modern in (False, True):
         for has_roots in (False, True):
-            plain, noted = hot_tails(modern=modern, has_roots=has_roots)
+            plain, noted = tails(stamp, modern=modern, has_roots=has_roots)
             for token, tail in ((None, plain), (7, noted % 7)):
-                long = stamped({"a": 1}, NO_STAMP, modern=modern, token=token, has_roots=has_roots)
+                long = stamped({"a": 1}, stamp, modern=modern, token=token, has_roots=has_roots)
                 assert long is not None
                 assert json.loads(b'{"params":{"a":1' + tail) == {"params": json.loads(long)}
