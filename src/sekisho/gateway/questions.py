@@ -15,11 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
+from sekisho.gateway.forms import read_form
 from sekisho.keys import open_ticket, seal_ticket
 from sekisho.protocol import JsonObject, JsonValue
 
@@ -39,8 +39,7 @@ __all__ = [
 MAX_AGE_S: Final = 600.0  # a person has to be found; the plugin's side gives up then too
 MAX_MESSAGE_CHARS: Final = 8192
 MAX_URL_CHARS: Final = 2048
-MAX_FIELDS: Final = 64
-MAX_STATE_CHARS: Final = 4096
+MAX_SEALED_CHARS: Final = 8192  # no longer ticket is ever opened
 MAX_QUESTIONS: Final = 16  # of one round
 
 GATEWAY: Final = "-"  # asks for itself; no plugin can have this name
@@ -50,7 +49,26 @@ _METHODS: Final = {
     "sampling/createMessage": "sampling",
     "roots/list": "roots",
 }
-_FIELD_TYPES: Final = frozenset({"string", "number", "integer", "boolean", "array"})
+# What is sampled from other servers is none of a plugin's business, so `includeContext` is not among them.
+_SAMPLING: Final = frozenset(
+    {
+        "maxTokens",
+        "messages",
+        "metadata",
+        "modelPreferences",
+        "stopSequences",
+        "systemPrompt",
+        "temperature",
+        "toolChoice",
+        "tools",
+    }
+)
+# A person is asked to trust the host they see, so no reader may find another: no name before an @, no escapes, no
+# backslash that browsers take for a slash, no character that draws as another. An international name is its A-label.
+_LINK: Final = re.compile(
+    r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    r"(?:[/?#][A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*)?"
+)
 _ID: Final = re.compile(
     r"([a-z0-9-]{1,32}):(elicitation|elicitation/url|sampling|roots):([A-Za-z0-9_-]{1,64})"
 )
@@ -154,11 +172,12 @@ def read_question_id(ident: int | str | None) -> tuple[str, str, str] | None:
 
 def seal_round(key: bytes, one: Round, now: float) -> str:
     """The state as the client carries it."""
-    if one.state is not None and len(one.state) > MAX_STATE_CHARS:
+    sealed = seal_ticket(key, _PURPOSE, msgspec.to_builtins(one), now)
+    if len(sealed) > MAX_SEALED_CHARS:
         raise RemoteProtocolError(
-            "plugin_protocol", f"the plugin's state exceeds {MAX_STATE_CHARS} characters"
+            "plugin_protocol", f"the plugin's state exceeds {MAX_SEALED_CHARS} characters when sealed"
         )
-    return seal_ticket(key, _PURPOSE, msgspec.to_builtins(one), now)
+    return sealed
 
 
 def open_round(key: bytes, text: str, *, client: str, endpoint: str, operation: str, now: float) -> Round:
@@ -174,28 +193,13 @@ def open_round(key: bytes, text: str, *, client: str, endpoint: str, operation: 
 
 
 def _form(params: JsonObject) -> JsonObject:
-    schema = params.get("requestedSchema")
-    if not isinstance(schema, dict):
-        raise _odd("a form without a schema")
-    fields = schema.get("properties")
-    if not isinstance(fields, dict) or len(fields) > MAX_FIELDS:
-        raise _odd(f"a form without fields, or with more than {MAX_FIELDS}")
-    for value in fields.values():
-        if not isinstance(value, dict) or value.get("type", "string") not in _FIELD_TYPES:
-            raise _odd("a form that is not flat")
+    schema = read_form(params.get("requestedSchema"))
     return {**_mode(params), "message": _message(params), "requestedSchema": schema}
 
 
 def _link(params: JsonObject) -> JsonObject:
     url, ident = params.get("url"), params.get("elicitationId")
-    if not isinstance(url, str) or len(url) > MAX_URL_CHARS or not url.isascii() or not url.isprintable():
-        raise _odd("a person to open no usable web address")
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise _odd("a person to open no usable web address") from error
-    # a person would see the name before an @, and is asked to trust what they see
-    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:
+    if not isinstance(url, str) or len(url) > MAX_URL_CHARS or _LINK.fullmatch(url) is None:
         raise _odd("a person to open an address that is not plain https")
     read: JsonObject = {"mode": "url", "message": _message(params), "url": url}
     if isinstance(ident, str) and len(ident) <= 256:
@@ -210,7 +214,7 @@ def _sampling(params: JsonObject, may_ask: frozenset[str]) -> JsonObject:
         raise Refused(
             "capability_missing", "the plugin needs sampling with tools, which this client cannot do"
         )
-    return {name: value for name, value in params.items() if name not in ("_meta", "task", "includeContext")}
+    return {name: value for name, value in params.items() if name in _SAMPLING}
 
 
 def _elicited(result: JsonObject) -> JsonObject:

@@ -20,12 +20,20 @@ import msgspec
 
 from sekisho.detect import refusal
 from sekisho.errors import CODES, PluginError, Refused, RemoteProtocolError, SekishoError
-from sekisho.gateway.caller import LOG_LEVELS
+from sekisho.gateway.approvals import APPROVAL
+from sekisho.gateway.caller import LOG_LEVELS, Caller
 from sekisho.gateway.checkpoint import House, judge
 from sekisho.gateway.methods import METHODS
 from sekisho.gateway.questions import MAX_QUESTIONS, read_question
 from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
-from sekisho.protocol import JsonLimits, JsonObject, check_text, decode_distinct, refuse_duplicates
+from sekisho.protocol import (
+    JsonLimits,
+    JsonObject,
+    JsonValue,
+    check_text,
+    decode_distinct,
+    refuse_duplicates,
+)
 from sekisho.wire import AskFrame, EventFrame
 
 __all__ = ["GATE", "Gate", "Question", "release", "release_event", "release_notes", "release_question"]
@@ -33,16 +41,15 @@ __all__ = ["GATE", "Gate", "Question", "release", "release_event", "release_note
 MAX_ERROR_BYTES: Final = 64 << 10
 
 _encode: Final = msgspec.json.Encoder().encode
-_OUR_NUMBERS: Final = frozenset(info.rpc_code for info in CODES.values() if info.rpc_code <= -32050)
-_OUR_WORDS: Final = frozenset({"code", "remedy", "call", "plugin"})
-_EVENTS: Final = frozenset(
-    {
-        "notifications/message",
-        "notifications/resources/updated",
-        "notifications/elicitation/complete",
-        "notifications/subscriptions/acknowledged",
-    }
+MAX_KEY_CHARS: Final = 64  # of a question in a round; the keys travel within the sealed state
+
+# Of refusals; and of credentials, headers and versions, where a client would act on a word of ours.
+_OUR_NUMBERS: Final = frozenset(
+    {info.rpc_code for info in CODES.values() if info.rpc_code <= -32050} | {-32001, -32020, -32022}
 )
+_URL_REQUIRED: Final = -32042  # MCP 2025-11-25
+_OUR_WORDS: Final = frozenset({"code", "remedy", "call", "plugin"})
+_LISTEN: Final = "subscriptions/listen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ def release_error(sealed: Sealed, error: PluginError, house: House) -> Refusal:
         if len(error.body) > MAX_ERROR_BYTES:
             raise Refused("result_too_large", f"the plugin's error exceeds {MAX_ERROR_BYTES} bytes")
         value, _ = _read(error.body, limits)
-        emitted = _encode(_error_body(value, sealed.call.plugin))
+        emitted = _encode(_error_body(sealed, value, house))
         findings = house.inspection.judge_result(emitted)
         given = refusal(findings, "result") if findings.refused else PluginError(emitted)
     except SekishoError as problem:
@@ -118,16 +125,14 @@ def release_notes(notes: Sequence[bytes], house: House) -> list[bytes] | Sekisho
     return refusal(findings, "result") if findings.refused else emitted
 
 
-def release_event(event: EventFrame, house: House) -> bytes | SekishoError:
+def release_event(sealed: Sealed, event: EventFrame, house: House) -> bytes | SekishoError:
     """Inspect a notification that is not about progress: its params in our own spelling."""
     try:
-        if event.method not in _EVENTS:
+        value, emitted = _read(bytes(event.params), house.result_limits)
+        if not _is_wanted(sealed, event.method, value, house):
             raise RemoteProtocolError(
                 "plugin_protocol", "the plugin sent a notification that is not passed on"
             )
-        value, emitted = _read(bytes(event.params), house.result_limits)
-        if event.method == "notifications/message" and value.get("level") not in LOG_LEVELS:
-            raise RemoteProtocolError("plugin_protocol", "the plugin's log message has no level")
     except SekishoError as error:
         return error
     findings = house.inspection.judge_result(emitted)
@@ -138,7 +143,7 @@ def release_question(sealed: Sealed, ask: AskFrame, house: House) -> Question | 
     """Inspect what a plugin asks of the client in the midst of this call."""
     try:
         value, _ = _read(bytes(ask.params), house.result_limits)
-        kind, params = read_question(ask.method, value, _may_ask(sealed, house))
+        kind, params = read_question(ask.method, value, _may_ask(sealed, house, "stream"))
         emitted = _encode(params)
         findings = house.inspection.judge_result(emitted)
         if findings.refused:
@@ -148,11 +153,43 @@ def release_question(sealed: Sealed, ask: AskFrame, house: House) -> Question | 
     return Question(ask.ask, kind, ask.method, emitted)
 
 
-def _may_ask(sealed: Sealed, house: House) -> frozenset[str]:
+def _may_ask(sealed: Sealed, house: House, *styles: str) -> frozenset[str]:
+    """What may be asked of this client in one of these styles."""
     caller, standing = sealed.caller, house.standings.get(sealed.call.plugin)
-    return (
-        frozenset() if caller is None or standing is None else caller.may_be_asked(standing.client_requests)
-    )
+    if caller is None or standing is None or caller.style not in styles:
+        return frozenset()
+    return caller.may_be_asked(standing.client_requests)
+
+
+def _is_wanted(sealed: Sealed, method: str, value: JsonObject, house: House) -> bool:
+    """May this notification be heard on this call?"""
+    match method:
+        case "notifications/message":
+            return _is_loud_enough(sealed.caller, value.get("level"))
+        case "notifications/resources/updated":
+            uri, plugin = value.get("uri"), sealed.call.plugin
+            standing = house.standings.get(plugin)
+            return (
+                isinstance(uri, str)
+                and standing is not None
+                and standing.definitions is not None
+                and standing.definitions.offers(uri)
+                and house.access.permits_resource(sealed.client, plugin, uri)
+            )
+        case "notifications/elicitation/complete":
+            return isinstance(value.get("elicitationId"), str)
+        case "notifications/subscriptions/acknowledged":
+            return sealed.call.tool == _LISTEN
+    return False
+
+
+def _is_loud_enough(caller: Caller | None, level: JsonValue) -> bool:
+    """A client of the newer era names the level with each request; what others set, the plugin's side knows."""
+    if caller is None or not isinstance(level, str) or level not in LOG_LEVELS:
+        return False
+    if not caller.modern:
+        return True
+    return caller.log_level is not None and LOG_LEVELS.index(level) >= LOG_LEVELS.index(caller.log_level)
 
 
 def _read(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
@@ -175,10 +212,20 @@ def _tool_result(sealed: Sealed, value: JsonObject, emitted: bytes) -> bytes:
         raise _no_result()
     if sealed.definition is not None:
         sealed.definition.check_result(value, len(emitted))
-    if "resultType" in value:
-        del value["resultType"]
+    if "resultType" in value or "_meta" in value:
+        value.pop("resultType", None)
+        _drop_our_names(value)
         return _encode(value)
     return emitted
+
+
+def _drop_our_names(value: JsonObject) -> None:
+    """A plugin does not say which server answers: to the client, that is the gateway."""
+    meta = value.get("_meta")
+    if isinstance(meta, dict):
+        meta.pop(META_SERVER_INFO, None)
+        if not meta:
+            del value["_meta"]
 
 
 def _method_result(operation: str, value: JsonObject) -> bytes:
@@ -188,6 +235,7 @@ def _method_result(operation: str, value: JsonObject) -> bytes:
         raise _no_result()
     for name in ("resultType", "ttlMs", "cacheScope"):
         value.pop(name, None)
+    _drop_our_names(value)
     return _encode(value)
 
 
@@ -197,16 +245,21 @@ def _round(sealed: Sealed, value: JsonObject, house: House) -> tuple[dict[str, s
     can_ask = sealed.call.is_of_tool or METHODS[sealed.call.tool].can_ask
     if (
         not can_ask
+        or sealed.caller is None
+        or sealed.caller.style != "rounds"
         or not isinstance(requests, dict)
         or len(requests) > MAX_QUESTIONS
         or not isinstance(state, str | None)
         or not (requests or state)
     ):
         raise _no_result()
-    may_ask = _may_ask(sealed, house)
+    may_ask = _may_ask(sealed, house, "rounds")
     kinds: dict[str, str] = {}
     emitted: JsonObject = {}
     for key, request in requests.items():
+        # the key of our own question is not for plugins: an answer to it is a person's word
+        if key == APPROVAL or len(key) > MAX_KEY_CHARS:
+            raise _no_result()
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             raise _no_result()
         method, params = str(request["method"]), request.get("params", {})
@@ -222,18 +275,33 @@ def _round(sealed: Sealed, value: JsonObject, house: House) -> tuple[dict[str, s
     return kinds, _encode(result)
 
 
-def _error_body(value: JsonObject, plugin: str) -> JsonObject:
+def _error_body(sealed: Sealed, value: JsonObject, house: House) -> JsonObject:
     number, message, data = value.get("code"), value.get("message"), value.get("data")
     if type(number) is not int or not isinstance(message, str) or abs(number) >= 1 << 31:
         raise _no_result()
     # a plugin must not speak with our voice: neither our numbers nor our codes and remedies
-    told: JsonObject = (
-        {name: one for name, one in data.items() if name not in _OUR_WORDS} if isinstance(data, dict) else {}
-    )
-    if data is not None and not isinstance(data, dict):
+    told: JsonObject = {}
+    if isinstance(data, dict):
+        told = {name: one for name, one in data.items() if name.casefold() not in _OUR_WORDS}
+    elif data is not None:
         told["data"] = data
-    told["plugin"] = plugin
+    if number == _URL_REQUIRED:
+        told["elicitations"] = _links(sealed, told.get("elicitations", []), house)
+    told["plugin"] = sealed.call.plugin
     return {"code": -32603 if number in _OUR_NUMBERS else number, "message": message, "data": told}
+
+
+def _links(sealed: Sealed, wanted: JsonValue, house: House) -> list[JsonValue]:
+    """What a person has to open first is asked of them, error or not, and judged as a question is."""
+    if not isinstance(wanted, list) or len(wanted) > MAX_QUESTIONS:
+        raise _no_result()
+    may_ask = _may_ask(sealed, house, "rounds", "stream") & {"elicitation/url"}
+    read: list[JsonValue] = []
+    for one in wanted:
+        if not isinstance(one, dict):
+            raise _no_result()
+        read.append(read_question("elicitation/create", {**one, "mode": "url"}, may_ask)[1])
+    return read
 
 
 def _read_note(note: bytes, limits: JsonLimits) -> bytes:

@@ -101,7 +101,7 @@ class Sayings:
         self, sealed: Sealed, event: EventFrame, salt: bytes, tell: Callable[[str, bytes], None]
     ) -> None:
         """The same for any other notification."""
-        judged = release_event(event, self._house())
+        judged = release_event(sealed, event, self._house())
         if isinstance(judged, SekishoError):
             self._write_said(sealed, judged.code, 1, None, salt=salt)
         else:
@@ -114,7 +114,7 @@ class Sayings:
         if isinstance(judged, SekishoError):
             problem = judged
             turn_down = partial(self._turn_down, sealed, ask.ask, problem)
-            self._write_said(sealed, problem.code, 1, None, salt=salt, then=turn_down)
+            self._write_said(sealed, problem.code, 1, None, salt=salt, then=turn_down, otherwise=turn_down)
             return
 
         def put() -> None:
@@ -122,7 +122,9 @@ class Sayings:
                 gone = Unavailable("cancelled", "the client cannot be asked now")
                 self._turn_down(sealed, ask.ask, gone)
 
-        self._write_said(sealed, "ok", 1, judged.params, salt=salt, then=put)
+        unwritten = Unavailable("log_unavailable", "the question cannot be written down")
+        turn_down = partial(self._turn_down, sealed, ask.ask, unwritten)
+        self._write_said(sealed, "ok", 1, judged.params, salt=salt, then=put, otherwise=turn_down)
 
     def answer(self, plugin: PluginName, frame: AnswerFrame) -> None:
         """Pass on what a client answered to a question; whoever waits for it sits at the plugin's side."""
@@ -144,6 +146,7 @@ class Sayings:
         *,
         salt: bytes,
         then: Callable[[], None] = lambda: None,
+        otherwise: Callable[[], None] = lambda: None,
     ) -> None:
         call = sealed.call
         self._journal.append(
@@ -159,5 +162,5 @@ class Sayings:
                 salt=salt,
             ),
             effect=False,
-            done=lambda problem: then() if problem is None else None,
+            done=lambda problem: then() if problem is None else otherwise(),
         )
