@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 from sekisho.assembly.asking import client_requests
 from sekisho.assembly.identities import core_id, plugin_id
+from sekisho.assembly.logins import authoriser_for
 from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
-from sekisho.plugin_server import Warden, WardenRules, connect_url, connect_walled
+from sekisho.plugin_server import Reach, Warden, WardenRules, connect_url, connect_walled
 from sekisho.plugin_server.warden import Connection, Connector
 from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
@@ -142,7 +143,8 @@ class _Walls:
         if workload.upstream is not None:
             if self._launcher is not None:
                 self._launcher.dismiss()  # a server at a URL has no walls of ours
-            self.connect = partial(self._connect_url, workload.upstream)
+            reach = Reach(authoriser=authoriser_for(workload, self._post.keys, self._log.info))
+            self.connect = partial(self._connect_url, workload.upstream, reach)
             return self
         if not workload.command:
             raise Misconfigured(
@@ -191,9 +193,9 @@ class _Walls:
         return (await self._stack.enter_async_context(warm)).start
 
     def _connect_url(
-        self, url: str, on_list_changed: Callable[[], None]
+        self, url: str, reach: Reach, on_list_changed: Callable[[], None]
     ) -> AbstractAsyncContextManager[Connection]:
-        return connect_url(url=url, limits=self._limits, on_list_changed=on_list_changed)
+        return connect_url(url=url, limits=self._limits, on_list_changed=on_list_changed, reach=reach)
 
 
 def _message_limits(limits: PluginLimits) -> JsonLimits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,11 +34,19 @@ def open_credentials(
     keys: KeyFolder,
     clock: Callable[[], float],
     log: Callable[..., None],
+    context: ssl.SSLContext | None = None,
 ) -> OAuthAuthoriser:
-    """What a plugin server needs to be let in at `url`."""
+    """What a plugin server needs to be let in at `url`; `context` is how TLS is checked, else the system's way."""
     open_page = partial(open_with, settings.browser) if settings.browser else None
     vault, _, client = _parts(
-        plugin=plugin, url=url, settings=settings, home=home, keys=keys, clock=clock, open_page=open_page
+        plugin=plugin,
+        url=url,
+        settings=settings,
+        home=home,
+        keys=keys,
+        clock=clock,
+        open_page=open_page,
+        context=context,
     )
     return OAuthAuthoriser(vault=vault, client=client, clock=clock, log=log)
 
@@ -51,10 +60,18 @@ async def log_in(
     keys: KeyFolder,
     clock: Callable[[], float],
     open_page: OpenPage,
+    context: ssl.SSLContext | None = None,
 ) -> tuple[str, Tokens]:
     """Log in anew and keep what comes of it: the issuer, and its tokens; raises `SekishoError`."""
     vault, fetcher, client = _parts(
-        plugin=plugin, url=url, settings=settings, home=home, keys=keys, clock=clock, open_page=open_page
+        plugin=plugin,
+        url=url,
+        settings=settings,
+        home=home,
+        keys=keys,
+        clock=clock,
+        open_page=open_page,
+        context=context,
     )
     await client.obtain(await _challenge(url, fetcher), anew=True)
     held = vault.read()
@@ -91,9 +108,10 @@ def _parts(
     keys: KeyFolder,
     clock: Callable[[], float],
     open_page: OpenPage | None,
+    context: ssl.SSLContext | None,
 ) -> tuple[Vault, Fetcher, OAuthClient]:
     vault = Vault(home / "credentials", plugin, keys)
-    fetcher = Fetcher(url, named=() if settings.issuer is None else (settings.issuer,))
+    fetcher = Fetcher(url, named=() if settings.issuer is None else (settings.issuer,), context=context)
     client = OAuthClient(
         url=url,
         plugin=plugin,

@@ -64,12 +64,14 @@ def test_no_page_is_made_for_a_server_without_pkce() -> None:
         page_for(plain)
 
 
+@pytest.mark.threat("T-MIXUP")
 def test_the_right_answer_gives_its_code() -> None:
     assert code_of(_answer(), QUESTION) == "c"
     assert code_of(_answer(iss=None), SILENT) == "c"
     assert code_of(_answer(), SILENT) == "c"
 
 
+@pytest.mark.threat("T-MIXUP")
 @pytest.mark.parametrize("state", ["", "x", "s" * 42, "S" * 43, None, "é"])
 def test_an_answer_with_another_state_is_not_ours(state: str | None) -> None:
     answer = _answer(state=state)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.unit.credentials.conftest import Town
 
 
+@pytest.mark.threat("T-MIXUP")
 async def test_the_metadata_leads_from_the_resource_to_its_server(town: Town) -> None:
     town.resource_metadata["scopes_supported"] = ["read"]
     site = await discover(town.url, Challenge(), None, Fetcher(town.url))
@@ -24,6 +25,7 @@ async def test_the_metadata_leads_from_the_resource_to_its_server(town: Town) ->
     ]
 
 
+@pytest.mark.threat("T-MIXUP")
 async def test_metadata_of_another_resource_ends_the_search(town: Town) -> None:
     town.resource_metadata["resource"] = "https://evil.example/mcp"
     with pytest.raises(Refused, match="another resource"):
@@ -31,6 +33,7 @@ async def test_metadata_of_another_resource_ends_the_search(town: Town) -> None:
     assert "/.well-known/oauth-authorization-server" not in town.asked
 
 
+@pytest.mark.threat("T-MIXUP")
 async def test_metadata_of_another_issuer_ends_the_search(town: Town) -> None:
     town.server_metadata["issuer"] = "https://attacker.example"
     with pytest.raises(Refused, match="another issuer"):

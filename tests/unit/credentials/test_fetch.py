@@ -91,6 +91,7 @@ async def test_plain_http_to_another_machine_is_refused() -> None:
         await Fetcher("https://93.184.215.14/").get("http://93.184.215.14/")
 
 
+@pytest.mark.threat("T-MIXUP")
 @pytest.mark.parametrize(
     "url", ["https://127.0.0.1/", "https://10.1.2.3/", "https://[::1]/", "https://169.254.169.254/"]
 )

@@ -33,6 +33,7 @@ async def test_a_login_registers_asks_with_pkce_and_keeps_the_tokens(town: Town,
     assert held.current == tokens
 
 
+@pytest.mark.threat("T-MIXUP")
 async def test_a_pre_registered_client_shows_its_secret_to_its_issuer_only(town: Town, desk: Desk) -> None:
     write_private(desk.folder / "secret", b"s:1\n")
     stated: dict[str, Any] = {
@@ -90,6 +91,7 @@ async def test_a_registration_is_not_used_at_another_issuer(town: Town, desk: De
     assert [form["grant_type"] for form in town.forms] == ["authorization_code", "authorization_code"]
 
 
+@pytest.mark.threat("T-MIXUP")
 @pytest.mark.parametrize("said", [{"iss": "https://evil.example"}, {"iss": None}])
 async def test_a_code_of_another_server_is_never_exchanged(
     town: Town, desk: Desk, said: dict[str, str | None]
@@ -108,6 +110,7 @@ async def test_a_server_without_pkce_is_refused_before_anybody_is_troubled(town:
     assert town.pages == []
 
 
+@pytest.mark.threat("T-MIXUP")
 async def test_a_redirect_of_the_token_endpoint_is_a_refusal(town: Town, desk: Desk) -> None:
     town.token_answer = lambda form: response_bytes(
         307, b"", headers=(("Location", "https://evil.example/token"),)
