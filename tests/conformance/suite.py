@@ -115,10 +115,9 @@ def run_server(url: str, revision: str, out: Path, scenarios: Sequence[str] = ()
 def outcomes(out: Path) -> dict[str, Outcome]:
     """What the suite left in its folder."""
     found = {}
-    for folder in sorted(out.iterdir()) if out.is_dir() else ():
-        name = _FOLDER.fullmatch(folder.name)
-        file = folder / "checks.json"
-        if name is not None and file.is_file():
+    for file in sorted(out.rglob("checks.json")):
+        name = _FOLDER.fullmatch(file.parent.relative_to(out).as_posix())  # auth/… lies a folder deeper
+        if name is not None:
             checks = json.loads(file.read_text(encoding="utf-8"))
             found[name[1]] = Outcome(scenario=name[1], checks=tuple(_check(one) for one in checks))
     return found

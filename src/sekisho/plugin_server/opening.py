@@ -155,7 +155,7 @@ async def _discover(session: PluginSession, timeout_s: float) -> SurfaceFrame | 
     """None if this is no modern plugin; raises if it is gone, or modern and shares no revision with us."""
     limit_s = min(MAX_PROBE_S, PROBE_SHARE * timeout_s)
     try:
-        result = await ask(session, "server/discover", {}, limit_s, modern=True)
+        result = await _probe(session, limit_s)
     except RefusedByPlugin as refusal:
         _refuse_disjoint(refusal)
         return None
@@ -178,15 +178,30 @@ async def _discover(session: PluginSession, timeout_s: float) -> SurfaceFrame | 
     )
 
 
-def _refuse_disjoint(refusal: RefusedByPlugin) -> None:
-    if refusal.error.code != VERSION_UNSUPPORTED:
-        return
+async def _probe(session: PluginSession, limit_s: float) -> bytes:
+    """`server/discover`; once more if it was refused for its revision, and that very revision was named as supported."""
     try:
-        supported = msgspec.json.decode(refusal.error.raw, type=_UnsupportedError).data.supported
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return
+        return await ask(session, "server/discover", {}, limit_s, modern=True)
+    except RefusedByPlugin as refusal:
+        if MODERN[0] not in _supported(refusal):
+            raise
+    return await ask(session, "server/discover", {}, limit_s, modern=True)
+
+
+def _refuse_disjoint(refusal: RefusedByPlugin) -> None:
+    supported = _supported(refusal)
     if supported and not any(version in LEGACY for version in supported):
         _disjoint(refusal)
+
+
+def _supported(refusal: RefusedByPlugin) -> list[str]:
+    """The revisions a plugin names when it refuses ours; none if it refused for another reason."""
+    if refusal.error.code != VERSION_UNSUPPORTED:
+        return []
+    try:
+        return msgspec.json.decode(refusal.error.raw, type=_UnsupportedError).data.supported
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return []
 
 
 def _disjoint(refusal: RefusedByPlugin) -> NoReturn:

@@ -121,6 +121,33 @@ async def test_a_modern_server_of_other_revisions_only_cannot_be_spoken_to(plugi
         await open_session(plugin.session, EraMemory(), START_S)
 
 
+async def test_a_server_that_refuses_the_revision_it_names_is_asked_for_it_once_more(plugin: Plugin) -> None:
+    plugin.become_modern()
+    discover = plugin.answers["server/discover"]
+    _fails(
+        plugin, "server/discover", {"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"]}}
+    )
+    refuse = plugin.answers["server/discover"]
+
+    def refuse_once(params: dict[str, Any]) -> Any:
+        plugin.answers["server/discover"] = discover
+        return refuse(params)
+
+    plugin.answers["server/discover"] = refuse_once
+    await open_session(plugin.session, EraMemory(), START_S)
+    assert _methods(plugin) == ["server/discover", "server/discover"]
+    assert plugin.session.modern
+
+
+async def test_a_server_that_refuses_the_revision_it_names_twice_is_left(plugin: Plugin) -> None:
+    _fails(
+        plugin, "server/discover", {"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"]}}
+    )
+    with pytest.raises(RemoteProtocolError, match="no supported protocol version"):
+        await open_session(plugin.session, EraMemory(), START_S)
+    assert _methods(plugin) == ["server/discover", "server/discover"]
+
+
 async def test_the_era_is_remembered_and_never_trusted(plugin: Plugin, new_plugin: type[Plugin]) -> None:
     memory = EraMemory()
     await open_session(plugin.session, memory, START_S)
