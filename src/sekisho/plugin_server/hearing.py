@@ -101,7 +101,7 @@ class Hearing:
             case "notifications/resources/updated":
                 was_heard = self._listening.updated(notification)
             case "notifications/subscriptions/acknowledged":
-                self._listening.acknowledged()
+                self._listening.acknowledged(notification, of)
                 was_heard = True
             case "notifications/elicitation/complete":
                 was_heard = self._elicitation_completed(notification)

@@ -12,7 +12,7 @@ Guarantees
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -26,6 +26,7 @@ __all__ = ["DEFAULT_LEVEL", "Listening", "event_params"]
 
 MAX_LISTENERS: Final = 4_096
 MAX_LISTENERS_PER_SCOPE: Final = 16
+MAX_OPEN_LISTENS: Final = 4  # a plugin that acknowledges nothing must not be asked without end
 MAX_CHORES: Final = 10_000  # requests of our own that a plugin has not answered
 DEFAULT_LEVEL: Final = "info"
 LISTEN: Final = "subscriptions/listen"
@@ -64,9 +65,18 @@ class _Offer(msgspec.Struct):
     logging: msgspec.Raw = msgspec.Raw()
 
 
+class _AcknowledgedMeta(msgspec.Struct):
+    subscription: int = msgspec.field(name="io.modelcontextprotocol/subscriptionId")
+
+
+class _Acknowledged(msgspec.Struct):
+    meta: _AcknowledgedMeta = msgspec.field(name="_meta")
+
+
 class _Listener(msgspec.Struct, gc=False):
     scope: str
     uris: frozenset[str] | None  # None: what its scope follows at the moment
+    is_acknowledged: bool = False  # MCP: nothing is said before that
 
 
 class Listening:
@@ -82,9 +92,11 @@ class Listening:
         self._chores = 0
         self._level: str | None = None  # of the legacy plugin
         self._is_setting_level = False
-        self._current: int | None = None  # our listen request to a modern plugin
-        self._next: int | None = None  # the one that replaces it, until it is acknowledged
-        self._is_stale = False
+        self._open: list[
+            int
+        ] = []  # our listen requests to a modern plugin, each newer one to replace those before
+        self._is_stale = False  # there should be a newer one
+        self._waiting: list[tuple[int, Callable[[], None]]] = []  # until the plugin acknowledged this request
 
     # the plugin
 
@@ -94,7 +106,7 @@ class Listening:
         self._offer = _read_offer(capabilities)
         self._chores = 0
         self._level, self._is_setting_level = None, False
-        self._current = self._next = None
+        self._open, self._is_stale = [], False
         if session.modern:
             self._listen_anew()
         else:
@@ -105,13 +117,13 @@ class Listening:
     def closed(self) -> None:
         """No plugin runs."""
         self._session = None
+        self._wait_no_longer(None)
 
     def refresh(self) -> None:
-        """Ask again for what was lost: at every health check."""
-        session = self._session
-        if session is not None and session.modern and self._current is None:
-            self._next = None
+        """Ask again for what was lost, and let nobody wait for a plugin that does not acknowledge."""
+        if self._session is not None and self._session.modern and not self._open:
             self._listen_anew()
+        self._wait_no_longer(None)
 
     @property
     def can_follow(self) -> bool:
@@ -122,17 +134,24 @@ class Listening:
         """True if somebody follows it already."""
         return uri in self._interest
 
-    def changed(self, new: Collection[str], gone: Collection[str]) -> None:
-        """Somebody follows these first, nobody those any more."""
+    def changed(
+        self, new: Collection[str], gone: Collection[str], then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Somebody follows these first, nobody those any more; `then` is called when the plugin knows."""
         session = self._session
         if session is None or not (new or gone):
-            return
-        if session.modern:
+            then()
+        elif session.modern:
             self._listen_anew()
+            if self._open and len(self._waiting) < MAX_CHORES:
+                self._waiting.append((self._open[-1], then))
+            else:
+                then()
         else:
             self._follow(new)
             for uri in gone:
                 self._chore("resources/unsubscribe", {"uri": uri})
+            then()  # pipes keep the order, and over HTTP a first call is not faster than a first subscription
 
     def sync_level(self, also: str | None = None) -> None:
         """Let a legacy plugin send the logs that somebody wants."""
@@ -161,17 +180,23 @@ class Listening:
             return False
         wish = _read_wish(inbound.frame.arguments)
         uris: frozenset[str] | None = None
+        new: list[str] = []
         if not wish.scope:
             asked = wish.notifications.resource_subscriptions[:MAX_URIS_PER_SCOPE]
             new = self._interest.add(dict.fromkeys(asked)) if self.can_follow else []
             uris = (
                 frozenset(uri for uri in asked if uri in self._interest) if self.can_follow else frozenset()
             )
-            self.changed(new, ())
-        self._listeners[inbound] = _Listener(scope, uris)
-        self._per_scope[scope] += 1
         honoured = {"resourceSubscriptions": sorted(uris)} if uris else {}
-        inbound.event(EventFrame(ACKNOWLEDGED, msgspec.Raw(_encode({"notifications": honoured}))))
+        frame = EventFrame(ACKNOWLEDGED, msgspec.Raw(_encode({"notifications": honoured})))
+        self._per_scope[scope] += 1
+        self._listeners[inbound] = listener = _Listener(scope, uris)
+
+        def acknowledge() -> None:
+            listener.is_acknowledged = True
+            inbound.event(frame)
+
+        self.changed(new, (), acknowledge)
         return True
 
     def leave(self, inbound: Inbound) -> bool:
@@ -189,7 +214,7 @@ class Listening:
     def tell_scope(self, scope: str, frame: EventFrame) -> bool:
         """Tell one listener of this scope that hears whatever belongs to it; False if there is none."""
         for inbound, listener in self._listeners.items():
-            if listener.scope == scope and listener.uris is None:
+            if listener.scope == scope and listener.uris is None and listener.is_acknowledged:
                 inbound.event(frame)
                 return True
         return False
@@ -205,20 +230,33 @@ class Listening:
         frame = EventFrame(UPDATED, msgspec.Raw(_encode(params)))
         was_heard = False
         for inbound, listener in self._listeners.items():
-            if _has_part(self._followed(listener), uri):
+            if listener.is_acknowledged and _has_part(self._followed(listener), uri):
                 inbound.event(frame)
                 was_heard = True
         return was_heard
 
-    def acknowledged(self) -> None:
-        """Our newer subscription upstream stands: the older one may go."""
-        if self._next is None:
+    def acknowledged(self, notification: Notification, of: int | None) -> None:
+        """One of our subscriptions upstream stands: the older ones may go."""
+        ident = of if of in self._open else _subscription(notification)
+        if ident is None or ident not in self._open:
             return
-        old, self._current, self._next = self._current, self._next, None
-        if old is not None and self._session is not None:
-            self._session.cancel(old, "replaced")
+        at = self._open.index(ident)
+        older, self._open = self._open[:at], self._open[at:]
+        if self._session is not None:
+            for one in older:
+                self._session.cancel(one, "replaced")
+        self._wait_no_longer(ident)
         if self._is_stale:
             self._listen_anew()
+
+    def _wait_no_longer(self, ident: int | None) -> None:
+        """Whoever waits for this request, or one before it, goes on; with None everybody."""
+        waiting, self._waiting = self._waiting, []
+        for needed, then in waiting:
+            if ident is None or needed <= ident:
+                then()
+            else:
+                self._waiting.append((needed, then))
 
     def _followed(self, listener: _Listener) -> Collection[str]:
         if listener.uris is not None:
@@ -245,30 +283,28 @@ class Listening:
         self._session.request(method, params, done)
 
     def _listen_anew(self) -> None:
-        if self._session is None:
+        session = self._session
+        if session is None:
             return
-        if self._next is not None:
-            self._is_stale = True  # first the one before has to stand
+        self._is_stale = len(self._open) >= MAX_OPEN_LISTENS  # first one of them has to stand
+        if self._is_stale:
             return
-        self._is_stale = False
         wanted = self._wanted()
-        if not wanted:
-            if self._current is not None:
-                self._session.cancel(self._current, "nobody listens")
-                self._current = None
+        if wanted:
+            self._open.append(session.request(LISTEN, {"notifications": wanted}, self._listen_ended))
             return
-        self._next = self._session.request(LISTEN, {"notifications": wanted}, self._listen_ended)
+        for one in self._open:
+            session.cancel(one, "nobody listens")
+        self._open = []
 
     def _listen_ended(self, answer: Answer) -> None:
         """The plugin closed a subscription; the next health check asks again."""
         del answer
         session = self._session
-        if session is None:
-            return
-        if self._next is not None and not session.is_waiting(self._next):
-            self._next = None
-        elif self._current is not None and not session.is_waiting(self._current):
-            self._current = None
+        if session is not None:
+            self._open = [one for one in self._open if session.is_waiting(one)]
+            if not self._open:
+                self._wait_no_longer(None)
 
     def _wanted(self) -> dict[str, object]:
         wanted: dict[str, object] = {}
@@ -291,6 +327,14 @@ def event_params(notification: Notification) -> dict[str, object] | None:
         return None
     params.pop("_meta", None)  # it speaks of our subscription, not of the client's
     return params
+
+
+def _subscription(notification: Notification) -> int | None:
+    """Which of our requests it belongs to, as the plugin says."""
+    try:
+        return msgspec.json.decode(bytes(notification.params), type=_Acknowledged).meta.subscription
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def _has_part(followed: Collection[str], uri: str) -> bool:

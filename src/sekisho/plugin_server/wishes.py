@@ -54,12 +54,13 @@ class Wishes:
             return
         is_new = not listening.follows(uri)
         follows, gone = listening.scopes.follow(scope, uri)
-        listening.changed([uri] if is_new and follows and session.modern else (), gone)
         if not follows:
+            listening.changed((), gone)
             errand.inbound.fail("busy", "too many resources are followed already")
         elif session.modern or not is_new:
-            errand.inbound.reply(_NOTHING)
+            listening.changed([uri] if is_new else (), gone, lambda: errand.inbound.reply(_NOTHING))
         else:
+            listening.changed((), gone)
 
             def settle(succeeded: bool) -> None:
                 if not succeeded:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekisho.plugin_server import listening
-from sekisho.plugin_server.listening import event_params
+from sekisho.plugin_server.listening import MAX_OPEN_LISTENS, event_params
 from sekisho.protocol import Notification
 from sekisho.wire import CallContext
 from sekisho.wire.frames import Kind
@@ -126,19 +126,47 @@ async def test_a_modern_plugin_has_one_subscription_that_is_replaced_without_a_g
     _acknowledge(modern)
     await asyncio.sleep(0)
     caller = modern.call(new_caller(LISTEN, _wish("u:1"), MODERN))
-    await caller.take(Kind.EVENT)
     second = _asked(modern.plugin, LISTEN)[-1]
     assert second["notifications"] == {"toolsListChanged": True, "resourceSubscriptions": ["u:1"]}
     other = modern.call(new_caller(LISTEN, _wish("u:2"), MODERN))  # before the second one stands
-    await other.take(Kind.EVENT)
-    assert len(_asked(modern.plugin, LISTEN)) == 2
-    assert not _asked(modern.plugin, "notifications/cancelled")
-    _acknowledge(modern)
-    await modern.arrival("notifications/cancelled")  # the first one goes
     third = _asked(modern.plugin, LISTEN)[-1]
     assert third["notifications"]["resourceSubscriptions"] == ["u:1", "u:2"]
+    assert not _asked(modern.plugin, "notifications/cancelled")
+    modern.plugin.say(_updated("u:1"))
+    await asyncio.sleep(0)
+    assert caller.heard.empty()  # nothing before the acknowledgement
+    _acknowledge(modern)
+    for one in (caller, other):
+        assert "acknowledged" in (await one.take(Kind.EVENT))["method"]
+    assert len(_asked(modern.plugin, "notifications/cancelled")) == 2
     modern.plugin.say(_updated("u:2"))
     assert (await other.take(Kind.EVENT))["params"] == {"uri": "u:2"}
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_modern_plugin_that_acknowledges_nothing_holds_nobody_up_for_long(
+    modern: Counter, new_caller: type[Caller]
+) -> None:
+    callers = [modern.call(new_caller(LISTEN, _wish(f"u:{number}"), MODERN)) for number in range(9)]
+    assert len(_asked(modern.plugin, LISTEN)) == MAX_OPEN_LISTENS
+    assert all(caller.heard.empty() for caller in callers)
+    modern.desk.refresh()
+    for caller in callers:
+        await caller.take(Kind.EVENT)
+    _acknowledge(modern)
+    await asyncio.sleep(0)
+    newest = _asked(modern.plugin, LISTEN)[-1]["notifications"]
+    assert len(newest["resourceSubscriptions"]) == 9
+
+
+async def test_a_modern_plugin_that_ends_its_subscription_holds_nobody_up(
+    modern: Counter, new_caller: type[Caller]
+) -> None:
+    caller = modern.call(new_caller(LISTEN, _wish("u:1"), MODERN))
+    for message in list(modern.plugin.heard):
+        if message.get("method") == LISTEN:
+            modern.plugin.say({"id": message["id"], "error": {"code": -32601, "message": "no"}})
+    await caller.take(Kind.EVENT)
 
 
 async def test_a_subscription_that_a_modern_plugin_ends_is_opened_again_at_the_next_look(

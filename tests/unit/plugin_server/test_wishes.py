@@ -106,11 +106,13 @@ async def test_a_resource_that_the_plugin_refuses_is_not_followed(
 async def test_a_modern_plugin_is_subscribed_to_in_its_own_way(
     modern: Counter, new_caller: type[Caller]
 ) -> None:
-    modern.plugin.say({"method": "notifications/subscriptions/acknowledged", "params": {}})
-    await asyncio.sleep(0)
-    await modern.call(new_caller("resources/subscribe", {"uri": "u:1"}, ONE)).take(Kind.RESULT)
+    caller = modern.call(new_caller("resources/subscribe", {"uri": "u:1"}, ONE))
     request = await modern.arrival("subscriptions/listen")
     assert request["params"]["notifications"]["resourceSubscriptions"] == ["u:1"]
+    assert caller.heard.empty()
+    meta = {"io.modelcontextprotocol/subscriptionId": request["id"]}
+    modern.plugin.say({"method": "notifications/subscriptions/acknowledged", "params": {"_meta": meta}})
+    await caller.take(Kind.RESULT)
 
 
 @pytest.mark.parametrize("params", [{}, {"uri": 7}, {"uri": ""}])
