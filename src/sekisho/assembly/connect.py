@@ -9,6 +9,7 @@ import asyncio
 import os
 import ssl
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +17,8 @@ import msgspec
 
 from sekisho.assembly.running import run_until_stopped
 from sekisho.errors import Misconfigured, SekishoError
-from sekisho.plugin_server import Upstream
+from sekisho.plugin_server import Site, StaticHeaders, Upstream
 from sekisho.protocol import (
-    META_PROTOCOL_VERSION,
     JsonLimits,
     LineReader,
     Request,
@@ -27,10 +27,9 @@ from sekisho.protocol import (
     parse_message,
 )
 
-__all__ = ["modern_headers", "run_connect"]
+__all__ = ["run_connect"]
 
 MAX_LINE_BYTES: Final = 16 << 20
-NAMED: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 _PROGRESS: Final = "notifications/progress"
 DRAIN_S: Final = 30.0  # after the client closes its end, answers under way may still arrive
 
@@ -54,13 +53,12 @@ class _Relay:
 
     def __init__(self, url: str, token: str, context: ssl.SSLContext) -> None:
         self._upstream = Upstream(
-            url,
-            receive=self._answered,
-            on_failure=self._failed,
+            Site.parse(url),
+            hearer=self,
             max_body_bytes=MAX_LINE_BYTES,
+            authoriser=StaticHeaders({"Authorization": f"Bearer {token}"}),
             context=context,
-            headers=(("Authorization", f"Bearer {token}"),),
-            headers_for=modern_headers,
+            may_be_private=True,  # the gateway is ours
         )
         self._limits = JsonLimits(max_bytes=MAX_LINE_BYTES)
         self._pending: dict[int | str, str] = {}  # id and method
@@ -90,20 +88,36 @@ class _Relay:
             pass
         await self._upstream.close()
 
-    def _answered(self, body: bytes) -> None:
+    def receive_all(self, lines: Sequence[bytes], of: int | None = None) -> None:
+        """Messages of the gateway."""
+        for line in lines:
+            self.receive(line, of)
+
+    def is_waiting(self, ident: int | str) -> bool:
+        """True while the client waits for this answer."""
+        return ident in self._pending
+
+    def fail_all(self, error: SekishoError) -> None:
+        """No request will be answered."""
+        for ident in tuple(self._pending):
+            self.fail_one(ident, error)
+
+    def receive(self, line: bytes, of: int | None = None) -> None:
+        """One message of the gateway."""
+        del of
         try:
-            answer = msgspec.json.decode(body, type=_Answer)
+            answer = msgspec.json.decode(line, type=_Answer)
         except msgspec.MsgspecError:
             return  # the end of the response fails its request
-        if answer.method == _PROGRESS and answer.id is None:
-            _write(body)
+        if answer.method is not None:
+            _write(line)  # the gateway tells or asks; it knows from the client's own words what may be asked
             return
         if answer.id is None or answer.id not in self._pending:
             return
         if self._pending[answer.id] == "initialize" and answer.result:
             self._agree(answer.result)
         self._settle(answer.id)
-        _write(body)
+        _write(line)
 
     def _agree(self, result: msgspec.Raw) -> None:
         """Later messages name the version the gateway chose."""
@@ -113,7 +127,8 @@ class _Relay:
             return
         self._upstream.use_version(encode_header(version))
 
-    def _failed(self, ident: int | str, error: SekishoError) -> None:
+    def fail_one(self, ident: int | str, error: SekishoError) -> None:
+        """One request will not be answered."""
         if ident in self._pending:
             self._settle(ident)
             _write(error_bytes(ident, error))
@@ -132,39 +147,6 @@ class _Answer(msgspec.Struct):
 
 class _Initialized(msgspec.Struct, rename="camel"):
     protocol_version: str
-
-
-class _Meta(msgspec.Struct):
-    version: str | None = msgspec.field(default=None, name=META_PROTOCOL_VERSION)
-
-
-class _Params(msgspec.Struct):
-    meta: _Meta = msgspec.field(default_factory=_Meta, name="_meta")
-    name: str | None = None
-    uri: str | None = None
-
-
-class _Modern(msgspec.Struct):
-    method: str
-    params: _Params = msgspec.field(default_factory=_Params)
-
-
-def modern_headers(message: bytes) -> tuple[tuple[str, str], ...]:
-    """The headers that repeat what a message of 2026-07-28 says of itself; none for one of an older revision."""
-    try:
-        read = msgspec.json.decode(message, type=_Modern)
-    except msgspec.MsgspecError:
-        return ()  # the gateway says what is wrong with it
-    if read.params.meta.version is None:
-        return ()
-    name = read.params.uri if read.method == "resources/read" else read.params.name
-    headers = (
-        ("MCP-Protocol-Version", encode_header(read.params.meta.version)),
-        ("Mcp-Method", encode_header(read.method)),
-    )
-    if name is None or read.method not in NAMED:
-        return headers
-    return (*headers, ("Mcp-Name", encode_header(name)))
 
 
 async def _relay(url: str, token: str, context: ssl.SSLContext) -> None:

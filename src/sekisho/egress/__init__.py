@@ -2,9 +2,10 @@
 
 from sekisho.egress.gate import EgressGate
 from sekisho.egress.handoff import GateSockets, receive_gate, send_gate
-from sekisho.egress.outlet import Outlet, is_outside
+from sekisho.egress.outlet import Outlet, SystemResolver, dial_address, is_outside
 from sekisho.egress.process import EgressSettings, serve
 from sekisho.egress.proxy import EgressEvent
+from sekisho.egress.tunnel import Target
 
 __all__ = [
     "EgressEvent",
@@ -12,6 +13,9 @@ __all__ = [
     "EgressSettings",
     "GateSockets",
     "Outlet",
+    "SystemResolver",
+    "Target",
+    "dial_address",
     "is_outside",
     "receive_gate",
     "send_gate",

@@ -21,7 +21,7 @@ from sekisho.egress.tunnel import Target
 from sekisho.errors import Refused, Unavailable
 from sekisho.policy import LOCALHOST, Address, NetworkGrant, is_public, permits
 
-__all__ = ["Outlet", "SystemResolver", "is_outside"]
+__all__ = ["Outlet", "SystemResolver", "dial_address", "is_outside"]
 
 Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[Address]]]
 Dial: TypeAlias = Callable[[Address, int], Awaitable[socket.socket]]

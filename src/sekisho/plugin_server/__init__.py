@@ -1,7 +1,21 @@
 """plugin_server: the other end: one plugin, its wall, its MCP session."""
 
+from sekisho.plugin_server.authoriser import Authoriser, StaticHeaders
+from sekisho.plugin_server.remote import Reach, connect_url
+from sekisho.plugin_server.site import Site, trusting
 from sekisho.plugin_server.upstream import Upstream
-from sekisho.plugin_server.walled import connect_url, connect_walled
+from sekisho.plugin_server.walled import connect_walled
 from sekisho.plugin_server.warden import Warden, WardenRules
 
-__all__ = ["Upstream", "Warden", "WardenRules", "connect_url", "connect_walled"]
+__all__ = [
+    "Authoriser",
+    "Reach",
+    "Site",
+    "StaticHeaders",
+    "Upstream",
+    "Warden",
+    "WardenRules",
+    "connect_url",
+    "connect_walled",
+    "trusting",
+]

@@ -1,47 +1,53 @@
-"""An MCP server that already listens somewhere (Streamable HTTP), as a plugin: a pool of kept connections.
+"""An MCP server at a URL, over Streamable HTTP of both eras: the transport of its session.
 
-One POST per message, no other request per call. The client's own token never comes this far: only the headers below are
-sent. Answers come as JSON or as an SSE stream; both end in the same `receive` as stdio lines. When a response ends,
-`on_failure` hears of its request in any case, so that none waits for an answer that was not in it; whoever keeps the
-requests ignores it for those already answered. A request is sent once and never again: a connection that is lost
-fails it. Events of a stream are handed on as they come.
+One POST per message, no other request per call. The client's own token never comes this far: `RequestHeads` writes all
+that is sent. Answers come as JSON or as an SSE stream; both end at the hearer, with the request whose stream it was.
+
+Guarantees
+- a request is sent once. It is sent again only where the server said that it did nothing with it: its credentials were
+  refused and there are others now, or its session is unknown and a new one was opened; each at most once. A connection
+  that is lost fails its request;
+- a stream that ends before its answer, at a known event, is resumed by GET after the pause the server asked for, a
+  bounded number of times without news;
+- with a legacy server: the first messages wait until `notifications/initialized` has arrived; then a GET stream listens
+  for what belongs to no call, if there is one; leaving ends the session by DELETE;
+- with a modern one none of this exists, and a withdrawn request is a closed stream.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import cast
-from urllib.parse import urlsplit
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final, Literal
 
 import msgspec
 
-from sekisho.errors import Misconfigured, RemoteProtocolError, SekishoError, Unavailable
-from sekisho.protocol import (
-    BodyChunk,
-    HttpLimits,
-    Pieces,
-    ResponseEnd,
-    ResponseEvent,
-    ResponseHead,
-    ResponseReader,
-    SseReader,
-    WholeAnswers,
-    request_head_bytes,
-)
+from sekisho.errors import SekishoError, Unavailable
+from sekisho.plugin_server.authoriser import Authoriser, StaticHeaders
+from sekisho.plugin_server.heads import RequestHeads
+from sekisho.plugin_server.http_pool import Pool
+from sekisho.plugin_server.reopening import Reopening
+from sekisho.plugin_server.reply import RemoteReply, error_answer, status_error
+from sekisho.plugin_server.site import Doorway, Site, trusting
+from sekisho.plugin_server.transport import Hearer
+from sekisho.protocol import ResponseHead
 
 __all__ = ["Upstream"]
 
-MAX_IDLE = 256  # kept connections; beyond this they are closed after use
-KEEP_S = 4.0  # less than servers keep theirs (uvicorn: 5 s), so that none is closed under a request
-CONNECT_TIMEOUT_S = 5.0
-VERSION_HEADER = "MCP-Protocol-Version"
-SESSION_ID = re.compile(r"[\x21-\x7e]+")  # what MCP allows; anything else could not be sent back
-OWN_REQUEST = re.compile(rb'\{"jsonrpc":"2\.0","id":([0-9]{1,18}),"method":"')  # as `session` writes them
-LENGTH_LINE = b"\r\nContent-Length: %d\r\n"
+MAX_BUSY: Final = 2048  # requests under way; more calls are refused before
+MAX_FRUITLESS: Final = 5  # resumptions without any event between them
+NOTICE_TIMEOUT_S: Final = (
+    30.0  # for what nobody waits for: a server that never says 202 must not hold connections
+)
+LINGER_S: Final = 5.0  # how long a stream may stay open behind its answer
+FAREWELL_S: Final = 2.0
+_OWN_REQUEST: Final = re.compile(
+    rb'\{"jsonrpc":"2\.0","id":([0-9]{1,18}),"method":"'
+)  # as `session` writes them
+_INITIALIZED: Final = b'"notifications/initialized"'
 
 
 class _Id(msgspec.Struct):
@@ -50,291 +56,302 @@ class _Id(msgspec.Struct):
 
 
 class Upstream:
-    """Sends messages to one MCP server at a URL and hands its messages to `receive`."""
+    """Sends messages to one MCP server at a URL and hands its messages to `hearer`.
+
+    Args:
+        on_session_lost: the server forgot the session, and a new one stands: what it was told before is gone.
+        on_end: the server cannot be talked to any more.
+        fall_back: asked when the server refuses `initialize` as one of the older transport does; it takes the message
+            over, or says no.
+    """
 
     def __init__(
         self,
-        url: str,
+        site: Site,
         *,
-        receive: Callable[[bytes], None],
-        receive_all: Callable[[Sequence[bytes]], None] | None = None,
-        on_failure: Callable[[int | str, SekishoError], None],
+        hearer: Hearer,
         max_body_bytes: int,
-        is_waiting: Callable[[int | str], bool] = lambda ident: True,
+        authoriser: Authoriser | None = None,
         context: ssl.SSLContext | None = None,
-        headers: Sequence[tuple[str, str]] = (),
-        headers_for: Callable[[bytes], Sequence[tuple[str, str]]] | None = None,
+        may_be_private: bool = False,
+        on_session_lost: Callable[[], None] = lambda: None,
+        on_end: Callable[[SekishoError], None] = lambda error: None,
+        fall_back: Callable[[bytes, SekishoError], None] | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if (
-            parts.scheme not in ("http", "https")
-            or parts.hostname is None
-            or parts.username
-            or parts.fragment
-        ):
-            raise Misconfigured(
-                "config_invalid",
-                f"{url!r} is not the URL of an MCP server",
-                remedy="write http(s)://host:port/path",
-            )
-        self._context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
-        self._headers = tuple(headers)
-        self._headers_for = headers_for
-        self._host = parts.hostname
-        self._port = parts.port or (80 if self._context is None else 443)
-        self._authority = parts.netloc
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._receive = receive
-        self._receive_all = receive_all or partial(_one_by_one, receive)
-        self._on_failure = on_failure
-        self._is_waiting = is_waiting
-        self._limits = HttpLimits(max_head_bytes=32 << 10, max_body_bytes=max_body_bytes)
-        self._idle: list[_Exchange] = []
-        self._busy: set[_Exchange] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        if site.scheme == "https" and context is None:
+            context = trusting(None)
+        self._hearer = hearer
+        self._authoriser = authoriser or StaticHeaders()
+        self._doorway = Doorway(site, may_be_private=may_be_private)
+        self._pool = Pool(
+            site, self._doorway, context if site.scheme == "https" else None, max_body_bytes=max_body_bytes
+        )
+        self._max_body_bytes = max_body_bytes
+        self._heads = RequestHeads(site, self._authoriser)
+        self._on_session_lost = on_session_lost
+        self._on_end = on_end
+        self._fall_back = fall_back
         self._loop = asyncio.get_running_loop()
-        self._session: str | None = None
-        self._version: str | None = None
-        self._known = WholeAnswers()
-        self._head: tuple[bytes, bytes] | None = None  # of every request: before and behind its length
+        self._replies: dict[int | str, RemoteReply] = {}
+        self._others: set[RemoteReply] = set()  # those of messages that are no requests
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: dict[RemoteReply, asyncio.TimerHandle] = {}
+        self._held: list[RemoteReply] | None = None  # while a session is being opened
+        self._hello = Reopening()
+        self._is_closed = False
+
+    @property
+    def has_streams(self) -> bool:
+        """Every request has its own."""
+        return True
+
+    def has_room(self) -> bool:
+        """False while too many requests are under way."""
+        return len(self._replies) + len(self._others) < MAX_BUSY
 
     def use_version(self, version: str) -> None:
-        """The protocol version agreed in the handshake; sent with every later message."""
-        self._version = version
-        self._head = None
+        """The protocol version agreed on."""
+        self._heads.use_version(version)
+
+    def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
+        """The tools, for the arguments that a modern server wants repeated in headers."""
+        self._heads.use_tools(tools)
 
     def send(self, message: bytes) -> None:
-        """Post one message; its answer, if it is a request, arrives at `receive`."""
-        own = OWN_REQUEST.match(message)
+        """Post one message; its answer, if it is a request, arrives at the hearer."""
+        own = _OWN_REQUEST.match(message)
         wanted = int(own[1]) if own is not None else _id_of(message)
-        oldest = self._loop.time() - KEEP_S
-        while self._idle:
-            exchange = self._idle.pop()
-            if exchange.is_open and exchange.idle_since > oldest:
-                self._post(exchange, message, wanted)
-                return
-            exchange.abort()
-        task = self._loop.create_task(self._connect_and_post(message, wanted))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        reply = self._new_reply(message, wanted)
+        if self._held is not None:
+            self._held.append(reply)
+            return
+        if wanted is None:
+            self._watch(reply)
+        elif self._heads.version is None:
+            self._hello.saw(message)
+        self._post(reply)
+
+    def withdraw(self, ident: int) -> None:
+        """Close the stream of this request; nothing of it is handed on any more."""
+        reply = self._replies.pop(ident, None)
+        if reply is not None:
+            self._forget_timer(reply)
+            reply.withdraw()
 
     async def close(self) -> None:
-        """Close kept connections and end those being opened."""
-        for exchange in (*self._idle, *self._busy):
-            exchange.abort()
+        """End the session, kept connections and those being opened."""
+        if not self._is_closed and self._heads.is_legacy and self._heads.session is not None:
+            farewell = self._new_reply(b"", None, "DELETE")
+            said = asyncio.Event()
+            farewell.on_end = said.set
+            self._post(farewell)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(said.wait(), FAREWELL_S)
+        self._is_closed = True
+        for timer in self._timers.values():
+            timer.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for reply in (*self._replies.values(), *self._others):
+            reply.give_up("the session with the MCP server was ended")
+        self._pool.close()
+        self._doorway.close()
 
-    async def _connect_and_post(self, message: bytes, wanted: int | str | None) -> None:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, exchange = await self._loop.create_connection(
-                    lambda: _Exchange(self), self._host, self._port, ssl=self._context
-                )
-        except (OSError, TimeoutError):
-            self._fail(
-                wanted, Unavailable("plugin_unavailable", "the MCP server at this URL does not answer")
-            )
+    # what replies say: see `reply.Owner`
+
+    def ended(self, reply: RemoteReply) -> None:
+        """A reply is over."""
+        if reply.wanted is None:
+            self._others.discard(reply)
+        elif self._replies.get(reply.wanted) is reply:
+            del self._replies[reply.wanted]
+        if self._timers:
+            self._forget_timer(reply)
+
+    def has_answered(self, reply: RemoteReply) -> None:
+        """Its stream should end now, and is ended if it does not."""
+        if reply not in self._timers:
+            self._after(LINGER_S, reply, lambda: reply.give_up("its stream did not end"))
+
+    def gave_session(self, session: str) -> None:
+        """Later messages carry it."""
+        if self._heads.use_session(session):
+            self._pool.known.forget()  # a head that names another session means something else now
+
+    def turned_away(self, reply: RemoteReply, head: ResponseHead, body: bytes) -> None:
+        """A status of 400 or more."""
+        if head.status in (401, 403) and not reply.is_renewed:
+            reply.is_renewed = True
+            self._spawn(self._renew(reply, head, body))
             return
-        self._post(exchange, message, wanted)
-
-    def _post(self, exchange: _Exchange, message: bytes, wanted: int | str | None) -> None:
-        if self._headers_for is not None:
-            head = self._head_bytes(self._headers_for(message), len(message))
+        is_post = reply.method == "POST"
+        if head.status == 404 and is_post and self._can_reopen(reply):
+            reply.is_reopened = True
+            self._hold([reply])
+            return
+        if reply.wanted is None or not is_post:
+            reply.fail(status_error(head.status))  # whoever asked by GET hears of it if it resumed a request
+            return
+        answer = error_answer(reply.wanted, head.status, body)
+        if answer is not None:
+            reply.answer(answer)
+        elif self._fall_back is not None and head.status in (400, 404, 405) and self._is_first_hello(reply):
+            reply.withdraw()
+            self.ended(reply)
+            self._fall_back(reply.message, status_error(head.status))
         else:
-            if self._head is None:
-                before, _, behind = self._head_bytes((), 1).partition(LENGTH_LINE % 1)
-                self._head = before, behind
-            head = self._head[0] + LENGTH_LINE % len(message) + self._head[1]
-        self._busy.add(exchange)
-        exchange.start(head + message, wanted)
+            reply.fail(status_error(head.status))
 
-    def _head_bytes(self, own: Sequence[tuple[str, str]], size: int) -> bytes:
-        headers = [
-            *self._headers,
-            *own,
-            ("Content-Type", "application/json"),
-            ("Accept", "application/json, text/event-stream"),
-        ]
-        if self._session is not None:
-            headers.append(("Mcp-Session-Id", self._session))
-        if self._version is not None and not any(name == VERSION_HEADER for name, _ in own):
-            headers.append((VERSION_HEADER, self._version))
-        return request_head_bytes("POST", self._target, self._authority, headers, size)
+    def broke_off(self, reply: RemoteReply) -> None:
+        """Resume its stream after a pause."""
+        if reply.wanted is not None and reply.fruitless >= MAX_FRUITLESS:
+            reply.fail(Unavailable("plugin_exited", "the MCP server broke the stream off again and again"))
+            return
+        self._forget_timer(reply)
+        self._after(reply.pause_s, reply, lambda: self._resume(reply))
 
-    def _use_session(self, session: str) -> None:
-        if session != self._session:
-            self._session = session
-            self._head = None
-            self._known.forget()
+    def _resume(self, reply: RemoteReply) -> None:
+        self._timers.pop(reply, None)
+        reply.fruitless += 1
+        reply.method = "GET"
+        self._post(reply)
 
-    def _complete(self, exchange: _Exchange, wanted: int | str | None, body: bytes) -> None:
-        """The usual answer, in one piece."""
-        self._receive(body)
-        self._finish(exchange, wanted, 200, keep_alive=True)
+    # sending
 
-    def _finish(
-        self, exchange: _Exchange, wanted: int | str | None, status: int, *, keep_alive: bool
-    ) -> None:
-        self._release(exchange, keep_alive=keep_alive)
-        if wanted is not None and self._is_waiting(wanted):
-            what = f"answered HTTP {status}" if status >= 400 else "sent a response without an answer"
-            self._fail(wanted, RemoteProtocolError("plugin_protocol", f"the MCP server {what}"))
-
-    def _fail(self, wanted: int | str | None, error: SekishoError) -> None:
-        if wanted is not None:
-            self._on_failure(wanted, error)
-
-    def _release(self, exchange: _Exchange, *, keep_alive: bool) -> None:
-        self._busy.discard(exchange)
-        if keep_alive and exchange.is_open and len(self._idle) < MAX_IDLE:
-            exchange.idle_since = self._loop.time()
-            self._idle.append(exchange)
+    def _new_reply(
+        self, message: bytes, wanted: int | str | None, method: Literal["POST", "GET", "DELETE"] = "POST"
+    ) -> RemoteReply:
+        reply = RemoteReply(
+            self, self._hearer, message, wanted, max_event_bytes=self._max_body_bytes, method=method
+        )
+        if wanted is None:
+            self._others.add(reply)
         else:
-            exchange.abort()
+            self._replies[wanted] = reply
+        return reply
 
+    def _watch(self, reply: RemoteReply) -> None:
+        """A message nobody waits for is bounded here; the one that opens the session lets the others wait."""
+        self._bound(reply)
+        if self._heads.is_legacy and _INITIALIZED in reply.message:
+            self._held = []
+            reply.on_end = self._opened
 
-def _one_by_one(receive: Callable[[bytes], None], messages: Sequence[bytes]) -> None:
-    for message in messages:
-        receive(message)
+    def _bound(self, reply: RemoteReply) -> None:
+        self._after(NOTICE_TIMEOUT_S, reply, lambda: reply.give_up("it was not taken in time"))
+
+    def _opened(self) -> None:
+        held, self._held = self._held or [], None
+        for reply in held:
+            if not reply.is_over:
+                if reply.wanted is None:
+                    self._bound(reply)
+                self._post(reply)
+        if not self._is_closed and not any(reply.method == "GET" for reply in self._others):
+            self._post(self._new_reply(b"", None, "GET"))
+
+    def _post(self, reply: RemoteReply) -> None:
+        try:
+            head = self._head(reply)
+        except SekishoError as error:
+            reply.fail(error)
+            return
+        connection = self._pool.take()
+        if connection is not None:
+            reply.begin(connection, head)
+        else:
+            self._spawn(self._connect(reply, head))
+
+    def _head(self, reply: RemoteReply) -> bytes:
+        match reply.method:
+            case "POST":
+                return self._heads.post(reply.message)
+            case "GET":
+                return self._heads.get(reply.last_event_id)
+            case "DELETE":
+                return self._heads.delete()
+
+    async def _connect(self, reply: RemoteReply, head: bytes) -> None:
+        try:
+            connection = await self._pool.connect()
+        except SekishoError as error:
+            if reply.method == "GET" and not reply.is_over:  # the server is away; what breaks off is resumed
+                self.broke_off(reply)
+            else:
+                reply.fail(error)
+            return
+        if reply.is_over:
+            self._pool.release(connection, keep_alive=True)
+        else:
+            reply.begin(connection, head)
+
+    async def _renew(self, reply: RemoteReply, head: ResponseHead, body: bytes) -> None:
+        challenge, nonce = (head.headers.get(name, "") for name in ("www-authenticate", "dpop-nonce"))
+        if await self._authoriser.refused(head.status, challenge, nonce):
+            if not reply.is_over:
+                self._post(reply)
+        else:
+            self.turned_away(reply, head, body)
+
+    # sessions
+
+    def _is_first_hello(self, reply: RemoteReply) -> bool:
+        return self._heads.version is None and self._hello.is_hello(reply.message)
+
+    def _can_reopen(self, reply: RemoteReply) -> bool:
+        return (
+            self._heads.is_legacy
+            and self._heads.session is not None
+            and not reply.is_reopened
+            and reply.on_end is None  # what opens a session is not sent again in another
+            and self._hello.is_known
+        )
+
+    def _hold(self, replies: list[RemoteReply]) -> None:
+        """Send these once a new session stands."""
+        if self._held is not None:
+            self._held += replies
+            return
+        self._held = replies
+        self._heads.use_session(None)
+        self._pool.known.forget()
+        self._spawn(self._reopen())
+
+    async def _reopen(self) -> None:
+        """The handshake of before, once more; the server must agree to the same version."""
+        hello, answer = self._hello.again(self._heads.version or "")
+        again, ident = self._hello.message, self._hello.ident
+        self._post(RemoteReply(self, hello, again, ident, max_event_bytes=self._max_body_bytes))
+        try:
+            await answer
+        except SekishoError as error:
+            held, self._held = self._held or [], None
+            for reply in held:
+                reply.fail(error)
+            self._on_end(error)
+            return
+        notice = self._new_reply(self._hello.NOTICE, None)
+        notice.on_end = self._opened
+        self._post(notice)
+        self._on_session_lost()
+
+    # time
+
+    def _after(self, pause_s: float, reply: RemoteReply, act: Callable[[], None]) -> None:
+        self._timers[reply] = self._loop.call_later(pause_s, act)
+
+    def _forget_timer(self, reply: RemoteReply) -> None:
+        timer = self._timers.pop(reply, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _id_of(message: bytes) -> int | str | None:
     read = msgspec.json.decode(message, type=_Id)
     return read.id if read.method else None
-
-
-class _Answer:
-    """Reads the answer to one POST."""
-
-    def __init__(self, upstream: Upstream, exchange: _Exchange, wanted: int | str | None) -> None:
-        self._upstream = upstream
-        self._exchange = exchange
-        self._wanted = wanted
-        self._body = Pieces()
-        self._events: SseReader | None = None
-        self._head: ResponseHead | None = None
-
-    def take(self, event: ResponseHead | BodyChunk | ResponseEnd) -> None:
-        match event:
-            case ResponseHead():
-                self._head = event
-                session = event.headers.get("mcp-session-id")
-                if session is not None and SESSION_ID.fullmatch(session):
-                    self._upstream._use_session(session)
-                if event.is_event_stream:
-                    self._events = SseReader(self._upstream._limits.max_body_bytes)
-            case BodyChunk():
-                self._take_body(event.data)
-            case ResponseEnd():
-                self._finish(keep_alive=event.keep_alive)
-
-    def lose(self) -> None:
-        self.break_off(Unavailable("plugin_exited", "the MCP server closed the connection"))
-
-    def break_off(self, error: SekishoError) -> None:
-        self._upstream._release(self._exchange, keep_alive=False)
-        self._upstream._fail(self._wanted, error)
-
-    def _take_body(self, data: bytes) -> None:
-        if self._events is None:
-            self._body.add(data)
-            return
-        messages = self._events.feed(data)
-        if messages:
-            self._upstream._receive_all(messages)
-
-    def _finish(self, *, keep_alive: bool) -> None:
-        head = self._head
-        if self._body.size and head is not None and head.is_json:
-            self._upstream._receive(self._body.take())
-        self._upstream._finish(
-            self._exchange, self._wanted, 0 if head is None else head.status, keep_alive=keep_alive
-        )
-
-
-class _Exchange(asyncio.Protocol):
-    """One kept connection; one request at a time."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._reader = ResponseReader(upstream._limits)
-        self._transport: asyncio.Transport | None = None
-        self._is_asked = False
-        self._wanted: int | str | None = None
-        self._answer: _Answer | None = None  # while the answer to what was asked is read the long way
-        self.idle_since = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def start(self, data: bytes, wanted: int | str | None) -> None:
-        self._wanted = wanted
-        if self._transport is None:  # it was lost before anything could be sent
-            _Answer(self._upstream, self, wanted).lose()
-            return
-        self._is_asked = True
-        self._transport.write(data)
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are not registered as asyncio.Transport
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        if not self._is_asked:
-            self.abort()  # bytes nobody asked for
-            return
-        known, answer = self._upstream._known, self._answer
-        is_first = answer is None
-        if answer is None:
-            body = known.body_of(data)
-            if body is not None:
-                self._is_asked = False
-                self._upstream._complete(self, self._wanted, body)
-                return
-            answer = self._answer = _Answer(self._upstream, self, self._wanted)
-        try:
-            events = self._reader.feed(data)
-            if is_first:  # of a later read the first bytes are no head, whatever they look like
-                known.learn(data, events)
-            self._hand_on(answer, events)
-        except SekishoError as error:
-            self._done()
-            self.abort()
-            answer.break_off(error)
-
-    def _done(self) -> None:
-        self._is_asked = False
-        self._answer = None
-
-    def _hand_on(self, answer: _Answer, events: Sequence[ResponseEvent]) -> None:
-        for index, event in enumerate(events, 1):
-            if isinstance(event, ResponseEnd):
-                self._done()
-                if index < len(events) or self._reader.in_response:
-                    self.abort()  # more than one answer to one request
-                answer.take(event)
-                return
-            answer.take(event)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self._transport = None
-        if not self._is_asked:
-            return
-        answer = self._answer or _Answer(self._upstream, self, self._wanted)
-        self._done()
-        try:
-            events = self._reader.eof()
-        except SekishoError:
-            events = []
-        if not events:
-            answer.lose()
-        for event in events:  # a body that lasts until the connection ends is complete now
-            answer.take(event)

@@ -7,19 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from sekisho.egress import send_gate
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, Pipes
 from sekisho.plugin_server.session import PluginSession
-from sekisho.plugin_server.upstream import Upstream
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import GateSockets, Running
 
-__all__ = ["connect_url", "connect_walled"]
+__all__ = ["connect_walled"]
 
 GATE_LOOK_S = 0.5  # how soon a plugin has its network back after the egress process was started again
 
@@ -116,61 +112,3 @@ def _mark(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_ctime_ns
-
-
-class Remote:
-    """A server at a URL: there is no process of ours to end."""
-
-    def __init__(self, session: PluginSession) -> None:
-        self.session = session
-        self._ended: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
-
-    async def ended(self) -> SekishoError:
-        """Return when somebody ended it."""
-        return await asyncio.shield(self._ended)
-
-    async def kill(self) -> None:
-        """Drop the session; a new one is opened."""
-        if not self._ended.done():
-            self._ended.set_result(Unavailable("plugin_exited", "the session was dropped"))
-
-
-@asynccontextmanager
-async def connect_url(
-    *, url: str, limits: JsonLimits, on_list_changed: Callable[[], None]
-) -> AsyncIterator[Remote]:
-    """Open a session with an MCP server that already listens at `url`."""
-    session = PluginSession(limits=limits, on_list_changed=on_list_changed)
-    upstream = Upstream(
-        url,
-        receive=session.receive,
-        receive_all=session.receive_all,
-        on_failure=session.fail_one,
-        is_waiting=session.is_waiting,
-        max_body_bytes=limits.max_bytes,
-    )
-    session.attach(_Posts(upstream))
-    try:
-        yield Remote(session)
-    finally:
-        await upstream.close()
-
-
-class _Posts:
-    """A server at a URL as a transport."""
-
-    has_streams: Final = False
-
-    def __init__(self, upstream: Upstream) -> None:
-        self.send = upstream.send
-        self.use_version = upstream.use_version
-
-    def has_room(self) -> bool:
-        """Connections are opened as they are needed."""
-        return True
-
-    def withdraw(self, ident: int) -> None:
-        """The message that cancels is all there is."""
-
-    def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
-        """No header mirrors an argument."""

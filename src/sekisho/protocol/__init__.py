@@ -30,7 +30,7 @@ from sekisho.protocol.http_response import (
     WholeAnswers,
     collect,
 )
-from sekisho.protocol.http_write import request_head_bytes, response_bytes
+from sekisho.protocol.http_write import header_lines, request_head_bytes, response_bytes
 from sekisho.protocol.json_text import (
     JsonLimits,
     JsonValue,
@@ -68,7 +68,7 @@ from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, sp
 from sekisho.protocol.param_headers import HeaderPlan, compile_headers
 from sekisho.protocol.pieces import Pieces
 from sekisho.protocol.revisions import LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
-from sekisho.protocol.sse import SseReader
+from sekisho.protocol.sse import SseEvent, SseReader
 from sekisho.protocol.uri_template import UriTemplate, UriText
 
 __all__ = [
@@ -106,6 +106,7 @@ __all__ = [
     "ResponseEvent",
     "ResponseHead",
     "ResponseReader",
+    "SseEvent",
     "SseReader",
     "ToolCall",
     "ToolName",
@@ -123,6 +124,7 @@ __all__ = [
     "encode_header",
     "envelope",
     "error_bytes",
+    "header_lines",
     "joined",
     "negotiate",
     "notification_bytes",

@@ -52,12 +52,16 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_event_stream(self) -> bool:
         """True when the body is a stream of server-sent events."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower() == EVENT_STREAM
+        return self._media_type == EVENT_STREAM
 
     @property
     def is_json(self) -> bool:
         """True when the body is one JSON text."""
-        return self.headers.get("content-type", "").startswith("application/json")
+        return self._media_type == "application/json"
+
+    @property
+    def _media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class BodyChunk(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Final
 
 from sekisho.errors import LocalProtocolError
 
-__all__ = ["request_head_bytes", "response_bytes"]
+__all__ = ["header_lines", "request_head_bytes", "response_bytes"]
 
 _SAFE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SAFE_VALUE: Final = re.compile(r"[\x20-\x7e\t]*")
@@ -54,6 +54,11 @@ def request_head_bytes(
     if body_len or method not in {"GET", "HEAD", "DELETE"}:
         head += f"Content-Length: {body_len}\r\n"
     return (head + _lines(headers) + "\r\n").encode("ascii")
+
+
+def header_lines(headers: Iterable[tuple[str, str]]) -> bytes:
+    """Header lines to stand in a head; raises `LocalProtocolError` for what cannot be one."""
+    return _lines(headers).encode("ascii")
 
 
 def _lines(headers: Iterable[tuple[str, str]]) -> str:

@@ -4,23 +4,17 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sekisho.assembly.connect import modern_headers, run_connect
+from sekisho.assembly.connect import run_connect
 from sekisho.errors import Misconfigured
 from sekisho.protocol import (
-    ClientRequest,
     HttpRequest,
-    JsonLimits,
     RequestReader,
-    envelope,
-    parse_client_message,
     response_bytes,
 )
 
@@ -36,50 +30,9 @@ def _message(method: str, **params: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
 
 
-def _climb(message: bytes) -> bool:
-    """True when the gateway's own ladder takes the message with these headers as modern."""
-    headers = {name.lower(): value for name, value in modern_headers(message)}
-    read = parse_client_message(message, JsonLimits(max_bytes=1 << 20))
-    assert isinstance(read, ClientRequest)
-    return envelope(headers, read).modern
-
-
-@pytest.mark.requirement("B7")
-@pytest.mark.parametrize(
-    ("method", "params"),
-    [
-        ("server/discover", {}),
-        ("tools/list", {"name": "not asked for"}),
-        ("tools/call", {"name": "files__read", "arguments": {}}),
-        ("prompts/get", {"name": "=?base64?eA==?="}),
-        ("resources/read", {"uri": "file:///ü\n", "name": "other"}),
-    ],
-)
-def test_a_modern_message_passes_the_ladder_of_the_gateway(method: str, params: dict[str, Any]) -> None:
-    assert _climb(_message(method, _meta=META, **params))
-
-
-@given(name=st.text(st.characters(exclude_categories=["Cs"])))
-def test_every_name_passes_the_ladder(name: str) -> None:
-    assert _climb(_message("tools/call", _meta=META, name=name))
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        _message("tools/call", name="read"),
-        _message("tools/call", name="read", _meta={"progressToken": 1}),
-        _message("tools/call", name=7, _meta=META),
-        b'{"jsonrpc":"2.0","id":1,"result":{}}',
-    ],
-)
-def test_a_message_that_is_not_modern_gets_no_headers(message: bytes) -> None:
-    assert modern_headers(message) == ()
-
-
 async def _relay(
     lines: list[bytes],
-    reply: Callable[[HttpRequest], bytes],
+    reply: Callable[[HttpRequest], bytes | AsyncIterator[bytes]],
     folder: Path,
     rest: list[dict[str, Any]] | None = None,
 ) -> tuple[list[HttpRequest], list[dict[str, Any]]]:
@@ -94,7 +47,12 @@ async def _relay(
         while data := await reader.read(1 << 16):
             for request in parser.feed(data):
                 requests.append(request)
-                writer.write(reply(request))
+                said = reply(request)
+                if isinstance(said, bytes):
+                    writer.write(said)
+                    continue
+                async for piece in said:
+                    writer.write(piece)
         writer.close()
 
     (folder / "token").write_text(TOKEN)
@@ -132,6 +90,8 @@ async def _relay(
 
 
 def _answer(request: HttpRequest) -> bytes:
+    if request.method == "DELETE":
+        return response_bytes(204, b"")
     message = json.loads(request.body)
     result = (
         {"protocolVersion": "2025-06-18"}
@@ -146,10 +106,11 @@ async def test_a_legacy_session_repeats_session_and_negotiated_version(tmp_path:
     lines = [_message("initialize", protocolVersion="2025-11-25"), _message("tools/list")]
     requests, answers = await _relay(lines, _answer, tmp_path)
     assert [answer["id"] for answer in answers] == [1, 1]
-    first, second = requests
+    first, second, last = requests
     assert "mcp-protocol-version" not in first.headers
     assert second.headers["mcp-protocol-version"] == "2025-06-18"
-    assert second.headers["mcp-session-id"] == "s1"
+    assert second.headers["mcp-session-id"] == last.headers["mcp-session-id"] == "s1"
+    assert last.method == "DELETE"
     assert first.headers["authorization"] == second.headers["authorization"] == f"Bearer {TOKEN}"
 
 
@@ -181,7 +142,7 @@ def test_a_token_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     assert caught.value.code == "key_unavailable"
 
 
-async def test_progress_is_passed_on_before_the_result(tmp_path: Path) -> None:
+async def test_what_the_gateway_tells_is_passed_on_before_the_result(tmp_path: Path) -> None:
     def stream(request: HttpRequest) -> bytes:
         ident = json.loads(request.body)["id"]
         news = [
@@ -192,14 +153,52 @@ async def test_progress_is_passed_on_before_the_result(tmp_path: Path) -> None:
             }
             for number in range(3)
         ]
-        other = {"jsonrpc": "2.0", "method": "notifications/other"}
+        other = {
+            "jsonrpc": "2.0",
+            "method": "notifications/message",
+            "params": {"level": "info", "data": "x"},
+        }
         said = [*news, other, {"jsonrpc": "2.0", "id": ident, "result": {"content": []}}]
-        body = "".join(f"event: message\ndata: {json.dumps(one)}\n\n" for one in said).encode()
-        return response_bytes(200, body, content_type="text/event-stream")
+        return response_bytes(200, b"".join(map(_event, said)), content_type="text/event-stream")
 
     rest: list[dict[str, Any]] = []
     line = _message("tools/call", name="read", _meta={"progressToken": 1})
     _, first = await _relay([line], stream, tmp_path, rest)
     said = [*first, *rest]
-    assert [one["params"]["progress"] for one in said[:-1]] == [0, 1, 2]
+    assert [one["params"].get("progress") for one in said[:-1]] == [0, 1, 2, None]
+    assert said[-2]["params"]["data"] == "x"
     assert said[-1]["result"] == {"content": []}
+
+
+async def test_a_question_reaches_the_client_and_its_answer_the_gateway(tmp_path: Path) -> None:
+    is_answered = asyncio.Event()
+    question = {"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {"message": "?"}}
+    answer = {"jsonrpc": "2.0", "id": "q", "result": {"action": "decline"}}
+
+    async def ask(ident: int) -> AsyncIterator[bytes]:
+        yield (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + _chunk(_event(question))
+        )
+        await is_answered.wait()
+        yield _chunk(_event({"jsonrpc": "2.0", "id": ident, "result": {"content": []}})) + b"0\r\n\r\n"
+
+    def reply(request: HttpRequest) -> bytes | AsyncIterator[bytes]:
+        message = json.loads(request.body)
+        if "method" in message:
+            return ask(message["id"])
+        is_answered.set()
+        return response_bytes(202, b"")
+
+    lines = [_message("tools/call", name="ask"), json.dumps(answer).encode()]
+    requests, said = await _relay(lines, reply, tmp_path)
+    assert said == [question, {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}]
+    assert json.loads(requests[1].body) == answer
+
+
+def _event(message: dict[str, Any]) -> bytes:
+    return f"event: message\ndata: {json.dumps(message)}\n\n".encode()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)

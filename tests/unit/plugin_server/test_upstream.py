@@ -3,14 +3,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sekisho.errors import Misconfigured, SekishoError
-from sekisho.plugin_server import Upstream, upstream
+from sekisho.errors import SekishoError
+from sekisho.plugin_server import Site, StaticHeaders, Upstream, http_pool
 from sekisho.protocol import HttpRequest, response_bytes
 
 if TYPE_CHECKING:
@@ -28,13 +28,31 @@ class Caller:
     def __init__(self, url: str, **options: object) -> None:
         self.messages: asyncio.Queue[bytes] = asyncio.Queue()
         self.failures: asyncio.Queue[tuple[int | str, SekishoError]] = asyncio.Queue()
+        self.of: list[int | None] = []
+        self.is_answered = False
         self.upstream = Upstream(
-            url,
-            receive=self.messages.put_nowait,
-            on_failure=lambda ident, error: self.failures.put_nowait((ident, error)),
+            Site.parse(url),
+            hearer=self,
             max_body_bytes=MAX_BODY_BYTES,
             **options,  # type: ignore[arg-type]  # the options of one test each
         )
+
+    def receive_all(self, lines: Sequence[bytes], of: int | None = None) -> None:
+        for line in lines:
+            self.receive(line, of)
+
+    def receive(self, line: bytes, of: int | None = None) -> None:
+        self.of.append(of)
+        self.messages.put_nowait(line)
+
+    def is_waiting(self, ident: int | str) -> bool:
+        return not self.is_answered
+
+    def fail_one(self, ident: int | str, error: SekishoError) -> None:
+        self.failures.put_nowait((ident, error))
+
+    def fail_all(self, error: SekishoError) -> None:
+        self.fail_one(1, error)
 
     async def message(self) -> bytes:
         return await asyncio.wait_for(self.messages.get(), WAIT_S)
@@ -166,7 +184,8 @@ async def test_the_end_of_a_broken_head_is_never_taken_for_a_head() -> None:
 
 async def test_no_error_is_made_for_a_request_that_was_answered(site: SiteOpener) -> None:
     async with site(_json) as server:
-        caller = Caller(server.url, is_waiting=lambda ident: False)
+        caller = Caller(server.url)
+        caller.is_answered = True
         for _ in range(3):
             caller.upstream.send(REQUEST)
             assert await caller.message() == ANSWER
@@ -180,7 +199,7 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(
     async with site(_json) as server:
         caller = Caller(server.url)
         await caller.ask()
-        monkeypatch.setattr(upstream, "KEEP_S", 0.0)
+        monkeypatch.setattr(http_pool, "KEEP_S", 0.0)
         assert await caller.ask() == ANSWER
         assert server.connections == 2
         await caller.upstream.close()
@@ -260,14 +279,77 @@ async def test_a_lost_connection_fails_its_call_and_the_next_one_connects_anew(s
         await caller.upstream.close()
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 500])
-async def test_an_http_error_fails_the_call(site: SiteOpener, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "plugin_protocol"),
+        (404, "plugin_protocol"),
+        (401, "plugin_unavailable"),
+        (403, "plugin_unavailable"),
+        (429, "plugin_unavailable"),
+        (500, "plugin_unavailable"),
+        (503, "plugin_unavailable"),
+    ],
+)
+async def test_an_http_error_fails_the_call(site: SiteOpener, status: int, code: str) -> None:
     async with site(lambda request: response_bytes(status, b"no", content_type="text/plain")) as server:
         caller = Caller(server.url)
         caller.upstream.send(REQUEST)
         error = await caller.failure()
-        assert error.code == "plugin_protocol"
+        assert error.code == code
         assert str(status) in error.message
+        assert len(server.requests) == 1
+        await caller.upstream.close()
+
+
+@pytest.mark.parametrize("ident", [b'"server-error"', b"null", b"1"])
+async def test_a_refusal_that_is_a_json_rpc_error_is_the_answer(site: SiteOpener, ident: bytes) -> None:
+    body = b'{"jsonrpc":"2.0","id":%b,"error":{"code":-32601,"message":"what?"}}' % ident
+    async with site(lambda request: response_bytes(404, body)) as server:
+        caller = Caller(server.url)
+        assert json.loads(await caller.ask()) == json.loads(body) | {"id": 1}
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-EGRESS")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(site: SiteOpener, status: int) -> None:
+    async with site(_json) as elsewhere:
+        away = response_bytes(status, b"", headers=[("Location", elsewhere.url)])
+        async with site(lambda request: away) as server:
+            caller = Caller(server.url, authoriser=StaticHeaders({"Authorization": "Bearer mine"}))
+            caller.upstream.send(REQUEST)
+            error = await caller.failure()
+            assert (error.code, elsewhere.requests) == ("plugin_protocol", [])
+            await caller.upstream.close()
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize("kind", ["text/html", "application/jsonp", "text/plain; application/json"])
+async def test_another_media_type_is_no_answer(site: SiteOpener, kind: str) -> None:
+    async with site(lambda request: response_bytes(200, ANSWER, content_type=kind)) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_protocol"
+        assert caller.messages.empty()
+        await caller.upstream.close()
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON"])
+async def test_json_is_json_however_it_is_spelled(site: SiteOpener, kind: str) -> None:
+    async with site(lambda request: response_bytes(200, ANSWER, content_type=kind)) as server:
+        caller = Caller(server.url)
+        assert await caller.ask() == ANSWER
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_a_coded_body_is_refused(site: SiteOpener) -> None:
+    reply = response_bytes(200, ANSWER, headers=[("Content-Encoding", "gzip")])
+    async with site(lambda request: reply) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_protocol"
         await caller.upstream.close()
 
 
@@ -348,17 +430,62 @@ async def test_a_session_id_that_could_not_be_sent_back_is_not_taken(site: SiteO
         await caller.upstream.close()
 
 
-async def test_headers_of_a_message_replace_the_version_of_the_session(site: SiteOpener) -> None:
-    async with site(_json) as server:
-        caller = Caller(
-            server.url,
-            headers=[("Authorization", "Bearer mine")],
-            headers_for=lambda message: [("MCP-Protocol-Version", json.loads(message)["method"][:5])],
-        )
-        caller.upstream.use_version("2025-11-25")
-        await caller.ask()
-        assert server.requests[0].headers["mcp-protocol-version"] == "tools"
-        assert server.requests[0].headers["authorization"] == "Bearer mine"
+async def test_a_withdrawn_request_is_a_closed_stream(site: SiteOpener) -> None:
+    async with site(lambda request: b"") as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+        caller.upstream.withdraw(1)
+        caller.upstream.withdraw(1)
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+        assert caller.failures.empty()
+        await caller.upstream.close()
+
+
+class Renewing:
+    """Credentials that were renewed once they were refused, so often."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+        self.refusals: list[tuple[int, str, str]] = []
+        self.token = 0
+
+    def headers(self, method: str, url: str) -> Sequence[tuple[str, str]]:
+        return (("Authorization", f"Bearer {self.token}"),)
+
+    async def prepare(self) -> None:
+        pass
+
+    async def refused(self, status: int, challenge: str, nonce: str = "") -> bool:
+        self.refusals.append((status, challenge, nonce))
+        self._left -= 1
+        self.token += 1
+        return self._left >= 0
+
+
+async def test_refused_credentials_are_renewed_and_the_request_is_sent_again(site: SiteOpener) -> None:
+    def reply(request: HttpRequest) -> bytes:
+        if request.headers["authorization"] == "Bearer 1":
+            return response_bytes(200, ANSWER)
+        return response_bytes(401, b"", headers=[("WWW-Authenticate", "Bearer x"), ("DPoP-Nonce", "n")])
+
+    async with site(reply) as server:
+        renewing = Renewing(1)
+        caller = Caller(server.url, authoriser=renewing)
+        assert await caller.ask() == ANSWER
+        assert renewing.refusals == [(401, "Bearer x", "n")]
+        assert [request.body for request in server.requests] == [REQUEST, REQUEST]
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-HANG")
+async def test_credentials_are_renewed_once_for_each_request(site: SiteOpener) -> None:
+    async with site(lambda request: response_bytes(401, b"")) as server:
+        renewing = Renewing(9)
+        caller = Caller(server.url, authoriser=renewing)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_unavailable"
+        assert (len(renewing.refusals), len(server.requests)) == (1, 2)
         await caller.upstream.close()
 
 
@@ -371,10 +498,3 @@ async def test_closing_ends_connections_that_still_wait_for_an_answer(site: Site
         await caller.upstream.close()
         assert (await caller.failure()).code == "plugin_exited"
         await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
-
-
-@pytest.mark.parametrize("url", ["ftp://x/", "http://", "http://user@x/", "http://x/#y", "/mcp"])
-async def test_a_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(Misconfigured) as caught:
-        Caller(url)
-    assert caught.value.code == "config_invalid"

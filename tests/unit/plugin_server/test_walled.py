@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server.listing import list_surface
-from sekisho.plugin_server.opening import ask, handshake
-from sekisho.plugin_server.walled import Walled, connect_url, connect_walled
-from sekisho.protocol import HttpRequest, JsonLimits, response_bytes
+from sekisho.plugin_server.opening import ask
+from sekisho.plugin_server.walled import Walled, connect_walled
+from sekisho.protocol import JsonLimits
 from sekisho.sandbox import Exit, Limits, Plan, Sandbox
 from sekisho.sandbox.running import Pipes
 
 if TYPE_CHECKING:
-    from tests.unit.plugin_server.conftest import SiteOpener
+    pass
 
 WAIT_S = 5.0
 LIMITS = JsonLimits(max_bytes=1 << 16)
@@ -178,33 +177,3 @@ class SekishoErrorOfTest(SekishoError):
 
     def __init__(self) -> None:
         super().__init__("internal", "on purpose")
-
-
-def _serve(request: HttpRequest) -> bytes:
-    message = json.loads(request.body)
-    if "id" not in message:
-        return response_bytes(202, b"")
-    results: dict[str, Any] = {
-        "initialize": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {"tools": {}},
-            "serverInfo": {"name": "remote"},
-        },
-        "tools/list": {"tools": [{"name": "echo"}]},
-    }
-    answer = {"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]}
-    return response_bytes(200, json.dumps(answer).encode())
-
-
-@pytest.mark.requirement("A3.1")
-async def test_a_server_at_a_url_is_a_plugin_like_any_other(site: SiteOpener) -> None:
-    async with (
-        site(_serve) as server,
-        connect_url(url=server.url, limits=LIMITS, on_list_changed=lambda: None) as remote,
-    ):
-        surface = await list_surface(remote.session, await handshake(remote.session, WAIT_S), WAIT_S)
-        assert len(surface.tools) == 1
-        assert server.requests[-1].headers["mcp-protocol-version"] == "2025-06-18"
-        await remote.kill()
-        await remote.kill()
-        assert (await asyncio.wait_for(remote.ended(), WAIT_S)).code == "plugin_exited"

@@ -1,0 +1,233 @@
+"""Kept HTTP/1.1 connections to one site, each carrying one request at a time.
+
+Guarantees that every request started ends in exactly one of `take_whole`, `take_end` and `take_loss` of its reply, and
+that nothing more is said to it then. A connection on which bytes came that nobody asked for, or that broke HTTP, is not
+used again. A request is never repeated here. Knows no MCP; redirects are ordinary replies here and followed nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Final, Protocol, cast
+
+from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
+from sekisho.plugin_server.site import Doorway, Site
+from sekisho.protocol import (
+    BodyChunk,
+    HttpLimits,
+    ResponseEnd,
+    ResponseEvent,
+    ResponseHead,
+    ResponseReader,
+    WholeAnswers,
+)
+
+__all__ = ["Connection", "Pool", "Reply"]
+
+MAX_IDLE: Final = 256  # kept connections; beyond this they are closed after use
+KEEP_S: float = 4.0  # less than servers keep theirs (uvicorn: 5 s), so that none is closed under a request
+CONNECT_TIMEOUT_S: Final = 10.0  # each of dialling and of the TLS handshake
+MAX_HEAD_BYTES: Final = 32 << 10
+
+
+class Reply(Protocol):
+    """Whoever reads the reply to one request. What it raises of ours ends the connection and comes back as its loss."""
+
+    def take_whole(self, body: bytes) -> None:
+        """A 200 with one JSON text: all there is."""
+
+    def take_head(self, head: ResponseHead) -> None:
+        """The head came."""
+
+    def take_body(self, data: bytes) -> None:
+        """Some of the body came."""
+
+    def take_end(self) -> None:
+        """The reply is complete; its connection may carry another request already."""
+
+    def take_loss(self, error: SekishoError) -> None:
+        """The reply will not be complete."""
+
+
+class Pool:
+    """The connections to one site."""
+
+    def __init__(
+        self, site: Site, doorway: Doorway, context: ssl.SSLContext | None, *, max_body_bytes: int
+    ) -> None:
+        self._site = site
+        self._doorway = doorway
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self.limits = HttpLimits(max_head_bytes=MAX_HEAD_BYTES, max_body_bytes=max_body_bytes)
+        self.known = WholeAnswers()
+
+    @property
+    def size(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    def take(self) -> Connection | None:
+        """A kept connection, if there is one."""
+        oldest = self._loop.time() - KEEP_S
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and connection.idle_since > oldest:
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self) -> Connection:
+        """A new connection; raises `SekishoError`."""
+        try:
+            opened = await self._doorway.open()
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self),
+                    sock=opened,
+                    ssl=self._context,
+                    server_hostname=None if self._context is None else self._site.host,
+                )
+        except ssl.SSLCertVerificationError as error:
+            raise Unavailable(
+                "plugin_unavailable",
+                "the MCP server at this URL shows a certificate that is not trusted",
+                remedy="name its authority in upstream_ca_path",
+            ) from error
+        except (OSError, TimeoutError) as error:
+            raise Unavailable("plugin_unavailable", "the MCP server at this URL does not answer") from error
+        return connection
+
+    def close(self) -> None:
+        """End every connection; those who wait for a reply hear of it."""
+        for connection in tuple(self._open):
+            connection.abort()
+
+    def opened(self, connection: Connection) -> None:
+        """A connection began."""
+        self._open.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection ended."""
+        self._open.discard(connection)
+
+    def release(self, connection: Connection, *, keep_alive: bool) -> None:
+        """A connection has carried its request."""
+        if keep_alive and connection.is_open and len(self._idle) < MAX_IDLE:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+
+class Connection(asyncio.Protocol):
+    """One kept connection."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._reader = ResponseReader(pool.limits)
+        self._transport: asyncio.Transport | None = None
+        self._reply: Reply | None = None  # of the request under way
+        self._is_reading = False  # its reply has begun, and is read the long way
+        self.idle_since = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """True while a request can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def start(self, request: bytes, reply: Reply) -> None:
+        """Send one request."""
+        if self._transport is None:  # it was lost before anything could be sent
+            reply.take_loss(_closed())
+            return
+        self._reply = reply
+        self._transport.write(request)
+
+    def abort(self) -> None:
+        """End it now; a reply under way is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not registered as asyncio.Transport
+        self._transport = cast(asyncio.Transport, transport)
+        self._pool.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        reply = self._reply
+        if reply is None:
+            self.abort()  # bytes nobody asked for
+            return
+        is_first = not self._is_reading
+        if is_first:
+            body = self._pool.known.body_of(data)
+            if body is not None:
+                self._reply = None
+                self._pool.release(self, keep_alive=True)
+                reply.take_whole(body)
+                return
+            self._is_reading = True
+        try:
+            events = self._reader.feed(data)
+            if is_first:  # of a later read the first bytes are no head, whatever they look like
+                self._pool.known.learn(data, events)
+            self._hand_on(reply, events)
+        except SekishoError as error:
+            self._done()
+            self.abort()
+            reply.take_loss(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
+        self._pool.lost(self)
+        reply = self._reply
+        if reply is None:
+            return
+        try:
+            events = self._reader.eof()
+        except SekishoError:
+            events = []
+        self._done()
+        if events:  # a body that lasts until the connection ends is complete now
+            reply.take_end()
+        else:
+            reply.take_loss(_closed())
+
+    def _done(self) -> None:
+        self._reply = None
+        self._is_reading = False
+
+    def _hand_on(self, reply: Reply, events: Sequence[ResponseEvent]) -> None:
+        for index, event in enumerate(events, 1):
+            match event:
+                case ResponseHead():
+                    reply.take_head(event)
+                case BodyChunk():
+                    reply.take_body(event.data)
+                case ResponseEnd():
+                    self._done()
+                    is_alone = index == len(events) and not self._reader.in_response
+                    self._pool.release(self, keep_alive=event.keep_alive and is_alone)
+                    reply.take_end()
+                    return
+            if self._reply is not reply:  # it was withdrawn
+                return
+
+
+def _closed() -> Unavailable:
+    return Unavailable("plugin_exited", "the MCP server closed the connection")
+
+
+def redirected() -> RemoteProtocolError:
+    """The error of a redirect, which is followed nowhere: it would send credentials where nobody allowed."""
+    return RemoteProtocolError(
+        "plugin_protocol",
+        "the MCP server redirects its clients, which is not followed",
+        remedy="write the address it leads to as upstream",
+    )

@@ -1,0 +1,255 @@
+"""The reply to one request over Streamable HTTP, from its status to the last of its messages.
+
+Guarantees
+- every message is handed on with the request on whose stream it came, while it comes, and none after a withdrawal;
+- a request ends in an answer or in one failure: whatever the server does, nobody waits for a reply that is over;
+- a redirect, a coded body or another media type than MCP's is refused before its body is read;
+- a stream that broke off where it can be resumed is resumed (its owner does that), any other request is over.
+
+Judges one reply; what a refusal or a broken stream leads to is the owner's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
+from sekisho.plugin_server.http_pool import Connection, redirected
+from sekisho.plugin_server.transport import Hearer
+from sekisho.protocol import Pieces, ResponseHead, SseReader
+
+__all__ = ["Owner", "RemoteReply", "error_answer", "status_error"]
+
+MAX_PAUSE_S: Final = 30.0
+FIRST_PAUSE_S: Final = 1.0
+MIN_PAUSE_S: Final = 0.1  # a server that says "retry: 0" must not make us knock without a pause
+
+
+class Owner(Protocol):
+    """Who sent the request."""
+
+    def ended(self, reply: RemoteReply) -> None:
+        """The reply is over; it is not said twice."""
+
+    def has_answered(self, reply: RemoteReply) -> None:
+        """The answer came, and its stream is still open."""
+
+    def turned_away(self, reply: RemoteReply, head: ResponseHead, body: bytes) -> None:
+        """The status says no; the request is not over."""
+
+    def broke_off(self, reply: RemoteReply) -> None:
+        """The stream ended where it can be resumed; the request is not over."""
+
+    def gave_session(self, session: str) -> None:
+        """The server named a session."""
+
+
+class RemoteReply:
+    """Reads the reply to one POST, GET or DELETE. `wanted` is the id of the request, None if there is none."""
+
+    __slots__ = (
+        "_body", "_events", "_head", "_hearer", "_max_event_bytes", "_of", "_owner", "connection", "fruitless", "is_over",
+        "is_renewed", "is_reopened", "last_event_id", "message", "method", "on_end", "retry_ms", "wanted",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        owner: Owner,
+        hearer: Hearer,
+        message: bytes,
+        wanted: int | str | None,
+        *,
+        max_event_bytes: int,
+        method: Literal["POST", "GET", "DELETE"] = "POST",
+    ) -> None:
+        self._owner = owner
+        self._hearer = hearer
+        self._of = wanted if type(wanted) is int else None
+        self._max_event_bytes = max_event_bytes
+        self.message = message
+        self.method: Literal["POST", "GET", "DELETE"] = method
+        self.wanted = wanted
+        self.connection: Connection | None = None
+        self.is_over = False
+        self.is_renewed = False  # it was sent again with other credentials
+        self.is_reopened = False  # it was sent again in a new session
+        self.fruitless = 0  # resumptions since the last event
+        self.last_event_id = ""
+        self.retry_ms: int | None = None
+        self.on_end: Callable[[], None] | None = None
+        self._head: ResponseHead | None = None
+        self._body: Pieces | None = None
+        self._events: SseReader | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before the stream is resumed."""
+        stated = FIRST_PAUSE_S if self.retry_ms is None else self.retry_ms / 1000
+        return min(max(stated, MIN_PAUSE_S) * 2.0 ** min(self.fruitless, 9), MAX_PAUSE_S)
+
+    def begin(self, connection: Connection, head: bytes) -> None:
+        """Send the request on this connection."""
+        if self.is_over:
+            return
+        self.connection = connection
+        self._head, self._body, self._events = None, None, None
+        connection.start(head + self.message if self.method == "POST" else head, self)
+
+    def withdraw(self) -> None:
+        """Nobody wants to hear of it any more."""
+        self.is_over = True
+        if self.connection is not None:
+            self.connection.abort()
+
+    def fail(self, error: SekishoError) -> None:
+        """End it without an answer."""
+        if self.is_over:
+            return
+        self._end()
+        if self.wanted is not None:
+            self._hearer.fail_one(self.wanted, error)
+
+    def give_up(self, why: str) -> None:
+        """End it without an answer, and its connection with it."""
+        connection = self.connection
+        self.fail(Unavailable("plugin_exited", why))
+        if connection is not None:
+            connection.abort()
+
+    def answer(self, message: bytes) -> None:
+        """End it with this answer."""
+        if not self.is_over:
+            self._hearer.receive(message, self._of)
+            self._end_answered()
+
+    def take_whole(self, body: bytes) -> None:
+        """The usual answer, in one piece."""
+        self.connection = None
+        self.answer(body)
+
+    def take_head(self, head: ResponseHead) -> None:
+        """Judge the status and the media type."""
+        self._head = head
+        session = head.headers.get("mcp-session-id")
+        if session is not None and self.method == "POST" and head.status < 300:
+            self._owner.gave_session(session)
+        if 300 <= head.status < 400:
+            raise redirected()
+        if head.headers.get("content-encoding", "identity").lower() != "identity":
+            raise RemoteProtocolError(
+                "plugin_protocol", "the MCP server sends a coded body, which nobody asked for"
+            )
+        if head.status == 200 and head.is_event_stream:
+            self._events = SseReader(self._max_event_bytes)
+            self._events.last_event_id = self.last_event_id
+            return
+        wants_body = self.method == "GET" or (self.method == "POST" and self.wanted is not None)
+        has_body = head.status not in (202, 204)
+        if head.status < 300 and wants_body and has_body and (self.method == "GET" or not head.is_json):
+            raise RemoteProtocolError(
+                "plugin_protocol", "the MCP server answers with neither JSON nor an event stream"
+            )
+
+    def take_body(self, data: bytes) -> None:
+        """Hand events on as they come."""
+        if self.is_over:
+            return
+        events = self._events
+        if events is None:
+            if self._body is None:
+                self._body = Pieces()
+            self._body.add(data)
+            return
+        messages = events.feed(data)
+        if events.last_event_id != self.last_event_id or messages:
+            self.fruitless = 0
+        self.last_event_id, self.retry_ms = events.last_event_id, events.retry_ms
+        if messages:
+            self._hearer.receive_all(messages, self._of)
+            if self.wanted is not None and not self._hearer.is_waiting(self.wanted):
+                self._owner.has_answered(self)
+
+    def take_end(self) -> None:
+        """The reply is complete."""
+        head, self.connection = self._head, None
+        if self.is_over or head is None:
+            return
+        body = b"" if self._body is None else self._body.take()
+        if head.status >= 400:
+            self._owner.turned_away(self, head, body)
+        elif self._events is not None and self._can_resume:
+            self._owner.broke_off(self)
+        else:
+            if body and head.is_json and self.wanted is not None:
+                self._hearer.receive(body, self._of)
+            self._end_answered()
+
+    def take_loss(self, error: SekishoError) -> None:
+        """The connection is gone, or the reply could not be read."""
+        self.connection = None
+        if self.is_over:
+            return
+        if self._events is not None and isinstance(error, Unavailable) and self._can_resume:
+            self._owner.broke_off(self)
+        else:
+            self.fail(error)
+
+    @property
+    def _can_resume(self) -> bool:
+        """True for our listening stream, and for one with an event id whose answer has not come."""
+        if self.wanted is None:
+            return self.method == "GET"
+        return bool(self.last_event_id) and self._hearer.is_waiting(self.wanted)
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._owner.ended(self)
+        if self.on_end is not None:
+            self.on_end()
+
+    def _end_answered(self) -> None:
+        self._end()
+        if self.wanted is not None and self._hearer.is_waiting(self.wanted):
+            self._hearer.fail_one(
+                self.wanted,
+                RemoteProtocolError("plugin_protocol", "the MCP server sent a response without an answer"),
+            )
+
+
+class _ErrorObject(msgspec.Struct):
+    code: int
+    message: str
+
+
+class _ErrorBody(msgspec.Struct):
+    jsonrpc: Literal["2.0"]
+    error: msgspec.Raw
+
+
+def error_answer(wanted: int | str, status: int, body: bytes) -> bytes | None:
+    """The JSON-RPC error in the body of a refusal, as the answer to the request; servers often leave its id out."""
+    if not 400 <= status < 500 or status == 429:
+        return None
+    try:
+        error = msgspec.json.decode(body, type=_ErrorBody).error
+        msgspec.json.decode(error, type=_ErrorObject)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (msgspec.json.encode(wanted), bytes(error))
+
+
+def status_error(status: int) -> SekishoError:
+    """What an HTTP status without an answer means."""
+    if status in (401, 403):
+        return Unavailable(
+            "plugin_unavailable",
+            f"the MCP server does not accept the credentials of this plugin (HTTP {status})",
+            remedy="the operator gives it others: upstream_headers or oauth",
+        )
+    what = f"the MCP server answered HTTP {status}"
+    if status == 429 or status >= 500:
+        return Unavailable("plugin_unavailable", what, remedy="call again later")
+    return RemoteProtocolError("plugin_protocol", what)
