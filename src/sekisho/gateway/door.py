@@ -19,14 +19,13 @@ from sekisho.detect import refusal
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.guard import check_origin
-from sekisho.gateway.journeys import Withdrawable
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.service import Service
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Refusal
-from sekisho.gateway.visit import Guest, Streams, Visit
+from sekisho.gateway.visit import Guest, Streams, Visit, Withdrawable
 from sekisho.protocol import (
     ClientNotification,
     ClientRequest,

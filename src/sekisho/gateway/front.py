@@ -15,7 +15,7 @@ from typing import Final, cast
 from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
-from sekisho.gateway.journeys import Withdrawable
+from sekisho.gateway.visit import Withdrawable
 from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
 
 __all__ = ["Front", "FrontLimits", "Room"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -23,20 +23,13 @@ from sekisho.gateway.returns import Question
 from sekisho.gateway.road import Outcome, Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.stages import Answered, Arrived, Call, Held, Refusal
-from sekisho.gateway.visit import Visit
+from sekisho.gateway.visit import Visit, Withdrawable
 from sekisho.protocol import JsonObject, JsonValue
 
-__all__ = ["Journeys", "Withdrawable"]
+__all__ = ["Journeys"]
 
 _ELICIT: Final = "elicitation/create"
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class Withdrawable(Protocol):
-    """Something under way that ends early when its client is gone."""
-
-    def withdraw(self, reason: SekishoError) -> None:
-        """End it."""
 
 
 class Journeys:
@@ -72,21 +65,27 @@ class Journeys:
         arrived = Arrived(call, visit.authorization, visit.now, wants_progress, caller, is_approved)
         if visit.key is not None and visit.key in self._under_way:
             raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
-        return self._set_out(arrived, visit)
+        if visit.key is not None:
+            self._under_way[visit.key] = visit
+        self._set_out(arrived, visit)
+        return visit
 
-    def _set_out(self, arrived: Arrived, visit: Visit) -> Withdrawable:
-        trip = self._road.travel(arrived, partial(self._reply, visit), visit)
-        if visit.key is not None:  # it replies later, never before `travel` has returned
-            self._under_way[visit.key] = trip
-        return trip
+    def _set_out(self, arrived: Arrived, visit: Visit) -> None:
+        # it replies later, never before `travel` has returned
+        visit.under_way = self._road.travel(arrived, partial(self._reply, visit), visit)
 
-    def _reply(self, visit: Visit, outcome: Outcome) -> None:
+    def _end(self, visit: Visit) -> None:
+        """It is answered now."""
         if visit.key is not None:
             self._under_way.pop(visit.key, None)
+
+    def _reply(self, visit: Visit, outcome: Outcome) -> None:
+        if isinstance(outcome, Held):
+            self._ask_person(visit, outcome)
+            return
+        self._end(visit)
         if isinstance(outcome, Answered):
             self._give(visit, outcome)
-        elif isinstance(outcome, Held):
-            self._ask_person(visit, outcome)
         else:
             visit.refuse(outcome.error)
 
@@ -116,6 +115,7 @@ class Journeys:
             self._refuse_held(visit, held, _nobody_to_ask())
             return
         if visit.modern:
+            self._end(visit)
             request: JsonValue = {"method": _ELICIT, "params": {"mode": "form", **form}}
             result = _encode({"resultType": "input_required", "inputRequests": {APPROVAL: request}})
             self._give_round(visit, held.arrived, result, {APPROVAL: "elicitation"})
@@ -126,8 +126,7 @@ class Journeys:
             del self._held[ask]
             self._refuse_held(visit, held, _nobody_to_ask())
             return
-        if visit.key is not None:
-            self._under_way[visit.key] = _HeldCall(self, ask)
+        visit.under_way = _HeldCall(self, ask)
 
     def hear_word(self, ask: str, scope: str, answer: JsonObject | None) -> bool:
         """What the person behind a legacy client said; False when nobody waits for it here."""
@@ -142,8 +141,6 @@ class Journeys:
         visit, held = self._held.pop(ask, (None, None))
         if visit is None or held is None:
             return
-        if visit.key is not None:
-            self._under_way.pop(visit.key, None)
         if error is not None:
             self._refuse_held(visit, held, error)
             return
@@ -151,6 +148,7 @@ class Journeys:
         self._set_out(arrived, visit)
 
     def _refuse_held(self, visit: Visit, held: Held, error: SekishoError) -> None:
+        self._end(visit)
         refusal = Refusal.of(held.arrived.call, held.client, error)
         self._road.record_refusal(refusal, self._clock.now(), lambda given: visit.refuse(given.error))
 

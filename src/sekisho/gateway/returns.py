@@ -27,6 +27,7 @@ from sekisho.gateway.methods import METHODS
 from sekisho.gateway.questions import MAX_QUESTIONS, read_question
 from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
 from sekisho.protocol import (
+    META_SERVER_INFO,
     JsonLimits,
     JsonObject,
     JsonValue,

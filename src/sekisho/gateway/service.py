@@ -19,7 +19,7 @@ from sekisho.gateway.catalogue import Catalogue
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.cursors import Cursors
 from sekisho.gateway.gathering import Gathering
-from sekisho.gateway.journeys import Journeys, Withdrawable
+from sekisho.gateway.journeys import Journeys
 from sekisho.gateway.methods import METHODS, Wanted, params_of, read_wanted, refuse_near_names
 from sekisho.gateway.owners import prompt_target
 from sekisho.gateway.road import Road
@@ -27,7 +27,7 @@ from sekisho.gateway.sayings import Clock
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Arrived, Call
 from sekisho.gateway.subscriptions import Subscriptions
-from sekisho.gateway.visit import Visit
+from sekisho.gateway.visit import Visit, Withdrawable
 from sekisho.protocol import (
     META_LOG_LEVEL,
     ClientRequest,

@@ -26,7 +26,7 @@ from sekisho.protocol import (
     result_bytes,
 )
 
-__all__ = ["Guest", "Streams", "Visit"]
+__all__ = ["Guest", "Streams", "Visit", "Withdrawable"]
 
 _encode: Final = msgspec.json.Encoder().encode
 _SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
@@ -46,6 +46,13 @@ class Guest(Protocol):
 
     def answer(self, data: bytes) -> None:
         """Send the whole answer, or its last piece."""
+
+
+class Withdrawable(Protocol):
+    """Something under way that ends early when its client is gone."""
+
+    def withdraw(self, reason: SekishoError) -> None:
+        """End it."""
 
 
 class Streams:
@@ -88,6 +95,13 @@ class Visit(msgspec.Struct):
     takes_streams: bool = False
     is_streaming: bool = False
     is_over: bool = False
+    under_way: Withdrawable | None = None
+    """What carries the request now: a call that waits for a person is carried by several, one after another."""
+
+    def withdraw(self, reason: SekishoError) -> None:
+        """Its client is gone, or no longer wants it."""
+        if self.under_way is not None:
+            self.under_way.withdraw(reason)
 
     @property
     def known_client(self) -> str:
@@ -167,7 +181,7 @@ class Visit(msgspec.Struct):
             return
         status = error.info.http_status
         if not self.modern and self.request_id is not None and error.code in _MODERN_STATUS_CODES:
-            status = 200  # to a legacy client 404 means that its session is gone, and 400 that it cannot be read
+            status = 200  # to a legacy client 404 means that its session is gone, 400 that it is unreadable
         headers: list[tuple[str, str]] = []
         if status == 401:
             headers.append(("WWW-Authenticate", 'Bearer realm="sekisho"'))
