@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
+from tests.interop.driving import drive
 from tests.interop.estate import Estate, configuration, furnish, hear_all
 from tests.interop.gateway import Gateway
 from tests.interop.installing import SETS, Unreachable, install_all, node
 from tests.interop.subjects import CLIENTS, SERVERS, Client, Place
-
-ROOT: Final = Path(__file__).resolve().parents[2]
-DRIVERS: Final = Path(__file__).resolve().parent / "drivers"
-DRIVER_S: Final = 90  # five steps of at most twenty seconds, and a slow import
 
 
 @pytest.fixture(scope="session")
@@ -70,45 +63,10 @@ def report(
 
     def of(client: Client) -> dict[str, Any]:
         if client.name not in reports:
-            reports[client.name] = _drive(client, estate, sets, home)
+            reports[client.name] = drive(client, estate.gateway, estate.place, sets, home)
         return reports[client.name]
 
     return of
-
-
-def _drive(client: Client, estate: Estate, sets: dict[str, Path], home: Path) -> dict[str, Any]:
-    gateway = estate.gateway
-    environment = {
-        **os.environ,
-        "HOME": str(home),  # some keep files there
-        "PYTHONPATH": str(ROOT),
-        "SEKISHO_TOKEN": gateway.token,
-        "SEKISHO_CA": str(gateway.ca),
-        "SSL_CERT_FILE": str(gateway.ca),
-        "NODE_EXTRA_CA_CERTS": str(gateway.ca),
-        "SEKISHO_NODE": str(estate.place.node),
-        "SEKISHO_CLIENTS": str(sets["node-clients"]),
-    }
-    done = subprocess.run(
-        [*_program(client, estate.place, sets), gateway.url("everything"), *client.words],
-        env=environment,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DRIVER_S,
-    )
-    assert done.returncode == 0, f"{client.name}: {done.stderr[-3000:]}\n{gateway.said()}"
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def _program(client: Client, place: Place, sets: dict[str, Path]) -> list[str]:
-    if client.driver.endswith(".py"):
-        python = sets[client.set_name] / "bin" / "python" if client.set_name else Path(sys.executable)
-        return [str(python), str(DRIVERS / client.driver)]
-    beside = sets[client.set_name] / "drivers"  # a module finds its packages from where it lies
-    shutil.copytree(DRIVERS, beside, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    return [str(place.node), str(beside / client.driver)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

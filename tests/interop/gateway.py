@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Gateway", "GatewayFailed"]
+__all__ = ["SEKISHO", "Gateway", "GatewayFailed"]
 
 READY_S: Final = 60.0
 STAND_S: Final = 60.0  # ten servers start at once, some of them in several seconds
@@ -62,10 +62,11 @@ class Gateway:
         try:
             ready = self._wait_ready()
         except BaseException:
-            self._process.kill()
+            self._end()
             raise
         self.base = str(ready["url"]).removesuffix("/mcp")
-        self.token = Path(ready["token_file"]).read_text().strip()
+        self.token_file = Path(ready["token_file"])
+        self.token = self.token_file.read_text().strip()
         self.ca = Path(ready["ca_file"])
 
     def url(self, plugin: str = "") -> str:
@@ -112,11 +113,14 @@ class Gateway:
         try:
             status = self._process.wait(STOP_S)
         finally:
-            self._process.kill()
-            self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            self._end()
         assert status == 0, self.said()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _wait_ready(self) -> dict[str, Any]:
         output = self._process.stdout

@@ -292,4 +292,19 @@ CLIENTS: Final = (
         driver="through_remote.py",
         note="between a client on standard input and output and the gateway",
     ),
+    Client(
+        name="connect-legacy",
+        package="own:mcp",
+        driver="through_connect.py",
+        words=("legacy",),
+        note="over standard input and output, through `sekisho connect`",
+    ),
+    Client(
+        name="connect-modern",
+        package="own:mcp",
+        driver="through_connect.py",
+        words=("2026-07-28",),
+        revision="2026-07-28",
+        note="over standard input and output, through `sekisho connect`",
+    ),
 )
