@@ -7,9 +7,9 @@ client that calls; whether an operation needs approval, the configuration says. 
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final, Literal, Protocol
 
+from sekisho.detect import visible
 from sekisho.gateway.stages import Call, Inspected
 from sekisho.protocol import JsonObject
 
@@ -34,9 +34,9 @@ def approval_form(call: Call) -> JsonObject:
     """The question as a form (MCP 2025-11-25, client/elicitation)."""
     shown = call.arguments.decode()
     more = len(shown) - MAX_SHOWN_CHARS
-    told = _plain(shown[:MAX_SHOWN_CHARS]) + (f" … and {more} more characters" if more > 0 else "")
+    told = visible(shown[:MAX_SHOWN_CHARS]) + (f" … and {more} more characters" if more > 0 else "")
     return {
-        "message": f"May the plugin {call.plugin} run {_plain(call.tool)}? It would be given: {told}",
+        "message": f"May the plugin {call.plugin} run {visible(call.tool)}? It would be given: {told}",
         "requestedSchema": {
             "type": "object",
             "properties": {_FIELD: {"type": "boolean", "title": "Allow this one call", "default": False}},
@@ -49,8 +49,3 @@ def is_yes(answer: JsonObject) -> bool:
     """True for an accepted form whose box is ticked; for nothing else."""
     content = answer.get("content")
     return answer.get("action") == "accept" and isinstance(content, dict) and content.get(_FIELD) is True
-
-
-def _plain(text: str) -> str:
-    """Control, format and direction characters are written as escapes: a person must see what is there."""
-    return "".join(one if unicodedata.category(one)[0] != "C" else f"\\u{ord(one):04x}" for one in text)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -50,6 +50,9 @@ __all__ = [
     "judge",
 ]
 
+MAX_STREAM_S: Final = (
+    24 * 3600.0
+)  # news are listened for as long as a session may last; a client ends it sooner
 
 Charges = tuple[tuple[tuple[str, str], RateRule], ...]
 
@@ -221,7 +224,7 @@ def _seal(approved: Approved, house: House) -> Sealed:
         tool=call.tool,
         arguments=msgspec.Raw(call.arguments),
         digest=call.digest,
-        timeout_s=standing.timeout_s,
+        timeout_s=MAX_STREAM_S if call.tool == "subscriptions/listen" else standing.timeout_s,
         wants_progress=arrived.wants_progress,
         context=(b"" if caller is None else house.contexts.of(caller, standing.client_requests, call.extras)),
     )

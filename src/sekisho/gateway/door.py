@@ -266,17 +266,19 @@ class Door:
         if message.result is None:
             told = message.error or {}
             number, words = told.get("code"), told.get("message")
-            error = msgspec.json.encode(
+            text = msgspec.json.encode(
                 {
                     "code": number if type(number) is int else -32603,
                     "message": words[:1024] if isinstance(words, str) else "the client refused",
                 }
             )
-            return AnswerFrame(scope, ask, error=msgspec.Raw(error))
-        text = msgspec.json.encode(read_answer(kind, message.result))
+        else:
+            text = msgspec.json.encode(read_answer(kind, message.result))
         findings = house.inspection.judge_arguments(text)
         if findings.refused:
             raise refusal(findings, "arguments")
+        if message.result is None:
+            return AnswerFrame(scope, ask, error=msgspec.Raw(text))
         return AnswerFrame(scope, ask, result=msgspec.Raw(text))
 
     def _refuse(self, visit: Visit, error: SekishoError) -> None:

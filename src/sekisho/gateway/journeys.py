@@ -18,7 +18,7 @@ from sekisho.errors import Refused, RemoteProtocolError, SekishoError
 from sekisho.gateway import answers
 from sekisho.gateway.approvals import APPROVAL, approval_form, is_yes
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras, spread
-from sekisho.gateway.questions import GATEWAY, Round, open_round, read_answers, seal_round
+from sekisho.gateway.questions import GATEWAY, MAX_AGE_S, Round, open_round, read_answers, seal_round
 from sekisho.gateway.returns import Question
 from sekisho.gateway.road import Outcome, Road
 from sekisho.gateway.sayings import Clock
@@ -135,6 +135,12 @@ class Journeys:
             return False
         self.drop_held(ask, None if answer is not None and is_yes(answer) else _said_no())
         return True
+
+    def expire(self, now: float) -> None:
+        """Refuse the calls whose person did not answer in time; to be called every second or so."""
+        late = [ask for ask, (_, held) in self._held.items() if now - held.arrived.now > MAX_AGE_S]
+        for ask in late:
+            self.drop_held(ask, Refused("approval_refused", "nobody answered in time"))
 
     def drop_held(self, ask: str, error: SekishoError | None) -> None:
         """A call that was held goes on, or is refused."""
