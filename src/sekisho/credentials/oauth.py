@@ -71,8 +71,11 @@ class OAuthClient:
         self._open_page = open_page
         self._nonces: dict[str, str] = {}  # of token endpoints (RFC 9449 section 8)
 
-    async def obtain(self, challenge: Challenge, *, anew: bool = False) -> Tokens:
-        """New tokens, by refreshing where that is possible unless `anew`; raises `SekishoError`."""
+    async def obtain(self, challenge: Challenge, *, anew: bool = False, alone: bool = False) -> Tokens:
+        """New tokens, by refreshing where that is possible unless `anew`; raises `SekishoError`.
+
+        With `alone` nobody is troubled and nothing written down: the token of this moment may still be good.
+        """
         site = await discover(self._url, challenge, self._settings.issuer, self._fetcher)
         held = self._vault.read()
         before = held.tokens.get(site.server.issuer)
@@ -88,6 +91,8 @@ class OAuthClient:
         )
         match self._settings.grant:
             case "authorization_code":
+                if alone:
+                    raise Unavailable("login_needed", f"{self._plugin} will need a login")
                 return await self._log_in(
                     site, union(scopes, held.wanted) if not self._settings.scopes else scopes
                 )

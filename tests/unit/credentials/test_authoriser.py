@@ -7,7 +7,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from sekisho.credentials.authoriser import MAX_RENEWALS, WINDOW_S, OAuthAuthoriser
+from sekisho.credentials.authoriser import MAX_WAYS, STRAGGLE_S, WINDOW_S, OAuthAuthoriser
 from sekisho.credentials.challenge import Challenge
 from sekisho.protocol import response_bytes
 
@@ -55,9 +55,12 @@ async def test_requests_refused_at_once_share_one_way(town: Town, desk: Desk) ->
 
 async def test_a_server_that_refuses_every_token_is_not_asked_without_end(town: Town, desk: Desk) -> None:
     clerk = Clerk(town, desk)
-    outcomes = [await clerk.authoriser.refused(403, MORE) for _ in range(MAX_RENEWALS + 5)]
-    assert outcomes == [True] * MAX_RENEWALS + [False] * 5
-    assert len(town.forms) == MAX_RENEWALS
+    outcomes = []
+    for _ in range(MAX_WAYS + 5):
+        outcomes.append(await clerk.authoriser.refused(403, MORE))
+        desk.now += STRAGGLE_S
+    assert outcomes == [True] * MAX_WAYS + [False] * 5
+    assert len(town.forms) == MAX_WAYS
     desk.now += WINDOW_S + 1
     assert await clerk.authoriser.refused(403, MORE)
 
@@ -81,6 +84,7 @@ async def test_a_login_that_is_missing_is_said_and_seen_when_it_came(town: Town,
 async def test_a_login_made_elsewhere_is_taken_instead_of_a_new_one(town: Town, desk: Desk) -> None:
     clerk = Clerk(town, desk)
     assert await clerk.authoriser.refused(401, "Bearer")
+    desk.now += STRAGGLE_S
     await desk.client(town).obtain(Challenge(), anew=True)
     asked = len(town.forms)
     assert await clerk.authoriser.refused(401, "Bearer")
@@ -115,3 +119,58 @@ async def test_a_bound_token_goes_with_a_fresh_proof_and_the_servers_nonce(town:
     proof = dict(clerk.authoriser.headers("POST", town.url))["DPoP"]
     assert jwt.decode(proof, ECKey.import_key(key.public), algorithms=["ES256"]).claims["nonce"] == "n1"
     assert len(town.forms) == 1
+
+
+async def test_refusals_of_requests_with_the_token_before_cost_no_way(town: Town, desk: Desk) -> None:
+    clerk = Clerk(town, desk)
+    assert await clerk.authoriser.refused(401, "Bearer")
+    assert all([await clerk.authoriser.refused(401, "Bearer") for _ in range(20)])
+    assert len(town.forms) == 1
+    assert await clerk.authoriser.refused(403, MORE)  # what is missing is no matter of age
+    assert len(town.forms) == 2
+    desk.now += STRAGGLE_S
+    assert await clerk.authoriser.refused(401, "Bearer")
+    assert len(town.forms) == 3
+
+
+async def test_a_token_in_use_is_renewed_before_it_ends_without_anybody(town: Town, desk: Desk) -> None:
+    await desk.client(town).obtain(Challenge())
+    clerk = Clerk(town, desk)
+    before = clerk.authoriser.headers("POST", town.url)
+    desk.now += 3590
+    assert clerk.authoriser.headers("POST", town.url) is before
+    assert await clerk.authoriser.refused(401, "Bearer")  # shares the way that began
+    assert clerk.authoriser.headers("POST", town.url) == (("Authorization", "Bearer access-2"),)
+    assert [form["grant_type"] for form in town.forms] == ["authorization_code", "refresh_token"]
+
+
+async def test_a_login_goes_on_when_the_request_that_began_it_is_gone(town: Town, desk: Desk) -> None:
+    clerk = Clerk(town, desk)
+    request = asyncio.ensure_future(clerk.authoriser.refused(401, "Bearer"))
+    await asyncio.sleep(0)
+    request.cancel()
+    assert await clerk.authoriser.refused(401, "Bearer")
+    assert len(town.pages) == 1
+    assert clerk.authoriser.headers("POST", town.url) == (("Authorization", "Bearer access-1"),)
+
+
+async def test_a_token_that_cannot_be_renewed_early_is_tried_once_and_used_to_its_end(
+    town: Town, desk: Desk
+) -> None:
+    await desk.client(town).obtain(Challenge())
+    clerk = Clerk(town, desk, with_person=False)
+    town.token_answer = lambda form: response_bytes(400, b'{"error":"invalid_grant"}')
+    desk.now += 3590
+    for _ in range(50):
+        await clerk.authoriser.prepare()
+        assert clerk.authoriser.headers("POST", town.url) == (("Authorization", "Bearer access-1"),)
+    assert len(town.forms) == 2
+    assert len(clerk.events) == 1
+    assert desk.vault.read().wanted == ()
+
+
+async def test_what_cannot_be_mended_is_said_once(town: Town, desk: Desk) -> None:
+    clerk = Clerk(town, desk, with_person=False)
+    for _ in range(50):
+        assert not await clerk.authoriser.refused(401, "Bearer")
+    assert len(clerk.events) == MAX_WAYS + 1
