@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from sekisho.assembly.authentication import Authentication, authentication
 from sekisho.assembly.duties import Duties, SoleDuties, tell_supervisor
 from sekisho.assembly.follower import LEADER, Follower
 from sekisho.assembly.household import Household, door_rules, dossiers, needs_restart
 from sekisho.assembly.identities import DEFAULT_CLIENT, audit_key, ensure_all, renew_all
+from sekisho.assembly.issuers import Issuers
 from sekisho.assembly.leader import Leader
 from sekisho.assembly.listening import FrontDoor, listen_on
 from sekisho.assembly.memory import give_back, resident_bytes, settle
@@ -116,9 +118,11 @@ class Core:
             trust_on_first_use=trust_on_first_use and self._duties.leads,
         )
         limiter = None if self._memory is None else SharedLimiter(self._memory)
+        self._issuers = Issuers(self._config.auth.issuers, tell=self._issuer_failed)
+        self._authentication = self._authenticate()
         self._household = Household(
             self._config,
-            load_token_book(self._keys),
+            self._authentication,
             self._desk,
             rules_file=self._places.content_rules,
             limiter=limiter,
@@ -146,6 +150,12 @@ class Core:
             read_approvals=self._read_approvals,
             port_without_leader=self._front.port_without_leader,
         )
+
+    def _authenticate(self) -> Authentication:
+        return authentication(self._config, self._keys, load_token_book(self._keys), self._issuers, time.time)
+
+    def _issuer_failed(self, issuer: str, error: SekishoError) -> None:
+        self._log.warning("issuer_unavailable", issuer=issuer, code=error.code, reason=error.message)
 
     async def serve(self) -> None:
         """Serve until cancelled."""
@@ -190,6 +200,8 @@ class Core:
         self._door = door = self._make_door(journal)
         room = Room(door, _front_limits(self._config))
         duties.start()
+        self._issuers.open(group)
+        self._authentication.credentials.look(time.time())
         self._plugins.open_all(group)
         await duties.listen_before(partial(self._listen, room))
         if duties.leads:
@@ -311,6 +323,8 @@ class Core:
         problems = {} if journal.problem is None else {"audit": journal.problem.message}
         for name in self._plugins.missing():
             problems[f"plugin {name}"] = "its plugin server is not connected"
+        issuers = self._authentication.credentials.problems(time.time())
+        problems |= {f"issuer {name}": problem for name, problem in issuers.items()}
         return problems | self._duties.problems()
 
     async def _look_after(self, journal: Journal) -> None:
@@ -326,6 +340,9 @@ class Core:
                 self._duties.noticed_approval()
             self._metrics.audit_healthy(journal.healthy)
             self._keys.refresh_revoked(self._revoked)
+            self._authentication.credentials.look(now)
+            if self._door is not None:
+                self._door.look(now)
             self._front.take_up_renewal(now)
             self._duties.look()
             if self._memory is not None:
@@ -349,7 +366,10 @@ class Core:
         for name in [name for name in before if needs_restart(before[name], after.get(name))]:
             self._plugins.retire(plugin_name(name))
         self._rules = door_rules(config)
-        self._household.reconfigure(config, load_token_book(self._keys))
+        self._issuers.replace(config.auth.issuers)
+        self._authentication = self._authenticate()
+        self._authentication.credentials.look(time.time())
+        self._household.reconfigure(config, self._authentication)
         self._plugins.open_new()
         self._log.info("reloaded", plugins=sorted(after))
         if self._duties.leads:
@@ -410,5 +430,6 @@ def _front_limits(config: CoreConfig) -> FrontLimits:
         max_connections_per_client=limits.max_connections_per_client,
         max_pipelined=limits.max_pipelined,
         max_unsent_bytes=limits.max_unsent_bytes,
+        asks_certificates=config.auth.client_ca_path is not None,
         max_held_bytes=limits.max_held_bytes,
     )

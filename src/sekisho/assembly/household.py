@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sekisho.assembly.asking import client_requests
+from sekisho.assembly.authentication import Authentication
 from sekisho.assembly.content_rules import open_inspection
 from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, Limits, PluginEntry
@@ -21,7 +22,6 @@ from sekisho.gateway import (
     Limiter,
     loopback_names,
 )
-from sekisho.keys import TokenBook
 from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import JsonLimits, PluginName, plugin_name
 from sekisho.registry import grants_digest
@@ -48,7 +48,7 @@ class Household:
     def __init__(
         self,
         config: CoreConfig,
-        tokens: TokenBook,
+        authentication: Authentication,
         desk: Desk,
         *,
         rules_file: Path,
@@ -57,7 +57,7 @@ class Household:
         self._desk = desk
         self._limiter: Limiter = limiter or RateLimiter()
         self._config = config
-        self._tokens = tokens
+        self._authentication = authentication
         self._rules_file = rules_file
         self._inspection = open_inspection(config, rules_file)
         self._house = self._build()
@@ -68,12 +68,12 @@ class Household:
             self._house = self._build()
         return self._house
 
-    def reconfigure(self, config: CoreConfig, tokens: TokenBook) -> None:
+    def reconfigure(self, config: CoreConfig, authentication: Authentication) -> None:
         """Take over a new configuration; rate limits keep what was used."""
         if config.inspection != self._config.inspection:
             self._inspection = open_inspection(config, self._rules_file)
         self._config = config
-        self._tokens = tokens
+        self._authentication = authentication
         self._desk.reconfigure(dossiers(config))
         self._house = self._build()
 
@@ -82,8 +82,12 @@ class Household:
         servers = config.plugins.servers
         needing = frozenset((one.name, operation) for one in servers for operation in one.require_approval)
         approvals: Approvals = StandingAnswer(needing, config.approval.answer)
+        shown = self._authentication
         return House(
-            tokens=self._tokens,
+            credentials=shown.credentials,
+            scopes=shown.scopes,
+            challenges=shown.challenges,
+            resource=shown.resource,
             access=AccessPolicy(
                 Rule(
                     client="*",

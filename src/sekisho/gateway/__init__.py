@@ -4,10 +4,11 @@ from sekisho.gateway.approvals import Approvals, Decision
 from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
 from sekisho.gateway.checkpoint import House, Limiter, Standing, judge
 from sekisho.gateway.desk import Desk, Dossier
-from sekisho.gateway.door import Door, DoorRules
+from sekisho.gateway.door import Door
 from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
+from sekisho.gateway.reception import DoorRules
 from sekisho.gateway.returns import GATE, Gate, release
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Journal as RoadJournal

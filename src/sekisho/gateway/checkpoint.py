@@ -22,7 +22,7 @@ from typing import Final, Protocol
 import msgspec
 
 from sekisho.detect import Findings, Inspection, refusal
-from sekisho.errors import RateLimited, Refused, SekishoError
+from sekisho.errors import RateLimited, Refused, ScopeMissing, SekishoError
 from sekisho.gateway.approvals import Approvals
 from sekisho.gateway.caller import NO_EXTRAS, Contexts
 from sekisho.gateway.stages import (
@@ -36,7 +36,7 @@ from sekisho.gateway.stages import (
     Refusal,
     Sealed,
 )
-from sekisho.keys import TokenBook
+from sekisho.keys import Challenges, Credentials, Resource, ScopePolicy
 from sekisho.policy import AccessPolicy, RateRule
 from sekisho.protocol import JsonLimits, PluginName
 from sekisho.registry import Definitions
@@ -80,7 +80,7 @@ class Standing:
 class House:
     """Everything a judgement reads. Replaced as a whole on reload, so that one call sees one state."""
 
-    tokens: TokenBook
+    credentials: Credentials
     access: AccessPolicy
     limiter: Limiter
     client_rate: RateRule
@@ -90,6 +90,10 @@ class House:
     max_argument_bytes: int
     result_limits: JsonLimits
     inspection: Inspection
+    scopes: ScopePolicy = field(default_factory=ScopePolicy)
+    challenges: Challenges = field(default_factory=Challenges)
+    resource: Resource | None = None
+    """What is announced to clients that bring tokens of an authorization server; None while none may."""
     contexts: Contexts = field(default_factory=Contexts, init=False, repr=False, compare=False)
     charges: dict[tuple[str, str], Charges] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -100,7 +104,7 @@ def judge(arrived: Arrived, house: House) -> Sealed | Held | Refusal:
     """Take a call through the gate, in this order; the first rule that says no ends it."""
     client: str | None = None
     try:
-        identified = authenticate(arrived, house)
+        identified = authenticate(arrived)
         client = identified.client
         permitted = _authorise(identified, house)
         _limit(permitted, house)
@@ -111,9 +115,14 @@ def judge(arrived: Arrived, house: House) -> Sealed | Held | Refusal:
         return Refusal.of(arrived.call, client, error)
 
 
-def authenticate(arrived: Arrived, house: House) -> Identified:
+def authenticate(arrived: Arrived) -> Identified:
     """Who is asking? Needed on loopback too: any local web page or program can reach a port."""
-    return Identified(arrived, house.tokens.identify(arrived.authorization))
+    principal = arrived.principal
+    if principal is None:
+        raise Refused("token_missing", "the request carries no token")
+    if principal.expires_at <= arrived.now:  # it may have waited for a person's word
+        raise Refused("token_invalid", "the token has expired")
+    return Identified(arrived, principal)
 
 
 def _authorise(identified: Identified, house: House) -> Permitted:
@@ -131,6 +140,9 @@ def _authorise(identified: Identified, house: House) -> Permitted:
         )
     if definition is None:
         _check_target(identified, definitions, house)
+    missing = house.scopes.missing_scopes(identified.principal, call.plugin, call.tool)
+    if missing:
+        raise ScopeMissing(missing)
     return Permitted(identified, definition)
 
 
@@ -144,7 +156,9 @@ def _check_target(identified: Identified, definitions: Definitions, house: House
             if not (is_offered and is_allowed):
                 raise Refused("prompt_unknown", f"{call.plugin} has no such approved prompt")
         case "completion/complete":
-            if not definitions.completes(call.parsed):
+            is_prompt = call.parsed.get("ref", {}) == {"type": "ref/prompt", "name": call.target}
+            permits = house.access.permits_prompt if is_prompt else house.access.permits_resource
+            if not (definitions.completes(call.parsed) and permits(client, call.plugin, call.target)):
                 raise Refused("params_invalid", f"{call.plugin} has nothing of this name to complete")
         case "logging/setLevel":
             return
@@ -189,6 +203,11 @@ def _inspect(permitted: Permitted, house: House) -> Inspected:
         raise Refused("arguments_too_large", f"arguments exceed {house.max_argument_bytes} bytes")
     if permitted.definition is not None:
         permitted.definition.check_arguments(call.parsed, len(call.arguments))
+    elif call.tool == "prompts/get":
+        definitions = house.standings[call.plugin].definitions
+        if definitions is not None:
+            given = call.parsed.get("arguments")
+            definitions.prompts[call.target].check_arguments(given if isinstance(given, dict) else {})
     findings = house.inspection.judge_arguments(call.arguments)
     if call.extras is not NO_EXTRAS and not findings.refused:
         findings = _inspect_extras(call, house) or findings

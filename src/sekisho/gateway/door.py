@@ -10,30 +10,28 @@ method (`service`) and decides no call (`checkpoint`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
 from sekisho.audit import records
 from sekisho.detect import refusal
-from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.checkpoint import House
-from sekisho.gateway.guard import check_origin
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
+from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.service import Service
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Refusal
 from sekisho.gateway.visit import Guest, Streams, Visit, Withdrawable
+from sekisho.keys import Pending, Principal
 from sekisho.protocol import (
     ClientNotification,
     ClientRequest,
     ClientResponse,
     HeadMemo,
     HttpRequest,
-    JsonLimits,
-    PluginName,
     envelope,
     parse_client_message,
     plugin_name,
@@ -46,25 +44,6 @@ __all__ = ["Door", "DoorRules", "Elsewhere"]
 Elsewhere = Callable[[str, str, int | str], None]
 
 _NO_STREAM = "GET opens the stream of a session, for a client that accepts text/event-stream"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoorRules:
-    """What the door checks before it knows who asks."""
-
-    hosts: frozenset[str]
-    origins: frozenset[str]
-    message_limits: JsonLimits
-    max_streams_per_client: int = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """What is known of a head: it was let in by these rules, to this endpoint, with a body of the right kind."""
-
-    rules: DoorRules
-    endpoint: PluginName | None
-    takes_streams: bool
 
 
 class Door:
@@ -98,10 +77,11 @@ class Door:
     def answer(self, request: HttpRequest, guest: Guest) -> Withdrawable | None:
         """Answer one request; what is still under way is returned so that a lost client can end it."""
         visit = self._visit(request, guest)
+        shown, guest.shown = guest.shown, None
         try:
-            return self._enter(request, visit)
+            return self._enter(request, visit, shown)
         except SekishoError as error:
-            self._refuse(visit, error)
+            self.refuse(visit, error)
             return None
 
     def house_changed(self) -> None:
@@ -112,14 +92,26 @@ class Door:
         """End the streams that have no end of their own."""
         self._service.subscriptions.close()
 
+    def look(self, now: float) -> None:
+        """End the streams whose client may no longer be here; to be called every second or so."""
+        self._service.subscriptions.expire(now)
+        self._service.journeys.expire(now)
+
     def lets_in(self, request: HttpRequest, guest: Guest) -> bool:
         """True when the body of this request may come: strangers must not make us hold one. Else it is refused."""
         visit = self._visit(request, guest)
+        house = self._house()
         try:
-            self._judge_head(request, visit, self._house(), self._rules())
+            known = look(request, self._rules())
+            # whom an issuer has to be asked about may send meanwhile, within the bounds of every body
+            guest.shown = found = identify(request, visit, house)
+            if isinstance(found, Principal):
+                admit(visit, house, found, known.endpoint)
+                check_form(request)
         except SekishoError as error:
+            guest.shown = None
             visit.keep_alive = False  # what follows is a body that nobody reads
-            self._refuse(visit, error)
+            self.refuse(visit, error)
             return False
         return True
 
@@ -128,25 +120,44 @@ class Door:
             self._new_id(),
             self._clock.now(),
             guest,
-            request.headers.get("authorization"),
+            None,
             # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
             request.keep_alive and request.method != "HEAD",
             self._streams,
+            request.target,
+            self._house().challenges,
         )
 
     def refuse_unreadable(self, error: SekishoError, guest: Guest) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
         visit = Visit(self._new_id(), self._clock.now(), guest, None, keep_alive=False, streams=self._streams)
-        self._refuse(visit, error)
+        self.refuse(visit, error)
 
-    def _enter(self, request: HttpRequest, visit: Visit) -> Withdrawable | None:
+    def _enter(
+        self, request: HttpRequest, visit: Visit, shown: Principal | Pending | None
+    ) -> Withdrawable | None:
         rules = self._rules()
         house = self._house()
         known = request.note
-        if isinstance(known, _Pass) and known.rules is rules:
-            self._identify(visit, house, known.endpoint)
-            return self._read(request, visit, house, known)
-        known = self._judge_head(request, visit, house, rules)
+        if not (isinstance(known, Pass) and known.rules is rules):
+            document = document_of(request, house, rules)
+            if document is not None:
+                visit.publish(document[0])
+                return None
+            known = look(request, rules)
+        found = identify(request, visit, house) if shown is None else shown
+        if isinstance(found, Pending):
+            return _Waiting(self, request, visit, known, found)
+        return self.go_on(request, visit, known, found)
+
+    def go_on(
+        self, request: HttpRequest, visit: Visit, known: Pass, principal: Principal
+    ) -> Withdrawable | None:
+        """Serve a request whose sender is known now."""
+        house = self._house()
+        admit(visit, house, principal, known.endpoint)
+        if request.note is not known:
+            check_form(request)
         if request.method == "POST":
             return self._read(request, visit, house, known)
         ident = request.headers.get("mcp-session-id")
@@ -156,7 +167,7 @@ class Door:
             return None
         return self._follow(ident, visit, known)
 
-    def _follow(self, ident: str | None, visit: Visit, known: _Pass) -> Withdrawable:
+    def _follow(self, ident: str | None, visit: Visit, known: Pass) -> Withdrawable:
         """A GET: the stream of a legacy session. Who has none, or reads none, is told as by one who offers none."""
         if ident is None or not known.takes_streams:
             raise RemoteProtocolError("http_method_not_allowed", _NO_STREAM)
@@ -165,27 +176,7 @@ class Door:
         visit.takes_streams = True
         return self._service.subscriptions.follow(visit, session.caller)
 
-    def _judge_head(self, request: HttpRequest, visit: Visit, house: House, rules: DoorRules) -> _Pass:
-        """Everything that can be refused before the body is there."""
-        check_origin(request.headers, rules.hosts, rules.origins)
-        endpoint = _endpoint(request.target)
-        self._identify(visit, house, endpoint)
-        if request.method not in ("POST", "DELETE", "GET"):
-            raise RemoteProtocolError("http_method_not_allowed", f"{request.method} is not served here")
-        if request.method == "POST":
-            _check_media(request)
-        return _Pass(rules, endpoint, request.speaks_chunks and _takes(request, "text/event-stream"))
-
-    def _identify(self, visit: Visit, house: House, endpoint: PluginName | None) -> None:
-        visit.client = client = house.tokens.identify(visit.authorization)
-        if visit.guest.client != client and not visit.guest.admit(client):
-            visit.keep_alive = False
-            raise Unavailable("busy", "this client has as many connections as it may have")
-        if endpoint is not None and endpoint not in house.standings:
-            raise Refused("plugin_unknown", f"there is no plugin {endpoint!r}")
-        visit.endpoint = endpoint
-
-    def _read(self, request: HttpRequest, visit: Visit, house: House, known: _Pass) -> Withdrawable | None:
+    def _read(self, request: HttpRequest, visit: Visit, house: House, known: Pass) -> Withdrawable | None:
         message = parse_client_message(request.body, known.rules.message_limits)
         if isinstance(message, ClientResponse):
             self._hear_answer(message, visit, house, request)
@@ -202,7 +193,7 @@ class Door:
             self._notice(message, visit, session)
             visit.accept()
             return None
-        if message.method == "tools/call" and request.note is not known:
+        if message.method == "tools/call" and request.note is not known and "dpop" not in request.headers:
             # calls come again; the head of a handshake would only take up memory
             self.heads.keep(request, known)
         visit.takes_streams = known.takes_streams
@@ -281,36 +272,34 @@ class Door:
             return AnswerFrame(scope, ask, error=msgspec.Raw(text))
         return AnswerFrame(scope, ask, result=msgspec.Raw(text))
 
-    def _refuse(self, visit: Visit, error: SekishoError) -> None:
+    def refuse(self, visit: Visit, error: SekishoError) -> None:
+        """Record a refusal, then give it."""
         refusal = Refusal(visit.client, error, visit.call_id, visit.endpoint or "")
         self._road.record_refusal(refusal, visit.now, lambda given: visit.refuse(given.error))
 
 
-def _endpoint(target: str) -> PluginName | None:
-    """`/mcp` is everything, `/p/<plugin>/mcp` is one plugin; anything else is not here."""
-    if target == "/mcp":
-        return None
-    parts = target.split("/")
-    if len(parts) == 4 and parts[0] == "" and parts[1] == "p" and parts[3] == "mcp":
+class _Waiting:
+    """A request whose sender an issuer is asked about."""
+
+    def __init__(self, door: Door, request: HttpRequest, visit: Visit, known: Pass, pending: Pending) -> None:
+        self._door = door
+        self._request = request
+        self._visit = visit
+        self._known = known
+        self._pending = pending
+        self._journey: Withdrawable | None = None
+        pending.then(self._heard)
+
+    def withdraw(self, reason: SekishoError) -> None:
+        """The client is gone."""
+        self._pending.withdraw()
+        if self._journey is not None:
+            self._journey.withdraw(reason)
+
+    def _heard(self, outcome: Principal | SekishoError) -> None:
         try:
-            return plugin_name(parts[2])
-        except SekishoError:
-            pass
-    raise Refused("http_not_found", "nothing is served at this path")
-
-
-def _check_media(request: HttpRequest) -> None:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise RemoteProtocolError("http_media_type", "the body must be application/json")
-    if not _takes(request, "application/json"):
-        raise RemoteProtocolError("http_not_acceptable", "the answer is application/json")
-
-
-def _takes(request: HttpRequest, kind: str) -> bool:
-    """True when the client reads this media type."""
-    accept = request.headers.get("accept")
-    if accept is None:
-        return kind == "application/json"
-    accept = accept.lower()
-    return kind in accept or "*/*" in accept or f"{kind.partition('/')[0]}/*" in accept
+            if isinstance(outcome, SekishoError):
+                raise outcome
+            self._journey = self._door.go_on(self._request, self._visit, self._known, outcome)
+        except SekishoError as error:
+            self._door.refuse(self._visit, error)

@@ -16,6 +16,7 @@ from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
 from sekisho.gateway.visit import Withdrawable
+from sekisho.keys import Pending, Principal, certificate_shown
 from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
 
 __all__ = ["Front", "FrontLimits", "Room"]
@@ -44,6 +45,7 @@ class FrontLimits:
     max_connections_per_client: int = 256
     max_pipelined: int = 32  # requests waiting on one connection
     max_unsent_bytes: int = 64 << 10  # a client that leaves more unread than this is on the clock
+    asks_certificates: bool = False
     max_held_bytes: int = 256 << 20  # unfinished bodies and unread answers of all connections
 
 
@@ -177,9 +179,11 @@ class Front(asyncio.BufferedProtocol):
         "_trip",
         "_unsent",
         "_waiting",
+        "certificate",
         "client",
         "deadline",
         "read_by",
+        "shown",
     )
 
     def __init__(self, room: Room) -> None:
@@ -203,6 +207,8 @@ class Front(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self.client: str | None = None
+        self.certificate: str | None = None
+        self.shown: Principal | Pending | None = None
         self.deadline = _NEVER
         self.read_by = _NEVER
 
@@ -220,6 +226,8 @@ class Front(asyncio.BufferedProtocol):
             return
         self._transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
         self._is_tls = transport.get_extra_info("sslcontext") is not None
+        if self._is_tls and self._limits.asks_certificates:
+            self.certificate = certificate_shown(transport.get_extra_info("ssl_object"))
         self.deadline = self._loop.time() + self._limits.request_timeout_s
 
     def get_buffer(self, sizehint: int) -> memoryview:

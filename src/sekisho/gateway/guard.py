@@ -12,7 +12,7 @@ from typing import Final
 
 from sekisho.errors import Refused
 
-__all__ = ["check_origin", "loopback_names"]
+__all__ = ["check_host", "check_origin", "loopback_names"]
 
 # Whole-string grammars: a reader that looks for the first colon takes `localhost:1@evil.example` for localhost.
 _NETLOC: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -32,14 +32,19 @@ def check_origin(headers: Mapping[str, str], hosts: frozenset[str], origins: fro
         hosts: host names without port that name this gateway.
         origins: further origins (scheme://host[:port]) that may call from a browser.
     """
-    if not _names_us(headers.get("host", ""), hosts):
-        raise Refused("origin_refused", "the Host header does not name this gateway")
+    check_host(headers, hosts)
     origin = headers.get("origin")
     if origin is None or origin in origins:
         return
     match = _ORIGIN.fullmatch(origin.lower())
     if match is None or not _names_us(match[1], hosts):
         raise Refused("origin_refused", "requests from this web origin are not allowed")
+
+
+def check_host(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
+    """Refuse a request whose Host is not ours; for what any web page may read."""
+    if not _names_us(headers.get("host", ""), hosts):
+        raise Refused("origin_refused", "the Host header does not name this gateway")
 
 
 def _names_us(netloc: str, hosts: frozenset[str]) -> bool:

@@ -62,7 +62,7 @@ class Journeys:
                 raise RemoteProtocolError("params_invalid", "a progress token is a string or an integer")
             visit.progress_token = token
         wants_progress = visit.progress_token is not None
-        arrived = Arrived(call, visit.authorization, visit.now, wants_progress, caller, is_approved)
+        arrived = Arrived(call, visit.principal, visit.now, wants_progress, caller, is_approved)
         if visit.key is not None and visit.key in self._under_way:
             raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
         if visit.key is not None:

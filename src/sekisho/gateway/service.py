@@ -196,7 +196,7 @@ class Service:
         gathering = Gathering(len(plugins), lambda: visit.give(b"{}"))
         for plugin in plugins:
             call = Call.of(self._new_id(), plugin, message.method, wanted.params, target=wanted.name)
-            arrived = Arrived(call, visit.authorization, visit.now, caller=caller)
+            arrived = Arrived(call, visit.principal, visit.now, caller=caller)
             gathering.add(self._road.travel(arrived, gathering.settled, visit))
         return gathering
 

@@ -14,6 +14,7 @@ import msgspec
 
 from sekisho.errors import SekishoError
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras
+from sekisho.keys import Principal
 from sekisho.protocol import JsonObject, PluginName
 from sekisho.registry import Definition
 from sekisho.wire import CallFrame
@@ -92,10 +93,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Arrived(msgspec.Struct, frozen=True, gc=False):
-    """A readable call and the credential it came with; nothing is believed yet. `now` is Unix time in seconds."""
+    """A readable call and who showed a valid credential with it, if anybody. `now` is Unix time in seconds."""
 
     call: Call
-    authorization: str | None
+    principal: Principal | None
     now: float
     wants_progress: bool = False
     caller: Caller | None = None
@@ -104,10 +105,15 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
 
 
 class Identified(msgspec.Struct, frozen=True, gc=False):
-    """The credential was checked: `client` is who asks."""
+    """The credential was checked, and holds now: `client` is who asks."""
 
     arrived: Arrived
-    client: str
+    principal: Principal
+
+    @property
+    def client(self) -> str:
+        """The name of who asks."""
+        return self.principal.client
 
 
 class Permitted(msgspec.Struct, frozen=True, gc=False):

@@ -27,7 +27,7 @@ from sekisho.protocol import JsonObject, JsonValue, PluginName
 
 __all__ = ["Listener", "Subscriptions"]
 
-MAX_URIS: Final = 1000  # of one stream
+MAX_URIS: Final = 100  # of one stream; each is looked for in every template before anything is charged
 MAX_URI_CHARS: Final = 2048
 
 # By the word that asks for it: the list, and the notification that it changed.
@@ -137,6 +137,13 @@ class Subscriptions:
         for listener in tuple(self._open):
             listener.look(self._lists, house)
 
+    def expire(self, now: float) -> None:
+        """End the streams of clients whose token has expired."""
+        for listener in tuple(self._open):
+            principal = listener.visit.principal
+            if principal is None or principal.expires_at <= now:
+                listener.withdraw(Refused("token_invalid", "the token has expired"))
+
     def close(self) -> None:
         """End every stream."""
         for listener in tuple(self._open):
@@ -194,7 +201,7 @@ class Subscriptions:
     def _call(self, plugin: PluginName, params: JsonObject, listener: Listener, caller: Caller) -> None:
         visit = listener.visit
         call = Call.of(self._new_id(), plugin, "subscriptions/listen", params, target="*")
-        arrived = Arrived(call, visit.authorization, visit.now, caller=caller)
+        arrived = Arrived(call, visit.principal, visit.now, caller=caller)
         listener.add(self._road.travel(arrived, listener.settled, listener))
 
 

@@ -17,6 +17,7 @@ from sekisho.gateway import answers
 from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD, event, last_event, progress_events
 from sekisho.gateway.questions import question_id
 from sekisho.gateway.returns import Question
+from sekisho.keys import METADATA_HEADERS, PREFLIGHT_HEADERS, Challenges, Pending, Principal
 from sekisho.protocol import (
     PluginName,
     error_bytes,
@@ -37,6 +38,10 @@ class Guest(Protocol):
 
     client: str | None
     """Who was last seen on it."""
+    certificate: str | None
+    """Of the client, as `keys.certificate_shown` tells it."""
+    shown: Principal | Pending | None
+    """Who sent the head of the request that is still arriving: a proof of possession counts only once."""
 
     def admit(self, client: str) -> bool:
         """Take note of who speaks; False when this client has too many connections."""
@@ -82,9 +87,11 @@ class Visit(msgspec.Struct):
     call_id: str
     now: float
     guest: Guest
-    authorization: str | None
+    principal: Principal | None
     keep_alive: bool
     streams: Streams
+    target: str = ""
+    challenges: Challenges | None = None
     client: str | None = None
     endpoint: PluginName | None = None
     request_id: int | str | None = None
@@ -115,6 +122,14 @@ class Visit(msgspec.Struct):
     def accept(self) -> None:
         """Answer a message that has no answer of its own."""
         self.guest.answer(response_bytes(202, b"", close=not self.keep_alive))
+
+    def publish(self, document: bytes | None) -> None:
+        """Answer with a document for everybody; None for the question whether a browser may ask for it."""
+        close = not self.keep_alive
+        if document is None:
+            self.guest.answer(response_bytes(204, b"", headers=PREFLIGHT_HEADERS, close=close))
+        else:
+            self.guest.answer(response_bytes(200, document, headers=METADATA_HEADERS, close=close))
 
     def end_session(self) -> None:
         """Answer a DELETE."""
@@ -183,8 +198,8 @@ class Visit(msgspec.Struct):
         if not self.modern and self.request_id is not None and error.code in _MODERN_STATUS_CODES:
             status = 200  # to a legacy client 404 means that its session is gone, 400 that it is unreadable
         headers: list[tuple[str, str]] = []
-        if status == 401:
-            headers.append(("WWW-Authenticate", 'Bearer realm="sekisho"'))
+        if self.challenges is not None:
+            headers += self.challenges.headers(error, self.target, self.now)
         if status == 405:
             headers.append(("Allow", "GET, POST, DELETE"))
         if isinstance(error, RateLimited):

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from sekisho.assembly.authentication import Authentication
 from sekisho.assembly.household import Household, client_requests, door_rules, dossiers, needs_restart
 from sekisho.config import BindAddress, CoreConfig, CoreServer, PluginEntry, Plugins, Security
 from sekisho.gateway import Desk
-from sekisho.keys import TokenBook, new_token
-from sekisho.keys.bearer import token_hash
+from sekisho.keys import Challenges, Credentials, ScopePolicy, TokenBook
 from sekisho.protocol import plugin_name
 from sekisho.registry import Shelf
 
@@ -37,10 +37,18 @@ def _desk(config: CoreConfig, tmp_path: Path) -> Desk:
     )
 
 
+def _authentication(config: CoreConfig) -> Authentication:
+    del config  # without issuers there is nothing to read in it
+    credentials = Credentials(TokenBook({}), clock=lambda: 0.0)
+    return Authentication(
+        credentials=credentials, challenges=Challenges(), scopes=ScopePolicy(), resource=None
+    )
+
+
 @pytest.fixture
 def household(tmp_path: Path) -> Household:
     config = _config("read")
-    return Household(config, TokenBook({}), _desk(config, tmp_path), rules_file=tmp_path / "rules")
+    return Household(config, _authentication(config), _desk(config, tmp_path), rules_file=tmp_path / "rules")
 
 
 def test_the_house_is_built_once_while_nothing_changes(household: Household) -> None:
@@ -50,7 +58,7 @@ def test_the_house_is_built_once_while_nothing_changes(household: Household) -> 
 def test_a_changed_standing_is_seen_at_the_next_call(tmp_path: Path) -> None:
     config = _config("read")
     desk = _desk(config, tmp_path)
-    household = Household(config, TokenBook({}), desk, rules_file=tmp_path / "rules")
+    household = Household(config, _authentication(config), desk, rules_file=tmp_path / "rules")
     before = household.house()
     desk.refresh_lock(force=True)
     assert household.house() is not before
@@ -73,7 +81,7 @@ def test_prompts_and_resources_are_all_approved_ones_unless_listed(household: Ho
     assert access.permits_resource("aya", FILES, "any://1")
     config = _config("read")
     listed = replace(config.plugin("files"), allowed_prompts=("greet",), allowed_resources=("file:///pub/*",))
-    household.reconfigure(replace(config, plugins=Plugins(servers=(listed,))), TokenBook({}))
+    household.reconfigure(replace(config, plugins=Plugins(servers=(listed,))), _authentication(config))
     access = household.house().access
     assert access.permits_prompt("aya", FILES, "greet")
     assert not access.permits_prompt("aya", FILES, "any")
@@ -114,13 +122,14 @@ def test_a_plugin_server_starts_anew_only_for_what_it_judges_itself(
 
 
 def test_a_new_configuration_takes_over_and_rate_limits_are_kept(household: Household) -> None:
-    token = new_token()
     before = household.house()
-    household.reconfigure(_config("write"), TokenBook({token_hash(token): "bob"}))
+    config = _config("write")
+    shown = _authentication(config)
+    household.reconfigure(config, shown)
     after = household.house()
     assert after.access.permits("bob", FILES, "write")
     assert not after.access.permits("bob", FILES, "read")
-    assert after.tokens.identify(f"Bearer {token}") == "bob"
+    assert after.credentials is shown.credentials
     assert after.limiter is before.limiter
 
 

@@ -142,7 +142,7 @@ def test_plain_http_is_refused_elsewhere(core: Core, address: str) -> None:
         (servers('name = "a"\nurl = "https://a"\nrequire_approval = ["delete"]'), "names delete"),
         (servers('name = "a"\nurl = "https://a"\nallowed_operations = ["*"]'), "exact name of a tool"),
         (servers('name = "a"\nurl = "https://a"\nallowed_resources = ["a*b"]'), "its beginning"),
-        (servers('name = "a"\nurl = "https://a"\nclient_requests = ["roots"]'), "elicitation"),
+        (servers('name = "a"\nurl = "https://a"\nclient_requests = ["tools"]'), "elicitation"),
         (servers('name = "a"\nurl = "https://a"\nextensions = ["ui"]'), "an identifier such as"),
         (servers('name = "node"\nurl = "https://a"\nsettings = { options = "x" }'), "NODE_OPTIONS"),
         ('[core_server]\ntls_cert_path = "/a"\n', "without tls_key_path"),

@@ -154,10 +154,10 @@ def test_names_of_secrets_are_recognised(name: str) -> None:
     assert not is_secret_name("url")
 
 
-@pytest.mark.parametrize("words", [["elicitation"], ["elicitation-url", "sampling"], []])
+@pytest.mark.parametrize("words", [["elicitation"], ["elicitation-url", "roots", "sampling"], []])
 def test_what_may_be_asked_of_clients_is_a_closed_set(words: list[str]) -> None:
     assert client_requests().read(words, FOLDER) == tuple(words)
-    for other in ("roots", "*", "Sampling", ""):
+    for other in ("tools", "*", "Sampling", ""):
         with pytest.raises(Misconfigured):
             client_requests().read([*words, other], FOLDER)
 

@@ -32,7 +32,7 @@ from sekisho.gateway import (
 )
 from sekisho.gateway.returns import Question
 from sekisho.gateway.stages import Held
-from sekisho.keys import TokenBook, token_hash
+from sekisho.keys import Credentials, Pending, Principal, TokenBook, token_hash
 from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import HttpRequest, JsonLimits, PluginName
 from sekisho.registry import Definitions, Listing, lock_entry, surface_of
@@ -236,6 +236,8 @@ class Ear:
         keeps_up: bool = True,
     ) -> None:
         self.client: str | None = None
+        self.certificate: str | None = None
+        self.shown: Principal | Pending | None = None
         self.pieces: list[bytes] = []
         self.heard: list[bytes] = []
         self._hear = hear
@@ -292,7 +294,9 @@ class Kit:
             Rule(client="ben", plugin=CALC, operations=frozenset({"add"})),
         ]
         self.house = House(
-            tokens=TokenBook({token_hash(AYA): "aya", token_hash(BEN): "ben"}),
+            credentials=Credentials(
+                TokenBook({token_hash(AYA): "aya", token_hash(BEN): "ben"}), clock=self.clock.now
+            ),
             access=AccessPolicy(rules),
             limiter=RateLimiter(),
             client_rate=RateRule(per_minute=60),
@@ -361,7 +365,8 @@ class Kit:
         now: float = NOW,
     ) -> Arrived:
         call = Call.of("c1", plugin, tool, json.loads(arguments))
-        return Arrived(call, None if token is None else f"Bearer {token}", now)
+        names = {AYA: "aya", BEN: "ben"}
+        return Arrived(call, Principal(client=names[token]) if token in names else None, now)
 
     @property
     def uncharged(self) -> bool:

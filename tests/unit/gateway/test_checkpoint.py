@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.detect import Inspection
-from sekisho.errors import RateLimited, Refused, Unavailable
+from sekisho.errors import RateLimited, Refused, ScopeMissing, Unavailable
 from sekisho.gateway import Answered, Refusal, Sealed, judge, release
+from sekisho.keys import Principal, ScopePolicy
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import PluginName
 
@@ -31,17 +33,36 @@ def test_a_permitted_call_is_sealed_as_it_was_judged(kit: Kit) -> None:
 
 @pytest.mark.threat("T-NOTOKEN")
 @pytest.mark.parametrize(
-    ("token", "code"), [(None, "token_missing"), ("sk-" + "c" * 43, "token_invalid"), ("x", "token_invalid")]
+    ("principal", "code"),
+    [(None, "token_missing"), (Principal(client="aya", expires_at=1_799_999_999.0), "token_invalid")],
 )
-def test_without_a_known_token_nobody_is_named_and_nothing_is_charged(
-    kit: Kit, token: str | None, code: str
+def test_without_a_valid_token_nobody_is_named_and_nothing_is_charged(
+    kit: Kit, principal: Principal | None, code: str
 ) -> None:
-    verdict = judge(kit.arrived(token=token), kit.house)
+    arrived = msgspec.structs.replace(kit.arrived(), principal=principal)
+    verdict = judge(arrived, kit.house)
     assert isinstance(verdict, Refusal)
     assert (verdict.error.code, verdict.client) == (code, None)
     assert kit.uncharged
     assert not kit.approver.asked
     assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
+
+
+@pytest.mark.threat("T-OPERATION")
+def test_a_token_without_the_scopes_of_an_operation_is_told_all_of_them(kit: Kit) -> None:
+    kit.change(scopes=ScopePolicy(("mcp",), {}, {("calc", "erase"): ("calc.write",)}))
+    asked = kit.arrived(tool="erase", arguments=b"{}")
+    lacking, holding = (
+        msgspec.structs.replace(
+            asked, principal=Principal(client="aya", issuer="idp", scopes=frozenset(scopes))
+        )
+        for scopes in (["mcp"], ["mcp", "calc.write"])
+    )
+    verdict = judge(lacking, kit.house)
+    assert isinstance(verdict, Refusal)
+    assert isinstance(verdict.error, ScopeMissing)
+    assert verdict.error.scopes == ("mcp", "calc.write")
+    assert kit.code(judge(holding, kit.house)) == "ok"
 
 
 @pytest.mark.requirement("A2.2")

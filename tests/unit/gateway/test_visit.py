@@ -21,6 +21,7 @@ from sekisho.errors import (
 )
 from sekisho.gateway.returns import Question
 from sekisho.gateway.visit import Streams, Visit
+from sekisho.keys import Challenges
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Ear, Kit, Reply
@@ -34,12 +35,13 @@ def visit_of(ear: Ear, **fields: Any) -> Visit:
     streams = Streams()
     streams.most = 1
     given: dict[str, Any] = {
-        "authorization": None,
+        "principal": None,
         "keep_alive": True,
         "client": "aya",
         "request_id": 7,
         "takes_streams": True,
         "streams": streams,
+        "challenges": Challenges(),
     }
     return Visit("call1", NOW, ear, **(given | fields))
 
