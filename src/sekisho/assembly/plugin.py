@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sekisho.assembly.asking import client_requests
+from sekisho.assembly.header_values import header_values
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.assembly.logins import authoriser_for
 from sekisho.assembly.memory import keep_between_calls
@@ -20,7 +21,15 @@ from sekisho.assembly.running import run_until_stopped
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
-from sekisho.plugin_server import Reach, Warden, WardenRules, connect_url, connect_walled
+from sekisho.plugin_server import (
+    Reach,
+    StaticHeaders,
+    Warden,
+    WardenRules,
+    connect_url,
+    connect_walled,
+    trusting,
+)
 from sekisho.plugin_server.warden import Connection, Connector
 from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
@@ -143,8 +152,7 @@ class _Walls:
         if workload.upstream is not None:
             if self._launcher is not None:
                 self._launcher.dismiss()  # a server at a URL has no walls of ours
-            reach = Reach(authoriser=authoriser_for(workload, self._post.keys, self._log.info))
-            self.connect = partial(self._connect_url, workload.upstream, reach)
+            self.connect = partial(self._connect_url, workload.upstream, self._reach(workload))
             return self
         if not workload.command:
             raise Misconfigured(
@@ -195,7 +203,29 @@ class _Walls:
     def _connect_url(
         self, url: str, reach: Reach, on_list_changed: Callable[[], None]
     ) -> AbstractAsyncContextManager[Connection]:
-        return connect_url(url=url, limits=self._limits, on_list_changed=on_list_changed, reach=reach)
+        workload = self._post.workload
+        return connect_url(
+            url=url,
+            limits=self._limits,
+            on_list_changed=on_list_changed,
+            roots=_roots(workload),
+            may_ask=tuple(sorted(client_requests(workload.client_requests))),
+            reach=reach,
+        )
+
+    def _reach(self, workload: Workload) -> Reach:
+        chosen = StaticHeaders(header_values(workload.upstream_headers, self._environment))
+        return Reach(
+            ca_path=workload.upstream_ca_path,
+            authoriser=authoriser_for(
+                workload,
+                self._post.keys,
+                self._log.info,
+                otherwise=chosen,
+                context=None if workload.upstream_ca_path is None else trusting(workload.upstream_ca_path),
+            ),
+            may_be_private=workload.upstream_private,
+        )
 
 
 def _message_limits(limits: PluginLimits) -> JsonLimits:

@@ -30,6 +30,7 @@ from sekisho.config.field import (
 from sekisho.config.limits import Limits
 from sekisho.config.locate import Source
 from sekisho.config.oauth import OAuth
+from sekisho.config.upstream import header_references
 from sekisho.config.values import (
     BindAddress,
     bind_address,
@@ -249,8 +250,19 @@ class PluginEntry:
     )
     upstream: str | None = setting(
         web_address("http", "https", with_path=True),
-        "An MCP server that already speaks Streamable HTTP.",
+        "An MCP server at a URL: Streamable HTTP, or HTTP with SSE.",
         default=None,
+    )
+    upstream_ca_path: Path | None = setting(
+        path(), "Authority of that server's certificate, PEM; else the system's.", default=None
+    )
+    upstream_headers: tuple[tuple[str, str], ...] = setting(
+        header_references(),
+        'Headers sent to it, by name; each value is "env:NAME" or "file:path" of where it is found.',
+        default=(),
+    )
+    upstream_private: bool = setting(
+        flag(), "Whether the name in upstream may lead to a private network.", default=False
     )
     working_directory: Path | None = setting(path(), "Folder the command starts in.", default=None)
     environment: tuple[str, ...] = setting(
@@ -282,6 +294,8 @@ class PluginEntry:
     oauth: OAuth = setting(nested(OAuth), "How its server at upstream is logged in to.", default=OAuth())
 
     def __post_init__(self) -> None:
+        if self.upstream_headers and not self.upstream:
+            raise Wrong("stands without upstream", remedy="add upstream", key="upstream_headers")
         if self.command and self.upstream:
             raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
         if not (self.command or self.upstream or self.url):
@@ -322,6 +336,9 @@ class PluginEntry:
             name=self.name,
             command=self.command,
             upstream=self.upstream,
+            upstream_ca_path=self.upstream_ca_path,
+            upstream_headers=self.upstream_headers,
+            upstream_private=self.upstream_private,
             working_directory=self.working_directory,
             runtime_paths=self.runtime_paths,
             settings=self.settings,

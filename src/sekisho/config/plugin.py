@@ -15,6 +15,7 @@ from sekisho.config.field import Wrong, flag, listed, nested, path, setting
 from sekisho.config.limits import PluginLimits
 from sekisho.config.locate import Source
 from sekisho.config.oauth import OAuth
+from sekisho.config.upstream import header_references
 from sekisho.config.values import (
     BindAddress,
     bind_address,
@@ -75,8 +76,19 @@ class PluginServer:
     )
     upstream: str | None = setting(
         web_address("http", "https", with_path=True),
-        "An MCP server that already speaks Streamable HTTP.",
+        "An MCP server at a URL: Streamable HTTP, or HTTP with SSE.",
         default=None,
+    )
+    upstream_ca_path: Path | None = setting(
+        path(), "Authority of that server's certificate, PEM; else the system's.", default=None
+    )
+    upstream_headers: tuple[tuple[str, str], ...] = setting(
+        header_references(),
+        'Headers sent to it, by name; each value is "env:NAME" or "file:path" of where it is found.',
+        default=(),
+    )
+    upstream_private: bool = setting(
+        flag(), "Whether the name in upstream may lead to a private network.", default=False
     )
     working_directory: Path | None = setting(path(), "Folder the command starts in.", default=None)
     environment: tuple[str, ...] = setting(
@@ -102,6 +114,8 @@ class PluginServer:
     )
 
     def __post_init__(self) -> None:
+        if self.upstream_headers and not self.upstream:
+            raise Wrong("stands without upstream", remedy="add upstream", key="upstream_headers")
         if self.command and self.upstream:
             raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
         check_pair(self.tls_cert_path, self.tls_key_path)
@@ -153,6 +167,9 @@ class PluginConfig:
             name=server.name,
             command=server.command,
             upstream=server.upstream,
+            upstream_ca_path=server.upstream_ca_path,
+            upstream_headers=server.upstream_headers,
+            upstream_private=server.upstream_private,
             working_directory=server.working_directory,
             runtime_paths=server.runtime_paths,
             settings=self.settings,

@@ -227,6 +227,9 @@ class Workload:
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)
     oauth: OAuthSettings | None = None
+    upstream_ca_path: Path | None = None
+    upstream_headers: tuple[tuple[str, str], ...] = ()
+    upstream_private: bool = False
 
     @property
     def settings_environment(self) -> Mapping[str, str]:
