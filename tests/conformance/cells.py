@@ -31,7 +31,7 @@ FIXTURE: Final = Path(testing.__file__).parent / "conformance_server"
 PLUGIN: Final = "fixture"
 LOG: Final = "up.log"
 SEKISHO: Final = Path(sys.executable).with_name("sekisho")
-ASKING: Final = ("elicitation", "elicitation-url", "sampling")
+ASKING: Final = ("elicitation", "elicitation-url", "roots", "sampling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,8 +135,8 @@ def operation() -> Kind[str]:
 
 
 def client_requests() -> Kind[tuple[str, ...]]:
-    """What a plugin may ask of clients: a form, a visit to a page, or a text of the client's own model."""
-    return listed(choice("elicitation", "elicitation-url", "sampling"))
+    """What a plugin may ask of clients: a form, a visit to a page, its roots, or a text of the client's own model."""
+    return listed(choice("elicitation", "elicitation-url", "roots", "sampling"))
 
 
 def resource_name() -> Kind[str]:
