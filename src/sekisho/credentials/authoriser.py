@@ -58,6 +58,7 @@ class OAuthAuthoriser:
         self._metadata: str | None = None  # where the plugin's server said its metadata is
         self._tokens: Tokens | None = None
         self._since = 0.0
+        self._has_replaced = False
         self._key: SigningKey | None = None
         self._nonce = ""
         self._stamp = -1
@@ -123,8 +124,12 @@ class OAuthAuthoriser:
         return way is not None and await asyncio.shield(way)
 
     def _is_straggler(self, challenge: Challenge) -> bool:
-        """True if the token of this moment is younger than the refusal may be, and holds what was missing."""
-        if self._tokens is None or self._clock() - self._since >= STRAGGLE_S:
+        """True if the refused request may have carried the token before, and this one holds what was missing.
+
+        The first token has none before it: what is refused then was refused with this one, and a server that has moved to
+        another authorization server does that.
+        """
+        if self._tokens is None or not self._has_replaced or self._clock() - self._since >= STRAGGLE_S:
             return False
         return set(challenge.scopes) <= set(self._tokens.scopes) if challenge.wants_more_scopes else True
 
@@ -175,6 +180,7 @@ class OAuthAuthoriser:
         tokens = self._vault.read().current
         if tokens == self._tokens:
             return False
+        self._has_replaced = self._tokens is not None
         self._tokens = tokens
         self._since = self._clock()
         self._has_begun_early = False

@@ -122,15 +122,24 @@ async def test_a_bound_token_goes_with_a_fresh_proof_and_the_servers_nonce(town:
 
 
 async def test_refusals_of_requests_with_the_token_before_cost_no_way(town: Town, desk: Desk) -> None:
+    await desk.client(town).obtain(Challenge())
     clerk = Clerk(town, desk)
+    assert clerk.authoriser.headers("POST", town.url) != ()
     assert await clerk.authoriser.refused(401, "Bearer")
     assert all([await clerk.authoriser.refused(401, "Bearer") for _ in range(20)])
-    assert len(town.forms) == 1
-    assert await clerk.authoriser.refused(403, MORE)  # what is missing is no matter of age
     assert len(town.forms) == 2
+    assert await clerk.authoriser.refused(403, MORE)  # what is missing is no matter of age
+    assert len(town.forms) == 3
     desk.now += STRAGGLE_S
     assert await clerk.authoriser.refused(401, "Bearer")
-    assert len(town.forms) == 3
+    assert len(town.forms) == 4
+
+
+async def test_the_first_token_was_refused_itself(town: Town, desk: Desk) -> None:
+    clerk = Clerk(town, desk)
+    assert await clerk.authoriser.refused(401, "Bearer")
+    assert await clerk.authoriser.refused(401, "Bearer")
+    assert len(town.forms) == 2
 
 
 async def test_a_token_in_use_is_renewed_before_it_ends_without_anybody(town: Town, desk: Desk) -> None:
