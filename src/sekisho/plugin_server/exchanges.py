@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -28,6 +29,7 @@ from sekisho.wire import AnswerFrame, CallContext
 
 __all__ = ["Exchanges"]
 
+GATHER_S: Final = 0.02  # a person does not notice
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_MORE = "what this answers is no longer asked; call again"
 
@@ -76,7 +78,7 @@ class Exchanges:
         self,
         session: PluginSession,
         errand: Errand,
-        on_end: Callable[[bool], None] = lambda succeeded: None,
+        on_end: Callable[[bool], None] | None = None,
     ) -> Exchange:
         """An exchange that has not yet been sent; `on_end` hears whether it succeeded."""
         log_level = self._log_level(errand.context)
@@ -110,6 +112,10 @@ class Exchanges:
     def now(self) -> float:
         """The time of the loop."""
         return self._loop.time()
+
+    def soon(self, then: Callable[[], None]) -> None:
+        """Call this in a moment: questions that a plugin asks together arrive one after the other."""
+        self._loop.call_later(GATHER_S, then)
 
     def began(self, exchange: Exchange) -> None:
         """It waits for the answer to another request, or until another deadline."""

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from sekisho.plugin_server import exchange
-from sekisho.plugin_server.exchange import MAX_EVENTS, MAX_HELD_BYTES, MAX_ROUNDS
+from sekisho.plugin_server.dialogue import MAX_ROUNDS
+from sekisho.plugin_server.exchange import MAX_EVENTS, MAX_HELD_BYTES
 from sekisho.wire import CallContext
 from sekisho.wire.frames import Kind
 
@@ -204,14 +205,26 @@ async def test_a_question_that_comes_while_the_call_is_parked_is_the_next_round(
     first = legacy.call(new_caller(context=ROUNDS))
     await legacy.arrival()
     legacy.plugin.say(_asks(ident=1))
-    legacy.plugin.say(_asks(ident=2))
     required = await first.take(Kind.RESULT)
     [key] = required["inputRequests"]
+    legacy.plugin.say(_asks(ident=2))
     await asyncio.sleep(0)  # the second question arrives
     second = legacy.call(new_caller(context=_next_round(required["requestState"], **{key: ACCEPT})))
     assert (await legacy.response())["id"] == 1
     [key] = (await second.take(Kind.RESULT))["inputRequests"]
     assert key not in required["inputRequests"]
+
+
+async def test_questions_that_come_together_are_one_round(legacy: Counter, new_caller: type[Caller]) -> None:
+    first = legacy.call(new_caller(context=ROUNDS))
+    await legacy.arrival()
+    for number in range(3):
+        legacy.plugin.say(_asks(ident=number))
+    required = await first.take(Kind.RESULT)
+    assert len(required["inputRequests"]) == 3
+    answers = dict.fromkeys(required["inputRequests"], ACCEPT)
+    legacy.call(new_caller(context=_next_round(required["requestState"], **answers)))
+    assert [(await legacy.response())["id"] for _ in range(3)] == [0, 1, 2]
 
 
 async def test_a_question_left_out_is_asked_again(legacy: Counter, new_caller: type[Caller]) -> None:
