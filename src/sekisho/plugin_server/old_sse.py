@@ -61,7 +61,7 @@ class OldSse:
         self._max_event_bytes = max_body_bytes
         self._on_end = on_end
         self._heads: RequestHeads | None = None  # of the address for messages
-        self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._named: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_closed = False
         self._posts: set[_Posted] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,10 +75,9 @@ class OldSse:
         """Open the stream and learn where messages go; raises `SekishoError`."""
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                reference = await self._listen(is_renewed=False)
+                await self._listen(is_renewed=False)
         except TimeoutError:
             raise Unavailable("plugin_timeout", "the MCP server names no endpoint for messages") from None
-        self._heads = RequestHeads(self._site.at(reference), self._authoriser)
 
     def has_room(self) -> bool:
         """False while too many messages are under way."""
@@ -110,20 +109,22 @@ class OldSse:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.close()
         self._doorway.close()
-        if self._endpoint.done() and not self._endpoint.cancelled():
-            self._endpoint.exception()  # it was heard, or nobody asked
+        if self._named.done() and not self._named.cancelled():
+            self._named.exception()  # it was heard, or nobody asked
 
-    async def _listen(self, *, is_renewed: bool) -> str:
-        self._endpoint = asyncio.get_running_loop().create_future()
+    async def _listen(self, *, is_renewed: bool) -> None:
+        self._named = asyncio.get_running_loop().create_future()
         stream = _Stream(self, self._max_event_bytes)
         connection = await self._pool.connect()
         connection.start(RequestHeads(self._site, self._authoriser).get(""), stream)
         try:
-            return await self._endpoint
+            await self._named
         except _TurnedAway as error:
             if is_renewed or not await self._authoriser.refused(error.status, error.challenge, error.nonce):
                 raise
-        return await self._listen(is_renewed=True)
+        else:
+            return
+        await self._listen(is_renewed=True)
 
     async def _post(self, posted: _Posted) -> None:
         if self._heads is None:
@@ -155,8 +156,14 @@ class OldSse:
 
     def named(self, reference: str) -> None:
         """The stream named the address for messages; the first time counts."""
-        if not self._endpoint.done():
-            self._endpoint.set_result(reference)
+        if self._named.done():
+            return
+        try:
+            self._heads = RequestHeads(self._site.at(reference), self._authoriser)
+        except SekishoError as error:
+            self._named.set_exception(error)
+        else:
+            self._named.set_result(None)
 
     def heard(self, messages: Sequence[bytes]) -> None:
         """The stream brought messages."""
@@ -165,8 +172,8 @@ class OldSse:
 
     def ended(self, error: SekishoError) -> None:
         """The stream is over."""
-        if not self._endpoint.done():
-            self._endpoint.set_exception(error)
+        if not self._named.done():
+            self._named.set_exception(error)
         elif not self._is_closed:
             self._hearer.fail_all(error)
             self._on_end(error)

@@ -1,0 +1,116 @@
+"""Kept connections to one site."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.plugin_server.http_pool import Pool
+from sekisho.plugin_server.site import Doorway, Site
+from sekisho.protocol import ResponseHead, request_head_bytes, response_bytes
+
+if TYPE_CHECKING:
+    from tests.unit.plugin_server.conftest import SiteOpener
+
+WAIT_S = 5.0
+WHOLE = response_bytes(200, b"{}")
+
+
+class Heard:
+    """A reply, written down."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.said: list[str] = []
+        self.over = asyncio.Event()
+        self._refuses = refuses
+
+    def take_whole(self, body: bytes) -> None:
+        self._end(f"whole {body.decode()}")
+
+    def take_head(self, head: ResponseHead) -> None:
+        self.said.append(f"head {head.status}")
+        if self._refuses:
+            raise RemoteProtocolError("plugin_protocol", "no")
+
+    def take_body(self, data: bytes) -> None:
+        self.said.append(f"body {data.decode()}")
+
+    def take_end(self) -> None:
+        self._end("end")
+
+    def take_loss(self, error: SekishoError) -> None:
+        self._end(error.code)
+
+    def _end(self, said: str) -> None:
+        assert not self.over.is_set()
+        self.said.append(said)
+        self.over.set()
+
+
+@asynccontextmanager
+async def _pool(url: str) -> AsyncIterator[tuple[Pool, bytes]]:
+    site = Site.parse(url)
+    doorway = Doorway(site)
+    pool = Pool(site, doorway, None, max_body_bytes=1000)
+    try:
+        yield pool, request_head_bytes("POST", site.target, site.authority, (), 0)
+    finally:
+        pool.close()
+        doorway.close()
+
+
+async def _ask(pool: Pool, request: bytes, *, refuses: bool = False) -> list[str]:
+    heard = Heard(refuses)
+    connection = pool.take() or await pool.connect()
+    connection.start(request, heard)
+    await asyncio.wait_for(heard.over.wait(), WAIT_S)
+    return heard.said
+
+
+async def test_a_connection_is_kept_and_a_known_answer_comes_whole(site: SiteOpener) -> None:
+    async with site(lambda request: WHOLE) as server, _pool(server.url) as (pool, request):
+        assert await _ask(pool, request) == ["head 200", "body {}", "end"]
+        assert await _ask(pool, request) == ["whole {}"]
+        assert (server.connections, pool.size) == (1, 1)
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize("reply", [b"no http\r\n\r\n", response_bytes(200, b"x" * 1001), WHOLE[:-1]])
+async def test_a_broken_reply_is_one_loss_and_ends_the_connection(site: SiteOpener, reply: bytes) -> None:
+    async with site(lambda request: reply) as server, _pool(server.url) as (pool, request):
+        server.closes_after_reply = True
+        said = await _ask(pool, request)
+        assert said[-1] in {"plugin_protocol", "result_too_large", "plugin_exited"}
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+        assert pool.take() is None
+
+
+async def test_what_the_reply_refuses_comes_back_as_its_loss(site: SiteOpener) -> None:
+    async with site(lambda request: WHOLE) as server, _pool(server.url) as (pool, request):
+        assert await _ask(pool, request, refuses=True) == ["head 200", "plugin_protocol"]
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+
+
+@pytest.mark.threat("T-GARBAGE")
+async def test_an_answer_nobody_asked_for_is_never_taken_for_the_next_one(site: SiteOpener) -> None:
+    async with site(lambda request: WHOLE * 2) as server, _pool(server.url) as (pool, request):
+        assert await _ask(pool, request) == ["head 200", "body {}", "end"]
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+        server.reply = lambda request: WHOLE
+        await _ask(pool, request)
+        assert server.connections == 2
+
+
+async def test_closing_tells_those_who_wait(site: SiteOpener) -> None:
+    async with site(lambda request: b"") as server, _pool(server.url) as (pool, request):
+        heard = Heard()
+        (await pool.connect()).start(request, heard)
+        await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+        pool.close()
+        await asyncio.wait_for(heard.over.wait(), WAIT_S)
+        assert heard.said == ["plugin_exited"]
