@@ -27,7 +27,8 @@ behind one `sekisho up`, real clients in front of it with a bearer token over HT
 Each starts over standard input and output, is read with `sekisho review` and approved with `sekisho approve`. Then, from
 `/p/<plugin>/mcp` and from `/mcp`, by the official Python client in both eras (2025-11-25 with a session, and 2026-07-28),
 every tool, prompt, resource and template must be equal, as JSON, to what the server says to a client that talks to it
-directly. So must the answers to the calls, prompts and resources named here.
+directly. So must the answers to the calls, prompts and resources named here. `server-everything` is run a second time
+over Streamable HTTP, started by somebody else and reached by its URL.
 """
 MIDDLE = """
 ## Clients
