@@ -75,20 +75,31 @@ class Desk:
         """A plugin runs and takes calls."""
         self._session = session
         self._hearing.opened(session)
-        self._listening.opened(session, capabilities)
+        self._listening.upstream.opened(session, capabilities)
 
     def closed(self) -> None:
         """It runs no longer; calls that come now are refused at once."""
         self._session = None
-        self._listening.closed()
+        self._listening.upstream.closed()
 
     def close(self) -> None:
         """The warden ends."""
         self._clock.stop()
 
+    def take_dropped(self) -> dict[str, int]:
+        """What belonged to nobody since this was last asked: the plugin's questions and events, clients' answers."""
+        heard, exchanges = self._hearing.counters, self._exchanges
+        dropped = {
+            "questions": heard.questions,
+            "events": heard.events,
+            "answers": exchanges.unknown_answers,
+        }
+        heard.questions = heard.events = exchanges.unknown_answers = 0
+        return {name: number for name, number in dropped.items() if number}
+
     def refresh(self) -> None:
         """Subscribe again where a subscription was lost."""
-        self._listening.refresh()
+        self._listening.upstream.refresh()
 
     # calls
 

@@ -19,11 +19,12 @@ from sekisho.plugin_server.clock import Clock
 from sekisho.plugin_server.exchange import Errand, Exchange
 from sekisho.plugin_server.handles import Handles
 from sekisho.plugin_server.hearing import Hearing
-from sekisho.plugin_server.listening import DEFAULT_LEVEL, Listening
+from sekisho.plugin_server.listening import Listening
 from sekisho.plugin_server.roots import narrowed_roots
 from sekisho.plugin_server.roster import Roster
 from sekisho.plugin_server.scopes import LEVELS
 from sekisho.plugin_server.session import PluginSession
+from sekisho.plugin_server.subscribing import DEFAULT_LEVEL
 from sekisho.protocol import decode_distinct
 from sekisho.wire import AnswerFrame, CallContext
 
@@ -83,7 +84,7 @@ class Exchanges:
         """An exchange that has not yet been sent; `on_end` hears whether it succeeded."""
         log_level = self._log_level(errand.context)
         if log_level is not None and not session.modern:
-            self._listening.sync_level(log_level)
+            self._listening.upstream.sync_level(log_level)
         timeout_s = min(errand.inbound.frame.timeout_s, self._execution_timeout_s)
         exchange = Exchange(self, session, errand, timeout_s=timeout_s, log_level=log_level, on_end=on_end)
         self._roster.enter(errand.inbound, exchange)

@@ -17,10 +17,11 @@ import msgspec
 from sekisho.errors import RemoteProtocolError, Unavailable
 from sekisho.plugin_server.asking import ROOTS
 from sekisho.plugin_server.exchange import Exchange
-from sekisho.plugin_server.listening import DEFAULT_LEVEL, Listening, event_params
+from sekisho.plugin_server.listening import Listening, event_params
 from sekisho.plugin_server.roster import Roster
 from sekisho.plugin_server.scopes import LEVELS
 from sekisho.plugin_server.session import PluginSession
+from sekisho.plugin_server.subscribing import DEFAULT_LEVEL
 from sekisho.protocol import Notification, Request
 from sekisho.wire import EventFrame
 
@@ -101,7 +102,7 @@ class Hearing:
             case "notifications/resources/updated":
                 was_heard = self._listening.updated(notification)
             case "notifications/subscriptions/acknowledged":
-                self._listening.acknowledged(notification, of)
+                self._listening.upstream.acknowledged(notification, of)
                 was_heard = True
             case "notifications/elicitation/complete":
                 was_heard = self._elicitation_completed(notification)

@@ -1,42 +1,28 @@
-"""What a plugin says outside of calls, and who hears it: listening clients, and the one subscription upstream.
+"""Who listens to a plugin outside of calls, and what each of them hears.
 
-Guarantees
-- a listener hears of resources that it or its scope follows, and of nothing else; the plugin is asked once for all;
-- what clients follow and which logs they want outlives the plugin: it is asked again at its next start;
-- a modern plugin has one `subscriptions/listen` from us, replaced by a wider or narrower one without a gap; a legacy one
-  that announces subscriptions has one `resources/subscribe` for each resource that somebody follows;
-- the level asked of a legacy plugin is the most verbose that anybody wants, and never above "info", because clients that
-  set none are told of "info"; what each client hears is decided here.
+Guarantees that a listener hears of resources that it or its scope follows and of nothing else, and of nothing before it
+was told what is honoured; that listeners are bounded; and that they outlive the plugin.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 
-from sekisho.plugin_server.scopes import LEVELS, MAX_URIS_PER_SCOPE, Interest, Scopes, is_part_of
-from sekisho.plugin_server.session import Answer, PluginSession
+from sekisho.plugin_server.scopes import MAX_URIS_PER_SCOPE, Interest, Scopes, is_part_of
+from sekisho.plugin_server.subscribing import Subscriptions
 from sekisho.protocol import Notification
 from sekisho.wire import CallContext, EventFrame, Inbound
 
-__all__ = ["DEFAULT_LEVEL", "Listening", "event_params"]
+__all__ = ["Listening", "event_params"]
 
 MAX_LISTENERS: Final = 4_096
 MAX_LISTENERS_PER_SCOPE: Final = 16
-MAX_OPEN_LISTENS: Final = 4  # a plugin that acknowledges nothing must not be asked without end
-MAX_CHORES: Final = 10_000  # requests of our own that a plugin has not answered
-DEFAULT_LEVEL: Final = "info"
-LISTEN: Final = "subscriptions/listen"
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 UPDATED: Final = "notifications/resources/updated"
-_LIST_FLAGS: Final = {
-    "tools": "toolsListChanged",
-    "prompts": "promptsListChanged",
-    "resources": "resourcesListChanged",
-}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -51,28 +37,6 @@ class _Wish(msgspec.Struct):
     notifications: _Filter = msgspec.field(default_factory=_Filter)
 
 
-class _Feature(msgspec.Struct, rename="camel"):
-    list_changed: bool | None = None
-    subscribe: bool | None = None
-
-
-class _Offer(msgspec.Struct):
-    """The capabilities of a plugin, as far as they concern what it says by itself."""
-
-    tools: _Feature | None = None
-    prompts: _Feature | None = None
-    resources: _Feature | None = None
-    logging: msgspec.Raw = msgspec.Raw()
-
-
-class _AcknowledgedMeta(msgspec.Struct):
-    subscription: int = msgspec.field(name="io.modelcontextprotocol/subscriptionId")
-
-
-class _Acknowledged(msgspec.Struct):
-    meta: _AcknowledgedMeta = msgspec.field(name="_meta")
-
-
 class _Listener(msgspec.Struct, gc=False):
     scope: str
     uris: frozenset[str] | None  # None: what its scope follows at the moment
@@ -80,98 +44,18 @@ class _Listener(msgspec.Struct, gc=False):
 
 
 class Listening:
-    """Listeners, scopes, and what follows from them for the plugin that runs now."""
+    """Listeners, and what they and the scopes follow."""
 
     def __init__(self) -> None:
         self._interest = Interest()
         self.scopes = Scopes(self._interest)
+        self.upstream = Subscriptions(self._interest, self.scopes)
         self._listeners: dict[Inbound, _Listener] = {}
         self._per_scope: Counter[str] = Counter()
-        self._session: PluginSession | None = None
-        self._offer = _Offer()
-        self._chores = 0
-        self._level: str | None = None  # of the legacy plugin
-        self._is_setting_level = False
-        self._open: list[
-            int
-        ] = []  # our listen requests to a modern plugin, each newer one to replace those before
-        self._is_stale = False  # there should be a newer one
-        self._waiting: list[tuple[int, Callable[[], None]]] = []  # until the plugin acknowledged this request
-
-    # the plugin
-
-    def opened(self, session: PluginSession, capabilities: bytes | msgspec.Raw) -> None:
-        """A plugin runs: ask it for all that is wanted."""
-        self._session = session
-        self._offer = _read_offer(capabilities)
-        self._chores = 0
-        self._level, self._is_setting_level = None, False
-        self._open, self._is_stale = [], False
-        if session.modern:
-            self._listen_anew()
-        else:
-            self._follow(self._interest.uris)
-            if self.scopes.most_verbose() is not None:
-                self.sync_level()
-
-    def closed(self) -> None:
-        """No plugin runs."""
-        self._session = None
-        self._wait_no_longer(None)
-
-    def refresh(self) -> None:
-        """Ask again for what was lost, and let nobody wait for a plugin that does not acknowledge."""
-        if self._session is not None and self._session.modern and not self._open:
-            self._listen_anew()
-        self._wait_no_longer(None)
-
-    @property
-    def can_follow(self) -> bool:
-        """True if the plugin tells of changed resources."""
-        return self._offer.resources is not None and self._offer.resources.subscribe is True
 
     def follows(self, uri: str) -> bool:
         """True if somebody follows it already."""
         return uri in self._interest
-
-    def changed(
-        self, new: Collection[str], gone: Collection[str], then: Callable[[], None] = lambda: None
-    ) -> None:
-        """Somebody follows these first, nobody those any more; `then` is called when the plugin knows."""
-        session = self._session
-        if session is None or not (new or gone):
-            then()
-        elif session.modern:
-            self._listen_anew()
-            if self._open and len(self._waiting) < MAX_CHORES:
-                self._waiting.append((self._open[-1], then))
-            else:
-                then()
-        else:
-            self._follow(new)
-            for uri in gone:
-                self._chore("resources/unsubscribe", {"uri": uri})
-            then()  # pipes keep the order, and over HTTP a first call is not faster than a first subscription
-
-    def sync_level(self, also: str | None = None) -> None:
-        """Let a legacy plugin send the logs that somebody wants."""
-        session = self._session
-        if session is None or session.modern or not self._offer.logging or self._is_setting_level:
-            return
-        wanted = min((self.scopes.most_verbose(), also, DEFAULT_LEVEL), key=_rank)
-        if wanted is None or wanted == self._level:
-            return
-        if also is not None and self._level is not None and _rank(wanted) > _rank(self._level):
-            return  # one call that wants less must not take it from the others
-        self._level, self._is_setting_level = wanted, True
-
-        def done(answer: Answer) -> None:
-            del answer
-            self._is_setting_level = False
-
-        session.request("logging/setLevel", {"level": wanted}, done)
-
-    # clients
 
     def listen(self, inbound: Inbound, context: CallContext) -> bool:
         """Begin to tell this caller; False if there is no room for it."""
@@ -183,9 +67,11 @@ class Listening:
         new: list[str] = []
         if not wish.scope:
             asked = wish.notifications.resource_subscriptions[:MAX_URIS_PER_SCOPE]
-            new = self._interest.add(dict.fromkeys(asked)) if self.can_follow else []
+            new = self._interest.add(dict.fromkeys(asked)) if self.upstream.can_follow else []
             uris = (
-                frozenset(uri for uri in asked if uri in self._interest) if self.can_follow else frozenset()
+                frozenset(uri for uri in asked if uri in self._interest)
+                if self.upstream.can_follow
+                else frozenset()
             )
         honoured = {"resourceSubscriptions": sorted(uris)} if uris else {}
         frame = EventFrame(ACKNOWLEDGED, msgspec.Raw(_encode({"notifications": honoured})))
@@ -196,7 +82,7 @@ class Listening:
             listener.is_acknowledged = True
             inbound.event(frame)
 
-        self.changed(new, (), acknowledge)
+        self.upstream.changed(new, (), acknowledge)
         return True
 
     def leave(self, inbound: Inbound) -> bool:
@@ -208,7 +94,7 @@ class Listening:
         if not self._per_scope[listener.scope]:
             del self._per_scope[listener.scope]
         if listener.uris:
-            self.changed((), self._interest.drop(listener.uris))
+            self.upstream.changed((), self._interest.drop(listener.uris))
         return True
 
     def tell_scope(self, scope: str, frame: EventFrame) -> bool:
@@ -218,8 +104,6 @@ class Listening:
                 inbound.event(frame)
                 return True
         return False
-
-    # what the plugin says
 
     def updated(self, notification: Notification) -> bool:
         """A resource changed; False if nobody follows it."""
@@ -235,86 +119,11 @@ class Listening:
                 was_heard = True
         return was_heard
 
-    def acknowledged(self, notification: Notification, of: int | None) -> None:
-        """One of our subscriptions upstream stands: the older ones may go."""
-        ident = of if of in self._open else _subscription(notification)
-        if ident is None or ident not in self._open:
-            return
-        at = self._open.index(ident)
-        older, self._open = self._open[:at], self._open[at:]
-        if self._session is not None:
-            for one in older:
-                self._session.cancel(one, "replaced")
-        self._wait_no_longer(ident)
-        if self._is_stale:
-            self._listen_anew()
-
-    def _wait_no_longer(self, ident: int | None) -> None:
-        """Whoever waits for this request, or one before it, goes on; with None everybody."""
-        waiting, self._waiting = self._waiting, []
-        for needed, then in waiting:
-            if ident is None or needed <= ident:
-                then()
-            else:
-                self._waiting.append((needed, then))
-
     def _followed(self, listener: _Listener) -> Collection[str]:
         if listener.uris is not None:
             return listener.uris
         scope = self.scopes.get(listener.scope)
         return () if scope is None else scope.uris
-
-    # upstream
-
-    def _follow(self, uris: Iterable[str]) -> None:
-        if self.can_follow:
-            for uri in uris:
-                self._chore("resources/subscribe", {"uri": uri})
-
-    def _chore(self, method: str, params: Mapping[str, object]) -> None:
-        if self._session is None or self._chores >= MAX_CHORES or not self.can_follow:
-            return
-        self._chores += 1
-
-        def done(answer: Answer) -> None:
-            del answer
-            self._chores -= 1
-
-        self._session.request(method, params, done)
-
-    def _listen_anew(self) -> None:
-        session = self._session
-        if session is None:
-            return
-        self._is_stale = len(self._open) >= MAX_OPEN_LISTENS  # first one of them has to stand
-        if self._is_stale:
-            return
-        wanted = self._wanted()
-        if wanted:
-            self._open.append(session.request(LISTEN, {"notifications": wanted}, self._listen_ended))
-            return
-        for one in self._open:
-            session.cancel(one, "nobody listens")
-        self._open = []
-
-    def _listen_ended(self, answer: Answer) -> None:
-        """The plugin closed a subscription; the next health check asks again."""
-        del answer
-        session = self._session
-        if session is not None:
-            self._open = [one for one in self._open if session.is_waiting(one)]
-            if not self._open:
-                self._wait_no_longer(None)
-
-    def _wanted(self) -> dict[str, object]:
-        wanted: dict[str, object] = {}
-        for name, flag in _LIST_FLAGS.items():
-            feature: _Feature | None = getattr(self._offer, name)
-            if feature is not None and feature.list_changed is True:
-                wanted[flag] = True
-        if self.can_follow and self._interest.uris:
-            wanted["resourceSubscriptions"] = self._interest.uris
-        return wanted
 
 
 def event_params(notification: Notification) -> dict[str, object] | None:
@@ -329,27 +138,8 @@ def event_params(notification: Notification) -> dict[str, object] | None:
     return params
 
 
-def _subscription(notification: Notification) -> int | None:
-    """Which of our requests it belongs to, as the plugin says."""
-    try:
-        return msgspec.json.decode(bytes(notification.params), type=_Acknowledged).meta.subscription
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-
-
 def _has_part(followed: Collection[str], uri: str) -> bool:
     return uri in followed or any(is_part_of(uri, one) for one in followed)
-
-
-def _rank(level: str | None) -> int:
-    return len(LEVELS) if level is None else LEVELS[level]
-
-
-def _read_offer(capabilities: bytes | msgspec.Raw) -> _Offer:
-    try:
-        return msgspec.json.decode(bytes(capabilities), type=_Offer)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return _Offer()  # a plugin that misstates what it offers is asked for nothing
 
 
 def _read_wish(params: msgspec.Raw) -> _Wish:

@@ -18,11 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.plugin_server.answers import (
+    Answer,
+    Counters,
+    Listener,
+    Note,
+    RpcError,
+    Waiter,
+    read_error,
+)
 from sekisho.plugin_server.era import NO_STAMP, Stamp, stamped, tails
 from sekisho.plugin_server.roots import roots_bytes
 from sekisho.plugin_server.transport import Transport
@@ -42,45 +51,10 @@ from sekisho.protocol import (
     result_bytes,
 )
 
-__all__ = ["Answer", "Counters", "Listener", "Note", "PluginSession", "RpcError", "Waiter"]
+__all__ = ["Answer", "PluginSession", "RpcError", "Waiter"]
 
 MAX_NOTES = 1_000  # per call; a plugin that counts every byte must not drown its caller
 MAX_HEADS = 5_000
-MAX_ERROR_BYTES = 64 << 10  # an error says what went wrong; what is larger is no error
-
-
-class RpcError(msgspec.Struct, frozen=True):
-    """A JSON-RPC error of the plugin: data, never our own words. `raw` is the whole object as it came."""
-
-    code: int
-    message: str
-    raw: bytes
-
-
-Answer = bytes | RpcError | SekishoError  # a raw result, the plugin's error, or why there is neither
-Waiter = Callable[[Answer], None]
-Note = Callable[[Sequence[bytes]], None]
-
-
-class Listener(Protocol):
-    """Who hears what a plugin says on its own account. `of` is our request on whose stream it came, if known."""
-
-    def asked(self, request: Request, of: int | None) -> None:
-        """A request; it is answered later by `answer_plugin` or `refuse_plugin`."""
-
-    def told(self, notification: Notification, of: int | None) -> None:
-        """A notification that is neither about progress nor about changed lists."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the plugin did that it should not have."""
-
-    garbage: int = 0
-    unknown_answers: int = 0
-    refused_requests: int = 0
-    ignored_notifications: int = 0
-    dropped_notes: int = 0
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -99,11 +73,6 @@ _PROGRESS = "notifications/progress"
 _lines = msgspec.json.Decoder(_Line)
 _encode = msgspec.json.Encoder().encode
 _NOBODY: tuple[Note, int] = (lambda notes: None, 0)
-
-
-class _Failure(msgspec.Struct):
-    code: int
-    message: str = ""
 
 
 @dataclass(slots=True)
@@ -353,7 +322,7 @@ class PluginSession:
         match message:
             case Response():
                 failure = bytes(message.error)
-                self._answered(message.id, _read_error(failure) if failure else bytes(message.result))
+                self._answered(message.id, read_error(failure) if failure else bytes(message.result))
             case Request():
                 self._asked(message, of)
             case Notification(method=method):
@@ -402,13 +371,3 @@ class PluginSession:
             )
         else:
             self.listener.asked(request, of)
-
-
-def _read_error(error: bytes) -> RpcError | SekishoError:
-    try:
-        failure = msgspec.json.decode(error, type=_Failure)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return RemoteProtocolError("plugin_protocol", "the plugin sent a malformed error")
-    if len(error) > MAX_ERROR_BYTES:
-        return RemoteProtocolError("plugin_protocol", "the plugin sent an error that is too large")
-    return RpcError(failure.code, failure.message, error)

@@ -154,6 +154,7 @@ class Warden:
                 self._connection = None
                 self._desk.closed()  # before the end is awaited: a call that comes now is refused at once
                 connection.session.fail_all(Unavailable("plugin_exited", "the plugin ended during the call"))
+                self._say_dropped()
 
     async def _watch(self, connection: Connection, opened: SurfaceFrame) -> None:
         """List again when the plugin says so, and at every health check."""
@@ -167,6 +168,7 @@ class Warden:
                 pass
             self._relist.clear()
             self._desk.refresh()
+            self._say_dropped()
             await self._publish(connection, opened)
             next_at = self._loop.time() + RELIST_PAUSE_S
 
@@ -174,6 +176,11 @@ class Warden:
         self._publisher.publish_surface(
             await list_surface(connection.session, opened, self._rules.start_timeout_s)
         )
+
+    def _say_dropped(self) -> None:
+        dropped = self._desk.take_dropped()
+        if dropped:
+            self._log("plugin_messages_dropped", **dropped)
 
     def _tell(self, state: Literal["starting", "ready", "restarting", "failed"], detail: str) -> None:
         self._publisher.publish_state(StateFrame(state=state, detail=detail, restarts=self._restarts))

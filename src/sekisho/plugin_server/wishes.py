@@ -35,8 +35,8 @@ class Wishes:
         if level not in LEVELS or not scope:
             inbound.fail("params_invalid", "the level is one of " + ", ".join(LEVELS))
             return
-        self._listening.changed((), self._listening.scopes.set_level(scope, level))
-        self._listening.sync_level()
+        self._listening.upstream.changed((), self._listening.scopes.set_level(scope, level))
+        self._listening.upstream.sync_level()
         inbound.reply(_NOTHING)
 
     def unsubscribe(self, errand: Errand) -> None:
@@ -44,7 +44,7 @@ class Wishes:
         uri = self._resource(errand)
         if uri is not None:
             listening = self._listening
-            listening.changed((), listening.scopes.unfollow(errand.context.scope, uri))
+            listening.upstream.changed((), listening.scopes.unfollow(errand.context.scope, uri))
             errand.inbound.reply(_NOTHING)
 
     def subscribe(self, session: PluginSession, errand: Errand) -> None:
@@ -55,12 +55,12 @@ class Wishes:
         is_new = not listening.follows(uri)
         follows, gone = listening.scopes.follow(scope, uri)
         if not follows:
-            listening.changed((), gone)
+            listening.upstream.changed((), gone)
             errand.inbound.fail("busy", "too many resources are followed already")
         elif session.modern or not is_new:
-            listening.changed([uri] if is_new else (), gone, lambda: errand.inbound.reply(_NOTHING))
+            listening.upstream.changed([uri] if is_new else (), gone, lambda: errand.inbound.reply(_NOTHING))
         else:
-            listening.changed((), gone)
+            listening.upstream.changed((), gone)
 
             def settle(succeeded: bool) -> None:
                 if not succeeded:
@@ -71,7 +71,7 @@ class Wishes:
     def _resource(self, errand: Errand) -> str | None:
         """The resource it names; None if it was refused."""
         uri = _text(errand.params.get("uri"))
-        if not self._listening.can_follow:
+        if not self._listening.upstream.can_follow:
             errand.inbound.fail("method_unknown", "the plugin does not tell of changed resources")
         elif not uri or not errand.context.scope:
             errand.inbound.fail("params_invalid", "a subscription names a resource")

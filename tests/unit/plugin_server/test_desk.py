@@ -102,3 +102,14 @@ async def test_a_call_for_which_there_is_no_room_is_refused(
     legacy.plugin.session.attach(legacy.plugin)
     for context in (None, ONE):
         assert await legacy.call(new_caller(context=context)).code() == "busy"
+
+
+async def test_what_belonged_to_nobody_is_told_once(legacy: Counter) -> None:
+    assert legacy.desk.take_dropped() == {}
+    legacy.plugin.say({"id": 1, "method": "elicitation/create", "params": {}})
+    for _ in range(2):
+        legacy.plugin.say({"method": "notifications/unheard/of"})
+    legacy.answer("s", "nothing", result={})
+    await asyncio.sleep(0)
+    assert legacy.desk.take_dropped() == {"questions": 1, "events": 2, "answers": 1}
+    assert legacy.desk.take_dropped() == {}

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import RemoteProtocolError, Unavailable
-from sekisho.plugin_server.session import MAX_ERROR_BYTES, MAX_NOTES, Answer, PluginSession, RpcError
+from sekisho.plugin_server.answers import MAX_ERROR_BYTES
+from sekisho.plugin_server.session import MAX_NOTES, Answer, PluginSession, RpcError
 from sekisho.protocol import JsonLimits, Notification, Request
 
 if TYPE_CHECKING:
