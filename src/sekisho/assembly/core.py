@@ -47,9 +47,10 @@ from sekisho.gateway import (
     SharedEndings,
     SharedLimiter,
     SharedMemory,
+    SharedReplay,
     StatusPage,
 )
-from sekisho.keys import KeyFolder, Revocations, ensure_bearer, load_token_book
+from sekisho.keys import KeyFolder, Replay, Revocations, SeenProofs, ensure_bearer, load_token_book
 from sekisho.protocol import HttpLimits, PluginName, plugin_name
 from sekisho.registry import Listing, Shelf, Surface, surface_of
 from sekisho.telemetry import Logger, Metrics
@@ -119,7 +120,8 @@ class Core:
         )
         limiter = None if self._memory is None else SharedLimiter(self._memory)
         self._issuers = Issuers(self._config.auth.issuers, tell=self._issuer_failed)
-        self._authentication = self._authenticate()
+        self._replay: Replay | None = None
+        self._authentication = self._authenticate(self._config)
         self._household = Household(
             self._config,
             self._authentication,
@@ -151,8 +153,11 @@ class Core:
             port_without_leader=self._front.port_without_leader,
         )
 
-    def _authenticate(self) -> Authentication:
-        return authentication(self._config, self._keys, load_token_book(self._keys), self._issuers, time.time)
+    def _authenticate(self, config: CoreConfig) -> Authentication:
+        if config.auth.issuers and self._replay is None:  # one for good: a reload forgets no proof
+            self._replay = SeenProofs() if self._memory is None else SharedReplay(self._memory)
+        tokens = load_token_book(self._keys)
+        return authentication(config, self._keys, tokens, self._issuers, time.time, replay=self._replay)
 
     def _issuer_failed(self, issuer: str, error: SekishoError) -> None:
         self._log.warning("issuer_unavailable", issuer=issuer, code=error.code, reason=error.message)
@@ -357,6 +362,8 @@ class Core:
         try:
             config = load_core(self._places.config)
             check_paths(config)
+            shown = self._authenticate(config)
+            self._issuers.replace(config.auth.issuers)  # the last that can fail: it reads their secrets
         except SekishoError as error:
             self._log.error("reload_refused", code=error.code, reason=error.message)
             return
@@ -366,10 +373,9 @@ class Core:
         for name in [name for name in before if needs_restart(before[name], after.get(name))]:
             self._plugins.retire(plugin_name(name))
         self._rules = door_rules(config)
-        self._issuers.replace(config.auth.issuers)
-        self._authentication = self._authenticate()
-        self._authentication.credentials.look(time.time())
-        self._household.reconfigure(config, self._authentication)
+        self._authentication = shown
+        shown.credentials.look(time.time())
+        self._household.reconfigure(config, shown)
         self._plugins.open_new()
         self._log.info("reloaded", plugins=sorted(after))
         if self._duties.leads:

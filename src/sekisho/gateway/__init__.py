@@ -15,6 +15,7 @@ from sekisho.gateway.sayings import Journal as RoadJournal
 from sekisho.gateway.sessions import Endings, LocalEndings, Sessions, SharedEndings
 from sekisho.gateway.shared_limits import SharedLimiter
 from sekisho.gateway.shared_memory import SharedMemory
+from sekisho.gateway.shared_replay import SharedReplay
 from sekisho.gateway.stages import (
     Answered,
     Approved,
@@ -66,6 +67,7 @@ __all__ = [
     "SharedEndings",
     "SharedLimiter",
     "SharedMemory",
+    "SharedReplay",
     "Standing",
     "StatusPage",
     "Visit",

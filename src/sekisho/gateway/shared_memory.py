@@ -58,7 +58,7 @@ class SharedMemory:
                 "config_invalid", f"worker {worker} of {workers}: at most {MAX_WORKERS} can be"
             )
         self.worker = worker
-        self._workers = workers
+        self.workers = workers
         self._folder = folder
         self._descriptors: list[int] = []
         try:
@@ -107,11 +107,11 @@ class SharedMemory:
             _COUNTS_AT,
             SHARE_BUCKETS,
             worker=self.worker,
-            workers=self._workers,
+            workers=self.workers,
             most_workers=MAX_WORKERS,
         )
         first, step = _COUNTERS_AT // 8, _COUNTERS_STEP // 8
-        self.calls = slice(first, first + step * self._workers, step)
+        self.calls = slice(first, first + step * self.workers, step)
         """Where in `counters` the calls under way stand, of all workers."""
         self.own_calls = self._counter(self.worker)
         """Where ours stand; nobody else writes there while we live."""
@@ -129,6 +129,10 @@ class SharedMemory:
     def digest(self, text: bytes) -> bytes:
         """The name of a thing in these tables."""
         return hashlib.blake2b(text, digest_size=DIGEST_BYTES, key=self._salt).digest()
+
+    def open_beside(self, name: str) -> int:
+        """A further file of the same workers, as private as this one; whoever asks closes it."""
+        return _open_private(self._folder / name)
 
     # calls under way
 

@@ -31,7 +31,7 @@ from sekisho.keys.identity import Identity, PublicIdentity
 from sekisho.keys.introspection import assertion, basic_credentials, question
 from sekisho.keys.pending import Outcome, Pending
 from sekisho.keys.principal import Bound, Principal, RequestFacts
-from sekisho.keys.replay import Nonces, Replay, SeenProofs
+from sekisho.keys.replay import PROOF_LIFE_S, Nonces, Replay, SeenProofs
 from sekisho.keys.resource import (
     METADATA_HEADERS,
     PREFLIGHT_HEADERS,
@@ -49,6 +49,7 @@ __all__ = [
     "LEAF_LIFE_S",
     "METADATA_HEADERS",
     "PREFLIGHT_HEADERS",
+    "PROOF_LIFE_S",
     "WELL_KNOWN",
     "Authority",
     "Bound",
