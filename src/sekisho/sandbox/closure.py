@@ -250,8 +250,9 @@ class _Trail:
             self._add(path)
 
     def _link(self, link: Path, target: str) -> None:
-        # Inside a bound folder the link is there already; elsewhere it has to be made.
-        if not self._covered(str(link)):
+        # Inside a bound folder the link is there already; elsewhere it has to be made. Below another link it is made
+        # where that one leads to: made here too, its folder would stand where the other link belongs.
+        if not self._covered(str(link)) and _first_link(link.parent) is None:
             self.links.append(Link(path=str(link), target=target))
 
     def _add(self, path: Path) -> None:

@@ -115,6 +115,21 @@ def test_links_outside_bound_folders_are_made_again(root: Path) -> None:
     assert str(tool) in found.read_only
 
 
+def test_an_environment_reached_through_a_linked_folder_is_laid_out_where_it_really_is(root: Path) -> None:
+    venv = root / "disk" / "venv"
+    program(venv / "bin" / "python3")
+    (venv / "lib" / "python3.11").mkdir(parents=True)
+    (venv / "lib64").symlink_to("lib")
+    (venv / "pyvenv.cfg").write_text(f"home = {root}\n")
+    (root / "work").symlink_to(root / "disk")
+    found = look(root / "work" / "venv" / "bin" / "python3")
+    assert found.argv[0] == f"{root}/work/venv/bin/python3"
+    assert Link(path=f"{root}/work", target=f"{root}/disk") in found.links
+    assert Link(path=f"{venv}/lib64", target="lib") in found.links
+    shown = [*found.read_only, *(link.path for link in found.links)]
+    assert not [path for path in shown if path.startswith(f"{root}/work/")]
+
+
 def test_a_circle_of_links_is_refused(root: Path) -> None:
     (root / "a").symlink_to(root / "b")
     (root / "b").symlink_to(root / "a")
