@@ -31,6 +31,10 @@ MIN_PAUSE_S: Final = 0.1  # a server that says "retry: 0" must not make us knock
 class Owner(Protocol):
     """Who sent the request."""
 
+    @property
+    def max_event_bytes(self) -> int:
+        """How large one event may be."""
+
     def ended(self, reply: RemoteReply) -> None:
         """The reply is over; it is not said twice."""
 
@@ -50,39 +54,29 @@ class Owner(Protocol):
 class RemoteReply:
     """Reads the reply to one POST, GET or DELETE. `wanted` is the id of the request, None if there is none."""
 
-    __slots__ = (
-        "_body", "_events", "_head", "_hearer", "_max_event_bytes", "_of", "_owner", "connection", "fruitless", "is_over",
-        "is_renewed", "is_reopened", "last_event_id", "message", "method", "on_end", "retry_ms", "wanted",
-    )  # fmt: skip
+    # What differs for few requests only stands here once, not in every one.
+    connection: Connection | None = None
+    method: Literal["POST", "GET", "DELETE"] = "POST"
+    is_over = False
+    is_renewed = False  # it was sent again with other credentials
+    is_reopened = False  # it was sent again in a new session
+    fruitless = 0  # resumptions since the last event
+    last_event_id = ""
+    retry_ms: int | None = None
+    on_end: Callable[[], None] | None = None
+    _head: ResponseHead | None = None
+    _body: Pieces | None = None
+    _events: SseReader | None = None
 
-    def __init__(
-        self,
-        owner: Owner,
-        hearer: Hearer,
-        message: bytes,
-        wanted: int | str | None,
-        *,
-        max_event_bytes: int,
-        method: Literal["POST", "GET", "DELETE"] = "POST",
-    ) -> None:
+    def __init__(self, owner: Owner, hearer: Hearer, message: bytes, wanted: int | str | None) -> None:
         self._owner = owner
         self._hearer = hearer
-        self._of = wanted if type(wanted) is int else None
-        self._max_event_bytes = max_event_bytes
         self.message = message
-        self.method: Literal["POST", "GET", "DELETE"] = method
         self.wanted = wanted
-        self.connection: Connection | None = None
-        self.is_over = False
-        self.is_renewed = False  # it was sent again with other credentials
-        self.is_reopened = False  # it was sent again in a new session
-        self.fruitless = 0  # resumptions since the last event
-        self.last_event_id = ""
-        self.retry_ms: int | None = None
-        self.on_end: Callable[[], None] | None = None
-        self._head: ResponseHead | None = None
-        self._body: Pieces | None = None
-        self._events: SseReader | None = None
+
+    @property
+    def _of(self) -> int | None:
+        return self.wanted if type(self.wanted) is int else None
 
     @property
     def pause_s(self) -> float:
@@ -95,7 +89,8 @@ class RemoteReply:
         if self.is_over:
             return
         self.connection = connection
-        self._head, self._body, self._events = None, None, None
+        if self._head is not None:  # it is sent once more
+            self._head, self._body, self._events = None, None, None
         connection.start(head + self.message if self.method == "POST" else head, self)
 
     def withdraw(self) -> None:
@@ -128,7 +123,16 @@ class RemoteReply:
     def take_whole(self, body: bytes) -> None:
         """The usual answer, in one piece."""
         self.connection = None
-        self.answer(body)
+        if self.is_over:
+            return
+        hearer, wanted = self._hearer, self.wanted
+        hearer.receive(body, wanted if type(wanted) is int else None)
+        self.is_over = True
+        self._owner.ended(self)
+        if self.on_end is not None:
+            self.on_end()
+        if wanted is not None and hearer.is_waiting(wanted):
+            hearer.fail_one(wanted, _no_answer())
 
     def take_head(self, head: ResponseHead) -> None:
         """Judge the status and the media type."""
@@ -143,7 +147,7 @@ class RemoteReply:
                 "plugin_protocol", "the MCP server sends a coded body, which nobody asked for"
             )
         if head.status == 200 and head.is_event_stream:
-            self._events = SseReader(self._max_event_bytes)
+            self._events = SseReader(self._owner.max_event_bytes)
             self._events.last_event_id = self.last_event_id
             return
         wants_body = self.method == "GET" or (self.method == "POST" and self.wanted is not None)
@@ -213,10 +217,11 @@ class RemoteReply:
     def _end_answered(self) -> None:
         self._end()
         if self.wanted is not None and self._hearer.is_waiting(self.wanted):
-            self._hearer.fail_one(
-                self.wanted,
-                RemoteProtocolError("plugin_protocol", "the MCP server sent a response without an answer"),
-            )
+            self._hearer.fail_one(self.wanted, _no_answer())
+
+
+def _no_answer() -> RemoteProtocolError:
+    return RemoteProtocolError("plugin_protocol", "the MCP server sent a response without an answer")
 
 
 class _ErrorObject(msgspec.Struct):

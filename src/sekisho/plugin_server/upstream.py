@@ -86,7 +86,7 @@ class Upstream:
         self._pool = Pool(
             site, self._doorway, context if site.scheme == "https" else None, max_body_bytes=max_body_bytes
         )
-        self._max_body_bytes = max_body_bytes
+        self.max_event_bytes = max_body_bytes
         self._heads = RequestHeads(site, self._authoriser)
         self._on_session_lost = on_session_lost
         self._on_end = on_end
@@ -120,6 +120,11 @@ class Upstream:
     def send(self, message: bytes) -> None:
         """Post one message; its answer, if it is a request, arrives at the hearer."""
         own = _OWN_REQUEST.match(message)
+        if own is not None and self._held is None and self._heads.version is not None:  # nearly always
+            ident = int(own[1])
+            reply = self._replies[ident] = RemoteReply(self, self._hearer, message, ident)
+            self._post(reply)
+            return
         wanted = int(own[1]) if own is not None else _id_of(message)
         reply = self._new_reply(message, wanted)
         if self._held is not None:
@@ -162,10 +167,11 @@ class Upstream:
 
     def ended(self, reply: RemoteReply) -> None:
         """A reply is over."""
-        if reply.wanted is None:
+        wanted = reply.wanted
+        if wanted is None:
             self._others.discard(reply)
-        elif self._replies.get(reply.wanted) is reply:
-            del self._replies[reply.wanted]
+        elif self._replies.get(wanted) is reply:
+            del self._replies[wanted]
         if self._timers:
             self._forget_timer(reply)
 
@@ -222,9 +228,9 @@ class Upstream:
     def _new_reply(
         self, message: bytes, wanted: int | str | None, method: Literal["POST", "GET", "DELETE"] = "POST"
     ) -> RemoteReply:
-        reply = RemoteReply(
-            self, self._hearer, message, wanted, max_event_bytes=self._max_body_bytes, method=method
-        )
+        reply = RemoteReply(self, self._hearer, message, wanted)
+        if method != "POST":
+            reply.method = method
         if wanted is None:
             self._others.add(reply)
         else:
@@ -253,7 +259,7 @@ class Upstream:
 
     def _post(self, reply: RemoteReply) -> None:
         try:
-            head = self._head(reply)
+            head = self._heads.post(reply.message) if reply.method == "POST" else self._head(reply)
         except SekishoError as error:
             reply.fail(error)
             return
@@ -264,13 +270,7 @@ class Upstream:
             self._spawn(self._connect(reply, head))
 
     def _head(self, reply: RemoteReply) -> bytes:
-        match reply.method:
-            case "POST":
-                return self._heads.post(reply.message)
-            case "GET":
-                return self._heads.get(reply.last_event_id)
-            case "DELETE":
-                return self._heads.delete()
+        return self._heads.get(reply.last_event_id) if reply.method == "GET" else self._heads.delete()
 
     async def _connect(self, reply: RemoteReply, head: bytes) -> None:
         try:
@@ -322,7 +322,7 @@ class Upstream:
         """The handshake of before, once more; the server must agree to the same version."""
         hello, answer = self._hello.again(self._heads.version or "")
         again, ident = self._hello.message, self._hello.ident
-        self._post(RemoteReply(self, hello, again, ident, max_event_bytes=self._max_body_bytes))
+        self._post(RemoteReply(self, hello, again, ident))
         try:
             await answer
         except SekishoError as error:

@@ -21,6 +21,8 @@ NOTE = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{}}'
 class Witness:
     """Owner and hearer at once."""
 
+    max_event_bytes = 4096
+
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.is_open = True
@@ -62,7 +64,9 @@ class Witness:
 def _reply(
     witness: Witness, wanted: int | None = 1, method: Literal["POST", "GET", "DELETE"] = "POST"
 ) -> RemoteReply:
-    return RemoteReply(witness, witness, b"{}", wanted, max_event_bytes=4096, method=method)
+    reply = RemoteReply(witness, witness, b"{}", wanted)
+    reply.method = method
+    return reply
 
 
 def _head(status: int = 200, kind: str = "text/event-stream", **headers: str) -> ResponseHead:
