@@ -4,7 +4,7 @@ Guarantees that every request gets exactly one answer, that every refusal carrie
 `error.data.code`, the right HTTP status, a record and a metric, and that nothing is read beyond the head before the
 caller is known. What was found out about a head is kept with it (`HeadMemo`) for as long as the rules it was judged by
 hold; tokens and sessions are looked up for every request. Knows both eras; knows no socket (see `front`), serves no
-method (`service`) and decides no call (`checkpoint`).
+method (`dispatch`) and decides no call (`checkpoint`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
-from sekisho.gateway.service import Service
+from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Refusal
 from sekisho.gateway.visit import Guest, Streams, Visit, Withdrawable
@@ -70,7 +70,7 @@ class Door:
         self._new_id = new_id
         self._elsewhere = withdraw_elsewhere
         self._streams = Streams()
-        self._service = Service(
+        self._dispatcher = Dispatcher(
             house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
         )
 
@@ -86,16 +86,16 @@ class Door:
 
     def house_changed(self) -> None:
         """What clients may see may be different now: open streams are told."""
-        self._service.subscriptions.look()
+        self._dispatcher.subscriptions.look()
 
     def close(self) -> None:
         """End the streams that have no end of their own."""
-        self._service.subscriptions.close()
+        self._dispatcher.subscriptions.close()
 
     def look(self, now: float) -> None:
         """End the streams whose client may no longer be here; to be called every second or so."""
-        self._service.subscriptions.expire(now)
-        self._service.journeys.expire(now)
+        self._dispatcher.subscriptions.expire(now)
+        self._dispatcher.journeys.expire(now)
 
     def lets_in(self, request: HttpRequest, guest: Guest) -> bool:
         """True when the body of this request may come: strangers must not make us hold one. Else it is refused."""
@@ -174,7 +174,7 @@ class Door:
         session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
         self._streams.most = known.rules.max_streams_per_client
         visit.takes_streams = True
-        return self._service.subscriptions.follow(visit, session.caller)
+        return self._dispatcher.subscriptions.follow(visit, session.caller)
 
     def _read(self, request: HttpRequest, visit: Visit, house: House, known: Pass) -> Withdrawable | None:
         message = parse_client_message(request.body, known.rules.message_limits)
@@ -198,7 +198,7 @@ class Door:
             self.heads.keep(request, known)
         visit.takes_streams = known.takes_streams
         self._streams.most = known.rules.max_streams_per_client
-        return self._service.serve(message, visit, session, shape, request)
+        return self._dispatcher.serve(message, visit, session, shape, request)
 
     def _notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
         if message.method != "notifications/cancelled" or session is None:
@@ -211,7 +211,7 @@ class Door:
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""
-        return self._service.journeys.withdraw(client, session, request)
+        return self._dispatcher.journeys.withdraw(client, session, request)
 
     def _hear_answer(self, message: ClientResponse, visit: Visit, house: House, request: HttpRequest) -> None:
         """What a legacy client says to a question of a plugin; its id names plugin and question."""
@@ -224,7 +224,7 @@ class Door:
         if found[0] == GATEWAY:
             word = None if message.result is None else read_answer(found[1], message.result)
             visit.accept()
-            self._service.journeys.hear_word(found[2], session.caller.scope, word)
+            self._dispatcher.journeys.hear_word(found[2], session.caller.scope, word)
             return
         if found[0] not in house.standings or visit.endpoint not in (None, found[0]):
             visit.accept()

@@ -42,7 +42,7 @@ from sekisho.protocol import (
 )
 from sekisho.registry import Definitions
 
-__all__ = ["Service"]
+__all__ = ["Dispatcher"]
 
 MAX_CALLERS: Final = 4096  # an authorization server may know any number of clients
 
@@ -54,7 +54,7 @@ _NOTHING: Final[JsonObject] = {}
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Service:
+class Dispatcher:
     """Serves requests whose sender is known."""
 
     def __init__(
