@@ -121,13 +121,13 @@ def test_an_environment_reached_through_a_linked_folder_is_laid_out_where_it_rea
     (venv / "lib" / "python3.11").mkdir(parents=True)
     (venv / "lib64").symlink_to("lib")
     (venv / "pyvenv.cfg").write_text(f"home = {root}\n")
-    (root / "work").symlink_to(root / "disk")
-    found = look(root / "work" / "venv" / "bin" / "python3")
-    assert found.argv[0] == f"{root}/work/venv/bin/python3"
-    assert Link(path=f"{root}/work", target=f"{root}/disk") in found.links
+    (root / "desk").symlink_to(root / "disk")
+    found = look(root / "desk" / "venv" / "bin" / "python3")
+    assert found.argv[0] == f"{root}/desk/venv/bin/python3"
+    assert Link(path=f"{root}/desk", target=f"{root}/disk") in found.links
     assert Link(path=f"{venv}/lib64", target="lib") in found.links
     shown = [*found.read_only, *(link.path for link in found.links)]
-    assert not [path for path in shown if path.startswith(f"{root}/work/")]
+    assert not [path for path in shown if path.startswith(f"{root}/desk/")]
 
 
 def test_a_circle_of_links_is_refused(root: Path) -> None:
