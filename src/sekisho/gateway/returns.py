@@ -46,7 +46,7 @@ MAX_KEY_CHARS: Final = 64  # of a question in a round; the keys travel within th
 
 # Of refusals; and of credentials, headers and versions, where a client would act on a word of ours.
 _OUR_NUMBERS: Final = frozenset(
-    {info.rpc_code for info in CODES.values() if info.rpc_code <= -32050} | {-32001, -32020, -32022}
+    {info.rpc_code for info in CODES.values() if -32099 <= info.rpc_code <= -32050} | {-32001, -32020, -32022}
 )
 _URL_REQUIRED: Final = -32042  # MCP 2025-11-25
 _OUR_WORDS: Final = frozenset({"code", "remedy", "call", "plugin"})
