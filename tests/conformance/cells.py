@@ -121,22 +121,24 @@ def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
 
 
 @contextlib.contextmanager
-def gateway(text: str, folder: Path) -> Iterator[Mapping[str, str]]:
+def gateway(text: str, folder: Path, patience_s: float = READY_S) -> Iterator[Mapping[str, str]]:
     """`sekisho up` on this configuration until the block ends; yields what it printed, once its plugin is approved."""
     path, log = folder / "sekisho.toml", folder / LOG
     path.write_text(f"home = {json.dumps(str(folder / 'home'))}\n{text}")
     with _running([str(SEKISHO), "up", "--config", str(path), "--trust-on-first-use"], log) as line:
-        _wait_approved(log)
+        _wait_approved(log, patience_s)
         yield json.loads(line)
 
 
-def configuration(name: str, tools: Sequence[str], lines: str, *, tls: bool = False, workers: int = 1) -> str:
+def configuration(
+    name: str, tools: Sequence[str], lines: str, *, tls: bool = False, workers: int = 1, start_s: float = 20
+) -> str:
     """The core file for one plugin: everything allowed, no limit that a test run would meet."""
     return (
         f'[core_server]\nbind_addr = "127.0.0.1:0"\nstatus_addr = "off"\ntls = "{"on" if tls else "off"}"\n'
         f"workers = {workers}\n"
         "[security]\nrate_limit_per_minute = 1000000\n"
-        "[plugins]\ndiscovery_timeout_seconds = 20\nhealth_check_interval_seconds = 1\n"
+        f"[plugins]\ndiscovery_timeout_seconds = {start_s}\nhealth_check_interval_seconds = 1\n"
         f'[[plugins.servers]]\nname = "{name}"\nallowed_operations = {json.dumps(tools)}\n'
         f"max_requests_per_minute = 1000000\nclient_requests = {json.dumps(ASKING)}\n{lines}"
     )
@@ -166,9 +168,9 @@ def _running(line: Sequence[str], log: Path) -> Iterator[str]:
         process.stdout.close()
 
 
-def _wait_approved(log: Path) -> None:
+def _wait_approved(log: Path, patience_s: float) -> None:
     """Until the fixture's calls pass."""
-    pause, deadline = threading.Event(), time.monotonic() + READY_S
+    pause, deadline = threading.Event(), time.monotonic() + patience_s
     while not any(
         '"plugin_standing"' in line and '"approved"' in line for line in log.read_text().splitlines()
     ):

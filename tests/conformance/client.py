@@ -25,6 +25,7 @@ from tests.conformance.cells import configuration, gateway
 MODERN: Final = "2026-07-28"
 PLUGIN: Final = "peer"
 CALL_S: Final = 20.0
+PATIENCE_S: Final = 8.0  # some scenarios want the login to be refused: their plugin never stands
 METADATA_URL: Final = "https://conformance-test.local/client-metadata.json"
 BROWSER: Final = Path(__file__).with_name("browser.py")
 CALLS: Final[Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]] = {
@@ -114,7 +115,8 @@ def main() -> int:
         folder = Path(name)
         lines = f"upstream = {json.dumps(sys.argv[-1])}\n" + login(scenario, context, folder)
         tools = [tool for tool, _ in calls(scenario, context)] or ["lookup_user"]
-        with gateway(configuration(PLUGIN, tools, lines), folder) as ready:
+        text = configuration(PLUGIN, tools, lines, start_s=PATIENCE_S)
+        with gateway(text, folder, PATIENCE_S) as ready:
             url = str(ready["url"]).removesuffix("/mcp") + f"/p/{PLUGIN}/mcp"
             token = Path(ready["token_file"]).read_text().strip()
             asyncio.run(drive(url, token, scenario, revision, context))

@@ -14,7 +14,7 @@ from typing import Final
 import dev
 from tests.conformance.cells import CELLS, Cell, standing
 from tests.conformance.client_half import client_revisions, run_client
-from tests.conformance.suite import UNSCORED, Outcome, required, run_server
+from tests.conformance.suite import FROZEN, UNSCORED, Outcome, required, run_server
 
 __all__ = ["PAGE", "counted", "read", "runs", "scored"]
 
@@ -46,7 +46,7 @@ def runs() -> Iterator[tuple[Cell, str]]:
 
 def scored(revision: str, found: Mapping[str, Outcome]) -> tuple[str, ...]:
     """The scenarios that count: the frozen set, else all that ran."""
-    return required(revision) or tuple(name for name in found if name not in UNSCORED)
+    return required(revision) or tuple(sorted(found))
 
 
 def counted(revision: str, found: Mapping[str, Outcome]) -> dict[str, bool]:
@@ -62,21 +62,24 @@ def page(results: Results) -> str:
         of = {key[1:]: passed for key, passed in results.items() if key[0] == revision}
         columns = list(dict.fromkeys(cell for _, cell in of))
         servers = [cell for cell in columns if cell != CLIENT]
-        text += _table(f"## {revision}", of, servers)
+        unscored = UNSCORED if revision in FROZEN else ()
+        text += _table(f"## {revision}", of, servers, unscored)
         if CLIENT in columns:
-            text += _table(f"## {revision}, the gateway as a client", of, [CLIENT])
+            text += _table(f"## {revision}, the gateway as a client", of, [CLIENT], unscored)
     return text
 
 
-def _table(title: str, of: Mapping[tuple[str, str], bool], columns: Sequence[str]) -> str:
+def _table(
+    title: str, of: Mapping[tuple[str, str], bool], columns: Sequence[str], unscored: Sequence[str]
+) -> str:
     names = list(dict.fromkeys(name for name, cell in of if cell in columns))
     text = f"\n{title}\n\n| scenario | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n"
     for name in names:
         marks = (MARKS[of[name, cell]] if (name, cell) in of else "" for cell in columns)
-        text += f"| {name}{' (unscored)' if name in UNSCORED else ''} | {' | '.join(marks)} |\n"
+        text += f"| {name}{' (unscored)' if name in unscored else ''} | {' | '.join(marks)} |\n"
     sums = []
     for cell in columns:
-        mine = [of[name, cell] for name in names if (name, cell) in of and name not in UNSCORED]
+        mine = [of[name, cell] for name in names if (name, cell) in of and name not in unscored]
         sums.append(f"{sum(mine)} of {len(mine)}")
     return text + f"| scored, passed | {' | '.join(sums)} |\n"
 
