@@ -36,6 +36,7 @@ def login(
     """
     from sekisho.assembly.places import Places  # noqa: PLC0415
     from sekisho.credentials.opening import log_in, open_with  # noqa: PLC0415
+    from sekisho.plugin_server import trusting  # noqa: PLC0415
 
     found = find_any(config)
     workload = _workload(found, name)
@@ -68,6 +69,7 @@ def login(
             keys=KeyFolder(places.keys, trust_domain) if trust_domain else KeyFolder(places.keys),
             clock=time.time,
             open_page=open_page,
+            context=trusting(workload.upstream_ca_path),
         )
     )
     if json:

@@ -304,6 +304,8 @@ class PluginEntry:
             )
         if self.oauth.settings is not None and not self.upstream:
             raise Wrong("stands without upstream", remedy="add upstream, or remove oauth", key="oauth")
+        if self.oauth.settings is not None and self.upstream_headers:
+            raise Wrong("stands beside upstream_headers", remedy="keep one of the two", key="oauth")
         for one in self.require_approval:
             if one not in self.allowed_operations:
                 raise Wrong(

@@ -142,6 +142,8 @@ class PluginConfig:
     def __post_init__(self) -> None:
         if self.oauth.settings is not None and not self.plugin_server.upstream:
             raise Wrong("stands without upstream", remedy="add upstream, or remove oauth", key="oauth")
+        if self.oauth.settings is not None and self.plugin_server.upstream_headers:
+            raise Wrong("stands beside upstream_headers", remedy="keep one of the two", key="oauth")
         settings_names(self.name, self.settings)
 
     @property
