@@ -29,7 +29,7 @@ from sekisho.registry import (
     load_lock,
     lock_entry,
     render,
-    save_lock,
+    update_lock,
 )
 
 __all__ = ["approve", "plugins", "review"]
@@ -92,7 +92,7 @@ def approve(
         approved_by=approver,
         approved_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    save_lock(site.lock, case.lock.with_plugin(entry))
+    update_lock(site.lock, lambda lock: lock.with_plugin(entry))
     done = {
         "approved": name,
         "root": entry.root,

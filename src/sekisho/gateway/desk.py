@@ -30,7 +30,7 @@ from sekisho.registry import (
     compare,
     load_lock,
     lock_entry,
-    save_lock,
+    update_lock,
 )
 
 __all__ = ["Desk", "Dossier"]
@@ -126,9 +126,10 @@ class Desk:
             approved_by="trust-on-first-use",
             approved_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         )
-        lock = self._lock.with_plugin(entry)
-        save_lock(self._lock_path, lock)  # on disk first: what could not be kept was not approved
-        self._lock = lock
+        # on disk first: what could not be kept was not approved; and whoever approved meanwhile was first
+        self._lock = update_lock(
+            self._lock_path, lambda lock: lock if lock.get(name) is not None else lock.with_plugin(entry)
+        )
 
     def _judge_all(self) -> None:
         self._standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}

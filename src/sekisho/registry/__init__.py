@@ -12,6 +12,7 @@ from sekisho.registry.lock import (
     parse_lock,
     render_lock,
     save_lock,
+    update_lock,
 )
 from sekisho.registry.offers import PromptArgument, PromptOffer, ResourceOffer, TemplateOffer
 from sekisho.registry.review import ReviewedItem, ReviewPage, render
@@ -54,4 +55,5 @@ __all__ = [
     "surface_of",
     "tools_array",
     "tools_result",
+    "update_lock",
 ]

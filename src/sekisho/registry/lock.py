@@ -13,9 +13,10 @@ one. That is what version control (and later signatures) are for. Below: `surfac
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,16 @@ from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName, plugin_name
 from sekisho.registry.surface import ItemId, ItemKind, Surface, root_of
 
-__all__ = ["LockFile", "LockedPlugin", "load_lock", "lock_entry", "parse_lock", "render_lock", "save_lock"]
+__all__ = [
+    "LockFile",
+    "LockedPlugin",
+    "load_lock",
+    "lock_entry",
+    "parse_lock",
+    "render_lock",
+    "save_lock",
+    "update_lock",
+]
 
 MAX_LOCK_BYTES: Final = 64 << 20  # a lock file is read whole
 LOCK_VERSION: Final = 1
@@ -162,21 +172,43 @@ def load_lock(path: Path) -> LockFile:
         raise Tampered("lock_invalid", f"{path} is not UTF-8") from error
 
 
+def update_lock(path: Path, change: Callable[[LockFile], LockFile]) -> LockFile:
+    """Read the lock file, change it and save it while nobody else does; returns what is on disk then.
+
+    Two people who approve at one moment must not lose one of their approvals.
+    """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # given up with the descriptor
+        lock = change(load_lock(path))
+        save_lock(path, lock)
+        return lock
+    finally:
+        os.close(folder)
+
+
 def save_lock(path: Path, lock: LockFile) -> None:
     """Replace the lock file atomically; it is on disk when this returns."""
     text = render_lock(lock)
     parse_lock(text)  # what could not be read back must never replace a good file
-    draft = path.with_name(f".{path.name}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         write_durably(draft, text.encode("utf-8"), mode=0o644)
         draft.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise Misconfigured(
-            "lock_invalid",
-            f"{path} cannot be written: {error.strerror}",
-            remedy="mend its path or permissions",
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        "lock_invalid",
+        f"{path} cannot be written: {error.strerror}",
+        remedy="mend its path or permissions",
+    )
 
 
 def write_durably(path: Path, data: bytes, *, mode: int) -> None:

@@ -79,11 +79,22 @@ class ReviewPage:
         yield f"surface     {self.root}"
         yield f"launcher    {' '.join(self.argv)}{_mark(self.argv_changed)}"
         yield from _grant_lines(self.grants, self.grants_changed)
+        yield from self._uncalled_lines()
         if self.hidden:
             yield f"WARNING     {self.hidden} hidden characters, shown as ⟨U+…⟩ below"
         for item in self.items:
             yield ""
             yield from _item_lines(item)
+
+    def _uncalled_lines(self) -> Iterator[str]:
+        """What the plugin offers and nobody may call, ready to be copied into the configuration."""
+        allowed = self.grants.allowed_operations
+        tools = [item.name for item in self.items if item.kind == ItemKind.TOOL and item.digest]
+        if set(tools) <= set(allowed):
+            return
+        names = ", ".join(f'"{name}"' for name in tools)
+        yield "not allowed " + ", ".join(name for name in tools if name not in allowed)
+        yield f"            to allow every tool: allowed_operations = [{names}]"
 
 
 def render(

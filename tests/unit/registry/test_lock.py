@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from sekisho.registry import (
     root_of,
     save_lock,
     surface_of,
+    update_lock,
 )
 
 # a busy machine is not a failure: no assertion about the wall clock
@@ -194,3 +197,19 @@ def test_a_plugin_can_be_taken_out_again() -> None:
     lock = example_lock().without(PluginName("first"))
     assert lock.get(PluginName("first")) is None
     assert lock.get(PluginName("second")) is not None
+
+
+@pytest.mark.threat("T-RUGPULL")
+def test_approvals_of_one_moment_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "sekisho.lock"
+    entries = [
+        replace(entry, name=PluginName(f"plugin-{number}"))
+        for number, entry in enumerate([next(iter(example_lock().plugins.values()))] * 8)
+    ]
+    with ThreadPoolExecutor(8) as people:
+        for done in [
+            people.submit(update_lock, path, lambda lock, one=entry: lock.with_plugin(one))
+            for entry in entries
+        ]:
+            done.result()
+    assert {entry.name for entry in entries} <= set(load_lock(path).plugins)
