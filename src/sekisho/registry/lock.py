@@ -194,7 +194,7 @@ def save_lock(path: Path, lock: LockFile) -> None:
     """Replace the lock file atomically; it is on disk when this returns."""
     text = render_lock(lock)
     parse_lock(text)  # what could not be read back must never replace a good file
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    draft = path.with_name(f".{path.name}.new")
     try:
         write_durably(draft, text.encode("utf-8"), mode=0o644)
         draft.replace(path)
