@@ -40,6 +40,8 @@ class AuthorizationServer:
     claims: dict[str, dict[str, object]] = field(default_factory=dict)
     """What introspection says of each token; of others it says that they are not active."""
     pages: dict[str, Callable[[Write], Awaitable[None]]] = field(default_factory=dict)
+    desks: dict[str, Callable[[Asked], bytes]] = field(default_factory=dict)
+    """Who answers at further paths, given what was asked."""
     asked: list[Asked] = field(default_factory=list)
 
     @property
@@ -100,6 +102,8 @@ class AuthorizationServer:
             case target if target == METADATA:
                 document = {"issuer": self.url, "jwks_uri": f"{self.url}/jwks"}
                 return response_bytes(200, as_json(document), close=True)
+            case target if target.partition("?")[0] in self.desks:
+                return self.desks[target.partition("?")[0]](asked)
             case _:
                 return response_bytes(404, b"{}", close=True)
 

@@ -96,9 +96,10 @@ class House:
         self.home = folder / "home"
         self.config = folder / "sekisho.toml"
         self.log = self.home / "audit" / "log.jsonl"
+        self.base = f"https://127.0.0.1:{free_port()}"
         self._head = (
-            f'[core_server]\nbind_addr = "127.0.0.1:{free_port()}"\nstatus_addr = "127.0.0.1:{free_port()}"\n'
-            + core
+            f'[core_server]\nbind_addr = "{self.base.removeprefix("https://")}"\n'
+            f'status_addr = "127.0.0.1:{free_port()}"\n' + core
         )
         self.configure(configuration)
         self.stderr = folder / "up.log"
@@ -122,8 +123,8 @@ class House:
         self._idents = itertools.count(2)
 
     def configure(self, configuration: str) -> None:
-        """Write the configuration file; the addresses stay."""
-        self.config.write_text(self._head + configuration)
+        """Write the configuration file; the addresses stay, and HERE stands for this house's own."""
+        self.config.write_text(self._head + configuration.replace("HERE", self.base))
 
     def _wait_ready(self) -> dict[str, Any]:
         output = self.process.stdout
