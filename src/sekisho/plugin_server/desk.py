@@ -77,6 +77,10 @@ class Desk:
         self._hearing.opened(session)
         self._listening.upstream.opened(session, capabilities)
 
+    def reopened(self, session: PluginSession, capabilities: msgspec.Raw) -> None:
+        """The plugin forgot what it was asked: ask it again. Calls go on."""
+        self._listening.upstream.opened(session, capabilities)
+
     def closed(self) -> None:
         """It runs no longer; calls that come now are refused at once."""
         self._session = None

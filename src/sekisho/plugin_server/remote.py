@@ -57,7 +57,7 @@ class Remote:
             authoriser=reach.authoriser,
             context=self._context,
             may_be_private=reach.may_be_private,
-            on_session_lost=session.on_list_changed,  # a server that forgot us may be another one by now
+            on_session_lost=self._reopened,
             on_end=self._end,
             fall_back=self._fall_back,
         )
@@ -80,6 +80,10 @@ class Remote:
         if self._old is not None:
             await self._old.close()
         await self._upstream.close()
+
+    def _reopened(self) -> None:
+        self.session.on_reopened()
+        self.session.on_list_changed()  # a server that forgot us may be another one by now
 
     def _end(self, error: SekishoError) -> None:
         if not self._ended.done():

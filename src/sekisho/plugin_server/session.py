@@ -81,6 +81,7 @@ class PluginSession:
 
     Attributes:
         may_ask: What the operator lets this plugin ask of clients; a legacy plugin is told so in the handshake.
+        on_reopened: Hears that the server forgot the session and another stands: what it was asked before is gone.
         modern: True once both sides agreed on a revision without handshake.
     """
 
@@ -88,6 +89,7 @@ class PluginSession:
     roots: Sequence[tuple[str, str]] = ()
     may_ask: tuple[str, ...] = ()
     on_list_changed: Callable[[], None] = lambda: None
+    on_reopened: Callable[[], None] = lambda: None
     listener: Listener | None = None
     counters: Counters = field(default_factory=Counters)
     modern: bool = False

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -85,7 +86,13 @@ class Site:
 class Doorway:
     """Opens connections to one site."""
 
-    def __init__(self, site: Site, *, may_be_private: bool = False) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        may_be_private: bool = False,
+        resolve: Callable[[str], Awaitable[Sequence[Address]]] | None = None,
+    ) -> None:
         self._site = site
         self._address = _literal(site.host)
         self._resolver = SystemResolver()
@@ -97,7 +104,9 @@ class Doorway:
                 else NetworkGrant(allowed_domains=(site.host,), allowed_ports=(site.port,))
             )
             self._outlet = Outlet(
-                network, resolve=self._resolver, is_allowed_address=_anywhere if may_be_private else None
+                network,
+                resolve=resolve or self._resolver,
+                is_allowed_address=_anywhere if may_be_private else None,
             )
 
     async def open(self) -> socket.socket:

@@ -142,6 +142,7 @@ class Warden:
         await self._publish(connection, opened)
         self._connection = connection
         self._desk.opened(connection.session, opened.capabilities)
+        connection.session.on_reopened = lambda: self._desk.reopened(connection.session, opened.capabilities)
         self._tell("ready", "")
         await self._watch(connection, opened)
 

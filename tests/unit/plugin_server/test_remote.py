@@ -126,11 +126,14 @@ async def test_a_session_that_the_server_forgot_is_opened_anew_and_the_call_is_s
     ):
         await handshake(remote.session, WAIT_S)
         await _call(remote)
+        asked_again: list[str] = []
+        remote.session.on_reopened = lambda: asked_again.append(max(legacy.valid))
         legacy.valid.clear()
         results = await asyncio.gather(_call(remote), _call(remote))
         assert list(results) == [{"content": []}] * 2
         await asyncio.wait_for(changes.get(), WAIT_S)
         assert legacy.valid == {"s2"}
+        assert asked_again == ["s2"]
 
 
 @pytest.mark.threat("T-HANG")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -116,14 +117,15 @@ async def _listening() -> tuple[asyncio.Server, int]:
 
 
 @pytest.mark.threat("T-EGRESS")
-async def test_a_name_that_leads_to_this_machine_is_refused_unless_the_operator_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sekisho.egress.outlet._getaddrinfo", lambda host: ["127.0.0.1"])
+async def test_a_name_that_leads_to_this_machine_is_refused_unless_the_operator_says_so() -> None:
+    async def rebound(host: str) -> list[IPv4Address]:
+        assert host == "rebound.example.org"
+        return [IPv4Address("127.0.0.1")]
+
     server, port = await _listening()
     site = Site.parse(f"http://rebound.example.org:{port}/")
-    assert await _try(Doorway(site)) == "egress_refused"
-    assert await _try(Doorway(site, may_be_private=True)) == "opened"
+    assert await _try(Doorway(site, resolve=rebound)) == "egress_refused"
+    assert await _try(Doorway(site, may_be_private=True, resolve=rebound)) == "opened"
     server.close()
 
 
