@@ -90,9 +90,20 @@ class Contexts:
     def __init__(self) -> None:
         self._memo: dict[tuple[Caller, frozenset[str]], bytes] = {}
 
-    def of(self, caller: Caller, allowed: frozenset[str], extras: Extras = NO_EXTRAS) -> bytes:
-        """The context to send with a call of this caller, to a plugin that may ask so much."""
-        if extras is not NO_EXTRAS:
+    def of(
+        self,
+        caller: Caller,
+        allowed: frozenset[str],
+        extras: Extras = NO_EXTRAS,
+        *,
+        is_listening: bool = False,
+    ) -> bytes:
+        """The context to send with a call of this caller, to a plugin that may ask so much.
+
+        Args:
+            is_listening: The call is made to hear something, so that there is always a context.
+        """
+        if is_listening or extras is not NO_EXTRAS:
             return _context(caller, allowed, extras)
         if caller.is_plain:
             return b""
@@ -101,15 +112,13 @@ class Contexts:
         if found is None:
             if len(self._memo) >= MAX_CONTEXTS:
                 self._memo.clear()
-            found = self._memo[key] = _context(caller, allowed, extras)
+            is_bare = caller.modern and caller.log_level is None and not caller.may_be_asked(allowed)
+            found = self._memo[key] = b"" if is_bare else _context(caller, allowed, extras)
         return found
 
 
 def _context(caller: Caller, allowed: frozenset[str], extras: Extras) -> bytes:
     may_ask = caller.may_be_asked(allowed)
-    is_bare = caller.modern and not may_ask and caller.log_level is None
-    if is_bare and extras is NO_EXTRAS:
-        return b""
     given: dict[str, msgspec.Raw] = {}  # an empty one is not left out unless it is the default itself
     if extras.meta:
         given["meta"] = msgspec.Raw(extras.meta)

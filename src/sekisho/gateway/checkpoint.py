@@ -239,12 +239,17 @@ def _seal(approved: Approved, house: House) -> Sealed:
     arrived = approved.inspected.permitted.identified.arrived
     call, caller = arrived.call, arrived.caller
     standing = house.standings[call.plugin]
+    is_listening = call.tool == "subscriptions/listen"
+    context = b""
+    if caller is not None:
+        allowed = standing.client_requests
+        context = house.contexts.of(caller, allowed, call.extras, is_listening=is_listening)
     frame = CallFrame(
         tool=call.tool,
         arguments=msgspec.Raw(call.arguments),
         digest=call.digest,
-        timeout_s=MAX_STREAM_S if call.tool == "subscriptions/listen" else standing.timeout_s,
+        timeout_s=MAX_STREAM_S if is_listening else standing.timeout_s,
         wants_progress=arrived.wants_progress,
-        context=(b"" if caller is None else house.contexts.of(caller, standing.client_requests, call.extras)),
+        context=context,
     )
     return Sealed(approved, frame)

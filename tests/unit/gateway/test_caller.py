@@ -70,6 +70,9 @@ def test_a_modern_client_that_can_be_asked_nothing_costs_no_context() -> None:
     plain = modern_caller("aya", shape(), {})
     assert contexts.of(plain, ALL) == b""
     assert contexts.of(plain, ALL, Extras(b'{"a":1}')) != b""
+    # but who listens is heard of, and under its own scope
+    assert decode_context(contexts.of(plain, ALL, is_listening=True)).scope == plain.scope
+    assert contexts.of(plain, ALL) == b""
     assert contexts.of(modern_caller("aya", shape(elicitation={}), {}), frozenset()) == b""
     assert contexts.of(modern_caller("aya", shape(), {LEVEL: "info"}), ALL) != b""
 
