@@ -93,7 +93,9 @@ async def ask(
 
     ident = session.request(method, params, heard, modern=modern)
     try:
-        return await asyncio.wait_for(answer, timeout_s)
+        # not wait_for: before Python 3.12 it swallows a cancellation that comes together with the answer
+        async with asyncio.timeout(timeout_s):
+            return await answer
     except TimeoutError:
         if method in ("initialize", "server/discover"):
             session.forget(ident)  # MCP: neither may be cancelled

@@ -117,6 +117,13 @@ class Plugin:
         line = json.dumps({"jsonrpc": "2.0"} | members).encode()
         asyncio.get_running_loop().call_soon(self.session.receive, line, of)
 
+    async def wait_for_response(self) -> Json:
+        """The next answer to a request of its own."""
+        async with asyncio.timeout(WAIT_S):
+            while "method" in (message := await self.arrivals.get()):
+                pass
+        return message
+
     async def wait_for(self, method: str) -> Json:
         """The next message with this method."""
         async with asyncio.timeout(WAIT_S):
@@ -200,11 +207,7 @@ class Counter:
 
     async def response(self) -> Json:
         """The next response that the plugin gets."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                message = await self.plugin.arrivals.get()
-                if "method" not in message:
-                    return message
+        return await self.plugin.wait_for_response()
 
     def answer(self, scope: str, ask: str, **members: Any) -> None:
         """A client answers a question with `result` or `error`."""

@@ -270,6 +270,17 @@ async def test_an_error_of_the_transport_ends_the_wait(plugin: Plugin) -> None:
     assert caught.value.code == "plugin_exited"
 
 
+@pytest.mark.threat("T-ORPHAN")
+async def test_a_wait_that_is_given_up_in_the_moment_of_the_answer_is_given_up(plugin: Plugin) -> None:
+    plugin.answers["tools/list"] = lambda params: None
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(ask(plugin.session, "tools/list", None, START_S))
+        request = await plugin.wait_for("tools/list")
+        plugin.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % request["id"])
+        asking.cancel()
+    assert asking.cancelled()
+
+
 async def test_a_question_of_ours_that_the_plugin_refuses_is_a_breach_of_protocol(plugin: Plugin) -> None:
     _fails(plugin, "tools/list", {"code": -5, "message": "no"})
     with pytest.raises(SekishoError, match="error -5"):

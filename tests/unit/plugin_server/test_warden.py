@@ -316,3 +316,51 @@ async def test_a_call_for_which_there_is_no_room_is_refused_and_harms_no_other(
         next_one = Caller()
         kept.call(next_one.inbound)
         assert (await next_one.answer())[0] is Kind.RESULT
+
+
+async def test_the_era_of_a_plugin_is_remembered_between_its_lives(
+    incubator: Incubator, board: Board
+) -> None:
+    async with _kept(incubator, board):
+        first = await _ready(incubator, board)
+        assert [message["method"] for message in first.plugin.heard][:2] == ["server/discover", "initialize"]
+        first.end(Unavailable("plugin_exited", "crashed"))
+        await board.until("restarting")
+        second = await _ready(incubator, board)
+        assert second.plugin.heard[0]["method"] == "initialize"
+
+
+async def test_a_plugin_that_ends_on_discovery_is_started_as_an_old_one(
+    incubator: Incubator, board: Board
+) -> None:
+    def touchy(plugin: Plugin) -> None:
+        plugin.answers["server/discover"] = lambda params: None
+
+    incubator.prepared.append(touchy)
+    async with _kept(incubator, board):
+        first = await incubator.next_life()
+        await first.plugin.wait_for("server/discover")
+        first.end(Unavailable("plugin_exited", "what is that?"))
+        second = await _ready(incubator, board)
+        assert second.plugin.heard[0]["method"] == "initialize"
+
+
+async def test_what_a_plugin_said_to_nobody_is_in_the_log(incubator: Incubator, board: Board) -> None:
+    said: asyncio.Queue[tuple[str, dict[str, object]]] = asyncio.Queue()
+    kept = Warden(
+        connect=incubator.connect,
+        publisher=board,
+        rules=RULES,
+        log=lambda event, **facts: said.put_nowait((event, facts)),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(kept.run())
+        try:
+            life = await _ready(incubator, board)
+            life.plugin.say({"id": "q", "method": "elicitation/create", "params": {}})
+            await life.plugin.wait_for_response()
+            life.end(Unavailable("plugin_exited", "gone"))
+            first = await asyncio.wait_for(said.get(), WAIT_S)
+        finally:
+            running.cancel()
+    assert first == ("plugin_messages_dropped", {"questions": 1})
