@@ -202,14 +202,12 @@ def test_a_plugin_can_be_taken_out_again() -> None:
 @pytest.mark.threat("T-RUGPULL")
 def test_approvals_of_one_moment_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "sekisho.lock"
-    entries = [
-        replace(entry, name=PluginName(f"plugin-{number}"))
-        for number, entry in enumerate([next(iter(example_lock().plugins.values()))] * 8)
-    ]
-    with ThreadPoolExecutor(8) as people:
-        for done in [
-            people.submit(update_lock, path, lambda lock, one=entry: lock.with_plugin(one))
-            for entry in entries
-        ]:
-            done.result()
+    one = next(iter(example_lock().plugins.values()))
+    entries = [replace(one, name=PluginName(f"plugin-{number}")) for number in range(8)]
+
+    def approve(entry: LockedPlugin) -> None:
+        update_lock(path, lambda lock: lock.with_plugin(entry))
+
+    with ThreadPoolExecutor(len(entries)) as people:
+        list(people.map(approve, entries))
     assert {entry.name for entry in entries} <= set(load_lock(path).plugins)
