@@ -120,6 +120,7 @@ CODES: Final[dict[str, CodeInfo]] = {
         200, -32054, "check the plugin's oauth table, and what its authorization server says of this client"
     ),
     "cancelled": CodeInfo(200, -32050, "the caller withdrew the request"),
+    "gateway_unavailable": CodeInfo(503, -32051, "start it with sekisho up, or correct --url; then call again"),
     # proofs that failed
     "peer_untrusted": CodeInfo(502, -32054, "check the certificate, its pin and its SPIFFE id"),
     "seal_broken": CodeInfo(

@@ -1,37 +1,34 @@
 """`sekisho connect`: a stdio front for clients that start a command; it relays to a running gateway over HTTPS.
 
-Holds the token so that the client does not have to, trusts only the CA file it is given, and keeps nothing.
+Holds the token so that the client does not have to, trusts only the CA file it is given, and keeps nothing. Nothing but
+messages leaves by standard output; what an operator may want to know goes to standard error. Here the parts are joined:
+`stdio` reads and writes, `relay` knows what a message needs, `plugin_server.Upstream` carries it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from sekisho.assembly.relay import Carrier, Relay
 from sekisho.assembly.running import run_until_stopped
-from sekisho.errors import Misconfigured, SekishoError
+from sekisho.assembly.stdio import ClientPipes
+from sekisho.errors import Misconfigured
 from sekisho.plugin_server import Site, StaticHeaders, Upstream
-from sekisho.protocol import (
-    JsonLimits,
-    LineReader,
-    Request,
-    encode_header,
-    error_bytes,
-    parse_message,
-)
+from sekisho.protocol import JsonLimits, error_bytes
 
 __all__ = ["run_connect"]
 
 MAX_LINE_BYTES: Final = 16 << 20
-_PROGRESS: Final = "notifications/progress"
 DRAIN_S: Final = 30.0  # after the client closes its end, answers under way may still arrive
+LOOK_S: Final = 0.1  # how soon it is noticed that nobody waits for them any more
+LEAVE_S: Final = 0.8  # to end the session at the gateway
 
 
 def run_connect(url: str, token_file: Path, ca_file: Path | None) -> int:
@@ -45,124 +42,96 @@ def run_connect(url: str, token_file: Path, ca_file: Path | None) -> int:
             f"the token or CA file cannot be read: {error}",
             remedy="check --token-file and --ca",
         ) from error
-    return run_until_stopped(_relay(url, token, context))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return run_until_stopped(_Connection(Site.parse(url), token, context).run())
 
 
-class _Relay:
-    """Messages between the client's pipes and the gateway."""
+class _Connection:
+    """One client, from its start to its end."""
 
-    def __init__(self, url: str, token: str, context: ssl.SSLContext) -> None:
-        self._upstream = Upstream(
-            Site.parse(url),
-            hearer=self,
-            max_body_bytes=MAX_LINE_BYTES,
-            authoriser=StaticHeaders({"Authorization": f"Bearer {token}"}),
-            context=context,
-            may_be_private=True,  # the gateway is ours
+    def __init__(self, site: Site, token: str, context: ssl.SSLContext) -> None:
+        self._site = site
+        self._authoriser = StaticHeaders({"Authorization": f"Bearer {token}"})
+        self._context = context
+        self._carriers: list[Upstream] = []
+        self._is_pressed = False
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Relay until the client sends no more, and what it still waits for has arrived."""
+        pipes = ClientPipes(take=self._take, on_pressure=self._press, max_line_bytes=MAX_LINE_BYTES)
+        self._relay = Relay(
+            open_carrier=self._open,
+            close_carrier=self._close,
+            write=pipes.write,
+            say=_say,
+            limits=JsonLimits(max_bytes=MAX_LINE_BYTES),
         )
-        self._limits = JsonLimits(max_bytes=MAX_LINE_BYTES)
-        self._pending: dict[int | str, str] = {}  # id and method
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def take(self, line: bytes) -> None:
-        """One message of the client."""
-        if not line.strip():
-            return
         try:
-            message = parse_message(line, self._limits)
-        except SekishoError as error:
-            _write(error_bytes(None, error))
-            return
-        if isinstance(message, Request):
-            self._pending[message.id] = message.method
-            self._idle.clear()
-        self._upstream.send(line)
+            await pipes.open(os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno()))
+            problem = await pipes.ended()
+            if problem is not None:
+                pipes.write(error_bytes(None, problem))
+                _say(f"the client is not read any further: {problem.message}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await self._drain(pipes)
+        finally:
+            await self._leave()
+            pipes.close()
 
-    async def finish(self) -> None:
-        """Wait for answers under way, then close."""
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await self._idle.wait()
-        except TimeoutError:
-            pass
-        await self._upstream.close()
+    async def _drain(self, pipes: ClientPipes) -> None:
+        while not pipes.is_gone():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._relay.wait_idle(), LOOK_S)
+                break
+        await pipes.finish()
 
-    def receive_all(self, lines: Sequence[bytes], of: int | None = None) -> None:
-        """Messages of the gateway."""
-        for line in lines:
-            self.receive(line, of)
+    def _take(self, line: bytes) -> None:
+        self._relay.take(line)
 
-    def is_waiting(self, ident: int | str) -> bool:
-        """True while the client waits for this answer."""
-        return ident in self._pending
+    def _open(self, relay: Relay) -> Carrier:
+        carrier = Upstream(
+            self._site,
+            hearer=relay,
+            max_body_bytes=MAX_LINE_BYTES,
+            authoriser=self._authoriser,
+            context=self._context,
+            may_be_private=True,  # the gateway is ours
+            on_session_lost=lambda: relay.reopened(carrier),
+            on_end=lambda error: relay.forgotten(carrier, error),
+        )
+        carrier.hold(is_held=self._is_pressed)
+        self._carriers.append(carrier)
+        return carrier
 
-    def fail_all(self, error: SekishoError) -> None:
-        """No request will be answered."""
-        for ident in tuple(self._pending):
-            self.fail_one(ident, error)
+    def _close(self, carrier: Carrier) -> None:
+        self._carriers = [one for one in self._carriers if one is not carrier]
+        if isinstance(carrier, Upstream):
+            self._spawn(carrier.close())
 
-    def receive(self, line: bytes, of: int | None = None) -> None:
-        """One message of the gateway."""
-        del of
-        try:
-            answer = msgspec.json.decode(line, type=_Answer)
-        except msgspec.MsgspecError:
-            return  # the end of the response fails its request
-        if answer.method is not None:
-            _write(line)  # the gateway tells or asks; it knows from the client's own words what may be asked
-            return
-        if answer.id is None or answer.id not in self._pending:
-            return
-        if self._pending[answer.id] == "initialize" and answer.result:
-            self._agree(answer.result)
-        self._settle(answer.id)
-        _write(line)
+    def _press(self, is_pressed: bool) -> None:
+        """The client does not keep up, or does again."""
+        self._is_pressed = is_pressed
+        for carrier in self._carriers:
+            carrier.hold(is_held=is_pressed)
 
-    def _agree(self, result: msgspec.Raw) -> None:
-        """Later messages name the version the gateway chose."""
-        try:
-            version = msgspec.json.decode(result, type=_Initialized).protocol_version
-        except msgspec.MsgspecError:
-            return
-        self._upstream.use_version(encode_header(version))
+    async def _leave(self) -> None:
+        self._relay.leave()
+        for carrier in self._carriers:
+            self._spawn(carrier.close())
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=LEAVE_S)
+        for task in tuple(self._closing):
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
-    def fail_one(self, ident: int | str, error: SekishoError) -> None:
-        """One request will not be answered."""
-        if ident in self._pending:
-            self._settle(ident)
-            _write(error_bytes(ident, error))
-
-    def _settle(self, ident: int | str) -> None:
-        del self._pending[ident]
-        if not self._pending:
-            self._idle.set()
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
-class _Answer(msgspec.Struct):
-    id: int | str | None = None
-    method: str | None = None
-    result: msgspec.Raw = msgspec.Raw()
-
-
-class _Initialized(msgspec.Struct, rename="camel"):
-    protocol_version: str
-
-
-async def _relay(url: str, token: str, context: ssl.SSLContext) -> None:
-    relay = _Relay(url, token, context)
-    lines = LineReader(max_line_bytes=MAX_LINE_BYTES)
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=1 << 20)
-    await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(sys.stdin.fileno()), "rb", 0)
-    )
-    while data := await reader.read(1 << 16):
-        for line in lines.feed(data):
-            relay.take(line)
-    await relay.finish()
-
-
-def _write(message: bytes) -> None:
-    sys.stdout.buffer.write(message.rstrip(b"\n") + b"\n")
-    sys.stdout.buffer.flush()
+def _say(what: str) -> None:
+    sys.stderr.write(f"sekisho connect: {what}\n")
+    sys.stderr.flush()

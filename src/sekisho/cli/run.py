@@ -87,6 +87,9 @@ def connect(
     ca: Annotated[
         Path | None, Parameter(help="Authority of the gateway's certificate; else sekisho's own.")
     ] = None,
+    plugin: Annotated[
+        str | None, Parameter(help="Only this plugin, under its own names; else all of them.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Speak MCP on standard input and output, to a running gateway.
@@ -102,6 +105,10 @@ def connect(
         token_file = token_file or site.keys / "clients" / "owner.token"
         if ca is None and site.config.core_server.tls_cert_path is None:
             ca = site.keys / "authority" / "ca.crt"
+    if plugin is not None:
+        from sekisho.protocol import plugin_name  # noqa: PLC0415
+
+        url = f"{url.removesuffix('/mcp')}/p/{plugin_name(plugin)}/mcp"
     return run_connect(url, token_file, ca)
 
 

@@ -63,6 +63,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
+        self._is_held = False
         self.limits = HttpLimits(max_head_bytes=MAX_HEAD_BYTES, max_body_bytes=max_body_bytes)
         self.known = WholeAnswers()
 
@@ -107,9 +108,17 @@ class Pool:
         for connection in tuple(self._open):
             connection.abort()
 
+    def hold(self, *, is_held: bool) -> None:
+        """Read nothing for a while: whoever hears what comes does not keep up."""
+        self._is_held = is_held
+        for connection in self._open:
+            connection.hold(is_held=is_held)
+
     def opened(self, connection: Connection) -> None:
         """A connection began."""
         self._open.add(connection)
+        if self._is_held:
+            connection.hold(is_held=True)
 
     def lost(self, connection: Connection) -> None:
         """A connection ended."""
@@ -152,6 +161,15 @@ class Connection(asyncio.Protocol):
         """End it now; a reply under way is lost."""
         if self._transport is not None:
             self._transport.abort()
+
+    def hold(self, *, is_held: bool) -> None:
+        """Read nothing for a while, or again."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if is_held:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not registered as asyncio.Transport

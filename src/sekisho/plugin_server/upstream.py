@@ -136,12 +136,16 @@ class Upstream:
             self._hello.saw(message)
         self._post(reply)
 
-    def withdraw(self, ident: int) -> None:
+    def withdraw(self, ident: int | str) -> None:
         """Close the stream of this request; nothing of it is handed on any more."""
         reply = self._replies.pop(ident, None)
         if reply is not None:
             self._forget_timer(reply)
             reply.withdraw()
+
+    def hold(self, *, is_held: bool) -> None:
+        """Take no more from the server while whoever hears it lags behind."""
+        self._pool.hold(is_held=is_held)
 
     async def close(self) -> None:
         """End the session, kept connections and those being opened."""

@@ -184,16 +184,19 @@ async def test_a_question_reaches_the_client_and_its_answer_the_gateway(tmp_path
         yield _chunk(_event({"jsonrpc": "2.0", "id": ident, "result": {"content": []}})) + b"0\r\n\r\n"
 
     def reply(request: HttpRequest) -> bytes | AsyncIterator[bytes]:
-        message = json.loads(request.body)
+        message = json.loads(request.body or b'{"method": "initialize", "id": 0}')
+        if message.get("method") == "initialize":
+            return _answer(request)
         if "method" in message:
             return ask(message["id"])
         is_answered.set()
         return response_bytes(202, b"")
 
-    lines = [_message("tools/call", name="ask"), json.dumps(answer).encode()]
+    hello = _message("initialize", protocolVersion="2025-11-25")
+    lines = [hello, _message("tools/call", name="ask"), json.dumps(answer).encode()]
     requests, said = await _relay(lines, reply, tmp_path)
-    assert said == [question, {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}]
-    assert json.loads(requests[1].body) == answer
+    assert said[1:] == [question, {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}]
+    assert json.loads(requests[2].body) == answer
 
 
 def _event(message: dict[str, Any]) -> bytes:
