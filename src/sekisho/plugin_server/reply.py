@@ -147,8 +147,7 @@ class RemoteReply:
                 "plugin_protocol", "the MCP server sends a coded body, which nobody asked for"
             )
         if head.status == 200 and head.is_event_stream:
-            self._events = SseReader(self._owner.max_event_bytes)
-            self._events.last_event_id = self.last_event_id
+            self._events = SseReader(self._owner.max_event_bytes, last_event_id=self.last_event_id)
             return
         wants_body = self.method == "GET" or (self.method == "POST" and self.wanted is not None)
         has_body = head.status not in (202, 204)

@@ -46,7 +46,7 @@ class SseEvent(msgspec.Struct, frozen=True):
 class SseReader:
     """Collects lines into events."""
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, *, last_event_id: str = "") -> None:
         self._limit = max_event_bytes
         self._lines = LineReader(max_event_bytes, keep_blank=True)
         self._data: list[bytes] = []
@@ -54,8 +54,8 @@ class SseReader:
         self._ends_in_cr = False
         self._is_first = True
         self._name = b""
-        self._next_id = ""
-        self.last_event_id = ""
+        self._next_id = last_event_id
+        self.last_event_id = last_event_id
         """Where the stream can be resumed; empty if it cannot."""
         self.retry_ms: int | None = None
         """How long to wait before, if the server said so."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sekisho.errors import SekishoError
-from sekisho.plugin_server import Site, StaticHeaders, Upstream, http_pool
+from sekisho.plugin_server import Site, StaticHeaders, Upstream, http_pool, reply, upstream
 from sekisho.protocol import HttpRequest, response_bytes
 
 if TYPE_CHECKING:
@@ -498,3 +498,67 @@ async def test_closing_ends_connections_that_still_wait_for_an_answer(site: Site
         await caller.upstream.close()
         assert (await caller.failure()).code == "plugin_exited"
         await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_stream_that_stays_open_behind_its_answer_is_closed(
+    site: SiteOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "LINGER_S", 0.01)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    async with site(lambda request: head + b"data: " + ANSWER + b"\n\n") as server:
+        caller = Caller(server.url)
+        caller.is_answered = True
+        caller.upstream.send(REQUEST)
+        assert await caller.message() == ANSWER
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_notification_that_is_never_taken_does_not_hold_its_connection(
+    site: SiteOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "NOTICE_TIMEOUT_S", 0.01)
+    async with site(lambda request: b"") as server:
+        caller = Caller(server.url)
+        caller.upstream.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled"}')
+        await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
+        assert caller.failures.empty()
+        await caller.upstream.close()
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_stream_without_news_is_resumed_a_bounded_number_of_times(
+    site: SiteOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reply, "MAX_PAUSE_S", 0.01)
+    event = b"id: e\nretry: 0\ndata:\n\n"
+
+    def answer(request: HttpRequest) -> bytes:
+        body = event if request.method == "POST" else b": nothing new\n\n"
+        return response_bytes(200, body, content_type="text/event-stream")
+
+    async with site(answer) as server:
+        caller = Caller(server.url)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "plugin_exited"
+        assert [request.method for request in server.requests] == ["POST"] + ["GET"] * upstream.MAX_FRUITLESS
+        assert {request.headers["last-event-id"] for request in server.requests[1:]} == {"e"}
+        await caller.upstream.close()
+
+
+async def test_there_is_room_until_too_many_requests_are_under_way(
+    site: SiteOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "MAX_BUSY", 1)
+    async with site(_json) as server:
+        caller = Caller(server.url)
+        assert caller.upstream.has_room()
+        caller.upstream.send(REQUEST)
+        assert not caller.upstream.has_room()
+        await caller.message()
+        await caller.failure()
+        assert caller.upstream.has_room()
+        await caller.upstream.close()

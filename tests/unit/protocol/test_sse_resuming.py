@@ -41,6 +41,14 @@ def test_an_id_that_cannot_be_sent_back_is_none(ident: bytes) -> None:
     assert _after(b"id: " + ident + b"\ndata: x\n\n")[0] == ""
 
 
+def test_a_resumed_stream_is_where_it_was_until_it_says_otherwise() -> None:
+    reader = SseReader(last_event_id="e-1")
+    reader.feed(b": alive\n\ndata: x\n\n")
+    assert reader.last_event_id == "e-1"
+    reader.feed(b"id: e-2\ndata: x\n\n")
+    assert reader.last_event_id == "e-2"
+
+
 def test_events_of_other_names_are_not_messages() -> None:
     stream = b"event: endpoint\ndata: /m\n\nevent: message\ndata: 1\n\ndata: 2\n\n"
     assert SseReader().feed(stream) == [b"1", b"2"]
