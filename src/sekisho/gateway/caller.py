@@ -72,10 +72,9 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     declared: frozenset[str] = frozenset()
     log_level: str | None = None
 
-    @property
-    def is_plain(self) -> bool:
-        """True when there is nothing to say of it: nearly every modern client."""
-        return self.modern and not self.declared and self.log_level is None
+    def is_plain(self, allowed: frozenset[str]) -> bool:
+        """True when there is nothing to say of it: nearly every client, while a plugin remembers nothing of it."""
+        return self.log_level is None and (not self.declared or self.declared.isdisjoint(allowed))
 
     def may_be_asked(self, allowed: frozenset[str]) -> frozenset[str]:
         """What a plugin may ask of this client, when the operator allows it so much."""
@@ -96,24 +95,23 @@ class Contexts:
         allowed: frozenset[str],
         extras: Extras = NO_EXTRAS,
         *,
-        is_listening: bool = False,
+        is_remembered: bool = False,
     ) -> bytes:
         """The context to send with a call of this caller, to a plugin that may ask so much.
 
         Args:
-            is_listening: The call is made to hear something, so that there is always a context.
+            is_remembered: The plugin's side keeps something under the caller's scope, so it has to be named.
         """
-        if is_listening or extras is not NO_EXTRAS:
+        if extras is not NO_EXTRAS:
             return _context(caller, allowed, extras)
-        if caller.is_plain:
+        if not is_remembered and caller.is_plain(allowed):
             return b""
         key = (caller, allowed)
         found = self._memo.get(key)
         if found is None:
             if len(self._memo) >= MAX_CONTEXTS:
                 self._memo.clear()
-            is_bare = caller.modern and caller.log_level is None and not caller.may_be_asked(allowed)
-            found = self._memo[key] = b"" if is_bare else _context(caller, allowed, extras)
+            found = self._memo[key] = _context(caller, allowed, extras)
         return found
 
 

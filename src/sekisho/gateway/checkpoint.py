@@ -75,6 +75,11 @@ class Standing:
     client_requests: frozenset[str] = frozenset()
     """What it may ask of a client that declared it (`caller.ASKABLE`)."""
 
+    @property
+    def logs(self) -> bool:
+        """True for a plugin that writes log messages, of a level that each client's session may set."""
+        return self.definitions is not None and self.definitions.announced.logging
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
@@ -242,8 +247,10 @@ def _seal(approved: Approved, house: House) -> Sealed:
     is_listening = call.tool == "subscriptions/listen"
     context = b""
     if caller is not None:
+        # of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more
+        is_remembered = is_listening or (not caller.modern and (standing.logs or not call.is_of_tool))
         allowed = standing.client_requests
-        context = house.contexts.of(caller, allowed, call.extras, is_listening=is_listening)
+        context = house.contexts.of(caller, allowed, call.extras, is_remembered=is_remembered)
     frame = CallFrame(
         tool=call.tool,
         arguments=msgspec.Raw(call.arguments),
