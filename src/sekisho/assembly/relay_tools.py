@@ -10,8 +10,6 @@ from typing import Final
 
 import msgspec
 
-from sekisho.protocol import JsonValue
-
 __all__ = ["ToolLists"]
 
 MAX_PAGES: Final = 64  # of one list that we fetch ourselves
@@ -31,7 +29,7 @@ class _Named(msgspec.Struct):
 
 class _Asked(msgspec.Struct):
     cursor: str | None = None
-    meta: dict[str, JsonValue] = msgspec.field(default_factory=dict, name="_meta")
+    meta: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict, name="_meta")
 
 
 class ToolLists:

@@ -110,7 +110,7 @@ class ClientPipes:
             self._reader.close()
         if self._writer is None:
             os.close(self._output)
-        else:
+        elif not self._is_written.is_set():  # asyncio's own raises when the pipe has been closed already
             self._writer.abort()
 
     async def _read_file(self, fd: int) -> None:
