@@ -8,18 +8,23 @@ import http.client
 import itertools
 import json
 import re
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.issuing import Holder, Issuer, as_json
 from tests.real.authorization_server import AuthorizationServer, Write, listening
 from tests.real.conftest import House, message
 from tests.real.raw import VERSION, params_of
 
+from sekisho.keys import Authority, Role, SpiffeId, x5t_s256
 from sekisho.protocol import response_bytes
 
 WAIT_S: Final = 30.0
@@ -171,6 +176,12 @@ class Caller:
         (session,) = self.legacy(authorization, "initialize", hello, path=path).all("Mcp-Session-Id")
         return session
 
+    @property
+    def local_port(self) -> int:
+        """Our end of the connection."""
+        assert isinstance(self.http.sock, socket.socket)
+        return int(self.http.sock.getsockname()[1])
+
     def close(self) -> None:
         """Hang up."""
         self.http.close()
@@ -219,6 +230,26 @@ def active(house: House, **claims: Any) -> dict[str, object]:
     } | claims
 
 
+def private_file(folder: Path, name: str, data: bytes) -> Path:
+    """A file that its owner alone can read."""
+    path = folder / name
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+    return path
+
+
+def client_context(house: House, authority: Authority, folder: Path) -> tuple[ssl.SSLContext, str]:
+    """What a client with a certificate of this authority connects with, and the certificate's thumbprint."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = SpiffeId(trust_domain="clients.example", role=Role.CORE, name="client")
+    leaf = authority.issue(name, key.public_key(), time.time())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = private_file(folder, f"client-{leaf.serial_number}.pem", leaf.public_bytes(Encoding.PEM) + pem)
+    context = ssl.create_default_context(cafile=house.ready["ca_file"])
+    context.load_cert_chain(path)
+    return context, x5t_s256(leaf.public_bytes(Encoding.DER))
+
+
 __all__ = [
     "WAIT_S",
     "Caller",
@@ -229,8 +260,10 @@ __all__ = [
     "as_json",
     "bearer",
     "calling",
+    "client_context",
     "head",
     "issued",
+    "private_file",
     "proved",
     "reply_of",
 ]

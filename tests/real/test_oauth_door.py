@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -12,15 +11,25 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.issuing import Holder, as_json, new_key
 from tests.real.authorization_server import AuthorizationServer
 from tests.real.conftest import ECHO, ECHO_TOOLS, House, common, plugin, quoted, until
-from tests.real.login import Caller, Hold, Login, active, bearer, calling, head, issued, proved
+from tests.real.login import (
+    Caller,
+    Hold,
+    Login,
+    active,
+    bearer,
+    calling,
+    client_context,
+    head,
+    issued,
+    private_file,
+    proved,
+)
 from tests.real.raw import connected, request
 
-from sekisho.keys import Authority, Role, SpiffeId, x5t_s256
+from sekisho.keys import Authority
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -57,14 +66,6 @@ def auth(issuers: dict[str, str], secret: Path, clients: Path) -> str:
         f'[auth]\nresource = "HERE"\nrequired_scopes = ["mcp"]\nclient_ca_path = {quoted(clients)}\n'
         '[auth.plugin_scopes]\necho = ["tools"]\n[auth.operation_scopes]\n"echo.add" = ["sums"]\n' + tables
     )
-
-
-def private_file(folder: Path, name: str, data: bytes) -> Path:
-    """A file that its owner alone can read."""
-    path = folder / name
-    path.touch(mode=0o600)
-    path.write_bytes(data)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -410,41 +411,26 @@ def pipelined(house: House, holder: Holder, token: str, number: int, text: str) 
     return data.replace(b"Authorization: Bearer", b"Authorization: DPoP")
 
 
-def certificate(estate: Estate, authority: Authority) -> tuple[ssl.SSLContext, str]:
-    """What a client with a certificate connects with, and the certificate's thumbprint."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = SpiffeId(trust_domain="clients.example", role=Role.CORE, name="client")
-    leaf = authority.issue(name, key.public_key(), time.time())
-    path = private_file(
-        estate.folder,
-        f"client-{leaf.serial_number}.pem",
-        leaf.public_bytes(Encoding.PEM)
-        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
-    context = ssl.create_default_context(cafile=estate.house.ready["ca_file"])
-    context.load_cert_chain(path)
-    return context, x5t_s256(leaf.public_bytes(Encoding.DER))
-
-
 @pytest.mark.threat("T-TOKEN-STOLEN")
 def test_a_token_bound_to_a_certificate_opens_nothing_without_it(
     estate: Estate, house: House, caller: Caller
 ) -> None:
-    context, thumbprint = certificate(estate, estate.clients)
+    context, thumbprint = client_context(house, estate.clients, estate.folder)
     token = bearer(estate.corp, house, cnf={"x5t#S256": thumbprint})
     with calling(house, context) as owner:
         assert owner.call(token).code == "ok"
         assert owner.call(token, text=LARGE).code == "ok"
         assert owner.call(bearer(estate.corp, house)).code == "ok"
     assert caller.call(token).code == "token_invalid"
-    other, _ = certificate(estate, estate.clients)
+    other, _ = client_context(house, estate.clients, estate.folder)
     with calling(house, other) as thief:
         assert thief.call(token).code == "token_invalid"
 
 
 @pytest.mark.threat("T-TOKEN-STOLEN")
 def test_a_certificate_of_an_unknown_authority_does_not_get_in(estate: Estate, house: House) -> None:
-    context, _ = certificate(estate, Authority.create("clients.example", time.time()))
+    other = Authority.create("clients.example", time.time())
+    context, _ = client_context(house, other, estate.folder)
     with calling(house, context) as stranger, pytest.raises(OSError, match=r"(?i)alert|reset|eof|closed"):
         stranger.call(bearer(estate.corp, house))
 

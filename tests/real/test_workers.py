@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx2
 import pytest
@@ -141,7 +141,14 @@ def workers(house: House) -> dict[int, int]:
     return found
 
 
-def server_of(house: House, visit: Visit) -> int:
+class Connected(Protocol):
+    """A connection of ours."""
+
+    @property
+    def local_port(self) -> int: ...
+
+
+def server_of(house: House, visit: Connected) -> int:
     """The number of the worker that serves this connection."""
     inode = ""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:

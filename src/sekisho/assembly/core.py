@@ -28,7 +28,7 @@ from sekisho.assembly.running import run_until_stopped, worker_count
 from sekisho.assembly.tallies import Tallies
 from sekisho.audit import Journal, records
 from sekisho.config import CoreConfig, check_paths, load_core
-from sekisho.errors import SekishoError, Unavailable
+from sekisho.errors import Misconfigured, SekishoError, Unavailable
 from sekisho.gateway import (
     GATE,
     BerthLimits,
@@ -50,7 +50,15 @@ from sekisho.gateway import (
     SharedReplay,
     StatusPage,
 )
-from sekisho.keys import KeyFolder, Replay, Revocations, SeenProofs, ensure_bearer, load_token_book
+from sekisho.keys import (
+    KeyFolder,
+    Replay,
+    Revocations,
+    SeenProofs,
+    TokenBook,
+    ensure_bearer,
+    load_token_book,
+)
 from sekisho.protocol import HttpLimits, PluginName, plugin_name
 from sekisho.registry import Listing, Shelf, Surface, surface_of
 from sekisho.telemetry import Logger, Metrics
@@ -121,7 +129,8 @@ class Core:
         limiter = None if self._memory is None else SharedLimiter(self._memory)
         self._issuers = Issuers(self._config.auth.issuers, tell=self._issuer_failed)
         self._replay: Replay | None = None
-        self._authentication = self._authenticate(self._config)
+        self._tokens = load_token_book(self._keys)
+        self._authentication = self._authenticate(self._config, self._tokens)
         self._household = Household(
             self._config,
             self._authentication,
@@ -138,6 +147,7 @@ class Core:
             agree_on_replacement=self._duties.agree_on_replacement,
         )
         self._status_url: str | None = None
+        self._front_problem = ""
 
     def _assign(self) -> Duties:
         if self._memory is None:
@@ -153,10 +163,9 @@ class Core:
             port_without_leader=self._front.port_without_leader,
         )
 
-    def _authenticate(self, config: CoreConfig) -> Authentication:
+    def _authenticate(self, config: CoreConfig, tokens: TokenBook) -> Authentication:
         if config.auth.issuers and self._replay is None:  # one for good: a reload forgets no proof
             self._replay = SeenProofs() if self._memory is None else SharedReplay(self._memory)
-        tokens = load_token_book(self._keys)
         return authentication(config, self._keys, tokens, self._issuers, time.time, replay=self._replay)
 
     def _issuer_failed(self, issuer: str, error: SekishoError) -> None:
@@ -348,7 +357,7 @@ class Core:
             self._authentication.credentials.look(now)
             if self._door is not None:
                 self._door.look(now)
-            self._front.take_up_renewal(now)
+            await self._take_up_renewal(now)
             self._duties.look()
             if self._memory is not None:
                 self._tallies.write()
@@ -357,12 +366,25 @@ class Core:
                 here = [one.name for one in self._config.plugins.servers if one.runs_here]
                 renew_all(self._keys, self._config, here, now)
 
+    async def _take_up_renewal(self, now: float) -> None:
+        try:
+            await self._front.take_up_renewal(now, self._config.auth.client_ca_path)
+            self._front_problem = ""
+        except Misconfigured as error:  # looked at again in a second; said once
+            if self._front_problem != error.message:
+                self._front_problem = error.message
+                self._log.error("certificate_unusable", code=error.code, reason=error.message)
+
     def reload(self) -> None:
         """Take over a changed configuration file; calls in flight are not touched. A wrong file changes nothing."""
         try:
             config = load_core(self._places.config)
             check_paths(config)
-            shown = self._authenticate(config)
+            self._front.check_authorities(config.auth.client_ca_path)
+            tokens = load_token_book(self._keys)
+            # with an unchanged table the issuers' keys stay: they may not be reached just now
+            is_same = config.auth == self._config.auth
+            shown = self._authentication if is_same else self._authenticate(config, tokens)
             self._issuers.replace(config.auth.issuers)  # the last that can fail: it reads their secrets
         except SekishoError as error:
             self._log.error("reload_refused", code=error.code, reason=error.message)
@@ -373,7 +395,10 @@ class Core:
         for name in [name for name in before if needs_restart(before[name], after.get(name))]:
             self._plugins.retire(plugin_name(name))
         self._rules = door_rules(config)
-        self._authentication = shown
+        if self._door is not None and not (is_same and tokens.knows_same(self._tokens)):
+            self._door.close()  # who opened a stream may not be let in any more; others open theirs again
+        self._authentication, self._tokens = shown, tokens
+        shown.credentials.replace_tokens(tokens)
         shown.credentials.look(time.time())
         self._household.reconfigure(config, shown)
         self._plugins.open_new()
@@ -436,6 +461,5 @@ def _front_limits(config: CoreConfig) -> FrontLimits:
         max_connections_per_client=limits.max_connections_per_client,
         max_pipelined=limits.max_pipelined,
         max_unsent_bytes=limits.max_unsent_bytes,
-        asks_certificates=config.auth.client_ca_path is not None,
         max_held_bytes=limits.max_held_bytes,
     )

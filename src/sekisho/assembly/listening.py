@@ -1,20 +1,22 @@
 """Where the core listens: the port, the certificate shown there, and who else may take connections from it.
 
 Guarantees that a port chosen freely is chosen again after a restart, that several workers share a port only among
-themselves, and that a renewed certificate is shown without a restart. A port that somebody else listens on is
-refused, although the kernel would let processes of one user share it.
+themselves, that a renewed certificate is shown, and other authorities of clients are believed, without a restart; what
+cannot be used leaves everything as it was. A port that somebody else listens on is refused, although the kernel would
+let processes of one user share it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sekisho.assembly.identities import front_id
 from sekisho.assembly.places import Places
@@ -45,7 +47,10 @@ class FrontDoor:
         self._keys = keys
         self._places = places
         self._context = front_context(*self._files(), client_ca_path) if server.tls == "on" else None
-        self._loaded = time.time()
+        self._client_ca_path = client_ca_path
+        self._loaded = self._believed = time.time()
+        self._listener: asyncio.Server | None = None
+        self._factory: Factory | None = None
 
     async def open(self, factory: Factory, *, shared: bool = False, is_ours: bool = False) -> int:
         """Listen; returns the port.
@@ -69,9 +74,7 @@ class FrontDoor:
     async def open_shared(self, factory: Factory, port: int) -> int:
         """Listen on a port that our other workers listen on; only processes of one user can."""
         address = BindAddress(self._server.bind_addr.host, port)
-        return _port_of(
-            await listen_on(factory, address, self._context, shared=True, handshake_s=self._handshake_s)
-        )
+        return await self._open_at(factory, address, shared=True, is_ours=True)
 
     def port_without_leader(self) -> int | None:
         """The port, as far as it is known when nobody tells it."""
@@ -83,18 +86,52 @@ class FrontDoor:
         host = f"[{host}]" if ":" in host else host
         return f"{'http' if self._context is None else 'https'}://{host}:{port}/mcp"
 
-    def take_up_renewal(self, now: float) -> None:
-        """Show a certificate that was renewed since the last look."""
-        if self._context is not None and self._files()[0].stat().st_mtime > self._loaded:
-            self._loaded = now
-            self._context.load_cert_chain(*self._files())
+    def check_authorities(self, client_ca_path: Path | None) -> None:
+        """Raise `Misconfigured` for authorities of clients that could not be believed."""
+        if self._context is not None:
+            front_context(*self._files(), client_ca_path)
+
+    async def take_up_renewal(self, now: float, client_ca_path: Path | None) -> None:
+        """Show a certificate that was renewed since the last look, and believe the authorities of this file.
+
+        Raises:
+            Misconfigured: A file cannot be used (it may be half written); what was loaded before goes on counting.
+        """
+        context = self._context
+        if context is None:
+            return
+        try:
+            if self._files()[0].stat().st_mtime > self._loaded:
+                front_context(*self._files())  # a pair that does not fit must not replace the one in use
+                context.load_cert_chain(*self._files())
+                self._loaded = now
+            if client_ca_path != self._client_ca_path or _is_newer(client_ca_path, self._believed):
+                await self._listen_anew(front_context(*self._files(), client_ca_path))
+                self._client_ca_path, self._believed = client_ca_path, now
+        except OSError as error:  # ssl.SSLError is one
+            raise Misconfigured(
+                "key_unavailable", f"a certificate for clients cannot be read: {error}"
+            ) from error
+
+    async def _listen_anew(self, context: ssl.SSLContext) -> None:
+        """Give new connections another context. The socket stays, so that nobody is turned away meanwhile."""
+        before, self._context = self._listener, context
+        if before is None or self._factory is None:
+            return
+        same = socket.socket(fileno=os.dup(before.sockets[0].fileno()))
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._factory, sock=same, **_manner(context, self._handshake_s)
+        )
+        before.close()
 
     async def _open_at(self, factory: Factory, address: BindAddress, *, shared: bool, is_ours: bool) -> int:
         if shared and not is_ours:
             _refuse_taken(address)
-        return _port_of(
-            await listen_on(factory, address, self._context, shared=shared, handshake_s=self._handshake_s)
+        self._factory = factory
+        self._listener = await listen_on(
+            factory, address, self._context, shared=shared, handshake_s=self._handshake_s
         )
+        return _port_of(self._listener)
 
     def _files(self) -> tuple[Path, Path]:
         server = self._server
@@ -119,14 +156,25 @@ async def listen_on(
             factory,
             address.host,
             address.port,
-            ssl=context,
-            backlog=1024,
             reuse_port=shared or None,
-            ssl_handshake_timeout=None if context is None else handshake_s,
-            ssl_shutdown_timeout=None if context is None else SHUTDOWN_S,
+            **_manner(context, handshake_s),
         )
     except OSError as error:
         raise _cannot_listen(address, error) from error
+
+
+def _manner(context: ssl.SSLContext | None, handshake_s: float) -> dict[str, Any]:
+    """How a listener treats its connections."""
+    return {
+        "ssl": context,
+        "backlog": 1024,
+        "ssl_handshake_timeout": None if context is None else handshake_s,
+        "ssl_shutdown_timeout": None if context is None else SHUTDOWN_S,
+    }
+
+
+def _is_newer(path: Path | None, than: float) -> bool:
+    return path is not None and path.stat().st_mtime > than
 
 
 def _refuse_taken(address: BindAddress) -> None:

@@ -17,11 +17,11 @@ from sekisho.audit import records
 from sekisho.detect import refusal
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.checkpoint import House
+from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
-from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Refusal
 from sekisho.gateway.visit import Guest, Streams, Visit, Withdrawable
@@ -67,6 +67,7 @@ class Door:
         self._road = road
         self._sessions = sessions
         self._clock = clock
+        self.soon = clock.soon
         self._new_id = new_id
         self._elsewhere = withdraw_elsewhere
         self._streams = Streams()
@@ -288,15 +289,20 @@ class _Waiting:
         self._known = known
         self._pending = pending
         self._journey: Withdrawable | None = None
-        pending.then(self._heard)
+        self._is_withdrawn = False
+        # of its own turn: nothing that goes wrong with one client's request may stop whoever brings the answers
+        pending.then(lambda outcome: door.soon(lambda: self._heard(outcome)))
 
     def withdraw(self, reason: SekishoError) -> None:
         """The client is gone."""
         self._pending.withdraw()
+        self._is_withdrawn = True
         if self._journey is not None:
             self._journey.withdraw(reason)
 
     def _heard(self, outcome: Principal | SekishoError) -> None:
+        if self._is_withdrawn:
+            return
         try:
             if isinstance(outcome, SekishoError):
                 raise outcome

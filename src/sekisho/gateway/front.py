@@ -45,7 +45,6 @@ class FrontLimits:
     max_connections_per_client: int = 256
     max_pipelined: int = 32  # requests waiting on one connection
     max_unsent_bytes: int = 64 << 10  # a client that leaves more unread than this is on the clock
-    asks_certificates: bool = False
     max_held_bytes: int = 256 << 20  # unfinished bodies and unread answers of all connections
 
 
@@ -226,8 +225,9 @@ class Front(asyncio.BufferedProtocol):
             return
         self._transport.set_write_buffer_limits(high=self._limits.max_unsent_bytes)
         self._is_tls = transport.get_extra_info("sslcontext") is not None
-        if self._is_tls and self._limits.asks_certificates:
-            self.certificate = certificate_shown(transport.get_extra_info("ssl_object"))
+        encrypted = transport.get_extra_info("ssl_object")
+        if encrypted is not None:  # whether certificates are asked for, the listener knows
+            self.certificate = certificate_shown(encrypted)
         self.deadline = self._loop.time() + self._limits.request_timeout_s
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -77,5 +77,9 @@ class TokenBook:
             self._known[header] = client
         return client
 
+    def knows_same(self, other: TokenBook) -> bool:
+        """True when both let in the same tokens, under the same names."""
+        return self._clients == other._clients
+
     def __len__(self) -> int:
         return len(self._clients)

@@ -89,3 +89,10 @@ def test_a_token_in_the_url_is_refused_by_its_own_code(target: str) -> None:
 )
 def test_another_query_is_none_of_its_business(target: str) -> None:
     refuse_query_token(target)
+
+
+def test_two_books_are_the_same_when_they_let_in_the_same_tokens_under_the_same_names() -> None:
+    token = token_hash(new_token())
+    assert TokenBook({token: "aya"}).knows_same(TokenBook({token: "aya"}))
+    for other in ({token: "ben"}, {}, {token_hash(new_token()): "aya"}):
+        assert not TokenBook({token: "aya"}).knows_same(TokenBook(other))
