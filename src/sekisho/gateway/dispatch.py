@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from sekisho.errors import RateLimited, Refused, RemoteProtocolError
 from sekisho.gateway.caller import Caller, declared_by, modern_caller
 from sekisho.gateway.catalogue import Catalogue
@@ -49,9 +47,7 @@ MAX_CALLERS: Final = 4096  # an authorization server may know any number of clie
 _LISTS: Final = frozenset({"tools/list", "prompts/list", "resources/list", "resources/templates/list"})
 _LEGACY_ONLY: Final = frozenset({"resources/subscribe", "resources/unsubscribe", "logging/setLevel"})
 _TRAVELLERS: Final = frozenset(METHODS) - _LEGACY_ONLY
-_ELICIT: Final = "elicitation/create"
 _NOTHING: Final[JsonObject] = {}
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class Dispatcher:

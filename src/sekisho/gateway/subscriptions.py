@@ -2,7 +2,8 @@
 
 Guarantees that a client hears of changed lists from the gateway itself, when what *it* may see has changed after review,
 never because a plugin said so; that news of a resource come from the one plugin it belongs to and only to whom may read
-it; that a stream ends with its client, and its calls at the plugins with it.
+it; that a stream ends with its client, and its calls at the plugins with it; that a plugin which was gone is listened to
+again.
 
 What has to be remembered of a legacy client (its subscriptions, its log level) is kept at the plugin's side under the
 scope of its session, so any process can serve its stream.
@@ -29,6 +30,9 @@ __all__ = ["Listener", "Subscriptions"]
 
 MAX_URIS: Final = 100  # of one stream; each is looked for in every template before anything is charged
 MAX_URI_CHARS: Final = 2048
+RENEW_S: Final = (
+    10.0  # a plugin that is gone is not asked at once again, nor its absence recorded every second
+)
 
 # By the word that asks for it: the list, and the notification that it changed.
 _CHANGES: Final = {
@@ -62,17 +66,13 @@ class Listener:
     def __init__(self, visit: Visit, wanted: Iterable[str]) -> None:
         self.visit = visit
         self._wanted = tuple(wanted)
-        self._trips: list[Trip] = []
+        self.calls: list[_Listening] = []
         self._shown: dict[str, bytes] = {}
         self._on_end: Callable[[Listener], None] = lambda _listener: None
 
     def begin(self, on_end: Callable[[Listener], None]) -> None:
         """It is registered; `on_end` hears when it is over."""
         self._on_end = on_end
-
-    def add(self, trip: Trip) -> None:
-        """A call that serves this stream."""
-        self._trips.append(trip)
 
     def look(self, lists: Lists, house: House, *, first: bool = False) -> None:
         """Compare what this client may see with what it saw last, and tell it what changed."""
@@ -90,9 +90,10 @@ class Listener:
 
     def withdraw(self, reason: SekishoError) -> None:
         """The client is gone, or the house closes."""
-        trips, self._trips = self._trips, []
-        for trip in trips:
-            trip.withdraw(reason)
+        calls, self.calls = self.calls, []
+        for call in calls:
+            if call.trip is not None:
+                call.trip.withdraw(reason)
         self._on_end(self)
         self.visit.hang_up()
 
@@ -115,8 +116,31 @@ class Listener:
         del plugin, question
         return False
 
-    def settled(self, outcome: Outcome) -> None:
-        """One of the calls ended; the stream goes on for the others, and for what the house says."""
+
+class _Listening:
+    """What one plugin is asked to tell a stream: a call that is made again when it ends before the stream does."""
+
+    __slots__ = ("again_at", "caller", "params", "plugin", "trip")
+
+    def __init__(self, plugin: PluginName, params: JsonObject, caller: Caller) -> None:
+        self.plugin = plugin
+        self.params = params
+        self.caller = caller
+        self.trip: Trip | None = None
+        self.again_at: float | None = None
+
+    def ended(self, outcome: Outcome) -> None:
+        """The stream goes on for others meanwhile, and for what the house says."""
+        del outcome
+        self.trip = None
+
+    def is_due(self, now: float) -> bool:
+        """True when it ended, some time ago."""
+        if self.trip is not None:
+            return False
+        if self.again_at is None:
+            self.again_at = now + RENEW_S
+        return now >= self.again_at
 
 
 class Subscriptions:
@@ -138,11 +162,14 @@ class Subscriptions:
             listener.look(self._lists, house)
 
     def expire(self, now: float) -> None:
-        """End the streams of clients whose token has expired."""
+        """End the streams of clients whose token has expired; listen again to plugins that were gone."""
         for listener in tuple(self._open):
             principal = listener.visit.principal
             if principal is None or principal.expires_at <= now:
                 listener.withdraw(Refused("token_invalid", "the token has expired"))
+            for call in listener.calls:
+                if call.is_due(now):
+                    self._call(listener, call, now)
 
     def close(self) -> None:
         """End every stream."""
@@ -160,7 +187,8 @@ class Subscriptions:
         listener = self._start(visit, wanted, house)
         visit.notice_of_subscription(_ACKNOWLEDGED, {"notifications": granted})
         for plugin, mine in owners.items():
-            self._call(plugin, {"notifications": {"resourceSubscriptions": [*mine]}}, listener, caller)
+            asked: JsonObject = {"notifications": {"resourceSubscriptions": [*mine]}}
+            self._begin(listener, _Listening(plugin, asked, caller))
         return listener
 
     def follow(self, visit: Visit, caller: Caller) -> Listener:
@@ -171,7 +199,7 @@ class Subscriptions:
         for plugin in sorted(standings) if visit.endpoint is None else [visit.endpoint]:
             definitions = standings[plugin].definitions
             if definitions is not None and (definitions.announced.subscribe or definitions.announced.logging):
-                self._call(plugin, {"scope": True}, listener, caller)
+                self._begin(listener, _Listening(plugin, {"scope": True}, caller))
         return listener
 
     def _start(self, visit: Visit, wanted: Iterable[str], house: House) -> Listener:
@@ -198,11 +226,15 @@ class Subscriptions:
                 owners.setdefault(plugin, []).append(uri)
         return owners
 
-    def _call(self, plugin: PluginName, params: JsonObject, listener: Listener, caller: Caller) -> None:
-        visit = listener.visit
-        call = Call.of(self._new_id(), plugin, "subscriptions/listen", params, target="*")
-        arrived = Arrived(call, visit.principal, visit.now, caller=caller)
-        listener.add(self._road.travel(arrived, listener.settled, listener))
+    def _begin(self, listener: Listener, call: _Listening) -> None:
+        listener.calls.append(call)
+        self._call(listener, call, listener.visit.now)
+
+    def _call(self, listener: Listener, call: _Listening, now: float) -> None:
+        call.again_at = None
+        asked = Call.of(self._new_id(), call.plugin, "subscriptions/listen", call.params, target="*")
+        arrived = Arrived(asked, listener.visit.principal, now, caller=call.caller)
+        call.trip = self._road.travel(arrived, call.ended, listener)
 
 
 def _read_filter(params: JsonObject) -> tuple[list[str], list[str]]:

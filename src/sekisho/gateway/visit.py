@@ -207,8 +207,13 @@ class Visit(msgspec.Struct):
         self.guest.answer(response_bytes(status, body, headers=headers, close=not self.keep_alive))
 
     def hang_up(self) -> None:
-        """End a stream that has no answer."""
-        if self.is_streaming:
+        """End a stream of notifications; in the newer era that is an answer (MCP 2026-07-28, subscriptions)."""
+        if not self.is_streaming:
+            return
+        if self.modern:
+            end = {"resultType": "complete", "_meta": {_SUBSCRIPTION: self.request_id}}
+            self._end(result_bytes(self._ident, _encode(end)))
+        else:
             self._close_stream(b"0\r\n\r\n")
 
     def _relay(self, error: PluginError) -> None:

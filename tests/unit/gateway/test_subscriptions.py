@@ -23,7 +23,7 @@ from tests.unit.gateway.speaking import (
 )
 
 from sekisho.errors import Refused, Unavailable
-from sekisho.gateway.subscriptions import MAX_URI_CHARS, MAX_URIS
+from sekisho.gateway.subscriptions import MAX_URI_CHARS, MAX_URIS, RENEW_S
 from sekisho.policy import AccessPolicy, Rule
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_a_stream_ends_with_its_client_and_its_calls_with_it(kit: Kit) -> None:
     assert said.is_over
     kit.change(standings={})
     kit.door.house_changed()
-    assert len(said.messages) == 1
+    assert len(said.messages) == 2  # what was granted, and the end
 
 
 def test_streams_end_when_the_house_closes_or_the_token_expires(kit: Kit) -> None:
@@ -198,6 +198,8 @@ def test_streams_end_when_the_house_closes_or_the_token_expires(kit: Kit) -> Non
     assert [one.is_over, other.is_over] == [False, False]
     kit.door.close()
     assert [one.is_over, other.is_over] == [True, True]
+    assert one.result == {"resultType": "complete", "_meta": {ID: 1}}
+    assert other.messages == []
     assert sorted(kit.line.cancelled) == [1, 2]
 
 
@@ -224,6 +226,26 @@ def test_a_call_that_ends_does_not_end_the_stream(kit: Kit) -> None:
     kit.change(standings={kit.calc: kit.house.standings[kit.calc]})
     kit.door.house_changed()
     assert said.named(TOOLS)
+
+
+def test_a_plugin_that_was_gone_is_listened_to_again_and_not_too_often(kit: Kit) -> None:
+    said = listen(Client(kit), "test://one")
+    for seconds, calls in ((1, 1), (RENEW_S - 1, 1), (1, 2), (RENEW_S * 3, 2)):
+        if seconds == 1 and calls == 1:
+            reply(kit, Unavailable("plugin_exited", "gone"))
+        kit.clock.advance(seconds)
+        kit.door.look(kit.clock.now())
+        kit.log.settle()
+        assert len(kit.line.frames) == calls, seconds
+    tell(kit, UPDATED, {"uri": "test://one"})
+    assert len(said.named(UPDATED)) == 1
+    assert kit.line.frames[0].arguments == kit.line.frames[1].arguments
+    said.trip.withdraw(Refused("cancelled", "the client closed the connection"))
+    kit.log.settle()
+    kit.clock.advance(RENEW_S * 3)
+    kit.door.look(kit.clock.now())
+    assert kit.line.cancelled == [2]
+    assert len(kit.line.frames) == 2
 
 
 def test_nothing_is_asked_on_a_stream_of_news(kit: Kit) -> None:

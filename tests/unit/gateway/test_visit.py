@@ -240,15 +240,21 @@ def test_a_stream_on_a_connection_that_ends_says_so(kit: Kit) -> None:
     assert len(events(ear.pieces[0] + ear.heard[0])) == 2
 
 
-def test_a_stream_without_an_answer_ends_quietly_and_once(kit: Kit) -> None:
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_stream_of_notifications_ends_once_with_an_answer_where_the_era_has_one(
+    kit: Kit, modern: bool
+) -> None:
     ear = kit.ear()
-    visit = visit_of(ear, modern=True)
+    visit = visit_of(ear, modern=modern)
     assert visit.open_stream()
     visit.notice_of_subscription("notifications/tools/list_changed", {})
     visit.hang_up()
     visit.hang_up()
-    (changed,) = events(b"".join(ear.pieces) + b"".join(ear.heard))
-    assert changed["params"] == {"_meta": {"io.modelcontextprotocol/subscriptionId": 7}}
+    changed, *end = events(b"".join(ear.pieces) + b"".join(ear.heard))
+    meta = {"io.modelcontextprotocol/subscriptionId": 7}
+    assert changed["params"] == {"_meta": meta}
+    result = {"resultType": "complete", "_meta": meta}
+    assert end == ([{"jsonrpc": "2.0", "id": 7, "result": result}] if modern else [])
 
 
 @pytest.mark.parametrize(
