@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from sekisho.errors import Misconfigured
+from sekisho.errors import Misconfigured, SekishoError
 from sekisho.protocol import header_lines
 
 __all__ = ["Authoriser", "StaticHeaders"]
@@ -25,6 +25,10 @@ _OURS: Final = frozenset(
 
 class Authoriser(Protocol):
     """Whoever has the credentials for one plugin."""
+
+    @property
+    def problem(self) -> SekishoError | None:
+        """Why there are no credentials that the plugin would take, if that is known."""
 
     def headers(self, method: str, url: str) -> Sequence[tuple[str, str]]:
         """What to send with one request; the same object as long as nothing changed."""
@@ -50,6 +54,11 @@ class StaticHeaders:
                 )
             _check(name, value)
         self._headers = chosen
+
+    @property
+    def problem(self) -> SekishoError | None:
+        """What an operator chose is all there is."""
+        return None
 
     def headers(self, method: str, url: str) -> Sequence[tuple[str, str]]:
         """Always the same."""

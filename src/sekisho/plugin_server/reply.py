@@ -58,7 +58,7 @@ class RemoteReply:
     connection: Connection | None = None
     method: Literal["POST", "GET", "DELETE"] = "POST"
     is_over = False
-    is_renewed = False  # it was sent again with other credentials
+    renewals = 0  # how often it was sent again with other credentials
     is_reopened = False  # it was sent again in a new session
     fruitless = 0  # resumptions since the last event
     last_event_id = ""

@@ -37,6 +37,7 @@ from sekisho.protocol import ResponseHead
 
 __all__ = ["Upstream"]
 
+MAX_RENEWALS: Final = 2  # of the credentials of one request
 MAX_BUSY: Final = 2048  # requests under way; more calls are refused before
 MAX_FRUITLESS: Final = 5  # resumptions without any event between them
 NOTICE_TIMEOUT_S: Final = (
@@ -191,8 +192,10 @@ class Upstream:
 
     def turned_away(self, reply: RemoteReply, head: ResponseHead, body: bytes) -> None:
         """A status of 400 or more."""
-        if head.status in (401, 403) and not reply.is_renewed:
-            reply.is_renewed = True
+        # the first request with a DPoP proof may need a token and then the server's nonce (RFC 9449 section 8)
+        most = MAX_RENEWALS if "dpop-nonce" in head.headers else 1
+        if head.status in (401, 403) and reply.renewals < most:
+            reply.renewals += 1
             self._spawn(self._renew(reply, head, body))
             return
         is_post = reply.method == "POST"
@@ -295,7 +298,10 @@ class Upstream:
         if await self._authoriser.refused(head.status, challenge, nonce):
             if not reply.is_over:
                 self._post(reply)
+        elif self._authoriser.problem is not None:
+            reply.fail(self._authoriser.problem)
         else:
+            reply.renewals = MAX_RENEWALS
             self.turned_away(reply, head, body)
 
     # sessions

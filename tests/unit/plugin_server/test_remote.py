@@ -348,6 +348,7 @@ async def test_an_endpoint_of_another_origin_gets_nothing(endpoint: str) -> None
 async def test_credentials_are_prepared_before_the_first_request(site: SiteOpener) -> None:
     class Prepared:
         token = ""
+        problem: SekishoError | None = None
 
         def headers(self, method: str, url: str) -> tuple[tuple[str, str], ...]:
             return (("Authorization", f"Bearer {self.token}"),)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sekisho.errors import SekishoError
+from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server import Site, StaticHeaders, Upstream, http_pool, reply, upstream
 from sekisho.protocol import HttpRequest, response_bytes
 
@@ -445,6 +445,8 @@ async def test_a_withdrawn_request_is_a_closed_stream(site: SiteOpener) -> None:
 class Renewing:
     """Credentials that were renewed once they were refused, so often."""
 
+    problem: SekishoError | None = None
+
     def __init__(self, times: int) -> None:
         self._left = times
         self.refusals: list[tuple[int, str, str]] = []
@@ -486,6 +488,29 @@ async def test_credentials_are_renewed_once_for_each_request(site: SiteOpener) -
         caller.upstream.send(REQUEST)
         assert (await caller.failure()).code == "plugin_unavailable"
         assert (len(renewing.refusals), len(server.requests)) == (1, 2)
+        await caller.upstream.close()
+
+
+async def test_a_server_may_want_a_token_first_and_then_its_own_nonce(site: SiteOpener) -> None:
+    def reply(request: HttpRequest) -> bytes:
+        if request.headers["authorization"] == "Bearer 2":
+            return response_bytes(200, ANSWER)
+        return response_bytes(401, b"", headers=[("DPoP-Nonce", "n")])
+
+    async with site(reply) as server:
+        caller = Caller(server.url, authoriser=Renewing(2))
+        assert await caller.ask() == ANSWER
+        assert len(server.requests) == 3
+        await caller.upstream.close()
+
+
+async def test_the_reason_why_nobody_is_logged_in_reaches_the_call(site: SiteOpener) -> None:
+    async with site(lambda request: response_bytes(401, b"")) as server:
+        refused = Renewing(0)
+        refused.problem = Unavailable("login_needed", "nobody has logged in")
+        caller = Caller(server.url, authoriser=refused)
+        caller.upstream.send(REQUEST)
+        assert (await caller.failure()).code == "login_needed"
         await caller.upstream.close()
 
 
