@@ -179,6 +179,10 @@ class Road:
         call = arrived.call
         salt = self._salt_of(call.call_id)
         trip.depart(verdict, salt)
+        if arrived.is_approved:
+            self._journal.append(
+                _approval("approval_given", arrived, verdict.client), effect=False, done=_unheard
+            )
         self._journal.append(
             records.intent(
                 now=arrived.now,
@@ -215,18 +219,10 @@ class Road:
 
     def _record_held(self, held: Held, reply: Reply) -> None:
         """A call that waits for a person's word; without a record nobody is asked."""
-        call = held.arrived.call
-        entry = records.event(
-            now=held.arrived.now,
-            name="approval_asked",
-            call=call.call_id,
-            client=held.client,
-            plugin=call.plugin,
-            tool=call.tool,
-        )
+        entry = _approval("approval_asked", held.arrived, held.client)
 
         def recorded(problem: SekishoError | None) -> None:
-            reply(held if problem is None else Refusal.of(call, held.client, problem))
+            reply(held if problem is None else Refusal.of(held.arrived.call, held.client, problem))
 
         self._journal.append(entry, effect=False, done=recorded)
 
@@ -282,3 +278,14 @@ class Road:
         """A call is over."""
         self._berths.give(sealed.client, sealed.call.plugin)
         self._metrics.tally.in_flight = self._berths.taken
+
+
+def _approval(name: str, arrived: Arrived, client: str) -> bytes:
+    call = arrived.call
+    return records.event(
+        now=arrived.now, name=name, call=call.call_id, client=client, plugin=call.plugin, tool=call.tool
+    )
+
+
+def _unheard(problem: SekishoError | None) -> None:
+    """What this record belongs to has one of its own, which cannot be written either then."""

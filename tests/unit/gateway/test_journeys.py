@@ -211,6 +211,12 @@ def test_a_modern_client_is_asked_in_a_round_before_the_plugin_hears_anything(he
     done = client.send("tools/call", again)
     reply(held, DONE)
     assert done.code == "ok"
+    assert [entry.get("name") for entry in held.log.entries] == [
+        "approval_asked",
+        "approval_given",
+        None,
+        None,
+    ]
     assert context(held.line).request_state is None
     assert bytes(context(held.line).input_responses) == b""
 
@@ -304,6 +310,7 @@ def test_a_legacy_client_is_asked_on_the_stream_of_its_call(held: Kit) -> None:
     assert held.line.frames == []
     assert held.log.entries[-1]["name"] == "approval_asked"
     assert client.respond(question, YES).reply.status == 202
+    assert [entry.get("name") for entry in held.log.entries] == ["approval_asked", "approval_given", None]
     assert not said.is_over
     reply(held, DONE)
     assert said.result == DONE
