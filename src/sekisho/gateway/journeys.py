@@ -19,7 +19,7 @@ from sekisho.gateway import answers
 from sekisho.gateway.approvals import APPROVAL, approval_form, is_yes
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras, spread
 from sekisho.gateway.questions import GATEWAY, MAX_AGE_S, Round, open_round, read_answers, seal_round
-from sekisho.gateway.returns import Question
+from sekisho.gateway.remarks import Question
 from sekisho.gateway.road import Outcome, Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.stages import Answered, Arrived, Call, Held, Refusal

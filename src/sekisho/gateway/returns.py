@@ -1,4 +1,4 @@
-"""What comes back from a plugin: results, errors, progress, notifications, questions; judged before a client sees it.
+"""What comes back from a plugin: results, rounds of questions, errors; judged before a client sees it.
 
 Guarantees
 - whatever is passed on is of our own spelling, within the limits, without a member named twice, and was searched by the
@@ -7,12 +7,12 @@ Guarantees
 - a plugin's own error keeps its number and words, but cannot speak with the gateway's codes or remedies;
 - a question is one that this client may be asked.
 
-Judgement over values, as `checkpoint` is for the way out.
+What is said before that is judged in `remarks`. Judgement over values, as `checkpoint` is for the way out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,6 @@ import msgspec
 from sekisho.detect import refusal
 from sekisho.errors import CODES, PluginError, Refused, RemoteProtocolError, SekishoError
 from sekisho.gateway.approvals import APPROVAL
-from sekisho.gateway.caller import LOG_LEVELS, Caller
 from sekisho.gateway.checkpoint import House, judge
 from sekisho.gateway.methods import METHODS
 from sekisho.gateway.questions import MAX_QUESTIONS, read_question
@@ -33,24 +32,20 @@ from sekisho.protocol import (
     JsonValue,
     check_text,
     decode_distinct,
-    refuse_duplicates,
 )
-from sekisho.wire import AskFrame, EventFrame
 
-__all__ = ["GATE", "Gate", "Question", "release", "release_event", "release_notes", "release_question"]
+__all__ = ["GATE", "Gate", "may_ask", "read_object", "release", "release_error"]
 
 MAX_ERROR_BYTES: Final = 64 << 10
-
-_encode: Final = msgspec.json.Encoder().encode
 MAX_KEY_CHARS: Final = 64  # of a question in a round; the keys travel within the sealed state
 
+_encode: Final = msgspec.json.Encoder().encode
 # Of refusals; and of credentials, headers and versions, where a client would act on a word of ours.
 _OUR_NUMBERS: Final = frozenset(
     {info.rpc_code for info in CODES.values() if -32099 <= info.rpc_code <= -32050} | {-32001, -32020, -32022}
 )
 _URL_REQUIRED: Final = -32042  # MCP 2025-11-25
 _OUR_WORDS: Final = frozenset({"code", "remedy", "call", "plugin"})
-_LISTEN: Final = "subscriptions/listen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +56,10 @@ class Gate:
     release: Callable[[Sealed, bytes, House], Answered | Refusal]
 
 
-class Question(msgspec.Struct, frozen=True, gc=False):
-    """What a plugin asks of a client in the midst of a call; `params` are of our own emission."""
-
-    ask: str
-    kind: str
-    method: str
-    params: bytes
-
-
-class _Note(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The params of a progress notification without its token (MCP 2025-11-25, basic/utilities/progress)."""
-
-    progress: int | float
-    total: int | float | msgspec.UnsetType = msgspec.UNSET
-    message: str | msgspec.UnsetType = msgspec.UNSET
-
-
-_notes: Final = msgspec.json.Decoder(_Note)
-
-
 def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
     """Inspect what the plugin answered; the caller receives bytes of our own emission or a refusal."""
     try:
-        value, emitted = _read(result, house.result_limits)
+        value, emitted = read_object(result, house.result_limits)
         questions: dict[str, str] | None = None
         if value.get("resultType") == "input_required":
             questions, emitted = _round(sealed, value, house)
@@ -107,7 +82,7 @@ def release_error(sealed: Sealed, error: PluginError, house: House) -> Refusal:
         limits = house.result_limits
         if len(error.body) > MAX_ERROR_BYTES:
             raise Refused("result_too_large", f"the plugin's error exceeds {MAX_ERROR_BYTES} bytes")
-        value, _ = _read(error.body, limits)
+        value, _ = read_object(error.body, limits)
         emitted = _encode(_error_body(sealed, value, house))
         findings = house.inspection.judge_result(emitted)
         given = refusal(findings, "result") if findings.refused else PluginError(emitted)
@@ -116,45 +91,7 @@ def release_error(sealed: Sealed, error: PluginError, house: House) -> Refusal:
     return Refusal.of(sealed.call, sealed.client, given)
 
 
-def release_notes(notes: Sequence[bytes], house: House) -> list[bytes] | SekishoError:
-    """Inspect what a plugin says of its progress: numbers and a sentence each, in our own spelling; all or none."""
-    try:
-        emitted = [_read_note(note, house.result_limits) for note in notes]
-    except SekishoError as error:
-        return error
-    findings = house.inspection.judge_result(b"[%b]" % b",".join(emitted))
-    return refusal(findings, "result") if findings.refused else emitted
-
-
-def release_event(sealed: Sealed, event: EventFrame, house: House) -> bytes | SekishoError:
-    """Inspect a notification that is not about progress: its params in our own spelling."""
-    try:
-        value, emitted = _read(bytes(event.params), house.result_limits)
-        if not _is_wanted(sealed, event.method, value, house):
-            raise RemoteProtocolError(
-                "plugin_protocol", "the plugin sent a notification that is not passed on"
-            )
-    except SekishoError as error:
-        return error
-    findings = house.inspection.judge_result(emitted)
-    return refusal(findings, "result") if findings.refused else emitted
-
-
-def release_question(sealed: Sealed, ask: AskFrame, house: House) -> Question | SekishoError:
-    """Inspect what a plugin asks of the client in the midst of this call."""
-    try:
-        value, _ = _read(bytes(ask.params), house.result_limits)
-        kind, params = read_question(ask.method, value, _may_ask(sealed, house, "stream"))
-        emitted = _encode(params)
-        findings = house.inspection.judge_result(emitted)
-        if findings.refused:
-            raise refusal(findings, "result")
-    except SekishoError as error:
-        return error
-    return Question(ask.ask, kind, ask.method, emitted)
-
-
-def _may_ask(sealed: Sealed, house: House, *styles: str) -> frozenset[str]:
+def may_ask(sealed: Sealed, house: House, *styles: str) -> frozenset[str]:
     """What may be asked of this client in one of these styles."""
     caller, standing = sealed.caller, house.standings.get(sealed.call.plugin)
     if caller is None or standing is None or caller.style not in styles:
@@ -162,38 +99,8 @@ def _may_ask(sealed: Sealed, house: House, *styles: str) -> frozenset[str]:
     return caller.may_be_asked(standing.client_requests)
 
 
-def _is_wanted(sealed: Sealed, method: str, value: JsonObject, house: House) -> bool:
-    """May this notification be heard on this call?"""
-    match method:
-        case "notifications/message":
-            return _is_loud_enough(sealed.caller, value.get("level"))
-        case "notifications/resources/updated":
-            uri, plugin = value.get("uri"), sealed.call.plugin
-            standing = house.standings.get(plugin)
-            return (
-                isinstance(uri, str)
-                and standing is not None
-                and standing.definitions is not None
-                and standing.definitions.offers(uri)
-                and house.access.permits_resource(sealed.client, plugin, uri)
-            )
-        case "notifications/elicitation/complete":
-            return isinstance(value.get("elicitationId"), str)
-        case "notifications/subscriptions/acknowledged":
-            return sealed.call.tool == _LISTEN
-    return False
-
-
-def _is_loud_enough(caller: Caller | None, level: JsonValue) -> bool:
-    """A client of the newer era names the level with each request; what others set, the plugin's side knows."""
-    if caller is None or not isinstance(level, str) or level not in LOG_LEVELS:
-        return False
-    if not caller.modern:
-        return True
-    return caller.log_level is not None and LOG_LEVELS.index(level) >= LOG_LEVELS.index(caller.log_level)
-
-
-def _read(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
+def read_object(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
+    """An object as it was understood, and in our own spelling."""
     if len(text) > limits.max_bytes:
         raise Refused("result_too_large", f"the result exceeds {limits.max_bytes} bytes")
     try:
@@ -254,7 +161,7 @@ def _round(sealed: Sealed, value: JsonObject, house: House) -> tuple[dict[str, s
         or not (requests or state)
     ):
         raise _no_result()
-    may_ask = _may_ask(sealed, house, "rounds")
+    allowed = may_ask(sealed, house, "rounds")
     kinds: dict[str, str] = {}
     emitted: JsonObject = {}
     for key, request in requests.items():
@@ -266,7 +173,7 @@ def _round(sealed: Sealed, value: JsonObject, house: House) -> tuple[dict[str, s
         method, params = str(request["method"]), request.get("params", {})
         if not isinstance(params, dict):
             raise _no_result()
-        kinds[key], read = read_question(method, params, may_ask)
+        kinds[key], read = read_question(method, params, allowed)
         emitted[key] = {"method": method, "params": read} if read else {"method": method}
     result: JsonObject = {"resultType": "input_required"}
     if emitted:
@@ -296,28 +203,13 @@ def _links(sealed: Sealed, wanted: JsonValue, house: House) -> list[JsonValue]:
     """What a person has to open first is asked of them, error or not, and judged as a question is."""
     if not isinstance(wanted, list) or len(wanted) > MAX_QUESTIONS:
         raise _no_result()
-    may_ask = _may_ask(sealed, house, "rounds", "stream") & {"elicitation/url"}
+    allowed = may_ask(sealed, house, "rounds", "stream") & {"elicitation/url"}
     read: list[JsonValue] = []
     for one in wanted:
         if not isinstance(one, dict):
             raise _no_result()
-        read.append(read_question("elicitation/create", {**one, "mode": "url"}, may_ask)[1])
+        read.append(read_question("elicitation/create", {**one, "mode": "url"}, allowed)[1])
     return read
-
-
-def _read_note(note: bytes, limits: JsonLimits) -> bytes:
-    """A note that is written as we would write it is itself the proof that it says nothing else."""
-    try:
-        check_text(note, limits)
-        read = _notes.decode(note)
-        emitted = _encode(read)
-        if emitted != note:
-            refuse_duplicates(note)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise RemoteProtocolError(
-            "plugin_protocol", "the plugin's progress is not what MCP says it is"
-        ) from error
-    return emitted
 
 
 def _no_result() -> RemoteProtocolError:

@@ -15,7 +15,7 @@ import msgspec
 from sekisho.audit import records
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.gateway.checkpoint import House
-from sekisho.gateway.returns import Question, release_event, release_notes, release_question
+from sekisho.gateway.remarks import Question, release_event, release_notes, release_question
 from sekisho.gateway.stages import Sealed
 from sekisho.protocol import PluginName, rpc_error
 from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame

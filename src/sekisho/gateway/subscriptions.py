@@ -20,7 +20,7 @@ from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailab
 from sekisho.gateway.caller import Caller
 from sekisho.gateway.catalogue import Catalogue
 from sekisho.gateway.checkpoint import House
-from sekisho.gateway.returns import Question
+from sekisho.gateway.remarks import Question
 from sekisho.gateway.road import Outcome, Road, Trip
 from sekisho.gateway.stages import Arrived, Call
 from sekisho.gateway.visit import Visit

@@ -16,7 +16,7 @@ from sekisho.errors import LocalProtocolError, PluginError, RateLimited, Sekisho
 from sekisho.gateway import answers
 from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD, event, last_event, progress_events
 from sekisho.gateway.questions import question_id
-from sekisho.gateway.returns import Question
+from sekisho.gateway.remarks import Question
 from sekisho.keys import METADATA_HEADERS, PREFLIGHT_HEADERS, Challenges, Pending, Principal
 from sekisho.protocol import (
     PluginName,

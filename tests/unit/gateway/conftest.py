@@ -30,7 +30,7 @@ from sekisho.gateway import (
     judge,
     loopback_names,
 )
-from sekisho.gateway.returns import Question
+from sekisho.gateway.remarks import Question
 from sekisho.gateway.stages import Held
 from sekisho.keys import Credentials, Pending, Principal, TokenBook, token_hash
 from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule

@@ -5,50 +5,39 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.gateway.speaking import ALL_REQUESTS, FORM, TAGS, calc, narrowed, offer
+from tests.unit.gateway.speaking import (
+    FORM,
+    LINK,
+    ROUNDS,
+    SECRET,
+    STREAM,
+    anything,
+    calc,
+    leaves,
+    offer,
+    planted,
+    sealed,
+)
 
 from sekisho.detect import Inspection
-from sekisho.errors import CODES, PluginError, SekishoError
-from sekisho.gateway.caller import LOG_LEVELS, Caller
-from sekisho.gateway.checkpoint import judge
+from sekisho.errors import CODES, PluginError
+from sekisho.gateway.caller import Caller
 from sekisho.gateway.methods import METHODS
 from sekisho.gateway.questions import MAX_QUESTIONS
-from sekisho.gateway.returns import (
-    MAX_ERROR_BYTES,
-    MAX_KEY_CHARS,
-    Question,
-    release,
-    release_error,
-    release_event,
-    release_notes,
-    release_question,
-)
-from sekisho.gateway.stages import Answered, Arrived, Call, Refusal, Sealed
-from sekisho.wire import AskFrame, EventFrame
+from sekisho.gateway.returns import MAX_ERROR_BYTES, MAX_KEY_CHARS, release, release_error
+from sekisho.gateway.stages import Answered, Refusal, Sealed
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
 
-SECRET: Final = f"plain{TAGS}"  # text that no honest plugin hides
-STREAM: Final = Caller(False, "s", "stream", ALL_REQUESTS)
-ROUNDS: Final = Caller(True, "c", "rounds", ALL_REQUESTS, "info")
-LINK: Final = {"mode": "url", "message": "Open", "url": "https://login.example/"}
 RESULTS: Final[dict[str, dict[str, Any]]] = {
     "prompts/get": {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}]},
     "resources/read": {"contents": [{"uri": "test://one", "text": "hi"}]},
     "completion/complete": {"completion": {"values": ["hi"]}},
     "resources/subscribe": {},
-}
-PARAMS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "prompts/get": ("greet", {"name": "greet"}),
-    "resources/read": ("test://one", {"uri": "test://one"}),
-    "resources/subscribe": ("test://one", {"uri": "test://one"}),
-    "completion/complete": ("greet", {"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {}}),
-    "subscriptions/listen": ("*", {"notifications": {"resourceSubscriptions": ["test://one"]}}),
 }
 
 
@@ -58,36 +47,11 @@ def kit(kit: Kit) -> Kit:
     return kit
 
 
-def sealed(kit: Kit, method: str = "erase", caller: Caller = STREAM) -> Sealed:
-    target, params = PARAMS.get(method, ("", {}))
-    call = Call.of("c1", kit.calc, method, params, target=target)
-    verdict = judge(Arrived(call, kit.arrived().principal, kit.now, caller=caller), kit.house)
-    assert isinstance(verdict, Sealed), verdict
-    return verdict
-
-
 def released(kit: Kit, one: Sealed, result: Any) -> Any:
     """The result that a client would be given, or the code of the refusal."""
     given_text = json.dumps(result, ensure_ascii=False).encode()
     outcome = release(one, given_text, kit.house)
     return json.loads(outcome.result) if isinstance(outcome, Answered) else outcome.error.code
-
-
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where the texts of a value stand."""
-    if isinstance(value, str):
-        return [path]
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [leaf for name, inner in items for leaf in leaves(inner, (*path, name))]
-
-
-def planted(value: Any, path: tuple[Any, ...], text: str) -> Any:
-    """The value with other words at one place."""
-    if not path:
-        return text
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = planted(value[path[0]], path[1:], text)
-    return copy
 
 
 # results
@@ -209,35 +173,11 @@ def test_every_word_of_a_question_is_searched(kit: Kit, params: dict[str, Any]) 
             continue
         words = planted(params, path, SECRET)
         assert round_of(kit, ask_of(words)) == "content_refused"
-        ask = AskFrame("q1", "elicitation/create", msgspec.Raw(json.dumps(words).encode()))
-        asked = release_question(sealed(kit), ask, kit.house)
-        assert isinstance(asked, SekishoError)
-        assert asked.code == "content_refused"
 
 
 def test_members_of_a_round_that_nobody_read_are_not_passed_on(kit: Kit) -> None:
     given_round = {**ask_of({**FORM, "task": {}}), "content": [], "_meta": {"a": 1}}
     assert round_of(kit, given_round) == {"resultType": "input_required", **ask_of(FORM)}
-
-
-# questions in the midst of a call
-
-
-def asked_of(kit: Kit, caller: Caller, method: str = "elicitation/create", params: Any = FORM) -> Any:
-    frame = AskFrame("q1", method, msgspec.Raw(json.dumps(params).encode()))
-    asked = release_question(sealed(kit, caller=caller), frame, kit.house)
-    return json.loads(asked.params) if isinstance(asked, Question) else asked.code
-
-
-@pytest.mark.threat("T-OPERATION")
-def test_a_question_goes_to_a_client_with_a_stream_that_declared_it(kit: Kit) -> None:
-    assert asked_of(kit, STREAM) == FORM
-    assert asked_of(kit, ROUNDS) == "capability_missing"
-    assert asked_of(kit, Caller(False, "s", "stream")) == "capability_missing"
-    assert asked_of(kit, STREAM, "roots/list") == "capability_missing"
-    assert asked_of(kit, STREAM, "ping") == "plugin_protocol"
-    offer(kit, calc(), requests=frozenset())
-    assert asked_of(kit, STREAM) == "capability_missing"
 
 
 # errors
@@ -317,121 +257,7 @@ def test_links_that_an_error_wants_opened_first_are_judged_as_questions(kit: Kit
     assert error_of(kit, required(LINK), Caller(False, "s", "stream")) == "capability_missing"
 
 
-# notifications
-
-
-def heard(
-    kit: Kit, method: str, params: Any, caller: Caller = STREAM, call: str = "erase"
-) -> dict[str, Any] | str:
-    event = EventFrame(method, msgspec.Raw(json.dumps(params).encode()))
-    judged = release_event(sealed(kit, call, caller), event, kit.house)
-    if isinstance(judged, SekishoError):
-        return judged.code
-    found: dict[str, Any] = json.loads(judged)
-    return found
-
-
-@pytest.mark.parametrize("level", [*LOG_LEVELS, "loud", "INFO", None, 3, ["info"], {}])
-def test_a_log_message_has_a_level_of_mcp_that_its_call_wants(kit: Kit, level: Any) -> None:
-    message = {"level": level, "data": "x"}
-    is_level = isinstance(level, str) and level in LOG_LEVELS
-    assert heard(kit, "notifications/message", message) == (message if is_level else "plugin_protocol")
-    is_loud = is_level and level != "debug"
-    assert heard(kit, "notifications/message", message, ROUNDS) == (message if is_loud else "plugin_protocol")
-    silent = Caller(True, "c", "rounds", ALL_REQUESTS)
-    assert heard(kit, "notifications/message", message, silent) == "plugin_protocol"
-
-
-@pytest.mark.threat("T-SHADOW")
-@pytest.mark.parametrize("uri", ["test://three", "other://x", "", None, 3, ["test://one"]])
-def test_news_are_of_resources_that_the_plugin_has_and_the_client_may_read(kit: Kit, uri: Any) -> None:
-    method = "notifications/resources/updated"
-    for call in ("erase", "subscriptions/listen"):
-        assert heard(kit, method, {"uri": uri}, call=call) == "plugin_protocol"
-        for good in ("test://one", "test://item/7"):
-            assert heard(kit, method, {"uri": good}, call=call) == {"uri": good}
-
-
-def test_news_end_with_the_right_to_read(kit: Kit) -> None:
-    one = sealed(kit, "subscriptions/listen")
-    event = EventFrame("notifications/resources/updated", msgspec.Raw(b'{"uri":"test://one"}'))
-    assert release_event(one, event, kit.house) == b'{"uri":"test://one"}'
-    rights = {"operations": frozenset({"erase"}), "methods": frozenset({"resources/read"})}
-    kit.change(access=narrowed("aya", "calc", **rights, resources=frozenset({"test://two"})))
-    assert isinstance(release_event(one, event, kit.house), SekishoError)
-    kit.change(standings={})
-    assert isinstance(release_event(one, event, kit.house), SekishoError)
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        "notifications/tools/list_changed",
-        "notifications/progress",
-        "notifications/cancelled",
-        "notifications/roots/list_changed",
-        "elicitation/create",
-        "",
-    ],
-)
-def test_notifications_that_are_not_a_plugins_to_send_are_dropped(kit: Kit, method: str) -> None:
-    assert heard(kit, method, {"uri": "test://one", "level": "info"}) == "plugin_protocol"
-
-
-def test_only_a_stream_of_news_is_acknowledged(kit: Kit) -> None:
-    method = "notifications/subscriptions/acknowledged"
-    assert heard(kit, method, {}, call="subscriptions/listen") == {}
-    assert heard(kit, method, {}) == "plugin_protocol"
-
-
-def test_the_end_of_an_elicitation_names_it(kit: Kit) -> None:
-    method = "notifications/elicitation/complete"
-    assert heard(kit, method, {"elicitationId": "e1"}) == {"elicitationId": "e1"}
-    assert heard(kit, method, {}) == "plugin_protocol"
-
-
-@pytest.mark.threat("T-HIDDEN")
-def test_every_word_of_a_notification_is_searched(kit: Kit) -> None:
-    whole = {"level": "info", "logger": "l", "data": {"a": ["b"]}, "_meta": {"x": "y"}}
-    assert heard(kit, "notifications/message", whole) == whole
-    for path in leaves(whole):
-        if path != ("level",):
-            assert heard(kit, "notifications/message", planted(whole, path, SECRET)) == "content_refused"
-
-
-# progress
-
-
-def test_progress_is_all_passed_on_or_none_of_it(kit: Kit) -> None:
-    good = b'{"progress":1,"total":2,"message":"m"}'
-    assert release_notes([good, b'{ "progress": 2 }'], kit.house) == [good, b'{"progress":2}']
-    for odd in (
-        b'{"progress":"1"}',
-        b'{"message":"m"}',
-        b'{"progress":1,"token":"t"}',
-        b'{"progress":1,"progress":2}',
-        b"[]",
-        json.dumps({"progress": 1, "message": SECRET}, ensure_ascii=False).encode(),
-    ):
-        assert isinstance(release_notes([good, odd], kit.house), SekishoError)
-
-
 # whatever comes
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["content", "contents", "messages", "resultType", "inputRequests", "requestState", "method", "params",
-             "code", "message", "data", "elicitations", "level", "uri", "_meta", "q"]
-        )
-        | st.text(max_size=3),
-        inner | st.sampled_from(["input_required", "elicitation/create", "info", -32042, -32050]),
-        max_size=4,
-    ),
-    max_leaves=15,
-)  # fmt: skip
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -444,9 +270,6 @@ def test_whatever_a_plugin_says_is_judged_and_raises_nothing(
     release(one, text, kit.house)
     refused = release_error(one, PluginError(text), kit.house)
     assert refused.error.code in CODES
-    if isinstance(value, dict):
-        release_event(one, EventFrame("notifications/message", msgspec.Raw(text)), kit.house)
-        release_question(one, AskFrame("q", "elicitation/create", msgspec.Raw(text)), kit.house)
 
 
 def test_rules_that_only_note_let_everything_through_and_name_themselves(kit: Kit) -> None:

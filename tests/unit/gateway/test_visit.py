@@ -19,7 +19,7 @@ from sekisho.errors import (
     RemoteProtocolError,
     SekishoError,
 )
-from sekisho.gateway.returns import Question
+from sekisho.gateway.remarks import Question
 from sekisho.gateway.visit import Streams, Visit
 from sekisho.keys import Challenges
 

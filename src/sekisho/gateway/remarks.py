@@ -1,0 +1,137 @@
+"""What a plugin says before the answer of a call: progress, notifications, questions; judged before a client hears it.
+
+Guarantees
+- whatever is passed on is of our own spelling, within the limits, without a member named twice, and was searched by the
+  content rules;
+- a notification is one that may be heard on its call: news of a resource only from the plugin that has it and to whom may
+  read it, a log message only with a level that the call wants;
+- a question goes only to a client that takes questions on a stream, declared this one, and may be asked by this plugin.
+
+Judgement over values, as `returns` is for the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from sekisho.detect import refusal
+from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.gateway.caller import LOG_LEVELS, Caller
+from sekisho.gateway.checkpoint import House
+from sekisho.gateway.questions import read_question
+from sekisho.gateway.returns import may_ask, read_object
+from sekisho.gateway.stages import Sealed
+from sekisho.protocol import JsonLimits, JsonObject, JsonValue, check_text, refuse_duplicates
+from sekisho.wire import AskFrame, EventFrame
+
+__all__ = ["Question", "release_event", "release_notes", "release_question"]
+
+_LISTEN: Final = "subscriptions/listen"
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """What a plugin asks of a client in the midst of a call; `params` are of our own emission."""
+
+    ask: str
+    kind: str
+    method: str
+    params: bytes
+
+
+class _Note(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The params of a progress notification without its token (MCP 2025-11-25, basic/utilities/progress)."""
+
+    progress: int | float
+    total: int | float | msgspec.UnsetType = msgspec.UNSET
+    message: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_notes: Final = msgspec.json.Decoder(_Note)
+
+
+def release_notes(notes: Sequence[bytes], house: House) -> list[bytes] | SekishoError:
+    """Inspect what a plugin says of its progress: numbers and a sentence each, in our own spelling; all or none."""
+    try:
+        emitted = [_read_note(note, house.result_limits) for note in notes]
+    except SekishoError as error:
+        return error
+    findings = house.inspection.judge_result(b"[%b]" % b",".join(emitted))
+    return refusal(findings, "result") if findings.refused else emitted
+
+
+def release_event(sealed: Sealed, event: EventFrame, house: House) -> bytes | SekishoError:
+    """Inspect a notification that is not about progress: its params in our own spelling."""
+    try:
+        value, emitted = read_object(bytes(event.params), house.result_limits)
+        if not _is_wanted(sealed, event.method, value, house):
+            raise RemoteProtocolError(
+                "plugin_protocol", "the plugin sent a notification that is not passed on"
+            )
+    except SekishoError as error:
+        return error
+    findings = house.inspection.judge_result(emitted)
+    return refusal(findings, "result") if findings.refused else emitted
+
+
+def release_question(sealed: Sealed, ask: AskFrame, house: House) -> Question | SekishoError:
+    """Inspect what a plugin asks of the client in the midst of this call."""
+    try:
+        value, _ = read_object(bytes(ask.params), house.result_limits)
+        kind, params = read_question(ask.method, value, may_ask(sealed, house, "stream"))
+        emitted = _encode(params)
+        findings = house.inspection.judge_result(emitted)
+        if findings.refused:
+            raise refusal(findings, "result")
+    except SekishoError as error:
+        return error
+    return Question(ask.ask, kind, ask.method, emitted)
+
+
+def _is_wanted(sealed: Sealed, method: str, value: JsonObject, house: House) -> bool:
+    """May this notification be heard on this call?"""
+    match method:
+        case "notifications/message":
+            return _is_loud_enough(sealed.caller, value.get("level"))
+        case "notifications/resources/updated":
+            uri, plugin = value.get("uri"), sealed.call.plugin
+            standing = house.standings.get(plugin)
+            return (
+                isinstance(uri, str)
+                and standing is not None
+                and standing.definitions is not None
+                and standing.definitions.offers(uri)
+                and house.access.permits_resource(sealed.client, plugin, uri)
+            )
+        case "notifications/elicitation/complete":
+            return isinstance(value.get("elicitationId"), str)
+        case "notifications/subscriptions/acknowledged":
+            return sealed.call.tool == _LISTEN
+    return False
+
+
+def _is_loud_enough(caller: Caller | None, level: JsonValue) -> bool:
+    """A client of the newer era names the level with each request; what others set, the plugin's side knows."""
+    if caller is None or not isinstance(level, str) or level not in LOG_LEVELS:
+        return False
+    if not caller.modern:
+        return True
+    return caller.log_level is not None and LOG_LEVELS.index(level) >= LOG_LEVELS.index(caller.log_level)
+
+
+def _read_note(note: bytes, limits: JsonLimits) -> bytes:
+    """A note that is written as we would write it is itself the proof that it says nothing else."""
+    try:
+        check_text(note, limits)
+        read = _notes.decode(note)
+        emitted = _encode(read)
+        if emitted != note:
+            refuse_duplicates(note)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RemoteProtocolError(
+            "plugin_protocol", "the plugin's progress is not what MCP says it is"
+        ) from error
+    return emitted
