@@ -53,9 +53,7 @@ class Journeys:
         if visit.modern and ("inputResponses" in params or "requestState" in params):
             extras, is_approved = self._further_round(call, params, visit, text)
         if extras is not NO_EXTRAS:
-            call = Call.of(
-                call.call_id, call.plugin, call.tool, call.parsed, target=call.target, extras=extras
-            )
+            call = call.carrying(extras)
         token = meta.get("progressToken")
         if token is not None and visit.takes_streams:
             if isinstance(token, bool) or not isinstance(token, int | str):

@@ -52,33 +52,27 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     extras: Extras = NO_EXTRAS
 
     @classmethod
-    def of(
-        cls,
-        call_id: str,
-        plugin: PluginName,
-        tool: str,
-        parsed: JsonObject,
-        *,
-        target: str = "",
-        extras: Extras = NO_EXTRAS,
-    ) -> Self:
+    def of(cls, call_id: str, plugin: PluginName, tool: str, parsed: JsonObject, *, target: str = "") -> Self:
         """The call with these arguments, and the digest that binds what is judged to what is sent."""
         arguments = _encode(parsed)
         # every part is length-prefixed, so that no two calls share bytes
         head = f"{len(call_id)}:{call_id}{len(plugin)}:{plugin}{len(tool)}:{tool}{len(arguments)}:"
-        state = sha256(b"sekisho/call/2\x00" + head.encode() + arguments)
-        if extras is not NO_EXTRAS:
-            state.update(_encode((extras.meta, extras.input_responses, extras.request_state)))
+        digest = sha256(b"sekisho/call/2\x00" + head.encode() + arguments).hexdigest()
         return cls(
             call_id=call_id,
             plugin=plugin,
             tool=tool,
             parsed=parsed,
             arguments=arguments,
-            digest=state.hexdigest(),
+            digest=digest,
             target=target,
-            extras=extras,
         )
+
+    def carrying(self, extras: Extras) -> Self:
+        """The same call and what came beside its arguments; the digest binds both."""
+        beside = _encode((self.digest, extras.meta, extras.input_responses, extras.request_state))
+        digest = sha256(b"sekisho/call/2/extras\x00" + beside).hexdigest()
+        return msgspec.structs.replace(self, extras=extras, digest=digest)
 
     @property
     def is_of_tool(self) -> bool:

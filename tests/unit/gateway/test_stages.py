@@ -37,7 +37,7 @@ def test_no_two_calls_that_would_be_sent_differently_share_a_digest(one: Any, ot
 def test_what_comes_beside_the_arguments_is_bound_too() -> None:
     plain = call("c1", "calc", "add", {"a": 1})
     digests = {
-        Call.of("c1", PluginName("calc"), "add", {"a": 1}, extras=extras).digest
+        plain.carrying(extras).digest
         for extras in (
             Extras(b'{"a":1}'),
             Extras(b"", b'{"a":1}'),
@@ -46,6 +46,10 @@ def test_what_comes_beside_the_arguments_is_bound_too() -> None:
         )
     }
     assert len(digests | {plain.digest}) == 5
+    bound = plain.carrying(Extras(b'{"a":1}'))
+    assert (bound.operation, bound.arguments) == (plain.operation, plain.arguments)
+    other = call("c1", "calc", "add", {"a": 2}).carrying(Extras(b'{"a":1}'))
+    assert other.digest != bound.digest
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=4))
