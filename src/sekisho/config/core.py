@@ -110,6 +110,11 @@ class CoreServer:
         "Core processes that `sekisho up` starts behind the port; 0 is one for each CPU.",
         default=1,
     )
+    legacy_sse: bool = setting(
+        flag(),
+        "Also serve the HTTP+SSE transport of 2024-11-05, at /sse and /p/<plugin>/sse; with one worker only.",
+        default=False,
+    )
     trust_domain: str = setting(
         text(TRUST_DOMAIN, "a domain name in small letters"),
         "Name of this installation inside every certificate (SPIFFE).",
@@ -124,6 +129,12 @@ class CoreServer:
                 key="tls",
             )
         check_pair(self.tls_cert_path, self.tls_key_path)
+        if self.legacy_sse and self.workers != 1:
+            raise Wrong(
+                "is true with several workers; a stream and its posts would meet in one process only by chance",
+                remedy="set workers = 1, or legacy_sse = false",
+                key="legacy_sse",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from sekisho.detect import refusal
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.dispatch import Dispatcher
+from sekisho.gateway.old_sse import OldStream, OldStreams
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
 from sekisho.gateway.road import Road
@@ -43,6 +44,7 @@ __all__ = ["Door", "DoorRules", "Elsewhere"]
 # Client, session and request id of a call that another worker may be carrying.
 Elsewhere = Callable[[str, str, int | str], None]
 
+_OLD_STREAM = "GET opens a stream here, for a client that accepts text/event-stream; POST where it says"
 _NO_STREAM = "GET opens the stream of a session, for a client that accepts text/event-stream"
 
 
@@ -74,6 +76,7 @@ class Door:
         self._dispatcher = Dispatcher(
             house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
         )
+        self._old = OldStreams(sessions, self._dispatcher.subscriptions)
 
     def answer(self, request: HttpRequest, guest: Guest) -> Withdrawable | None:
         """Answer one request; what is still under way is returned so that a lost client can end it."""
@@ -91,12 +94,14 @@ class Door:
 
     def close(self) -> None:
         """End the streams that have no end of their own."""
+        self._old.close()
         self._dispatcher.subscriptions.close()
 
     def look(self, now: float) -> None:
         """End the streams whose client may no longer be here; to be called every second or so."""
         self._dispatcher.subscriptions.expire(now)
         self._dispatcher.journeys.expire(now)
+        self._old.expire(now)
 
     def lets_in(self, request: HttpRequest, guest: Guest) -> bool:
         """True when the body of this request may come: strangers must not make us hold one. Else it is refused."""
@@ -159,6 +164,8 @@ class Door:
         admit(visit, house, principal, known.endpoint)
         if request.note is not known:
             check_form(request)
+        if known.old is not None:
+            return self._serve_old(request, visit, known, known.old)
         if request.method == "POST":
             return self._read(request, visit, house, known)
         ident = request.headers.get("mcp-session-id")
@@ -180,7 +187,7 @@ class Door:
     def _read(self, request: HttpRequest, visit: Visit, house: House, known: Pass) -> Withdrawable | None:
         message = parse_client_message(request.body, known.rules.message_limits)
         if isinstance(message, ClientResponse):
-            self._hear_answer(message, visit, house, request)
+            self._hear_answer(message, visit, house, lambda: self._session_of(request, visit))
             return None
         if isinstance(message, ClientRequest):
             visit.request_id = message.id
@@ -188,8 +195,7 @@ class Door:
         visit.modern = shape.modern
         session: Session | None = None
         if not shape.modern and message.method != "initialize":
-            ident = request.headers.get("mcp-session-id")
-            session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
+            session = self._session_of(request, visit)
         if isinstance(message, ClientNotification):
             self._notice(message, visit, session)
             visit.accept()
@@ -200,6 +206,45 @@ class Door:
         visit.takes_streams = known.takes_streams
         self._streams.most = known.rules.max_streams_per_client
         return self._dispatcher.serve(message, visit, session, shape, request)
+
+    def _session_of(self, request: HttpRequest, visit: Visit) -> Session:
+        ident = request.headers.get("mcp-session-id")
+        return self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
+
+    def _serve_old(self, request: HttpRequest, visit: Visit, known: Pass, ident: str) -> Withdrawable | None:
+        """The oldest transport: a GET opens a stream, posts name it."""
+        if request.method != ("POST" if ident else "GET") or not (ident or known.takes_streams):
+            raise RemoteProtocolError("http_method_not_allowed", _OLD_STREAM)
+        if not ident:
+            self._streams.most = known.rules.max_streams_per_client
+            visit.takes_streams = True
+            return self._old.open(visit)
+        stream = self._old.find(ident, visit)
+        message = parse_client_message(request.body, known.rules.message_limits)
+        if isinstance(message, ClientResponse):
+            self._hear_answer(message, visit, self._house(), lambda: stream.session(visit.now))
+        elif isinstance(message, ClientNotification):
+            self._notice(message, visit, stream.session(visit.now))
+            if message.method == "notifications/initialized":
+                stream.follow(visit.now)
+            visit.accept()
+        else:
+            inner = stream.receive(visit, message.id)
+            visit.accept()
+            try:
+                stream.carry(inner, self._serve_on(stream, message, inner, request))
+            except SekishoError as error:
+                self.refuse(inner, error)
+        return None
+
+    def _serve_on(
+        self, stream: OldStream, message: ClientRequest, inner: Visit, request: HttpRequest
+    ) -> Withdrawable | None:
+        shape = envelope(request.headers, message)
+        if shape.modern:
+            raise RemoteProtocolError("message_invalid", "this transport is of revisions with sessions")
+        session = None if message.method == "initialize" else stream.session(inner.now)
+        return self._dispatcher.serve(message, inner, session, shape, request)
 
     def _notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
         if message.method != "notifications/cancelled" or session is None:
@@ -214,14 +259,15 @@ class Door:
         """End a call that its caller withdrew; False when it is not under way here."""
         return self._dispatcher.journeys.withdraw(client, session, request)
 
-    def _hear_answer(self, message: ClientResponse, visit: Visit, house: House, request: HttpRequest) -> None:
+    def _hear_answer(
+        self, message: ClientResponse, visit: Visit, house: House, session_of: Callable[[], Session]
+    ) -> None:
         """What a legacy client says to a question of a plugin; its id names plugin and question."""
         found = read_question_id(message.id)
         if found is None:
             visit.accept()  # nobody asked this
             return
-        ident = request.headers.get("mcp-session-id")
-        session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
+        session = session_of()
         if found[0] == GATEWAY:
             word = None if message.result is None else read_answer(found[1], message.result)
             visit.accept()

@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["COMMENT", "LAST_STREAM_HEAD", "STREAM_HEAD", "event", "last_event", "progress_events"]
+__all__ = [
+    "COMMENT",
+    "LAST_CHUNK",
+    "LAST_STREAM_HEAD",
+    "STREAM_HEAD",
+    "endpoint_event",
+    "event",
+    "last_event",
+    "progress_events",
+]
 
 # A stream is read as it comes: nobody on the way may keep it or wait for its end.
 STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
     b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
+LAST_CHUNK: Final = b"0\r\n\r\n"
 LAST_STREAM_HEAD: Final = STREAM_HEAD[:-2] + b"Connection: close\r\n\r\n"
 
 
@@ -34,7 +44,12 @@ def progress_events(token: bytes, progress: list[bytes]) -> bytes:
 
 def last_event(message: bytes) -> bytes:
     """The message that ends a stream."""
-    return event(message) + b"0\r\n\r\n"
+    return event(message) + LAST_CHUNK
+
+
+def endpoint_event(address: str) -> bytes:
+    """Where a client of the oldest transport posts (MCP 2024-11-05)."""
+    return _chunk(b"event: endpoint\ndata: %b\n\n" % address.encode("ascii"))
 
 
 def _chunk(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ and only under our own name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ from sekisho.protocol import HttpRequest, JsonLimits, PluginName, plugin_name
 __all__ = ["DoorRules", "Pass", "admit", "check_form", "document_of", "identify", "look"]
 
 _METHODS: Final = ("POST", "DELETE", "GET")
+_OLD: Final = re.compile(r"(?:/p/(?P<plugin>[^/?]{1,64}))?/sse(?:/(?P<stream>[A-Za-z0-9_-]{32}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class DoorRules:
     origins: frozenset[str]
     message_limits: JsonLimits
     max_streams_per_client: int = 64
+    serves_old_sse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Pass:
     rules: DoorRules
     endpoint: PluginName | None
     takes_streams: bool
+    old: str | None = None
+    """At the oldest transport: the stream that is posted to, "" where one is opened."""
 
 
 def document_of(request: HttpRequest, house: House, rules: DoorRules) -> tuple[bytes | None] | None:
@@ -56,8 +61,13 @@ def look(request: HttpRequest, rules: DoorRules) -> Pass:
     """Everything that can be refused before anybody asks who is there."""
     check_origin(request.headers, rules.hosts, rules.origins)
     refuse_query_token(request.target)
-    endpoint = _endpoint(request.target)
-    return Pass(rules, endpoint, request.speaks_chunks and _takes(request, "text/event-stream"))
+    takes_streams = request.speaks_chunks and _takes(request, "text/event-stream")
+    if rules.serves_old_sse:
+        found = _OLD.fullmatch(request.target)
+        if found is not None:
+            endpoint = None if found["plugin"] is None else _plugin(found["plugin"])
+            return Pass(rules, endpoint, takes_streams, found["stream"] or "")
+    return Pass(rules, _endpoint(request.target), takes_streams)
 
 
 def identify(request: HttpRequest, visit: Visit, house: House) -> Principal | Pending:
@@ -104,11 +114,19 @@ def _endpoint(target: str) -> PluginName | None:
         return None
     parts = target.split("/")
     if len(parts) == 4 and parts[0] == "" and parts[1] == "p" and parts[3] == "mcp":
-        try:
-            return plugin_name(parts[2])
-        except SekishoError:
-            pass
-    raise Refused("http_not_found", "nothing is served at this path")
+        return _plugin(parts[2])
+    raise _nothing_here()
+
+
+def _plugin(name: str) -> PluginName:
+    try:
+        return plugin_name(name)
+    except SekishoError:
+        raise _nothing_here() from None
+
+
+def _nothing_here() -> Refused:
+    return Refused("http_not_found", "nothing is served at this path")
 
 
 def _takes(request: HttpRequest, kind: str) -> bool:

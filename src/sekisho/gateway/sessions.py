@@ -164,5 +164,8 @@ class Sessions:
 
     def close(self, ident: str | None, client: str, endpoint: PluginName | None, now: float) -> None:
         """End a session; its id is refused from now on."""
-        session = self.find(ident, client, endpoint, now)
-        self._ended.add(session.ident, now)
+        self.end(self.find(ident, client, endpoint, now).ident, now)
+
+    def end(self, ident: str, now: float) -> None:
+        """End a session that is known to be its client's."""
+        self._ended.add(ident, now)

@@ -8,13 +8,21 @@ how bytes leave is the guest's.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
 
 from sekisho.errors import LocalProtocolError, PluginError, RateLimited, SekishoError
 from sekisho.gateway import answers
-from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD, event, last_event, progress_events
+from sekisho.gateway.events import (
+    LAST_CHUNK,
+    LAST_STREAM_HEAD,
+    STREAM_HEAD,
+    event,
+    last_event,
+    progress_events,
+)
 from sekisho.gateway.questions import question_id
 from sekisho.gateway.remarks import Question
 from sekisho.keys import METADATA_HEADERS, PREFLIGHT_HEADERS, Challenges, Pending, Principal
@@ -104,6 +112,8 @@ class Visit(msgspec.Struct):
     is_over: bool = False
     under_way: Withdrawable | None = None
     """What carries the request now: a call that waits for a person is carried by several, one after another."""
+    keep_session: Callable[[str], None] | None = None
+    """Who keeps the id of a session that is opened, where no header carries it."""
 
     def withdraw(self, reason: SekishoError) -> None:
         """Its client is gone, or no longer wants it."""
@@ -137,6 +147,10 @@ class Visit(msgspec.Struct):
 
     def open_session(self, ticket: str, result: bytes) -> None:
         """Answer an initialize."""
+        if self.keep_session is not None:
+            self.keep_session(ticket)
+            self.give(result)
+            return
         headers = (("Mcp-Session-Id", ticket),)
         body = result_bytes(self._ident, result)
         self.guest.answer(response_bytes(200, body, headers=headers, close=not self.keep_alive))
@@ -214,7 +228,7 @@ class Visit(msgspec.Struct):
             end = {"resultType": "complete", "_meta": {_SUBSCRIPTION: self.request_id}}
             self._end(result_bytes(self._ident, _encode(end)))
         else:
-            self._close_stream(b"0\r\n\r\n")
+            self._close_stream(LAST_CHUNK)
 
     def _relay(self, error: PluginError) -> None:
         """The plugin's own error, which `returns` judged."""

@@ -1,0 +1,223 @@
+"""The oldest transport of MCP (2024-11-05): one event stream, and posts beside it. Off unless the operator wants it.
+
+Guarantees
+- a stream is known by an id that nobody can guess, and takes posts only of the client that opened it, for its endpoint;
+- what is posted goes the same road as everywhere: only the way back is another, all of it is an event of the stream;
+- the stream is the session: it ends with its connection, with the client's token, or when nobody initializes, and then
+  every call of it is withdrawn;
+- a client that does not read loses news, then its stream, and holds a bounded amount of memory meanwhile.
+
+Streams and posts must meet in one process, so this front exists with one worker only. Knows no socket and serves no
+method.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from typing import Final
+
+from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.gateway.events import LAST_CHUNK, endpoint_event
+from sekisho.gateway.sessions import Session, Sessions
+from sekisho.gateway.subscriptions import Listener, Subscriptions
+from sekisho.gateway.visit import Streams, Visit, Withdrawable
+from sekisho.keys import Pending, Principal
+from sekisho.protocol import PluginName
+
+__all__ = ["OldStream", "OldStreams"]
+
+MAX_CALLS: Final = 256  # of one stream at one time
+MAX_UNREAD_BYTES: Final = (
+    16 << 20
+)  # answers that wait for a client which does not keep up; of all streams four times that
+INITIALIZE_S: Final = 60.0  # a stream that nobody initializes is not kept
+
+
+class OldStreams:
+    """All open streams of this process."""
+
+    def __init__(self, sessions: Sessions, subscriptions: Subscriptions) -> None:
+        self.sessions = sessions
+        self.subscriptions = subscriptions
+        self.unread_bytes = 0
+        self._open: dict[str, OldStream] = {}
+
+    def open(self, visit: Visit) -> OldStream:
+        """Serve a GET: open a stream and tell the client where it posts."""
+        if not visit.open_stream():
+            raise Unavailable("busy", "this client has as many streams as it may have")
+        ident = secrets.token_urlsafe(24)
+        stream = self._open[ident] = OldStream(self, ident, visit)
+        visit.guest.begin(endpoint_event(_address(visit.endpoint, ident)))
+        return stream
+
+    def find(self, ident: str, visit: Visit) -> OldStream:
+        """The stream that this post belongs to."""
+        stream = self._open.get(ident)
+        if stream is None or not stream.is_of(visit.known_client, visit.endpoint):
+            raise Refused("session_unknown", "this stream has ended or belongs to someone else")
+        return stream
+
+    def forget(self, ident: str) -> None:
+        """One has ended."""
+        self._open.pop(ident, None)
+
+    def expire(self, now: float) -> None:
+        """End what has no client any more, and send what could not leave; to be called every second or so."""
+        for stream in tuple(self._open.values()):
+            stream.look(now)
+
+    def close(self) -> None:
+        """End every stream."""
+        for stream in tuple(self._open.values()):
+            stream.withdraw(Unavailable("cancelled", "the gateway is closing"))
+
+
+class OldStream:
+    """One client's stream; withdrawn when its connection is gone."""
+
+    def __init__(self, streams: OldStreams, ident: str, visit: Visit) -> None:
+        self._streams = streams
+        self._ident = ident
+        self._visit = visit
+        self._calls = Streams()
+        self._calls.most = MAX_CALLS
+        self._replies: dict[_Reply, None] = {}
+        self._listener: Listener | None = None
+        self._unread: deque[bytes] = deque()
+        self._unread_bytes = 0
+        self._ticket: str | None = None
+
+    def is_of(self, client: str, endpoint: PluginName | None) -> bool:
+        """Did this client open it, at this endpoint?"""
+        return self._visit.known_client == client and self._visit.endpoint == endpoint
+
+    def session(self, now: float) -> Session:
+        """The session that was initialized on this stream."""
+        if self._ticket is None:
+            raise RemoteProtocolError("session_required", "send initialize first")
+        visit = self._visit
+        return self._streams.sessions.find(self._ticket, visit.known_client, visit.endpoint, now)
+
+    def receive(self, post: Visit, ident: int | str) -> Visit:
+        """A request was posted: its own visit, whose answer is an event of this stream."""
+        client = post.known_client
+        if not self._calls.take(client):
+            raise Unavailable("busy", "too many requests of this stream are under way")
+        reply = _Reply(self)
+        self._replies[reply] = None
+        return Visit(
+            post.call_id,
+            post.now,
+            reply,
+            post.principal,
+            True,
+            self._calls,
+            client=client,
+            endpoint=post.endpoint,
+            request_id=ident,
+            takes_streams=True,
+            is_streaming=True,
+            keep_session=self._initialized,
+        )
+
+    def carry(self, visit: Visit, trip: Withdrawable | None) -> None:
+        """What its request set in motion."""
+        if isinstance(visit.guest, _Reply):
+            visit.guest.trip = trip
+
+    def follow(self, now: float) -> None:
+        """The client is ready: it hears what changes."""
+        if self._listener is None:
+            self._listener = self._streams.subscriptions.follow(self._visit, self.session(now).caller)
+
+    def look(self, now: float) -> None:
+        """Has it an end now?"""
+        visit = self._visit
+        if visit.is_over or visit.principal is None or visit.principal.expires_at <= now:
+            self.withdraw(Refused("token_invalid", "the token has expired"))
+        elif self._ticket is None and now - visit.now > INITIALIZE_S:
+            self.withdraw(Refused("session_required", "nobody initialized"))
+        else:
+            self._send_unread()
+
+    def withdraw(self, reason: SekishoError) -> None:
+        """The client is gone, or has to go."""
+        self._streams.forget(self._ident)
+        replies, self._replies = self._replies, {}
+        for reply in replies:
+            reply.is_over = True
+            if reply.trip is not None:
+                reply.trip.withdraw(reason)
+        if self._listener is not None:
+            self._listener.withdraw(reason)
+        self._unread.clear()
+        self._count(-self._unread_bytes)
+        visit = self._visit
+        if self._ticket is not None:
+            self._streams.sessions.end(self._ticket, visit.now)
+            self._ticket = None
+        visit.hang_up()
+
+    # for its replies
+
+    def tell(self, data: bytes) -> bool:
+        """Send a piece; False when the client does not keep up, and then nothing was sent."""
+        self._send_unread()
+        return not self._unread and not self._visit.is_over and self._visit.guest.begin(data)
+
+    def answer(self, reply: _Reply, data: bytes) -> None:
+        """Send an answer, now or when the client reads again."""
+        self._replies.pop(reply, None)
+        if self._visit.is_over or self.tell(data):
+            return
+        self._unread.append(data)
+        self._count(len(data))
+        if self._unread_bytes > MAX_UNREAD_BYTES or self._streams.unread_bytes > 4 * MAX_UNREAD_BYTES:
+            self.withdraw(Unavailable("busy", "the client does not read its stream"))
+
+    def _send_unread(self) -> None:
+        while self._unread and self._visit.guest.begin(self._unread[0]):
+            self._count(-len(self._unread.popleft()))
+
+    def _count(self, size: int) -> None:
+        self._unread_bytes += size
+        self._streams.unread_bytes += size
+
+    def _initialized(self, ticket: str) -> None:
+        if self._ticket is not None:
+            raise RemoteProtocolError("message_invalid", "this stream was initialized before")
+        self._ticket = ticket
+
+
+class _Reply:
+    """Takes the place of the connection for one request: what is written to it are events of the stream."""
+
+    client: str | None = None
+    certificate: str | None = None
+    shown: Principal | Pending | None = None
+
+    def __init__(self, stream: OldStream) -> None:
+        self._stream = stream
+        self.trip: Withdrawable | None = None
+        self.is_over = False
+
+    def admit(self, client: str) -> bool:
+        """The post was admitted; this is no connection."""
+        del client
+        return True
+
+    def begin(self, data: bytes) -> bool:
+        """A piece before the answer."""
+        return not self.is_over and self._stream.tell(data)
+
+    def answer(self, data: bytes) -> None:
+        """The answer ends the request, but not the stream."""
+        if not self.is_over:
+            self.is_over = True
+            self._stream.answer(self, data.removesuffix(LAST_CHUNK))
+
+
+def _address(endpoint: PluginName | None, ident: str) -> str:
+    return f"/sse/{ident}" if endpoint is None else f"/p/{endpoint}/sse/{ident}"
