@@ -19,6 +19,7 @@ from sekisho.detect import Inspection
 from sekisho.errors import SekishoError
 from sekisho.gateway import (
     BerthLimits,
+    Decision,
     Desk,
     Door,
     DoorRules,
@@ -30,12 +31,12 @@ from sekisho.gateway import (
     Sessions,
     loopback_names,
 )
-from sekisho.keys import TokenBook, new_token, token_hash
+from sekisho.keys import Credentials, Pending, Principal, TokenBook, new_token, token_hash
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import HttpRequest, JsonLimits, PluginName
 from sekisho.registry import Listing, Shelf, load_lock, lock_entry, save_lock
 from sekisho.telemetry import Metrics
-from sekisho.wire import CallFrame
+from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame
 
 NOW = 1_800_000_000.0
 INSPECTION = Inspection()  # compiled once for all tests
@@ -48,6 +49,8 @@ class Ear:
 
     def __init__(self, heard: asyncio.Future[bytes]) -> None:
         self.client: str | None = None
+        self.certificate: str | None = None
+        self.shown: Principal | Pending | None = None
         self._heard = heard
 
     def admit(self, client: str) -> bool:
@@ -83,12 +86,16 @@ class Calculator:
         frame: CallFrame,
         done: Callable[[bytes | SekishoError], None],
         note: Callable[[bytes], None] | None = None,
+        hear: Callable[[EventFrame | AskFrame], None] | None = None,
     ) -> int:
-        del note
+        del note, hear
         self.served.append(frame)
         number = len(self.served)
         self._due[number] = asyncio.get_running_loop().call_soon(self._answer, number, frame, done)
         return number
+
+    def answer(self, frame: AnswerFrame) -> None:
+        raise AssertionError(frame)
 
     def cancel(self, call_id: int) -> None:
         handle = self._due.pop(call_id, None)
@@ -111,9 +118,9 @@ class LoopClock:
 
 
 class Everybody:
-    def is_granted(self, inspected: Inspected) -> bool:
+    def decide(self, inspected: Inspected) -> Decision:
         del inspected
-        return True
+        return "yes"
 
 
 class Gatehouse:
@@ -134,7 +141,8 @@ class Gatehouse:
             lock_path=self.lock_path,
             on_change=lambda _name, _state: None,
         )
-        self._tokens = TokenBook({token_hash(self.token): "aya"})
+        tokens = TokenBook({token_hash(self.token): "aya"})
+        self._credentials = Credentials(tokens, clock=LoopClock().now)
         self._access = AccessPolicy([Rule(client="aya", plugin=CALC, operations=frozenset({"add"}))])
         self._limiter = RateLimiter()
         self._ids = count(1)
@@ -155,11 +163,12 @@ class Gatehouse:
             sessions=Sessions(bytes(32)),
             clock=LoopClock(),
             new_id=lambda: f"c{next(self._ids)}",
+            round_key=bytes(32),
         )
 
     def house(self) -> House:
         return House(
-            tokens=self._tokens,
+            credentials=self._credentials,
             access=self._access,
             limiter=self._limiter,
             session_rate=RateRule(per_minute=60),
