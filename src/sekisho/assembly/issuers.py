@@ -28,6 +28,7 @@ from sekisho.protocol import JsonLimits, parse_strict
 __all__ = ["Issuers", "metadata_urls"]
 
 _LIMITS: Final = JsonLimits(max_bytes=256 << 10, max_depth=16, max_members=8192)
+MAX_SHOWN_CHARS: Final = 200
 
 Then = Callable[[bytes | SekishoError], None]
 Tell = Callable[[str, SekishoError], None]
@@ -123,12 +124,18 @@ class _Line:
     async def _discover(self) -> str:
         """Where the issuer keeps its keys, by the first of its well-known addresses that says so."""
         problem: SekishoError = Unavailable("issuer_unavailable", "the issuer publishes no metadata")
+        wrong: SekishoError | None = None
         for url in metadata_urls(self._issuer.issuer):
             try:
-                return _jwks_url(await self._get(url), self._issuer.issuer)
+                document = await self._get(url)
             except SekishoError as error:
                 problem = error
-        raise problem
+                continue
+            try:
+                return _jwks_url(document, self._issuer.issuer)
+            except SekishoError as error:
+                wrong = wrong or error
+        raise wrong or problem  # a wrong document tells more than that another is not there
 
     async def _get(self, url: str) -> bytes:
         # an issuer on the network must not send us to a service of this machine
@@ -163,8 +170,12 @@ def metadata_urls(issuer: str) -> tuple[str, ...]:
 
 def _jwks_url(document: bytes, issuer: str) -> str:
     metadata = parse_strict(document, _LIMITS)
-    if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:
-        raise Unavailable("issuer_unavailable", "the metadata are those of another issuer")
+    if not isinstance(metadata, dict):
+        raise Unavailable("issuer_unavailable", "the issuer's metadata are no object")
+    stated = metadata.get("issuer")
+    if stated != issuer:
+        other = ascii(stated)[:MAX_SHOWN_CHARS]  # into our log and the operator's terminal
+        raise Unavailable("issuer_unavailable", f"the metadata are those of another issuer, {other}")
     found = metadata.get("jwks_uri")
     if not isinstance(found, str):
         raise Unavailable("issuer_unavailable", "the issuer's metadata name no keys")

@@ -1,22 +1,24 @@
-"""`sekisho doctor`: tries, rather than looks up, what this machine can enforce."""
+"""`sekisho doctor`: tries, rather than looks up, what this machine can enforce and what `[auth]` needs of others."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
-from sekisho.cli.finding import Json
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find
 from sekisho.cli.saying import columns, note, say_json
+from sekisho.errors import SekishoError
+from sekisho.sandbox import Row
 from sekisho.sandbox import doctor as examine
 
 __all__ = ["doctor"]
 
 
-def doctor(*, json: Json = False) -> int:
-    """Try what this machine can enforce.
+def doctor(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
+    """Try what this machine can enforce, and ask the authorization servers of the core file.
 
-    Ends with 1 when a wall is missing; each row says how to mend it.
+    Ends with 1 when a wall is missing, or an issuer does not answer; each row says how to mend it.
     """
-    rows = examine()
+    rows = (*examine(), *_configured(config))
     is_good = all(row.ok for row in rows)
     if json:
         say_json({"ok": is_good, "rows": [asdict(row) for row in rows]})
@@ -26,3 +28,16 @@ def doctor(*, json: Json = False) -> int:
         if not row.ok:
             note(f"→ {row.what}: {row.fix}")
     return 0 if is_good else 1
+
+
+def _configured(config: ConfigFile) -> tuple[Row, ...]:
+    """What the core file asks for; without one there is nothing to try."""
+    if config == DEFAULT_CONFIG and not config.exists():
+        return ()
+    try:
+        site = find(config)
+    except SekishoError as error:
+        return (Row(what="configuration", ok=False, detail=error.message, fix=error.remedy),)
+    from sekisho.assembly.checkup import examine_auth  # noqa: PLC0415 - most machines have no issuers
+
+    return examine_auth(site.config)

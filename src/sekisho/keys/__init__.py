@@ -28,7 +28,8 @@ from sekisho.keys.gate import (
     x5t_s256,
 )
 from sekisho.keys.identity import Identity, PublicIdentity
-from sekisho.keys.introspection import assertion, basic_credentials, question
+from sekisho.keys.introspection import assertion, basic_credentials, question, read_introspection
+from sekisho.keys.jwks import read_key_set
 from sekisho.keys.pending import Outcome, Pending
 from sekisho.keys.principal import Bound, Principal, RequestFacts
 from sekisho.keys.replay import PROOF_LIFE_S, Nonces, Replay, SeenProofs
@@ -94,6 +95,8 @@ __all__ = [
     "open_ticket",
     "peer_facts",
     "question",
+    "read_introspection",
+    "read_key_set",
     "read_private",
     "refuse_query_token",
     "seal_ticket",

@@ -29,7 +29,16 @@ from sekisho.keys.issuer_keys import Fetched
 from sekisho.keys.memo import Memo
 from sekisho.protocol import JsonLimits, JsonObject, parse_strict
 
-__all__ = ["ACTIVE_S", "Answer", "Ask", "Introspections", "assertion", "basic_credentials", "question"]
+__all__ = [
+    "ACTIVE_S",
+    "Answer",
+    "Ask",
+    "Introspections",
+    "assertion",
+    "basic_credentials",
+    "question",
+    "read_introspection",
+]
 
 ACTIVE_S: Final = 30.0  # how long a revoked token still opens the gate
 INACTIVE_S: Final = 5.0
@@ -90,7 +99,7 @@ class Introspections:
 
     def _answered(self, mark: bytes, fetched: Fetched) -> None:
         now = self._clock()
-        outcome = _read(fetched, now)
+        outcome = read_introspection(fetched, now)
         if isinstance(outcome, Answer):
             table = self._inactive if outcome.claims is None else self._active
             table.put(mark, outcome, outcome.until, now)
@@ -104,7 +113,8 @@ class Introspections:
             then(outcome)
 
 
-def _read(fetched: Fetched, now: float) -> Answer | SekishoError:
+def read_introspection(fetched: Fetched, now: float) -> Answer | SekishoError:
+    """What an issuer's answer says, or why it says nothing."""
     if isinstance(fetched, SekishoError):
         return fetched
     try:

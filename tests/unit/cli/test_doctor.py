@@ -26,3 +26,23 @@ def test_the_table_names_the_same_rows(typed: Type) -> None:
     names = [row["what"] for row in typed("doctor", "--json").json["rows"]]
     lines = typed("doctor").out.splitlines()[1:]
     assert [line[: len(name)] for line, name in zip(lines, names, strict=True)] == names
+
+
+def test_a_core_file_that_cannot_be_read_is_a_row(typed: Type, tmp_path: Any) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[auth]\nissuers = 1\n")
+    rows = typed("doctor", "--json", "--config", str(wrong)).json["rows"]
+    (row,) = [one for one in rows if one["what"] == "configuration"]
+    assert not row["ok"]
+    assert row["fix"]
+
+
+def test_issuers_of_the_core_file_are_rows(typed: Type, tmp_path: Any) -> None:
+    file = tmp_path / "issuers.toml"
+    file.write_text(
+        '[auth]\nresource = "https://gate.example.com"\n[[auth.issuers]]\nname = "corp"\n'
+        'issuer = "http://127.0.0.1:1"\n'  # nobody listens there
+    )
+    rows = {one["what"]: one for one in typed("doctor", "--json", "--config", str(file)).json["rows"]}
+    assert not rows["issuer corp"]["ok"]
+    assert not rows["auth.resource"]["ok"]
