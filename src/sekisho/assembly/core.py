@@ -153,12 +153,20 @@ class Core:
         if self._memory is None:
             return SoleDuties()
         if self._worker == LEADER:
-            return Leader(self._places, self._memory, self._workers, withdraw=self._withdraw, log=self._log)
+            return Leader(
+                self._places,
+                self._memory,
+                self._workers,
+                withdraw=self._withdraw,
+                hear_word=self._hear_word,
+                log=self._log,
+            )
         return Follower(
             self._places,
             self._memory,
             self._workers,
             withdraw=self._withdraw,
+            hear_word=self._hear_word,
             read_approvals=self._read_approvals,
             port_without_leader=self._front.port_without_leader,
         )
@@ -259,7 +267,7 @@ class Core:
             clock=self._clock,
             new_id=CallIds(),
             round_key=self._keys.ensure_secret("rounds"),
-            withdraw_elsewhere=self._duties.withdraw_elsewhere,
+            elsewhere=self._duties,
         )
 
     async def _listen(self, room: Room, port: int | None) -> int:
@@ -324,6 +332,9 @@ class Core:
 
     def _withdraw(self, client: str, session: str, request: int | str) -> bool:
         return self._door is not None and self._door.withdraw(client, session, request)
+
+    def _hear_word(self, ask: str, scope: str, said_yes: bool) -> bool:
+        return self._door is not None and self._door.hear_word(ask, scope, said_yes)
 
     def _read_approvals(self) -> None:
         self._desk.refresh_lock()

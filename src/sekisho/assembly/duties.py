@@ -42,6 +42,9 @@ class Duties(Protocol):
     def withdraw_elsewhere(self, client: str, session: str, request: int | str) -> None:
         """A request to be cancelled is not under way here."""
 
+    def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
+        """What a person said answers no question of ours."""
+
     async def agree_on_replacement(self, plugin: PluginName) -> None:
         """No call of ours is under way at this plugin; wait until its server may be replaced."""
 
@@ -79,6 +82,9 @@ class SoleDuties:
         """Nobody else has to know."""
 
     def withdraw_elsewhere(self, client: str, session: str, request: int | str) -> None:
+        """There is no elsewhere."""
+
+    def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
         """There is no elsewhere."""
 
     async def agree_on_replacement(self, plugin: PluginName) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.assembly.duties import Listen
-from sekisho.assembly.mates import Cancelled, Drained, Look, Mates, Message, Open, Replaced, Serving
+from sekisho.assembly.mates import Cancelled, Drained, Look, Mates, Message, Open, Replaced, Said, Serving
 from sekisho.assembly.places import Places
 from sekisho.gateway import SharedMemory
 from sekisho.protocol import PluginName
@@ -37,11 +37,13 @@ class Follower:
         workers: int,
         *,
         withdraw: Callable[[str, str, int | str], bool],
+        hear_word: Callable[[str, str, bool], bool],
         read_approvals: Callable[[], None],
         port_without_leader: Callable[[], int | None],
     ) -> None:
         self._worker = memory.worker
         self._withdraw = withdraw
+        self._hear_word = hear_word
         self._read_approvals = read_approvals
         self._port_without_leader = port_without_leader
         self._mates = Mates(places.run, memory.worker, workers, self._take)
@@ -79,6 +81,10 @@ class Follower:
         """Ask all others."""
         self._mates.tell_all(Cancelled(client, session, request))
 
+    def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
+        """Tell all others."""
+        self._mates.tell_all(Said(ask, scope, said_yes))
+
     async def agree_on_replacement(self, plugin: PluginName) -> None:
         """Tell the leader until it says that the plugin server is replaced."""
         replaced = self._replaced.setdefault(plugin, asyncio.Event())
@@ -113,6 +119,8 @@ class Follower:
                 self._read_approvals()
             case Cancelled(client=client, session=session, request=request):
                 self._withdraw(client, session, request)
+            case Said(ask=ask, scope=scope, said_yes=said_yes):
+                self._hear_word(ask, scope, said_yes)
             case Replaced(plugin=plugin):
                 if plugin in self._replaced:
                     self._replaced[plugin].set()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.assembly.duties import Listen, tell_supervisor
-from sekisho.assembly.mates import Cancelled, Drained, Look, Mates, Message, Open, Replaced, Serving
+from sekisho.assembly.mates import Cancelled, Drained, Look, Mates, Message, Open, Replaced, Said, Serving
 from sekisho.assembly.places import Places
 from sekisho.gateway import SharedMemory
 from sekisho.protocol import PluginName
@@ -41,10 +41,12 @@ class Leader:
         workers: int,
         *,
         withdraw: Callable[[str, str, int | str], bool],
+        hear_word: Callable[[str, str, bool], bool],
         log: Logger,
     ) -> None:
         self._memory = memory
         self._withdraw = withdraw
+        self._hear_word = hear_word
         self._log = log
         self._mates = Mates(places.run, memory.worker, workers, self._take)
         self._port: int | None = None
@@ -81,6 +83,10 @@ class Leader:
     def withdraw_elsewhere(self, client: str, session: str, request: int | str) -> None:
         """Ask all others."""
         self._mates.tell_all(Cancelled(client, session, request))
+
+    def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
+        """Tell all others."""
+        self._mates.tell_all(Said(ask, scope, said_yes))
 
     async def agree_on_replacement(self, plugin: PluginName) -> None:
         """Wait for the others that live, then tell the supervisor."""
@@ -138,6 +144,8 @@ class Leader:
                 self._drained.setdefault(plugin, {})[worker] = said_at
             case Cancelled(client=client, session=session, request=request):
                 self._withdraw(client, session, request)
+            case Said(ask=ask, scope=scope, said_yes=said_yes):
+                self._hear_word(ask, scope, said_yes)
             case _:
                 return
         self._change.set()

@@ -22,7 +22,7 @@ import msgspec
 
 from sekisho.errors import Misconfigured
 
-__all__ = ["Cancelled", "Drained", "Look", "Mates", "Message", "Open", "Replaced", "Serving"]
+__all__ = ["Cancelled", "Drained", "Look", "Mates", "Message", "Open", "Replaced", "Said", "Serving"]
 
 MAX_MESSAGE_BYTES: Final = 32 << 10  # a request id longer than this cannot be cancelled at another worker
 MAX_QUEUED: Final = 1024  # for a worker that does not read
@@ -55,6 +55,14 @@ class Cancelled(msgspec.Struct, frozen=True, tag=True):
     request: int | str
 
 
+class Said(msgspec.Struct, frozen=True, tag=True):
+    """What the person behind a client said to a question that another process may have asked."""
+
+    ask: str
+    scope: str
+    said_yes: bool
+
+
 class Drained(msgspec.Struct, frozen=True, tag=True):
     """A worker: nothing of mine is under way at this plugin any more, and I wait."""
 
@@ -68,7 +76,7 @@ class Replaced(msgspec.Struct, frozen=True, tag=True):
     plugin: str
 
 
-Message = Open | Serving | Look | Cancelled | Drained | Replaced
+Message = Open | Serving | Look | Cancelled | Said | Drained | Replaced
 
 
 class Mates:

@@ -10,12 +10,14 @@ method (`dispatch`) and decides no call (`checkpoint`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from sekisho.audit import records
 from sekisho.detect import refusal
 from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.gateway.approvals import is_yes
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.old_sse import OldStream, OldStreams
@@ -41,8 +43,16 @@ from sekisho.wire import AnswerFrame
 
 __all__ = ["Door", "DoorRules", "Elsewhere"]
 
-# Client, session and request id of a call that another worker may be carrying.
-Elsewhere = Callable[[str, str, int | str], None]
+
+class Elsewhere(Protocol):
+    """The other workers, any of which may be carrying the call that is meant."""
+
+    def withdraw_elsewhere(self, client: str, session: str, request: int | str) -> None:
+        """A client withdrew a request."""
+
+    def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
+        """A person answered a question of the gate."""
+
 
 _OLD_STREAM = "GET opens a stream here, for a client that accepts text/event-stream; POST where it says"
 _NO_STREAM = "GET opens the stream of a session, for a client that accepts text/event-stream"
@@ -61,7 +71,7 @@ class Door:
         clock: Clock,
         new_id: Callable[[], str],
         round_key: bytes,
-        withdraw_elsewhere: Elsewhere | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.heads = HeadMemo()
         self._rules = rules
@@ -71,7 +81,7 @@ class Door:
         self._clock = clock
         self.soon = clock.soon
         self._new_id = new_id
-        self._elsewhere = withdraw_elsewhere
+        self._elsewhere = elsewhere
         self._streams = Streams()
         self._dispatcher = Dispatcher(
             house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
@@ -225,8 +235,7 @@ class Door:
             self._hear_answer(message, visit, self._house(), lambda: stream.session(visit.now))
         elif isinstance(message, ClientNotification):
             self._notice(message, visit, stream.session(visit.now))
-            if message.method == "notifications/initialized":
-                stream.follow(visit.now)
+            stream.hear(message, visit.now)
             visit.accept()
         else:
             inner = stream.receive(visit, message.id)
@@ -253,11 +262,15 @@ class Door:
         if isinstance(target, bool) or not isinstance(target, int | str):
             raise RemoteProtocolError("params_invalid", "cancelled needs requestId")
         if not self.withdraw(visit.known_client, session.ident, target) and self._elsewhere is not None:
-            self._elsewhere(visit.known_client, session.ident, target)
+            self._elsewhere.withdraw_elsewhere(visit.known_client, session.ident, target)
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""
         return self._dispatcher.journeys.withdraw(client, session, request)
+
+    def hear_word(self, ask: str, scope: str, said_yes: bool) -> bool:
+        """What the person behind a client said to a question of ours; False when it was not asked here."""
+        return self._dispatcher.journeys.hear_word(ask, scope, said_yes=said_yes)
 
     def _hear_answer(
         self, message: ClientResponse, visit: Visit, house: House, session_of: Callable[[], Session]
@@ -270,8 +283,10 @@ class Door:
         session = session_of()
         if found[0] == GATEWAY:
             word = None if message.result is None else read_answer(found[1], message.result)
+            said_yes = word is not None and is_yes(word)
             visit.accept()
-            self._dispatcher.journeys.hear_word(found[2], session.caller.scope, word)
+            if not self.hear_word(found[2], session.caller.scope, said_yes) and self._elsewhere is not None:
+                self._elsewhere.hear_elsewhere(found[2], session.caller.scope, said_yes)
             return
         if found[0] not in house.standings or visit.endpoint not in (None, found[0]):
             visit.accept()

@@ -126,12 +126,12 @@ class Journeys:
             return
         visit.under_way = _HeldCall(self, ask)
 
-    def hear_word(self, ask: str, scope: str, answer: JsonObject | None) -> bool:
+    def hear_word(self, ask: str, scope: str, *, said_yes: bool) -> bool:
         """What the person behind a legacy client said; False when nobody waits for it here."""
         visit, held = self._held.get(ask, (None, None))
         if visit is None or held is None or held.arrived.caller is None or held.arrived.caller.scope != scope:
             return False
-        self.drop_held(ask, None if answer is not None and is_yes(answer) else _said_no())
+        self.drop_held(ask, None if said_yes else _said_no())
         return True
 
     def expire(self, now: float) -> None:

@@ -39,7 +39,7 @@ __all__ = [
 MAX_AGE_S: Final = 600.0  # a person has to be found; the plugin's side gives up then too
 MAX_MESSAGE_CHARS: Final = 8192
 MAX_URL_CHARS: Final = 2048
-MAX_SEALED_CHARS: Final = 8192  # no longer ticket is ever opened
+MAX_SEALED_CHARS: Final = 128 << 10  # it travels in bodies, there and back
 MAX_QUESTIONS: Final = 16  # of one round
 
 GATEWAY: Final = "-"  # asks for itself; no plugin can have this name
@@ -183,7 +183,7 @@ def seal_round(key: bytes, one: Round, now: float) -> str:
 def open_round(key: bytes, text: str, *, client: str, endpoint: str, operation: str, now: float) -> Round:
     """The round that was sealed for this client, endpoint and operation; raises `RemoteProtocolError`."""
     try:
-        payload = open_ticket(key, _PURPOSE, text, now, MAX_AGE_S).payload
+        payload = open_ticket(key, _PURPOSE, text, now, MAX_AGE_S, max_chars=MAX_SEALED_CHARS).payload
         one = msgspec.convert(payload, Round)
     except (SekishoError, msgspec.ValidationError) as error:
         raise _bad_state() from error

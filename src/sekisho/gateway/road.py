@@ -7,6 +7,7 @@ the log cannot be written nothing leaves and no result is handed out. Callbacks,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from sekisho.audit import records
 from sekisho.errors import PluginError, SekishoError, Unavailable
@@ -20,6 +21,8 @@ from sekisho.telemetry import Metrics
 from sekisho.wire import AskFrame, EventFrame
 
 __all__ = ["Outcome", "Reply", "Road", "Trip"]
+
+LISTEN: Final = "subscriptions/listen"
 
 Outcome = Answered | Held | Refusal
 Reply = Callable[[Outcome], None]
@@ -166,7 +169,9 @@ class Road:
         trip = Trip(self, reply, hears)
         verdict = self._gate.judge(arrived, self._house())
         if isinstance(verdict, Sealed):
-            reason = self._berths.take(verdict.client, arrived.call.plugin)
+            # whoever only listens keeps no plugin busy, and streams have a bound of their own
+            is_call = arrived.call.tool != LISTEN
+            reason = self._berths.take(verdict.client, arrived.call.plugin) if is_call else None
             if reason is not None:
                 verdict = Refusal.of(arrived.call, verdict.client, Unavailable("busy", reason))
         if isinstance(verdict, Refusal):
@@ -276,6 +281,8 @@ class Road:
 
     def leave(self, sealed: Sealed) -> None:
         """A call is over."""
+        if sealed.call.tool == LISTEN:
+            return
         self._berths.give(sealed.client, sealed.call.plugin)
         self._metrics.tally.in_flight = self._berths.taken
 

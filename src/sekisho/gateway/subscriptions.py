@@ -84,9 +84,8 @@ class Listener:
                 now += lists.listing(
                     house, visit.known_client, visit.endpoint, _TEMPLATES, None, modern=visit.modern
                 )
-            if not first and self._shown.get(method) != now:
-                self.notice(notification, b"{}")
-            self._shown[method] = now
+            if first or self._shown.get(method) == now or self._tell(notification, b"{}"):
+                self._shown[method] = now  # a client that lags behind is told at the next look
 
     def withdraw(self, reason: SekishoError) -> None:
         """The client is gone, or the house closes."""
@@ -106,10 +105,12 @@ class Listener:
         """A notification that was judged and recorded."""
         if method == _ACKNOWLEDGED:
             return  # the plugin's side took the call; the client was told by us
+        self._tell(method, params)
+
+    def _tell(self, method: str, params: bytes) -> bool:
         if self.visit.modern:
-            self.visit.notice_of_subscription(method, msgspec.json.decode(params))
-        else:
-            self.visit.notice(method, params)
+            return self.visit.notice_of_subscription(method, msgspec.json.decode(params))
+        return self.visit.tell(method, params)
 
     def question(self, plugin: PluginName, question: Question) -> bool:
         """Nothing is asked outside of calls."""

@@ -168,12 +168,16 @@ class Visit(msgspec.Struct):
 
     def notice(self, method: str, params: bytes) -> None:
         """Pass on another notification; dropped likewise."""
-        self._send(event(notification_bytes(method, params)))
+        self.tell(method, params)
 
-    def notice_of_subscription(self, method: str, params: dict[str, object]) -> None:
+    def tell(self, method: str, params: bytes) -> bool:
+        """The same; False when it was dropped."""
+        return self._send(event(notification_bytes(method, params)))
+
+    def notice_of_subscription(self, method: str, params: dict[str, object]) -> bool:
         """Pass on a notification of a subscription, which names the request it belongs to (MCP 2026-07-28)."""
         meta = {_SUBSCRIPTION: self.request_id}
-        self._send(event(notification_bytes(method, _encode({**params, "_meta": meta}))))
+        return self._send(event(notification_bytes(method, _encode({**params, "_meta": meta}))))
 
     def question(self, plugin: str, question: Question) -> bool:
         """Ask the client; it answers with a message of its own."""

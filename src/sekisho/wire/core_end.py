@@ -54,6 +54,7 @@ SILENCE_S: Final = 15.0  # a peer that is gone without a word is noticed after t
 TOKEN_RENEW_S: Final = 20.0  # before a token's end, so that clocks a few seconds apart never see it expire
 TOKEN_LIFE_S: Final = 60
 ANSWER_GRACE_S: Final = 5.0  # the plugin server ends a call itself; this is the bound when it does not
+LASTING_S: Final = 3600.0  # a call with so much time left waits for news, not for a result
 ASK_S: Final = 660.0  # after a question; the plugin server ends such a call after ten minutes
 MAX_IN_FLIGHT: Final = 1 << 16  # a plugin that never answers must not fill our memory
 _RESULT: Final = int(Kind.RESULT)
@@ -160,8 +161,14 @@ class CoreEnd(asyncio.BufferedProtocol):
         return True
 
     def drain(self) -> None:
-        """Take no new calls; close when the last open one is answered."""
+        """Take no new calls; close when the last open one is answered. Nobody waits for those that only listen."""
         self._draining = True
+        lasting = self._loop.time() + LASTING_S
+        for number in [number for number, entry in self._pending.items() if entry[1] > lasting]:
+            done = self._pending.pop(number)[0]
+            if self._pipe is not None:
+                self._pipe.send(Kind.CANCEL, number)
+            self._loop.call_soon(done, Unavailable("plugin_unavailable", "the channel is being replaced"))
         self._close_if_drained()
 
     def cut(self, error: SekishoError) -> None:

@@ -30,6 +30,7 @@ class Crew:
     def __init__(self, places: Places, *, known_port: int | None = None) -> None:
         self.memories = [SharedMemory(places.run, worker) for worker in range(2)]
         self.withdrawn: list[tuple[int, str, str, int | str]] = []
+        self.heard: list[tuple[int, str, str, bool]] = []
         self.opened: list[tuple[int, int | None]] = []
         self.looks = 0
         self.log = io.StringIO()
@@ -38,6 +39,7 @@ class Crew:
             self.memories[0],
             2,
             withdraw=lambda *what: self._withdraw(0, *what),
+            hear_word=lambda *what: self._hear(0, *what),
             log=Logger("core", stream=self.log),
         )
         self.follower = Follower(
@@ -45,12 +47,17 @@ class Crew:
             self.memories[1],
             2,
             withdraw=lambda *what: self._withdraw(1, *what),
+            hear_word=lambda *what: self._hear(1, *what),
             read_approvals=self._look,
             port_without_leader=lambda: known_port,
         )
 
     def _withdraw(self, worker: int, client: str, session: str, request: int | str) -> bool:
         self.withdrawn.append((worker, client, session, request))
+        return True
+
+    def _hear(self, worker: int, ask: str, scope: str, said_yes: bool) -> bool:
+        self.heard.append((worker, ask, scope, said_yes))
         return True
 
     def _look(self) -> None:
@@ -190,6 +197,14 @@ async def test_a_withdrawal_reaches_every_other_worker_and_nobody_twice(crew: Cr
     crew.follower.withdraw_elsewhere("aya", "s", "2")
     await until(lambda: len(crew.withdrawn) == 2)
     assert sorted(crew.withdrawn) == [(0, "aya", "s", "2"), (1, "aya", "s", 1)]
+
+
+async def test_what_a_person_said_reaches_every_other_worker(crew: Crew) -> None:
+    await both(crew)
+    crew.leader.hear_elsewhere("q1", "scope", True)
+    crew.follower.hear_elsewhere("q2", "scope", False)
+    await until(lambda: len(crew.heard) == 2)
+    assert sorted(crew.heard) == [(0, "q2", "scope", False), (1, "q1", "scope", True)]
 
 
 async def test_a_new_approval_is_read_at_once(crew: Crew) -> None:

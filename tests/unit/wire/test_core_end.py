@@ -286,6 +286,23 @@ async def test_a_draining_channel_finishes_what_it_carries(
     assert house.answers == [b"1"]
 
 
+async def test_a_channel_that_is_replaced_does_not_wait_for_those_who_only_listen(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    joined.core.call(1, msgspec.structs.replace(hold, timeout_s=86_400.0), house.answers.append)
+    joined.core.call(2, hold, house.answers.append)
+    await settle()
+    joined.core.drain()
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["plugin_unavailable"]
+    assert [inbound.call for inbound in house.cancelled] == [1]
+    house.inbound[1].reply(b"2")
+    await joined.lost()
+    assert house.answers[1:] == [b"2"]
+
+
 async def test_a_full_pipe_or_an_oversized_call_is_answered_with_an_error(
     house: House, echo: CallFrame, settle: Settle
 ) -> None:
