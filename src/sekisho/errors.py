@@ -3,11 +3,13 @@
 Each error carries a stable `code` (part of the public contract: clients, logs, metrics and `sekisho why` use it),
 a sentence that says what happened, and a remedy that says what to do next. The families tell a caller how to act;
 the table `CODES` tells the door which HTTP status and JSON-RPC code a stranger receives. Nothing here contains a
-secret or a payload, because messages travel to clients and logs.
+secret or a payload, because messages travel to clients and logs. What programs read beside the code stands in `facts`:
+words of MCP, and what the client itself named.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,6 +84,11 @@ CODES: Final[dict[str, CodeInfo]] = {
     "resource_ambiguous": CodeInfo(
         200, -32602, "several plugins have it: use the endpoint of one, /p/<plugin>/mcp"
     ),
+    "task_unknown": CodeInfo(
+        200,
+        -32602,
+        "call the tool again: a task is known to the client that began it, until its time is over",
+    ),
     "operation_not_allowed": CodeInfo(200, -32050, "ask the operator to add it to allowed_operations"),
     "plugin_quarantined": CodeInfo(
         200, -32050, "the operator reviews it: sekisho review NAME, sekisho approve NAME"
@@ -120,7 +127,9 @@ CODES: Final[dict[str, CodeInfo]] = {
         200, -32054, "check the plugin's oauth table, and what its authorization server says of this client"
     ),
     "cancelled": CodeInfo(200, -32050, "the caller withdrew the request"),
-    "gateway_unavailable": CodeInfo(503, -32051, "start it with sekisho up, or correct --url; then call again"),
+    "gateway_unavailable": CodeInfo(
+        503, -32051, "start it with sekisho up, or correct --url; then call again"
+    ),
     # proofs that failed
     "peer_untrusted": CodeInfo(502, -32054, "check the certificate, its pin and its SPIFFE id"),
     "seal_broken": CodeInfo(
@@ -139,14 +148,17 @@ CODES: Final[dict[str, CodeInfo]] = {
 
 
 class SekishoError(Exception):
-    """The root of all errors; carries code, message and remedy."""
+    """The root of all errors; carries code, message, remedy, and facts that only the client's answer tells."""
 
-    def __init__(self, code: str, message: str, *, remedy: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, remedy: str | None = None, facts: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(message)
         self.info = CODES[code]
         self.code = code
         self.message = message
         self.remedy = self.info.remedy if remedy is None else remedy
+        self.facts = {} if facts is None else facts
 
     def __str__(self) -> str:
         return f"{self.message} ({self.code}; {self.remedy})"

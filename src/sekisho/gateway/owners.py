@@ -58,9 +58,11 @@ class Owners:
         """
         listed = self._permitted(self.resources.get(uri, ()), uri, client)
         if listed:
-            return _only(listed)
+            return _only(listed, uri)
         text = UriText(uri)
-        return _only(self._permitted([one.plugin for one in self.makers if one.makes(text)], uri, client))
+        return _only(
+            self._permitted([one.plugin for one in self.makers if one.makes(text)], uri, client), uri
+        )
 
     def of_template(self, text: str, client: str | None = None) -> PluginName:
         """The plugin that completes this template, or this URI, named as in its list.
@@ -69,7 +71,7 @@ class Owners:
             Refused: `resource_unknown`, `resource_ambiguous`.
         """
         claims = self.templates.get(text) or self.resources.get(text, ())
-        return _only(self._permitted(claims, text, client))
+        return _only(self._permitted(claims, text, client), text)
 
     def is_contested(self, claims: Claims, uri: str, client: str) -> bool:
         """True when a client could not use this item of `resources` or `templates`, as several plugins claim it."""
@@ -102,9 +104,9 @@ def _claims(listed: Iterable[tuple[PluginName, Iterable[str]]]) -> Claims:
     return {name: tuple(plugins) for name, plugins in claims.items()}
 
 
-def _only(claimants: list[PluginName]) -> PluginName:
+def _only(claimants: list[PluginName], uri: str) -> PluginName:
     if not claimants:
-        raise Refused("resource_unknown", "no plugin here has this resource")
+        raise Refused("resource_unknown", "no plugin here has this resource", facts={"uri": uri})
     if len(claimants) > 1:
         raise Refused("resource_ambiguous", f"{len(claimants)} plugins have this resource")
     return claimants[0]

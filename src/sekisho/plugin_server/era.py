@@ -25,11 +25,13 @@ from sekisho.protocol import (
     MODERN,
 )
 
-__all__ = ["CLIENT_INFO", "NO_STAMP", "Stamp", "capabilities", "stamped", "tails"]
+__all__ = ["CLIENT_INFO", "NO_STAMP", "TASKS", "Stamp", "capabilities", "stamped", "tails"]
 
 CLIENT_INFO: Final = {"name": "sekisho", "version": __version__}
 RESERVED: Final = "io.modelcontextprotocol/"
 PROGRESS: Final = "progressToken"
+TASKS: Final = "tasks"  # what a client can do that knows the extension
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 _encode: Final = msgspec.json.Encoder().encode
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -47,7 +49,10 @@ NO_STAMP: Final = Stamp()
 
 
 def capabilities(may_ask: Collection[str], *, has_roots: bool) -> dict[str, object]:
-    """The client capabilities that say this, in either era. Form mode alone is said as every revision knows it."""
+    """The client capabilities that say this, in either era. Form mode alone is said as every revision knows it.
+
+    Tasks are among what a call allows only where the plugin is of the newer era, and the operator lists the extension.
+    """
     stated: dict[str, object] = {}
     if "elicitation/url" in may_ask:
         stated["elicitation"] = ({"form": {}} if "elicitation" in may_ask else {}) | {"url": {}}
@@ -59,6 +64,8 @@ def capabilities(may_ask: Collection[str], *, has_roots: bool) -> dict[str, obje
         stated["sampling"] = {}
     if has_roots or "roots" in may_ask:
         stated["roots"] = {}
+    if TASKS in may_ask:
+        stated["extensions"] = {TASKS_EXTENSION: {}}
     return stated
 
 

@@ -37,7 +37,14 @@ _SESSION_ID: Final = re.compile(
     r"[\x21-\x7e]{1,16384}"
 )  # what MCP allows; anything else could not be sent back
 _LENGTH_LINE: Final = b"\r\nContent-Length: %d\r\n"
-_NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "task_id",
+    "tasks/update": "task_id",
+    "tasks/cancel": "task_id",
+}
 _BOTH: Final = "application/json, text/event-stream"
 
 _Lines = Sequence[tuple[str, str]]
@@ -51,6 +58,7 @@ class _Params(msgspec.Struct, gc=False):
     meta: _Meta = msgspec.field(default_factory=_Meta, name="_meta")
     name: str | None = None
     uri: str | None = None
+    task_id: str | None = msgspec.field(default=None, name="taskId")
     arguments: msgspec.Raw = msgspec.Raw()
 
 
@@ -167,7 +175,7 @@ class RequestHeads:
         if params.meta.version is None:
             return b""
         member = _NAMED.get(read.method)
-        name = None if member is None else params.name if member == "name" else params.uri
+        name: str | None = None if member is None else getattr(params, member)
         key = (params.meta.version, read.method, name)
         lines = self._memo.get(key)
         if lines is None:

@@ -14,6 +14,7 @@ read by `messages`, which leaves results raw.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -129,9 +130,15 @@ def parse_tool_call(params: JsonObject) -> ToolCall:
 
 def refuse_variants(members: JsonObject, known: frozenset[str]) -> None:
     """Refuse near-copies of known names: some readers match names without case, by Unicode folding."""
+    folded = _folded(known)
     for name in members.keys() - known:
-        if name.casefold() in known:  # "Name" and "argumentſ" are ours to such a reader
+        if name.casefold() in folded:  # "Name" and "argumentſ" are ours to such a reader
             raise _bad_params("a member differs from a known one in case only")
+
+
+@cache
+def _folded(known: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.casefold() for name in known)
 
 
 def _response(value: JsonObject) -> ClientResponse:

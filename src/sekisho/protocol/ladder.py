@@ -51,8 +51,15 @@ META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 MAX_CLIENT_NAME: Final = 128  # it goes to the log
 
 _VERSION_HEADER: Final = "mcp-protocol-version"
-_NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-_PARAMS: Final = frozenset({"_meta", "name", "uri", "arguments"})
+_NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
+_PARAMS: Final = frozenset({"_meta", "name", "uri", "arguments", "taskId"})
 _META: Final = frozenset({META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL})
 _NOTHING: Final[JsonObject] = {}
 _PREFIX: Final = "=?base64?"

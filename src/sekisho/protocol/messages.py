@@ -23,7 +23,6 @@ from msgspec import Raw
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.protocol.json_text import JsonLimits, check_text, refuse_duplicates
-from sekisho.protocol.revisions import SUPPORTED, VersionUnsupported
 
 __all__ = [
     "Message",
@@ -151,9 +150,7 @@ def error_bytes(
 
 def rpc_error(error: SekishoError, *, call_id: str | None = None, number: int | None = None) -> bytes:
     """The error object of such an answer."""
-    data: dict[str, object] = {"code": error.code, "remedy": error.remedy}
-    if isinstance(error, VersionUnsupported):  # clients that negotiate read these two
-        data |= {"supported": SUPPORTED, "requested": error.requested}
+    data: dict[str, object] = {**error.facts, "code": error.code, "remedy": error.remedy}
     if call_id is not None:
         data["call"] = call_id
     code = error.info.rpc_code if number is None else number

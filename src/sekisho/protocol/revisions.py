@@ -26,5 +26,9 @@ class VersionUnsupported(RemoteProtocolError):
     """A request states a revision we do not speak; the client reads `requested` back and tries another."""
 
     def __init__(self, requested: str) -> None:
-        super().__init__("version_unsupported", "this protocol version is not supported")
         self.requested = requested[:64]  # it is the client's text and goes back to it
+        super().__init__(
+            "version_unsupported",
+            "this protocol version is not supported",
+            facts={"supported": SUPPORTED, "requested": self.requested},
+        )

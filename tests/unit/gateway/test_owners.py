@@ -52,6 +52,12 @@ def test_what_nobody_claims_is_unknown(kit: Kit) -> None:
         assert refused(owners, uri) == "resource_unknown"
 
 
+def test_a_refusal_names_the_uri_that_was_asked_for(kit: Kit) -> None:
+    with pytest.raises(Refused) as caught:
+        Owners.of(house_of(kit.house, NOTES)).of_resource("other://x")
+    assert caught.value.facts == {"uri": "other://x"}
+
+
 def test_a_plugin_that_the_client_may_not_use_for_it_does_not_count(kit: Kit) -> None:
     narrow = Rule(
         client="ben",

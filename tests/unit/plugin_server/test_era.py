@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sekisho.plugin_server.era import NO_STAMP, Stamp, capabilities, stamped, tails
 
-WORDS = ("elicitation", "elicitation/url", "sampling", "sampling/tools")
+WORDS = ("elicitation", "elicitation/url", "sampling", "sampling/tools", "tasks")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
@@ -22,6 +22,7 @@ def test_a_capability_is_stated_exactly_if_it_may_be_used(words: set[str], has_r
     assert ("sampling" in stated) == bool(words & {"sampling", "sampling/tools"})
     assert ("tools" in stated.get("sampling", {})) == ("sampling/tools" in words)
     assert ("roots" in stated) == has_roots
+    assert ("io.modelcontextprotocol/tasks" in stated.get("extensions", {})) == ("tasks" in words)
 
 
 @given(st.dictionaries(TEXT | st.sampled_from(["progressToken", "io.modelcontextprotocol/logLevel"]), TEXT))

@@ -135,6 +135,9 @@ def _climb(message: bytes) -> bool:
         ("tools/call", {"name": "files__read", "arguments": {}}),
         ("prompts/get", {"name": "=?base64?eA==?="}),
         ("resources/read", {"uri": "file:///ü\n", "name": "other"}),
+        ("tasks/get", {"taskId": "t 1"}),
+        ("tasks/update", {"taskId": "ü", "inputResponses": {}}),
+        ("tasks/cancel", {"taskId": "t-1", "name": "other"}),
     ],
 )
 def test_a_modern_message_passes_the_ladder_of_the_gateway(method: str, params: dict[str, Any]) -> None:

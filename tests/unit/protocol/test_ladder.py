@@ -143,6 +143,14 @@ def test_a_resource_is_named_by_its_uri() -> None:
     assert code_of({**headers, "mcp-name": "file:///e"}, message) == "header_mismatch"
 
 
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+def test_a_task_is_named_by_its_id(method: str) -> None:
+    message = call({"taskId": "t-1", "_meta": META}, method=method)
+    headers = {**HEADERS, "mcp-method": method, "mcp-name": "t-1"}
+    assert envelope(headers, message).modern
+    assert code_of({**headers, "mcp-name": "t-2"}, message) == "header_mismatch"
+
+
 def test_methods_without_a_name_need_no_name_header() -> None:
     message = call({"_meta": META}, method="tools/list")
     assert envelope({"mcp-protocol-version": NOW, "mcp-method": "tools/list"}, message).modern
@@ -183,9 +191,16 @@ def test_a_misspelt_version_in_meta_is_refused() -> None:
 
 
 @pytest.mark.threat("T-PARSER")
-@pytest.mark.parametrize("key", ["_Meta", "Name", "NAME", "URI"])
+@pytest.mark.parametrize("key", ["_Meta", "Name", "NAME", "URI", "TaskId", "taskid"])
 def test_case_variants_beside_the_parameters_are_refused(key: str) -> None:
     assert code_of({}, call({"name": "read", key: {}})) == "params_invalid"
+
+
+@pytest.mark.threat("T-PARSER")
+def test_a_second_spelling_of_the_envelope_is_refused_beside_the_right_one() -> None:
+    assert envelope(HEADERS, modern(traceparent="00-1-2-03")).modern
+    for name in ("io.modelcontextprotocol/ClientCapabilities", "IO.modelcontextprotocol/clientcapabilities"):
+        assert code_of(HEADERS, modern(**{name: {}})) == "params_invalid"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

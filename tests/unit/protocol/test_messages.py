@@ -241,3 +241,11 @@ def test_an_unsupported_version_is_answered_with_the_supported_ones() -> None:
     data = json.loads(error_bytes(1, VersionUnsupported("2031-01-01")))["error"]["data"]
     assert data["requested"] == "2031-01-01"
     assert "2026-07-28" in data["supported"]
+
+
+def test_an_error_tells_its_facts_and_none_of_them_in_the_place_of_a_word_of_ours() -> None:
+    known = Refused("resource_unknown", "none", facts={"uri": "test://x", "code": "ok", "remedy": "none"})
+    data = json.loads(error_bytes(1, known, call_id="c-1"))["error"]["data"]
+    assert data["uri"] == "test://x"
+    assert (data["code"], data["call"]) == ("resource_unknown", "c-1")
+    assert data["remedy"] == known.remedy
