@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -14,7 +13,7 @@ from mcp.client import Client
 from mcp.client.context import ClientRequestContext
 from mcp.client.sse import sse_client
 from mcp_types import ElicitRequestParams, ElicitResult
-from tests.real.conftest import ECHO, ECHO_TOOLS, House, common, plugin, until
+from tests.real.conftest import ECHO, ECHO_TOOLS, House, common, message, plugin, until
 from tests.real.test_connect import FIXTURE, TOOLS, text_of
 
 pytestmark = pytest.mark.real
@@ -85,36 +84,60 @@ async def test_progress_and_questions_come_down_the_stream(home: House) -> None:
     assert "Ada" in text_of(result)
 
 
-async def test_a_client_that_goes_withdraws_its_call(home: House) -> None:
-    before = home.counted("cancelled")
-    calls = sum(one.get("tool") == "slow" for one in home.records())
+def sent(house: House) -> int:
+    """How many slow calls have been sent to the plugin."""
+    return sum(one.get("tool") == "slow" and one["kind"] == "intent" for one in house.records())
+
+
+async def test_a_withdrawn_call_ends_and_the_stream_goes_on(home: House) -> None:
+    before, calls = home.counted("cancelled"), sent(home)
     async with client_of(home) as client:
         call = asyncio.get_running_loop().create_task(client.call_tool("echo__slow", {"seconds": 30}))
-        await asyncio.to_thread(
-            until,
-            lambda: sum(one.get("tool") == "slow" for one in home.records()) > calls,
-            "the plugin is called",
-        )
+        await asyncio.to_thread(until, lambda: sent(home) > calls, "the plugin is called")
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
+        await asyncio.to_thread(until, lambda: home.counted("cancelled") > before, "it was withdrawn")
+        assert text_of(await client.call_tool("echo__echo", {"text": "still"})) == "still"
+
+
+async def test_a_lost_stream_withdraws_its_call(home: House) -> None:
+    before, calls = home.counted("cancelled"), sent(home)
+    async with opened(home) as (http, lines, address):
+        hello = {"protocolVersion": "2024-11-05", "capabilities": {}}
+        slow = {"name": "echo__slow", "arguments": {"seconds": 30}}
+        for body in (message("initialize", hello), message("tools/call", slow, 2)):
+            assert (await http.post(address, content=body)).status_code == 202
+        assert (await anext(lines)) == "event: message"
+        await asyncio.to_thread(until, lambda: sent(home) > calls, "the plugin is called")
     await asyncio.to_thread(until, lambda: home.counted("cancelled") > before, "it was withdrawn")
+
+
+@asynccontextmanager
+async def opened(house: House) -> AsyncIterator[tuple[httpx2.AsyncClient, AsyncIterator[str], str]]:
+    """A bare stream: a client with the token, the lines behind the first event, and the address it named."""
+    base = house.url.removesuffix("/mcp")
+    headers = {"Authorization": f"Bearer {house.token}", "Content-Type": "application/json"}
+    async with (
+        asyncio.timeout(WAIT_S),
+        httpx2.AsyncClient(verify=house.context, timeout=WAIT_S, headers=headers) as http,
+        http.stream("GET", f"{base}/sse", headers={"Accept": "text/event-stream"}) as stream,
+    ):
+        lines = stream.aiter_lines()
+        assert await anext(lines) == "event: endpoint"
+        address = base + (await anext(lines)).removeprefix("data: ")
+        assert await anext(lines) == ""
+        yield http, lines, address
 
 
 @pytest.mark.threat("T-CROSS")
 async def test_a_stranger_can_neither_open_a_stream_nor_post_to_one(home: House) -> None:
-    base = home.url.removesuffix("/mcp")
-    ours = {"Authorization": f"Bearer {home.token}", "Accept": "text/event-stream"}
-    async with asyncio.timeout(WAIT_S), httpx2.AsyncClient(verify=home.context, timeout=WAIT_S) as http:
-        assert (await http.get(f"{base}/sse", headers={"Accept": "text/event-stream"})).status_code == 401
-        rebound = await http.get(f"{base}/sse", headers=ours | {"Origin": "https://evil.example"})
+    base, reads = home.url.removesuffix("/mcp"), {"Accept": "text/event-stream"}
+    async with opened(home) as (http, _, address):
+        rebound = await http.get(f"{base}/sse", headers=reads | {"Origin": "https://evil.example"})
         assert rebound.status_code == 403
-        async with http.stream("GET", f"{base}/sse", headers=ours) as stream:
-            lines = stream.aiter_lines()
-            assert await anext(lines) == "event: endpoint"
-            address = base + (await anext(lines)).removeprefix("data: ")
-            ping = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
-            json_type = {"Content-Type": "application/json"}
-            assert (await http.post(address, content=ping, headers=json_type)).status_code == 401
-            token = {"Authorization": ours["Authorization"]}
-            honest = await http.post(address, content=ping, headers=json_type | token)
-            assert honest.status_code == 202
+        ping = message("ping", {})
+        honest = await http.post(address, content=ping)
+        assert honest.status_code == 202
+        del http.headers["Authorization"]
+        assert (await http.get(f"{base}/sse", headers=reads)).status_code == 401
+        assert (await http.post(address, content=ping)).status_code == 401

@@ -23,7 +23,7 @@ from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.subscriptions import Listener, Subscriptions
 from sekisho.gateway.visit import Streams, Visit, Withdrawable
 from sekisho.keys import Pending, Principal
-from sekisho.protocol import PluginName
+from sekisho.protocol import ClientNotification, PluginName
 
 __all__ = ["OldStream", "OldStreams"]
 
@@ -105,7 +105,7 @@ class OldStream:
         client = post.known_client
         if not self._calls.take(client):
             raise Unavailable("busy", "too many requests of this stream are under way")
-        reply = _Reply(self)
+        reply = _Reply(self, ident)
         self._replies[reply] = None
         return Visit(
             post.call_id,
@@ -127,9 +127,14 @@ class OldStream:
         if isinstance(visit.guest, _Reply):
             visit.guest.trip = trip
 
-    def follow(self, now: float) -> None:
-        """The client is ready: it hears what changes."""
-        if self._listener is None:
+    def hear(self, message: ClientNotification, now: float) -> None:
+        """The client is ready, so that it hears what changes; or it wants an answer no more, and gets none."""
+        if message.method == "notifications/cancelled":
+            ident = message.params.get("requestId")
+            for reply in [one for one in self._replies if one.ident == ident]:
+                reply.is_over = True
+                del self._replies[reply]
+        elif message.method == "notifications/initialized" and self._listener is None:
             self._listener = self._streams.subscriptions.follow(self._visit, self.session(now).caller)
 
     def look(self, now: float) -> None:
@@ -198,8 +203,9 @@ class _Reply:
     certificate: str | None = None
     shown: Principal | Pending | None = None
 
-    def __init__(self, stream: OldStream) -> None:
+    def __init__(self, stream: OldStream, ident: int | str) -> None:
         self._stream = stream
+        self.ident = ident
         self.trip: Withdrawable | None = None
         self.is_over = False
 

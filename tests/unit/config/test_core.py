@@ -182,3 +182,11 @@ def test_the_status_address_can_be_moved_or_closed(core: Core) -> None:
 def test_asking_for_a_plugin_that_is_not_there_names_those_that_are(core: Core) -> None:
     with pytest.raises(Misconfigured, match="no plugin is named b; configured: a"):
         core(servers('name = "a"\nurl = "https://a"')).plugin("b")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_oldest_transport_is_off_and_needs_one_process(core: Core, workers: int) -> None:
+    assert not core("").core_server.legacy_sse
+    assert core("[core_server]\nlegacy_sse = true\n").core_server.legacy_sse
+    with pytest.raises(Misconfigured, match="legacy_sse"):
+        core(f"[core_server]\nlegacy_sse = true\nworkers = {workers}\n")

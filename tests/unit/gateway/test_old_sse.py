@@ -162,6 +162,7 @@ def test_a_withdrawn_call_ends_at_the_plugin(client: Client, kit: Any) -> None:
     client.notify("notifications/cancelled", {"requestId": 7})
     kit.log.settle()
     assert kit.line.cancelled == [1]
+    assert [one["id"] for one in client.heard] == [0]  # MCP: what was withdrawn is not answered
 
 
 def test_a_lost_stream_withdraws_its_calls_and_ends_its_session(client: Client, kit: Any) -> None:
