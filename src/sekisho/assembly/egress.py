@@ -26,6 +26,11 @@ def run_egress(config_path: Path, home: Path) -> int:
             if one.runs_here
         },
         log_folder=places.egress_log,
+        more={
+            one.name: tuple(places.gate_socket(one.name, slot) for slot in range(1, one.workload.gates + 1))
+            for one in config.plugins.servers
+            if one.command and not one.grants.network.is_closed
+        },
     )
 
     def tell(event: EgressEvent) -> None:

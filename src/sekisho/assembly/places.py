@@ -14,7 +14,7 @@ from sekisho.errors import Misconfigured
 __all__ = ["Places"]
 
 MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of Linux, less its terminator
-LONGEST_SOCKET_NAME: Final = len("/egress-.sock") + 32  # with the longest plugin name
+LONGEST_SOCKET_NAME: Final = len("/egress-.256.sock") + 32  # with the longest plugin name, and its last slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,12 @@ class Places:
         """Where the plugin server of a local plugin listens."""
         return self.run / f"plugin-{name}.sock"
 
-    def gate_socket(self, name: str) -> Path:
-        """Where the egress proxy takes over the sockets of one plugin; the path is the plugin's identity."""
-        return self.run / f"egress-{name}.sock"
+    def gate_socket(self, name: str, slot: int = 0) -> Path:
+        """Where the egress proxy takes over the sockets of one sandbox; the path is the plugin's identity.
+
+        Slots from 1 on are those of its further instances. No name of a plugin has a dot.
+        """
+        return self.run / (f"egress-{name}.{slot}.sock" if slot else f"egress-{name}.sock")
 
     def chosen_port(self) -> int | None:
         """The port the front chose for itself when it last ran here."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,13 @@ from sekisho.assembly.logins import authoriser_for
 from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
+from sekisho.assembly.spares import Spares
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
 from sekisho.plugin_server import (
+    InstanceRules,
+    Instances,
     Reach,
     StaticHeaders,
     Warden,
@@ -30,10 +33,11 @@ from sekisho.plugin_server import (
     connect_walled,
     trusting,
 )
-from sekisho.plugin_server.warden import Connection, Connector
+from sekisho.plugin_server.instance import SlotConnector
+from sekisho.plugin_server.warden import Connection
 from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
-from sekisho.sandbox import Bubblewrap, ForkedLauncher, Running, SandboxSpec, Warm, make_ready
+from sekisho.sandbox import Bubblewrap, ForkedLauncher, SandboxSpec, Warm, make_ready
 from sekisho.telemetry import Logger
 from sekisho.wire import Address, Listener, TcpAddress, UnixAddress
 
@@ -54,7 +58,7 @@ class _Post:
     core: PeerRule
     core_token_public: bytes
     ops: frozenset[str] | None  # None: what the core's token names is the only limit
-    gate_path: Path | None
+    gate_of: Callable[[int], Path]
     health_interval_s: float
     keys: KeyFolder
     limits: PluginLimits
@@ -125,11 +129,21 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
         health_interval_s=post.health_interval_s,
     )
     async with _Walls(post, environment, log, launcher) as walls:
-        warden = Warden(connect=walls.connect, publisher=listener, rules=rules, log=log.info)
+        warden = _keeper(post.workload, walls.connect, listener, rules, log)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.serve())
             group.create_task(warden.run())
             group.create_task(_follow_revocations(post.keys, revoked))
+
+
+def _keeper(
+    workload: Workload, connect: SlotConnector, listener: Listener, rules: WardenRules, log: Logger
+) -> Warden | Instances:
+    """Who takes the calls: one plugin for all clients, or a pool of them."""
+    if workload.instances == "shared":
+        return Warden(connect=partial(connect, 0), publisher=listener, rules=rules, log=log.info)
+    bounds = InstanceRules(most=workload.max_instances, idle_s=workload.instance_idle_s)
+    return Instances(connect=connect, publisher=listener, rules=rules, bounds=bounds, log=log.info)
 
 
 class _Walls:
@@ -145,7 +159,7 @@ class _Walls:
         self._driver = Bubblewrap(forked=launcher)
         self._stack = AsyncExitStack()
         self._limits = _message_limits(post.limits)
-        self.connect: Connector
+        self.connect: SlotConnector
 
     async def __aenter__(self) -> _Walls:
         workload = self._post.workload
@@ -161,48 +175,60 @@ class _Walls:
                 remedy="write command = [...] in its file, or give the command after --",
             )
         await self._stack.enter_async_context(self._driver)
-        start = await self._starter(sandbox_spec(workload, self._environment))
-        roots = _roots(workload)
-        may_ask = tuple(sorted(client_requests(workload.client_requests)))
-
-        def connect_here(on_list_changed: Callable[[], None]) -> AbstractAsyncContextManager[Connection]:
-            return connect_walled(
-                start=start,
-                limits=self._limits,
-                max_queued_bytes=self._post.limits.max_queued_bytes,
-                roots=roots,
-                may_ask=may_ask,
-                gate_path=self._post.gate_path,
-                log=self._log.info,
-                on_list_changed=on_list_changed,
-            )
-
-        self.connect = connect_here
+        self._spares = await self._starters(sandbox_spec(workload, self._environment))
+        self._start = await self._stack.enter_async_context(self._spares.listed())
+        self.connect = self._connect_here
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    async def _starter(self, spec: SandboxSpec) -> Callable[[], Awaitable[Running]]:
-        """How its process is started: with an interpreter of its own, or forked where one is warm."""
+    @asynccontextmanager
+    async def _connect_here(
+        self, slot: int, on_list_changed: Callable[[], None]
+    ) -> AsyncIterator[Connection]:
+        """One sandbox. The listed plugin is started again within its walls, a client's has walls that nobody had."""
+        workload = self._post.workload
+        async with AsyncExitStack() as stack:
+            start = self._start if not slot else await stack.enter_async_context(self._spares.fresh())
+            yield await stack.enter_async_context(
+                connect_walled(
+                    start=start,
+                    limits=self._limits,
+                    max_queued_bytes=self._post.limits.max_queued_bytes,
+                    roots=_roots(workload),
+                    may_ask=tuple(sorted(client_requests(workload.client_requests))),
+                    gate_path=self._post.gate_of(slot),
+                    log=self._log.info,
+                    on_list_changed=on_list_changed,
+                )
+            )
+
+    async def _starters(self, spec: SandboxSpec) -> Spares:
+        """How its processes are started: with an interpreter of their own, or forked where one is warm."""
         plain = await self._driver.plan(spec)
+        launch = partial(self._driver.launch, plain)
         workload = self._post.workload
         ready = make_ready(spec, plain.command, workload.preload) if workload.warm else None
         if ready is None:
-            return partial(self._driver.launch, plain)
+            return Spares(launch, None)
         warm_spec, message = ready
-        warm = Warm(
+        make = partial(
+            Warm,
             driver=self._driver,
             plain=plain,
             warm=await self._driver.plan(warm_spec),
             message=message,
             log=self._log.info,
         )
-        return (await self._stack.enter_async_context(warm)).start
+        spares = Spares(launch, make)
+        self._stack.push_async_callback(spares.close)
+        return spares
 
     def _connect_url(
-        self, url: str, reach: Reach, on_list_changed: Callable[[], None]
+        self, url: str, reach: Reach, slot: int, on_list_changed: Callable[[], None]
     ) -> AbstractAsyncContextManager[Connection]:
+        del slot  # a session at the server is all there is of it
         workload = self._post.workload
         return connect_url(
             url=url,
@@ -266,7 +292,7 @@ def _from_core_file(config_path: Path, home: Path, name: str) -> _Post:
         core=core.rule,
         core_token_public=core.token_public,
         ops=frozenset(entry.allowed_operations) | METHODS,
-        gate_path=places.gate_socket(name),
+        gate_of=partial(places.gate_socket, name),
         health_interval_s=config.plugins.health_check_interval_seconds,
         keys=keys,
         limits=config.limits,
@@ -296,7 +322,7 @@ def _from_plugin_file(config_path: Path, home: Path) -> _Post:
         core=core[0],
         core_token_public=core[1],
         ops=None if server.allowed_operations is None else frozenset(server.allowed_operations) | METHODS,
-        gate_path=places.gate_socket(config.name),
+        gate_of=partial(places.gate_socket, config.name),
         health_interval_s=HEALTH_INTERVAL_S,
         keys=keys,
         limits=config.limits,

@@ -90,9 +90,7 @@ class Up:
         for name in _local(before):
             if name not in _local(config) or needs_restart(before.plugin(name), config.plugin(name)):
                 self._retire(name)
-        if {n: before.plugin(n).grants.network for n in _local(before)} != {
-            n: config.plugin(n).grants.network for n in _local(config)
-        }:
+        if _ways_out(before) != _ways_out(config):
             self._restart_egress()
         self._start_missing()
         for role, child in self._children.items():
@@ -153,6 +151,12 @@ class _Told(msgspec.Struct):
 
     event: str
     plugin: str = ""
+
+
+def _ways_out(config: CoreConfig) -> dict[str, object]:
+    """What the egress process has to know of each plugin."""
+    entries = {name: config.plugin(name) for name in _local(config)}
+    return {name: (one.grants.network, one.workload.gates) for name, one in entries.items()}
 
 
 def _local(config: CoreConfig) -> tuple[str, ...]:

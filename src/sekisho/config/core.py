@@ -245,6 +245,21 @@ class PluginEntry:
     client_requests: tuple[str, ...] = setting(
         client_requests(), "What it may ask of a client in the midst of a call.", default=("elicitation",)
     )
+    instances: Literal["shared", "client", "session"] = setting(
+        choice("shared", "client", "session"),
+        'Whose calls one process of it serves: of all clients, of one "client", or of one "session" (legacy clients).',
+        default="shared",
+    )
+    max_instances: int = setting(
+        whole(1, 256),
+        "Most processes of it beside the one that is listed; each may use as much as its sandbox says.",
+        default=8,
+    )
+    instance_idle_seconds: float = setting(
+        number(0.1, 86_400),
+        "Time without calls after which the process of a client or session ends.",
+        default=300.0,
+    )
     allowed_prompts: tuple[str, ...] | None = setting(
         listed(text()), "Prompts that may be used; else all approved ones.", default=None
     )
@@ -360,6 +375,9 @@ class PluginEntry:
             warm=self.warm,
             preload=self.preload,
             client_requests=self.client_requests,
+            instances=self.instances,
+            max_instances=self.max_instances,
+            instance_idle_s=self.instance_idle_seconds,
             oauth=self.oauth.settings,
         )
 

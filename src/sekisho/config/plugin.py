@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from sekisho.config.field import Wrong, flag, listed, nested, path, setting
+from sekisho.config.field import Wrong, choice, flag, listed, nested, number, path, setting, whole
 from sekisho.config.limits import PluginLimits
 from sekisho.config.locate import Source
 from sekisho.config.oauth import OAuth
@@ -70,6 +71,21 @@ class PluginServer:
         client_requests(),
         "What the plugin may ask of a client, whatever the core allows.",
         default=("elicitation",),
+    )
+    instances: Literal["shared", "client", "session"] = setting(
+        choice("shared", "client", "session"),
+        'Whose calls one process of the plugin serves; "shared" or not must agree with the core file.',
+        default="shared",
+    )
+    max_instances: int = setting(
+        whole(1, 256),
+        "Most processes of the plugin beside the one that is listed; each may use as much as its sandbox says.",
+        default=8,
+    )
+    instance_idle_seconds: float = setting(
+        number(0.1, 86_400),
+        "Time without calls after which the process of a client or session ends.",
+        default=300.0,
     )
     command: tuple[str, ...] = setting(
         command_words(), "Program and arguments of an MCP server on standard input and output.", default=()
@@ -186,5 +202,8 @@ class PluginConfig:
             warm=server.warm,
             preload=server.preload,
             client_requests=server.client_requests,
+            instances=server.instances,
+            max_instances=server.max_instances,
+            instance_idle_s=server.instance_idle_seconds,
             oauth=self.oauth.settings,
         )

@@ -82,6 +82,9 @@ def warnings_of(config: CoreConfig | PluginConfig) -> Iterator[str]:
 
 
 def _workload_warnings(workload: Workload, table: str) -> Iterator[str]:
+    if workload.gates and workload.command:
+        most_mb = (workload.gates + 1) * workload.grants.limits.max_memory_mb
+        yield f"{workload.name}.max_instances: its limits count for each process; together up to {most_mb} MB"
     for key in workload.secret_settings:
         yield f"{table}.{key}: looks like a secret in the file; name a variable in environment instead"
     if workload.upstream and workload.upstream.startswith("http:"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sekisho.config.field import (
     Kind,
@@ -226,10 +226,18 @@ class Workload:
     warm: bool = True
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)
+    instances: Literal["shared", "client", "session"] = "shared"
+    max_instances: int = 8
+    instance_idle_s: float = 300.0
     oauth: OAuthSettings | None = None
     upstream_ca_path: Path | None = None
     upstream_headers: tuple[tuple[str, str], ...] = ()
     upstream_private: bool = False
+
+    @property
+    def gates(self) -> int:
+        """How many sandboxes of it may have a way out at the same time, besides the one that is listed."""
+        return 0 if self.instances == "shared" else self.max_instances
 
     @property
     def settings_environment(self) -> Mapping[str, str]:

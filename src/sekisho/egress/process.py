@@ -1,7 +1,7 @@
 """The egress process: one gate for each plugin, all in one event loop, with no key and no token of the core.
 
 - Every plugin's hand-off socket is open before `ready` is called.
-- A new hand-off replaces the gate of that plugin: its sandbox was started again, the old one is gone.
+- A new hand-off at a socket replaces the gate of its last one: that sandbox was started again, the old one is gone.
 - A hand-off that is refused is logged and changes nothing.
 - What happens is written to `<log_folder>/<plugin>.jsonl` and told to `on_event`.
 
@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sekisho.egress.gate import EgressGate
@@ -36,10 +36,11 @@ logger = logging.getLogger("sekisho.egress")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressSettings:
     """`sockets`: for each plugin the path of its hand-off socket and its grant. `log_folder`: one file a
-    plugin."""
+    plugin. `more`: hand-off sockets of further sandboxes of a plugin, which have its grant and its file."""
 
     sockets: Mapping[str, tuple[Path, NetworkGrant]]
     log_folder: Path
+    more: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
 async def serve(
@@ -65,11 +66,12 @@ async def serve(
     with ExitStack() as stack:
         desks = []
         for plugin, (path, network) in settings.sockets.items():
-            listener = stack.enter_context(_listen(path))
-            stack.callback(path.unlink, missing_ok=True)
             ledger = Ledger(settings.log_folder / f"{plugin}.jsonl", clock)
-            outlet = None if outlet_for is None else outlet_for(network)
-            desks.append(_Desk(plugin, network, listener, _both(ledger.write, on_event), outlet))
+            for one in (path, *settings.more.get(plugin, ())):
+                listener = stack.enter_context(_listen(one))
+                stack.callback(one.unlink, missing_ok=True)
+                outlet = None if outlet_for is None else outlet_for(network)
+                desks.append(_Desk(plugin, network, listener, _both(ledger.write, on_event), outlet))
         ready()
         async with asyncio.TaskGroup() as group:
             for desk in desks:
@@ -80,7 +82,7 @@ async def serve(
 
 
 class _Desk:
-    """Takes the hand-offs of one plugin and keeps the gate of the newest."""
+    """Takes the hand-offs at one socket of a plugin and keeps the gate of the newest."""
 
     def __init__(
         self,

@@ -28,10 +28,14 @@ __all__ = [
     "ASKABLE",
     "LOG_LEVELS",
     "NO_EXTRAS",
+    "TASKS",
+    "TASKS_EXTENSION",
     "Caller",
     "Contexts",
     "Extras",
+    "Instances",
     "declared_by",
+    "instance_of",
     "modern_caller",
     "scope_of",
     "spread",
@@ -41,6 +45,11 @@ __all__ = [
 ASKABLE: Final = ("elicitation", "elicitation/url", "roots", "sampling", "sampling/tools")
 # RFC 5424 section 6.2.1, the least severe first (MCP 2025-11-25, server/utilities/logging).
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+TASKS: Final = "tasks"  # among what a modern client declares: a call of it may be answered with a task
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
+
+Instances = Literal["shared", "client", "session"]  # whom a plugin has a process for
 
 MAX_CONTEXTS: Final = 4096
 MAX_META_BYTES: Final = 8 << 10  # trace context has below one kilobyte; a call must not carry a second body
@@ -87,7 +96,7 @@ class Contexts:
     __slots__ = ("_memo",)
 
     def __init__(self) -> None:
-        self._memo: dict[tuple[Caller, frozenset[str]], bytes] = {}
+        self._memo: dict[tuple[Caller, frozenset[str], str], bytes] = {}
 
     def of(
         self,
@@ -96,26 +105,28 @@ class Contexts:
         extras: Extras = NO_EXTRAS,
         *,
         is_remembered: bool = False,
+        instance: str = "",
     ) -> bytes:
         """The context to send with a call of this caller, to a plugin that may ask so much.
 
         Args:
             is_remembered: The plugin's side keeps something under the caller's scope, so it has to be named.
+            instance: Whose process of the plugin takes the call (`instance_of`).
         """
         if extras is not NO_EXTRAS:
-            return _context(caller, allowed, extras)
-        if not is_remembered and caller.is_plain(allowed):
+            return _context(caller, allowed, extras, instance)
+        if not is_remembered and not instance and caller.is_plain(allowed):
             return b""
-        key = (caller, allowed)
+        key = (caller, allowed, instance)
         found = self._memo.get(key)
         if found is None:
             if len(self._memo) >= MAX_CONTEXTS:
                 self._memo.clear()
-            found = self._memo[key] = _context(caller, allowed, extras)
+            found = self._memo[key] = _context(caller, allowed, extras, instance)
         return found
 
 
-def _context(caller: Caller, allowed: frozenset[str], extras: Extras) -> bytes:
+def _context(caller: Caller, allowed: frozenset[str], extras: Extras, instance: str) -> bytes:
     may_ask = caller.may_be_asked(allowed)
     given: dict[str, msgspec.Raw] = {}  # an empty one is not left out unless it is the default itself
     if extras.meta:
@@ -129,6 +140,7 @@ def _context(caller: Caller, allowed: frozenset[str], extras: Extras) -> bytes:
             may_ask=tuple(sorted(may_ask)),
             log_level=caller.log_level,
             request_state=extras.request_state,
+            instance=instance,
             **given,
         )
     )
@@ -137,6 +149,18 @@ def _context(caller: Caller, allowed: frozenset[str], extras: Extras) -> bytes:
 def scope_of(kind: Literal["client", "session"], name: str) -> str:
     """The name by which a plugin's side knows a client or a session; it tells nothing about either."""
     return sha256(f"sekisho/scope/1/{kind}\x00{name}".encode()).hexdigest()[:32]
+
+
+def instance_of(instances: Instances, client: str, caller: Caller | None) -> str:
+    """Whose process of a plugin a call belongs to; "" where all clients share one.
+
+    A client that names no session has one process for all it does: a modern one never does, because it has none.
+    """
+    if instances == "shared":
+        return ""
+    if instances == "session" and caller is not None and not caller.modern:
+        return caller.scope
+    return _client_scope(client)
 
 
 def declared_by(capabilities: JsonObject) -> frozenset[str]:
@@ -163,8 +187,15 @@ def modern_caller(client: str, shape: Envelope, meta: Mapping[str, JsonValue]) -
     level = meta.get(META_LOG_LEVEL)
     if level is not None and (not isinstance(level, str) or level not in LOG_LEVELS):
         raise RemoteProtocolError("params_invalid", "the log level is not one of MCP")
-    declared = declared_by(shape.capabilities) if shape.capabilities else frozenset()
+    declared = declared_by(shape.capabilities) | _extensions(shape) if shape.capabilities else frozenset()
     return Caller(True, _client_scope(client), "rounds", declared, level)
+
+
+def _extensions(shape: Envelope) -> frozenset[str]:
+    """Those a call can be answered by (MCP 2026-07-28, extensions); no session says so."""
+    listed = shape.capabilities.get("extensions")
+    knows_tasks = isinstance(listed, dict) and isinstance(listed.get(TASKS_EXTENSION), dict)
+    return frozenset({TASKS}) if knows_tasks else frozenset()
 
 
 def spread(meta: Mapping[str, JsonValue]) -> bytes:

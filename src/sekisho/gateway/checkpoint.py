@@ -24,7 +24,7 @@ import msgspec
 from sekisho.detect import Findings, Inspection, refusal
 from sekisho.errors import RateLimited, Refused, ScopeMissing, SekishoError
 from sekisho.gateway.approvals import Approvals
-from sekisho.gateway.caller import NO_EXTRAS, Contexts
+from sekisho.gateway.caller import NO_EXTRAS, TASKS, Caller, Contexts, Instances, instance_of
 from sekisho.gateway.stages import (
     Approved,
     Arrived,
@@ -36,6 +36,7 @@ from sekisho.gateway.stages import (
     Refusal,
     Sealed,
 )
+from sekisho.gateway.tasks import TASK_METHODS, capability_missing
 from sekisho.keys import Challenges, Credentials, Resource, ScopePolicy
 from sekisho.policy import AccessPolicy, RateRule
 from sekisho.protocol import JsonLimits, PluginName
@@ -73,7 +74,9 @@ class Standing:
     timeout_s: float
     problem: SekishoError | None
     client_requests: frozenset[str] = frozenset()
-    """What it may ask of a client that declared it (`caller.ASKABLE`)."""
+    """What it may ask of a client that declared it (`caller.ASKABLE`), and whether it may make tasks for one."""
+    instances: Instances = "shared"
+    """For whom it has a process of its own."""
 
     @property
     def logs(self) -> bool:
@@ -138,14 +141,18 @@ def _authorise(identified: Identified, house: House) -> Permitted:
     if standing.definitions is None:
         raise standing.problem or Refused("plugin_quarantined", f"plugin {call.plugin!r} is not approved")
     definitions = standing.definitions
-    definition = definitions.get(call.tool) if call.is_of_tool else None
-    if not house.access.permits(identified.client, call.plugin, call.tool):
-        raise Refused(
-            "operation_not_allowed", f"{call.tool!r} is not an allowed operation of {call.plugin!r}"
-        )
+    is_of_task = call.tool in TASK_METHODS
+    definition = definitions.get(call.allowed_as) if call.is_of_tool or is_of_task else None
+    for operation in (call.tool, call.target) if is_of_task else (call.tool,):
+        if not house.access.permits(identified.client, call.plugin, operation):
+            raise Refused(
+                "operation_not_allowed", f"{operation!r} is not an allowed operation of {call.plugin!r}"
+            )
     if definition is None:
         _check_target(identified, definitions, house)
-    missing = house.scopes.missing_scopes(identified.principal, call.plugin, call.tool)
+    elif is_of_task or definition.needs_task:
+        _check_tasks(identified.arrived, standing)
+    missing = house.scopes.missing_scopes(identified.principal, call.plugin, call.allowed_as)
     if missing:
         raise ScopeMissing(missing)
     return Permitted(identified, definition)
@@ -172,7 +179,22 @@ def _check_target(identified: Identified, definitions: Definitions, house: House
         case _:
             is_allowed = house.access.permits_resource(client, call.plugin, call.target)
             if not (definitions.offers(call.target) and is_allowed):
-                raise Refused("resource_unknown", f"{call.plugin} has no such approved resource")
+                raise Refused(
+                    "resource_unknown",
+                    f"{call.plugin} has no such approved resource",
+                    facts={"uri": call.target},  # the client's own word (MCP 2026-07-28, resources)
+                )
+
+
+def _check_tasks(arrived: Arrived, standing: Standing) -> None:
+    """A task is made for a client that declares it knows tasks, by a plugin that may make them."""
+    caller = arrived.caller
+    if TASKS not in standing.client_requests:
+        raise capability_missing(f"{arrived.call.plugin} may not make tasks here")
+    if caller is None or TASKS not in caller.declared:
+        raise capability_missing(
+            f"{arrived.call.allowed_as!r} answers with a task, which this client cannot take"
+        )
 
 
 def _check_subscriptions(identified: Identified, definitions: Definitions, house: House) -> None:
@@ -186,6 +208,12 @@ def _check_subscriptions(identified: Identified, definitions: Definitions, house
         )
         if not (is_allowed and definitions.offers(str(uri))):
             raise Refused("resource_unknown", f"{call.plugin} has no such approved resource")
+    for task in call.tasks:
+        _check_tasks(identified.arrived, house.standings[call.plugin])
+        if not house.access.permits(identified.client, call.plugin, task.tool):
+            raise Refused(
+                "operation_not_allowed", f"{task.tool!r} is not an allowed operation of {call.plugin!r}"
+            )
 
 
 def _limit(permitted: Permitted, house: House) -> None:
@@ -206,7 +234,7 @@ def _inspect(permitted: Permitted, house: House) -> Inspected:
     call = permitted.identified.arrived.call
     if len(call.arguments) > house.max_argument_bytes:  # depth and members were judged with their message
         raise Refused("arguments_too_large", f"arguments exceed {house.max_argument_bytes} bytes")
-    if permitted.definition is not None:
+    if permitted.definition is not None and call.is_of_tool:
         permitted.definition.check_arguments(call.parsed, len(call.arguments))
     elif call.tool == "prompts/get":
         definitions = house.standings[call.plugin].definitions
@@ -246,11 +274,17 @@ def _seal(approved: Approved, house: House) -> Sealed:
     standing = house.standings[call.plugin]
     is_listening = call.tool == "subscriptions/listen"
     context = b""
+    instance = ""
+    if standing.instances != "shared":
+        instance = instance_of(standing.instances, approved.inspected.permitted.identified.client, caller)
+        caller = caller or Caller(True, "")  # nothing is known of it but whose process it uses
     if caller is not None:
         # of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more
         is_remembered = is_listening or (not caller.modern and (standing.logs or not call.is_of_tool))
         allowed = standing.client_requests
-        context = house.contexts.of(caller, allowed, call.extras, is_remembered=is_remembered)
+        context = house.contexts.of(
+            caller, allowed, call.extras, is_remembered=is_remembered, instance=instance
+        )
     frame = CallFrame(
         tool=call.tool,
         arguments=msgspec.Raw(call.arguments),

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sekisho.errors import Refused, SekishoError, Unavailable
+from sekisho.gateway.caller import TASKS, TASKS_EXTENSION, Instances
 from sekisho.gateway.checkpoint import Standing
 from sekisho.policy import RateRule
 from sekisho.protocol import PluginName
@@ -46,6 +47,7 @@ class Dossier:
     rate: RateRule
     timeout_s: float
     client_requests: frozenset[str] = frozenset()
+    instances: Instances = "shared"
     extensions: frozenset[str] = frozenset()
 
 
@@ -151,7 +153,8 @@ class Desk:
             rate=dossier.rate,
             timeout_s=dossier.timeout_s,
             problem=problem,
-            client_requests=dossier.client_requests,
+            client_requests=dossier.client_requests | _tasks(definitions),
+            instances=dossier.instances,
         )
 
     def _approved(self, dossier: Dossier) -> Definitions:
@@ -171,3 +174,9 @@ class Desk:
         # Every tool is compiled, so that one that is not allowed is refused as such and not as unknown.
         tools = [item.id.name for item in surface.of_kind(ItemKind.TOOL)]
         return Definitions.build(locked, surface, tools, extensions=dossier.extensions)
+
+
+def _tasks(definitions: Definitions | None) -> frozenset[str]:
+    """A plugin may make tasks if it announces them and the operator lists the extension."""
+    is_announced = definitions is not None and TASKS_EXTENSION in definitions.announced.extensions
+    return frozenset({TASKS}) if is_announced else frozenset()

@@ -1,6 +1,7 @@
 """plugin_server: the other end: one plugin, its wall, its MCP session."""
 
 from sekisho.plugin_server.authoriser import Authoriser, StaticHeaders
+from sekisho.plugin_server.instances import InstanceRules, Instances
 from sekisho.plugin_server.remote import Reach, connect_url
 from sekisho.plugin_server.site import Site, trusting
 from sekisho.plugin_server.upstream import Upstream
@@ -9,6 +10,8 @@ from sekisho.plugin_server.warden import Warden, WardenRules
 
 __all__ = [
     "Authoriser",
+    "InstanceRules",
+    "Instances",
     "Reach",
     "Site",
     "StaticHeaders",

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from sekisho.errors import SekishoError
+from sekisho.errors import Misconfigured, SekishoError
 from sekisho.plugin_server.asking import is_input_required
 from sekisho.plugin_server.clock import Clock
 from sekisho.plugin_server.exchange import Errand
@@ -24,11 +24,13 @@ from sekisho.plugin_server.hearing import Hearing
 from sekisho.plugin_server.listening import Listening
 from sekisho.plugin_server.roster import Roster
 from sekisho.plugin_server.session import Answer, PluginSession, RpcError
+from sekisho.plugin_server.task_roots import narrowed_update
 from sekisho.plugin_server.wishes import Wishes
 from sekisho.wire import AnswerFrame, CallContext, Inbound, decode_context
 
 __all__ = ["METHODS", "Desk"]
 
+TASK_METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})  # MCP 2026-07-28, tasks
 METHODS: Final = frozenset(
     {
         "prompts/get",
@@ -38,6 +40,7 @@ METHODS: Final = frozenset(
         "resources/unsubscribe",
         "logging/setLevel",
         "subscriptions/listen",
+        *TASK_METHODS,
     }
 )
 MAX_CONTEXTS: Final = 4_096  # kept in our memory; each a few hundred bytes
@@ -48,7 +51,10 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Desk:
     """The calls of one plugin. `on_hang` hears that the plugin did not answer one in time."""
 
-    def __init__(self, *, execution_timeout_s: float, on_hang: Callable[[], None]) -> None:
+    def __init__(
+        self, *, execution_timeout_s: float, on_hang: Callable[[], None], instance: str = ""
+    ) -> None:
+        self._instance = instance
         self._execution_timeout_s = execution_timeout_s
         self._on_hang = on_hang
         self._loop = asyncio.get_running_loop()
@@ -104,6 +110,51 @@ class Desk:
     def refresh(self) -> None:
         """Subscribe again where a subscription was lost."""
         self._listening.upstream.refresh()
+
+    # for whoever decides how long the plugin runs
+
+    @property
+    def is_open(self) -> bool:
+        """True while a plugin takes calls."""
+        return self._session is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a call is under way or parked."""
+        return bool(self._under_way)
+
+    @property
+    def is_followed(self) -> bool:
+        """True while somebody waits for news of a resource."""
+        return self._listening.is_followed
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing is known here that outlives the plugin."""
+        return self._listening.is_empty and not self.is_busy
+
+    def asks(self, handle: str) -> bool:
+        """True while a client is asked under this handle."""
+        return self._exchanges.asks(handle)
+
+    def end_listening(self) -> None:
+        """Whoever listens hears no more."""
+        self._listening.close()
+
+    def remember(self, inbound: Inbound) -> None:
+        """Take a wish that needs no running plugin: what a session wants to hear, once there is something."""
+        try:
+            context = self._contexts.get(inbound.frame.context) or self._read_context(inbound.frame.context)
+            members = _members.decode(bytes(inbound.frame.arguments))
+        except SekishoError as error:
+            inbound.fail(error.code, error.message)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            inbound.fail("params_invalid", "the parameters are no object")
+        else:
+            if inbound.frame.tool == "logging/setLevel":
+                self._wishes.set_level(Errand(inbound, context, inbound.frame.tool, members))
+            elif not self._listening.listen(inbound, context):
+                inbound.fail("busy", "too many listen already")
 
     # calls
 
@@ -161,6 +212,9 @@ class Desk:
         members.pop("_meta", None)
         errand = Errand(inbound, context, frame.tool, members)
         match frame.tool:
+            case method if method in TASK_METHODS and not session.modern:
+                # the tasks of 2025-11-25 are others, and stay hidden
+                inbound.fail("method_unknown", "the plugin is of an era without this extension")
             case "subscriptions/listen":
                 if not self._listening.listen(inbound, context):
                     inbound.fail("busy", "too many listen already")
@@ -170,12 +224,19 @@ class Desk:
                 self._wishes.subscribe(session, errand)
             case "resources/unsubscribe":
                 self._wishes.unsubscribe(errand)
+            case "tasks/update":
+                narrowed = narrowed_update(session.roots, members)
+                self._exchanges.take(session, Errand(inbound, context, frame.tool, narrowed))
             case _:
                 self._exchanges.take(session, errand)
 
     def _read_context(self, text: bytes) -> CallContext:
         """The context; those that come with every call of a session are read once."""
         context = decode_context(text)
+        if context.instance != self._instance:
+            raise Misconfigured(
+                "config_invalid", "core and plugin server do not agree whether clients share the plugin"
+            )
         if not (context.meta or context.input_responses or context.request_state):
             if len(self._contexts) >= MAX_CONTEXTS:
                 self._contexts.clear()

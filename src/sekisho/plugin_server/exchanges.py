@@ -108,6 +108,10 @@ class Exchanges:
         nothing, clean = msgspec.Raw(), msgspec.Raw(text)
         hear(AnswerFrame(frame.scope, frame.ask, *((nothing, clean) if frame.error else (clean, nothing))))
 
+    def asks(self, handle: str) -> bool:
+        """True while a client is asked under this handle."""
+        return handle in self.questions
+
     # for exchanges
 
     def now(self) -> float:

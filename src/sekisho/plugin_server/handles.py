@@ -29,6 +29,9 @@ class Handles(Generic[Waiting]):
     def __len__(self) -> int:
         return len(self._table)
 
+    def __contains__(self, handle: str) -> bool:
+        return handle in self._table
+
     def add(self, scope: str, waiting: Waiting) -> str | None:
         """A new handle, or None if there are too many."""
         if len(self._table) >= MAX_OPEN or self._per_scope[scope] >= MAX_OPEN_PER_SCOPE:

@@ -21,13 +21,16 @@ __all__ = ["Listening", "event_params"]
 
 MAX_LISTENERS: Final = 4_096
 MAX_LISTENERS_PER_SCOPE: Final = 16
+MAX_TASKS_PER_LISTENER: Final = 100
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+TASK_NEWS: Final = "notifications/tasks"
 UPDATED: Final = "notifications/resources/updated"
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class _Filter(msgspec.Struct, rename="camel"):
     resource_subscriptions: list[str] = []
+    task_ids: list[str] = []
 
 
 class _Wish(msgspec.Struct):
@@ -40,6 +43,7 @@ class _Wish(msgspec.Struct):
 class _Listener(msgspec.Struct, gc=False):
     scope: str
     uris: frozenset[str] | None  # None: what its scope follows at the moment
+    tasks: frozenset[str] = frozenset()
     is_acknowledged: bool = False  # MCP: nothing is said before that
 
 
@@ -48,10 +52,21 @@ class Listening:
 
     def __init__(self) -> None:
         self._interest = Interest()
+        self._tasks = Interest()
         self.scopes = Scopes(self._interest)
-        self.upstream = Subscriptions(self._interest, self.scopes)
+        self.upstream = Subscriptions(self._interest, self.scopes, self._tasks)
         self._listeners: dict[Inbound, _Listener] = {}
         self._per_scope: Counter[str] = Counter()
+
+    @property
+    def is_followed(self) -> bool:
+        """True while somebody follows a resource or a task."""
+        return bool(self._interest.uris or self._tasks.uris)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nobody listens, and no scope has set anything."""
+        return not self._listeners and not self.scopes
 
     def follows(self, uri: str) -> bool:
         """True if somebody follows it already."""
@@ -73,16 +88,19 @@ class Listening:
                 if self.upstream.can_follow
                 else frozenset()
             )
+        asked_tasks = dict.fromkeys(wish.notifications.task_ids[:MAX_TASKS_PER_LISTENER])
+        new_tasks = self._tasks.add(asked_tasks)
+        tasks = frozenset(ident for ident in asked_tasks if ident in self._tasks)
         honoured = {"resourceSubscriptions": sorted(uris)} if uris else {}
         frame = EventFrame(ACKNOWLEDGED, msgspec.Raw(_encode({"notifications": honoured})))
         self._per_scope[scope] += 1
-        self._listeners[inbound] = listener = _Listener(scope, uris)
+        self._listeners[inbound] = listener = _Listener(scope, uris, tasks)
 
         def acknowledge() -> None:
             listener.is_acknowledged = True
             inbound.event(frame)
 
-        self.upstream.changed(new, (), acknowledge)
+        self.upstream.changed(new, (), acknowledge, are_tasks_others=bool(new_tasks))
         return True
 
     def leave(self, inbound: Inbound) -> bool:
@@ -93,9 +111,15 @@ class Listening:
         self._per_scope[listener.scope] -= 1
         if not self._per_scope[listener.scope]:
             del self._per_scope[listener.scope]
-        if listener.uris:
-            self.upstream.changed((), self._interest.drop(listener.uris))
+        gone, gone_tasks = self._interest.drop(listener.uris or ()), self._tasks.drop(listener.tasks)
+        self.upstream.changed((), gone, are_tasks_others=bool(gone_tasks))
         return True
+
+    def close(self) -> None:
+        """All listeners are told that it is over."""
+        for inbound in [*self._listeners]:
+            self.leave(inbound)
+            inbound.fail("plugin_exited", "the plugin no longer runs for this client")
 
     def tell_scope(self, scope: str, frame: EventFrame) -> bool:
         """Tell one listener of this scope that hears whatever belongs to it; False if there is none."""
@@ -118,6 +142,18 @@ class Listening:
                 inbound.event(frame)
                 was_heard = True
         return was_heard
+
+    def task_told(self, notification: Notification) -> bool:
+        """A task is in another state; False if nobody follows it."""
+        params = event_params(notification)
+        ident = params.get("taskId") if params is not None else None
+        if params is None or not isinstance(ident, str):
+            return False
+        frame = EventFrame(TASK_NEWS, msgspec.Raw(_encode(params)))
+        hear = [one for one, what in self._listeners.items() if what.is_acknowledged and ident in what.tasks]
+        for inbound in hear:
+            inbound.event(frame)
+        return bool(hear)
 
     def _followed(self, listener: _Listener) -> Collection[str]:
         if listener.uris is not None:

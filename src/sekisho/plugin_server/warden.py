@@ -78,6 +78,8 @@ class Warden:
         publisher: Publisher,
         rules: WardenRules,
         log: Callable[..., None],
+        era: EraMemory | None = None,
+        instance: str = "",
     ) -> None:
         self._connect = connect
         self._publisher = publisher
@@ -86,11 +88,13 @@ class Warden:
         self._connection: Connection | None = None
         self._restarts = 0
         self._relist = asyncio.Event()
-        self._era = EraMemory()
-        self._desk = Desk(execution_timeout_s=rules.execution_timeout_s, on_hang=self._kill_soon)
-        self.call = self._desk.call  # no step between: it is called for every call there is
-        self.cancel = self._desk.cancel
-        self.answer = self._desk.answer
+        self._era = EraMemory() if era is None else era
+        self.desk = Desk(
+            execution_timeout_s=rules.execution_timeout_s, on_hang=self._kill_soon, instance=instance
+        )
+        self.call = self.desk.call  # no step between: it is called for every call there is
+        self.cancel = self.desk.cancel
+        self.answer = self.desk.answer
         self._loop = asyncio.get_running_loop()
         self._killers: set[asyncio.Task[None]] = set()
 
@@ -99,17 +103,21 @@ class Warden:
         try:
             await self._live_on()
         finally:
-            self._desk.close()
-            for killer in self._killers:
-                killer.cancel()
-            await asyncio.gather(*self._killers, return_exceptions=True)
+            self.desk.close()
+            await self.settle()
+
+    async def settle(self) -> None:
+        """End what would end a life that is over."""
+        for killer in self._killers:
+            killer.cancel()
+        await asyncio.gather(*self._killers, return_exceptions=True)
 
     async def _live_on(self) -> None:
         backoff_s = 0.0  # one end is an accident, and a forked plugin is back in tens of milliseconds
         while True:
             self._tell("starting" if self._restarts == 0 else "restarting", "")
             started = self._loop.time()
-            reason = await self._one_life()
+            reason = await self.live_once()
             if self._loop.time() - started > BACKOFF_RESET_S:
                 backoff_s = 0.0
             self._log("plugin_ended", code=reason.code, reason=reason.message, restarts=self._restarts)
@@ -118,7 +126,7 @@ class Warden:
             await asyncio.sleep(backoff_s)
             backoff_s = min(max(backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MOST_S)
 
-    async def _one_life(self) -> SekishoError:
+    async def live_once(self) -> SekishoError:
         """Start the plugin, serve it until it ends, and say why it did."""
         try:
             async with self._open() as connection:
@@ -141,8 +149,8 @@ class Warden:
         opened = await open_session(connection.session, self._era, self._rules.start_timeout_s)
         await self._publish(connection, opened)
         self._connection = connection
-        self._desk.opened(connection.session, opened.capabilities)
-        connection.session.on_reopened = lambda: self._desk.reopened(connection.session, opened.capabilities)
+        self.desk.opened(connection.session, opened.capabilities)
+        connection.session.on_reopened = lambda: self.desk.reopened(connection.session, opened.capabilities)
         self._tell("ready", "")
         await self._watch(connection, opened)
 
@@ -153,7 +161,7 @@ class Warden:
                 yield connection
             finally:
                 self._connection = None
-                self._desk.closed()  # before the end is awaited: a call that comes now is refused at once
+                self.desk.closed()  # before the end is awaited: a call that comes now is refused at once
                 connection.session.fail_all(Unavailable("plugin_exited", "the plugin ended during the call"))
                 self._say_dropped()
 
@@ -168,7 +176,7 @@ class Warden:
             except TimeoutError:
                 pass
             self._relist.clear()
-            self._desk.refresh()
+            self.desk.refresh()
             self._say_dropped()
             await self._publish(connection, opened)
             next_at = self._loop.time() + RELIST_PAUSE_S
@@ -179,7 +187,7 @@ class Warden:
         )
 
     def _say_dropped(self) -> None:
-        dropped = self._desk.take_dropped()
+        dropped = self.desk.take_dropped()
         if dropped:
             self._log("plugin_messages_dropped", **dropped)
 

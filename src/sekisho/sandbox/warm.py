@@ -131,6 +131,14 @@ class Warm:
         """Tear the walls down."""
         await self._tear_down()
 
+    async def prepare(self) -> None:
+        """Raise the walls ahead of the start, which then is a fork."""
+        if self._walls is None and not self._is_given_up:
+            try:
+                self._walls = await self._raise_walls()
+            except (_Unfit, SekishoError) as error:
+                await self._give_up(error)
+
     async def start(self) -> Running:
         """Start the plugin.
 
@@ -148,10 +156,14 @@ class Warm:
             self._walls = await self._raise_walls()
             return await self._walls.fork()
         except (_Unfit, SekishoError) as error:
-            self._is_given_up = True
-            self._log("plugin_not_warm", plugin=self._plain.name, reason=str(error))
-            await self._tear_down()
+            await self._give_up(error)
             return await self._driver.launch(self._plain)
+
+    async def _give_up(self, error: Exception) -> None:
+        """From now on it is started in the ordinary way."""
+        self._is_given_up = True
+        self._log("plugin_not_warm", plugin=self._plain.name, reason=str(error))
+        await self._tear_down()
 
     async def _raise_walls(self) -> _Walls:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -57,6 +57,7 @@ class CallContext(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         meta: Further members of the client's `_meta`, such as trace context.
         input_responses: What the client answered to the questions of the round before.
         request_state: What the plugin server gave the round before.
+        instance: An opaque name of whom the plugin has a process of its own for; empty: all share one.
     """
 
     scope: str = ""
@@ -66,6 +67,7 @@ class CallContext(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     meta: msgspec.Raw = msgspec.Raw()
     input_responses: msgspec.Raw = msgspec.Raw()
     request_state: str | None = None
+    instance: str = ""
 
 
 class CallFrame(msgspec.Struct, frozen=True, gc=False):

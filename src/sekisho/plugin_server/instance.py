@@ -1,0 +1,192 @@
+"""One instance of a plugin: a process and all that is known of its calls, for one client or session alone.
+
+Guarantees
+- it is started by the first call that needs it, and shows the reviewed face before it takes one;
+- calls that wait for its start are bounded, and wait no longer than their own time;
+- a start that failed refuses the calls that waited, and is not tried again at once;
+- what its client's sessions want to hear outlives its process, as it does when a shared plugin is started again.
+
+How many there are, and when one ends, is decided by `instances`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from sekisho.errors import SekishoError
+from sekisho.plugin_server.face import Face
+from sekisho.plugin_server.opening import EraMemory
+from sekisho.plugin_server.warden import BACKOFF_FIRST_S, BACKOFF_MOST_S, Connection, Warden, WardenRules
+from sekisho.wire import Inbound, StateFrame, SurfaceFrame
+
+__all__ = ["Instance", "SlotConnector"]
+
+MAX_WAITING: Final = 64  # calls of one client, each at most a message long, while its plugin starts
+
+# Starts the plugin in a slot; slot 0 is the listed instance's.
+SlotConnector = Callable[[int, Callable[[], None]], AbstractAsyncContextManager[Connection]]
+
+
+class Instance:
+    """`slot` is where it runs, or 0 while it does not run; `used_at` is when a call was last seen under way."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        connect: SlotConnector,
+        rules: WardenRules,
+        face: Face,
+        era: EraMemory,
+        log: Callable[..., None],
+    ) -> None:
+        self.name = name
+        self.slot = 0
+        self.used_at = 0.0
+        self._face = face
+        self._rules = rules
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[Inbound, tuple[float, asyncio.TimerHandle]] = {}
+        self._was_ready = False
+        self._is_ending = False
+        self._backoff_s = 0.0
+        self._not_before = 0.0
+        self._problem: SekishoError | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._warden = Warden(
+            connect=lambda on_list_changed: connect(self.slot, on_list_changed),
+            publisher=self,
+            rules=rules,
+            log=log,
+            era=era,
+            instance=name,
+        )
+        self.desk = self._warden.desk
+
+    # its state
+
+    @property
+    def takes_calls(self) -> bool:
+        """True while its plugin runs and is not about to be ended."""
+        return self.desk.is_open and not self._is_ending
+
+    @property
+    def is_waited_for(self) -> bool:
+        """True while a call waits for its start."""
+        return bool(self._waiting)
+
+    @property
+    def is_ending(self) -> bool:
+        """True from the decision to end its process until nothing is left of it."""
+        return self._is_ending
+
+    @property
+    def is_idle(self) -> bool:
+        """True while its process runs for nobody."""
+        return self.takes_calls and not (self.desk.is_busy or self._waiting)
+
+    @property
+    def can_be_forgotten(self) -> bool:
+        """True when it does not run and nothing is known of it but a start that failed."""
+        return (
+            not (self.slot or self._waiting) and self.desk.is_empty and self._loop.time() >= self._not_before
+        )
+
+    @property
+    def problem(self) -> SekishoError | None:
+        """Why it is not started now: it failed to, a moment ago."""
+        return self._problem if self._loop.time() < self._not_before else None
+
+    # calls
+
+    def wait(self, inbound: Inbound) -> None:
+        """Keep a call until the plugin takes it."""
+        if len(self._waiting) >= MAX_WAITING:
+            inbound.fail("busy", "the plugin is being started, and many calls wait already")
+            return
+        timeout_s = min(inbound.frame.timeout_s, self._rules.execution_timeout_s)
+        deadline = self._loop.time() + timeout_s
+        alarm = self._loop.call_at(deadline, partial(self._overdue, inbound, timeout_s))
+        self._waiting[inbound] = (deadline, alarm)
+
+    def cancel(self, inbound: Inbound) -> None:
+        """The core no longer waits for this call."""
+        waiting = self._waiting.pop(inbound, None)
+        if waiting is None:
+            self.desk.cancel(inbound)
+        else:
+            waiting[1].cancel()
+
+    def refuse(self, reason: SekishoError) -> None:
+        """Nothing more is waited for."""
+        waiting, self._waiting = self._waiting, {}
+        for inbound, (_, alarm) in waiting.items():
+            alarm.cancel()
+            inbound.fail(reason.code, reason.message)
+
+    # its process
+
+    def start(self, group: asyncio.TaskGroup, slot: int, on_end: Callable[[Instance, int], None]) -> None:
+        """Start the process; `on_end` hears when nothing of it is left."""
+        self.slot, self._was_ready, self._is_ending = slot, False, False
+        self._task = group.create_task(self._live(on_end))
+
+    def end(self, reason: str) -> None:
+        """End the process."""
+        if self._task is not None and not self._is_ending:
+            self._log("plugin_instance_ended", slot=self.slot, reason=reason)
+            self._is_ending = True
+            self._task.cancel()
+
+    def close(self) -> None:
+        """It is forgotten: whoever listens hears no more."""
+        self.desk.end_listening()
+        self.desk.close()
+
+    # what its warden tells
+
+    def publish_surface(self, frame: SurfaceFrame) -> None:
+        """Before its first call, and whenever it is listed again."""
+        self._face.compare(frame)
+
+    def publish_state(self, frame: StateFrame) -> None:
+        """It takes calls now."""
+        if frame.state != "ready":
+            return
+        self._was_ready, self._backoff_s, self._problem = True, 0.0, None
+        self.used_at = self._loop.time()
+        waiting, self._waiting = self._waiting, {}
+        for inbound, (deadline, alarm) in waiting.items():
+            alarm.cancel()
+            left_s = max(deadline - self._loop.time(), 0.0)
+            inbound.frame = msgspec.structs.replace(inbound.frame, timeout_s=left_s)
+            self.desk.call(inbound)
+
+    async def _live(self, on_end: Callable[[Instance, int], None]) -> None:
+        try:
+            reason = await self._warden.live_once()
+            self._log("plugin_instance_ended", slot=self.slot, code=reason.code, reason=reason.message)
+            if not self._was_ready:
+                self._fail(reason)
+        finally:
+            await self._warden.settle()
+            slot, self.slot, self._task, self._is_ending = self.slot, 0, None, False
+            on_end(self, slot)
+
+    def _fail(self, reason: SekishoError) -> None:
+        """It did not start: neither these calls nor those of the next moment make us try again."""
+        self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MOST_S)
+        self._not_before = self._loop.time() + self._backoff_s
+        self._problem = reason
+        self.refuse(reason)
+
+    def _overdue(self, inbound: Inbound, timeout_s: float) -> None:
+        if self._waiting.pop(inbound, None) is not None:
+            inbound.fail("plugin_timeout", f"the plugin did not start within {timeout_s:g} s")
