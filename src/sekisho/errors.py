@@ -63,6 +63,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "version_unsupported": CodeInfo(400, -32022, "use a supported protocol version"),
     "session_required": CodeInfo(400, -32600, "send initialize first, then the Mcp-Session-Id it returned"),
     "session_unknown": CodeInfo(404, -32600, "send initialize again to open a new session"),
+    "stream_unknown": CodeInfo(
+        400, -32600, "call again; a broken stream is kept for seconds, where it was served"
+    ),
     # who asks, and what they may do
     "token_missing": CodeInfo(401, -32001, "send Authorization: Bearer with the token of this gateway"),
     "token_invalid": CodeInfo(401, -32001, "use the current token; the operator finds it in the token file"),

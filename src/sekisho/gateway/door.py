@@ -20,9 +20,11 @@ from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.approvals import is_yes
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.dispatch import Dispatcher
+from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
 from sekisho.gateway.old_sse import OldStream, OldStreams
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
+from sekisho.gateway.resuming import ResumableStreams
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.sessions import Session, Sessions
@@ -82,7 +84,8 @@ class Door:
         self.soon = clock.soon
         self._new_id = new_id
         self._elsewhere = elsewhere
-        self._streams = Streams()
+        self._copies = ResumableStreams(clock.now)
+        self._streams = Streams(self._copies)
         self._dispatcher = Dispatcher(
             house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
         )
@@ -112,6 +115,7 @@ class Door:
         self._dispatcher.subscriptions.expire(now)
         self._dispatcher.journeys.expire(now)
         self._old.expire(now)
+        self._copies.expire(now)
 
     def lets_in(self, request: HttpRequest, guest: Guest) -> bool:
         """True when the body of this request may come: strangers must not make us hold one. Else it is refused."""
@@ -183,15 +187,21 @@ class Door:
             self._sessions.close(ident, visit.known_client, visit.endpoint, visit.now)
             visit.end_session()
             return None
-        return self._follow(ident, visit, known)
+        return self._follow(request, visit, known)
 
-    def _follow(self, ident: str | None, visit: Visit, known: Pass) -> Withdrawable:
+    def _follow(self, request: HttpRequest, visit: Visit, known: Pass) -> Withdrawable:
         """A GET: the stream of a legacy session. Who has none, or reads none, is told as by one who offers none."""
-        if ident is None or not known.takes_streams:
+        if "mcp-session-id" not in request.headers or not known.takes_streams:
             raise RemoteProtocolError("http_method_not_allowed", _NO_STREAM)
-        session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
+        session = self._session_of(request, visit)
         self._streams.most = known.rules.max_streams_per_client
         visit.takes_streams = True
+        if session.resumes:
+            last, visit.resumes_in = request.headers.get("last-event-id"), session.ident
+            found = None if last is None else self._copies.find(last, visit.known_client, session.ident)
+            if found is not None:
+                head = STREAM_HEAD if visit.keep_alive else LAST_STREAM_HEAD
+                return found[0].resume(visit.guest, head, found[1])
         return self._dispatcher.subscriptions.follow(visit, session.caller)
 
     def _read(self, request: HttpRequest, visit: Visit, house: House, known: Pass) -> Withdrawable | None:
@@ -214,6 +224,8 @@ class Door:
             # calls come again; the head of a handshake would only take up memory
             self.heads.keep(request, known)
         visit.takes_streams = known.takes_streams
+        if session is not None and session.resumes:
+            visit.resumes_in = session.ident
         self._streams.most = known.rules.max_streams_per_client
         return self._dispatcher.serve(message, visit, session, shape, request)
 

@@ -15,6 +15,8 @@ __all__ = [
     "endpoint_event",
     "event",
     "last_event",
+    "marked_event",
+    "priming_event",
     "progress_events",
 ]
 
@@ -50,6 +52,18 @@ def last_event(message: bytes) -> bytes:
 def endpoint_event(address: str) -> bytes:
     """Where a client of the oldest transport posts (MCP 2024-11-05)."""
     return _chunk(b"event: endpoint\ndata: %b\n\n" % address.encode("ascii"))
+
+
+def priming_event(ident: bytes, retry_ms: int) -> bytes:
+    """The first event of a stream that can be resumed: a place to come back to, and when (MCP 2025-11-25)."""
+    return _chunk(b"id: %b\nretry: %d\ndata: \n\n" % (ident, retry_ms))
+
+
+def marked_event(chunk: bytes, ident: bytes) -> bytes:
+    """A chunk of `event` or `progress_events` whose last event has an id."""
+    data = chunk[chunk.index(b"\r\n") + 2 : -2]
+    last = data.rfind(b"\n\nevent: ") + 2 if data.count(b"\n\n") > 1 else 0
+    return _chunk(b"%bid: %b\n%b" % (data[:last], ident, data[last:]))
 
 
 def _chunk(data: bytes) -> bytes:

@@ -15,7 +15,7 @@ from typing import Final, cast
 from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
-from sekisho.gateway.visit import Withdrawable
+from sekisho.gateway.visit import CLIENT_GONE, Withdrawable
 from sekisho.keys import Pending, Principal, certificate_shown
 from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
 
@@ -291,7 +291,7 @@ class Front(asyncio.BufferedProtocol):
         self._unsent = memoryview(b"")
         self._room.leave(self)
         if self._trip is not None and self._is_answering:
-            self._trip.withdraw(Refused("cancelled", "the client closed the connection"))
+            self._trip.withdraw(CLIENT_GONE)
 
     def abort(self) -> None:
         """Cut the connection now."""

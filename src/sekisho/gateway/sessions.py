@@ -20,6 +20,7 @@ from sekisho.protocol import PluginName
 __all__ = ["Endings", "LocalEndings", "Session", "Sessions", "SharedEndings"]
 
 MAX_AGE_S: Final = 24 * 3600.0  # a stolen ticket also needs the token; a day is longer than any client stays
+RESUMING: Final = "2025-11-25"  # the newest revision with sessions
 MAX_KNOWN: Final = 4096
 MAX_ENDED: Final = (
     100_000  # remembered endings: a client that opens and ends sessions in a loop must not fill the memory
@@ -38,6 +39,9 @@ class Session:
     caller: Caller
     deaf: Caller
     """The caller of a request whose answer cannot be a stream, so that nothing can be asked meanwhile."""
+
+    resumes: bool = False
+    """Its streams can be taken up again (MCP 2025-11-25)."""
 
     def is_of(self, client: str, endpoint: PluginName | None, now: float) -> bool:
         """True when this client opened it at this endpoint, and not too long ago."""
@@ -156,6 +160,7 @@ class Sessions:
             opened_at=ticket.issued_at,
             caller=Caller(False, scope, "stream", frozenset(payload.get("a", ()))),
             deaf=Caller(False, scope, "stream"),
+            resumes=payload.get("v") == RESUMING,
         )
         while len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]

@@ -89,6 +89,8 @@ class Listener:
 
     def withdraw(self, reason: SekishoError) -> None:
         """The client is gone, or the house closes."""
+        if self.visit.holds(reason):
+            return
         calls, self.calls = self.calls, []
         for call in calls:
             if call.trip is not None:
@@ -209,6 +211,8 @@ class Subscriptions:
         listener = Listener(visit, wanted)
         listener.look(self._lists, house, first=True)
         listener.begin(self._open.discard)
+        if visit.copy is not None:
+            visit.copy.owner = listener
         self._open.add(listener)
         return listener
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sekisho.errors import LocalProtocolError, PluginError, RateLimited, SekishoError
+from sekisho.errors import LocalProtocolError, PluginError, RateLimited, Refused, SekishoError
 from sekisho.gateway import answers
 from sekisho.gateway.events import (
     LAST_CHUNK,
@@ -35,7 +35,7 @@ from sekisho.protocol import (
     result_bytes,
 )
 
-__all__ = ["Guest", "Streams", "Visit", "Withdrawable"]
+__all__ = ["CLIENT_GONE", "Copies", "Copy", "Guest", "Streams", "Visit", "Withdrawable"]
 
 _encode: Final = msgspec.json.Encoder().encode
 _SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
@@ -68,11 +68,32 @@ class Withdrawable(Protocol):
         """End it."""
 
 
+class Copy(Guest, Protocol):
+    """A stream that its client can take up again, in the place of its connection."""
+
+    owner: Withdrawable
+    """What ends when nobody comes back."""
+
+    def open(self, head: bytes, data: bytes) -> bool:
+        """Begin."""
+
+    def holds(self, reason: SekishoError) -> bool:
+        """True when nothing is withdrawn for this reason, since the client may come back."""
+
+
+class Copies(Protocol):
+    """Begins streams that can be taken up again (`resuming`)."""
+
+    def start(self, guest: Guest, client: str, session: str, owner: Withdrawable, *, is_call: bool) -> Copy:
+        """One to this connection."""
+
+
 class Streams:
     """How many event streams each client has open, within a bound."""
 
-    def __init__(self) -> None:
+    def __init__(self, copies: Copies | None = None) -> None:
         self.most = 0
+        self.copies = copies
         self._open: Counter[str] = Counter()
 
     def take(self, client: str) -> bool:
@@ -114,10 +135,17 @@ class Visit(msgspec.Struct):
     """What carries the request now: a call that waits for a person is carried by several, one after another."""
     keep_session: Callable[[str], None] | None = None
     """Who keeps the id of a session that is opened, where no header carries it."""
+    resumes_in: str | None = None
+    """The session in which its stream, should it become one, can be resumed."""
+    copy: Copy | None = None
+
+    def holds(self, reason: SekishoError) -> bool:
+        """True when its client is gone but may come back."""
+        return self.copy is not None and self.copy.holds(reason)
 
     def withdraw(self, reason: SekishoError) -> None:
         """Its client is gone, or no longer wants it."""
-        if self.under_way is not None:
+        if self.under_way is not None and not self.holds(reason):
             self.under_way.withdraw(reason)
 
     @property
@@ -257,10 +285,21 @@ class Visit(msgspec.Struct):
             return self.guest.begin(data)
         if not self.streams.take(self.known_client):
             return False
-        if not self.guest.begin((STREAM_HEAD if self.keep_alive else LAST_STREAM_HEAD) + data):
+        if not self._open(STREAM_HEAD if self.keep_alive else LAST_STREAM_HEAD, data):
             self.streams.give(self.known_client)
             return False
         self.is_streaming = True
+        return True
+
+    def _open(self, head: bytes, data: bytes) -> bool:
+        if self.resumes_in is None or self.streams.copies is None:
+            return self.guest.begin(head + data)
+        copy = self.streams.copies.start(
+            self.guest, self.known_client, self.resumes_in, self, is_call=self.request_id is not None
+        )
+        if not copy.open(head, data):
+            return False
+        self.guest = self.copy = copy
         return True
 
     def _end(self, message: bytes) -> None:
@@ -279,6 +318,8 @@ class Visit(msgspec.Struct):
         return self.request_id
 
 
+# Told by the connection, and by it alone; whoever may come back is known by it.
+CLIENT_GONE: Final = Refused("cancelled", "the client closed the connection")
 _MODERN_STATUS_CODES: Final = frozenset({"method_unknown", "plugin_unknown", "capability_missing"})
 _NOT_FOUND: Final = (-32002, -32602)  # a resource that is not there: until 2025-11-25, and since
 _MODERN_STATUS: Final = {-32601: 404, -32020: 400, -32021: 400, -32022: 400}
