@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.conformance.forwarder import Exchange, forwarder
+from tests.conformance.suite import TASKS
 
 from sekisho import testing
 from sekisho.testing.conformance_server.content import TOOLS
@@ -31,12 +32,16 @@ FIXTURE: Final = Path(testing.__file__).parent / "conformance_server"
 PLUGIN: Final = "fixture"
 LOG: Final = "up.log"
 SEKISHO: Final = Path(sys.executable).with_name("sekisho")
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 ASKING: Final = ("elicitation", "elicitation-url", "roots", "sampling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One way of standing between the suite and the fixture; least numbers of scenarios by revision."""
+    """One way of standing between the suite and the fixture; least numbers of scenarios by revision.
+
+    `scenarios` are those that are run, of no set; without any, those that the revision requires.
+    """
 
     name: str
     says: str
@@ -44,6 +49,8 @@ class Cell:
     transport: str = "stdio"
     tls: bool = False
     workers: int = 1
+    extensions: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     wanted: Mapping[str, int] = field(
         default_factory=lambda: {"2025-06-18": 27, "2025-11-25": 30, "2026-07-28": 37}
     )
@@ -76,6 +83,23 @@ CELLS: Final = {
             transport="http",
             wanted={"2025-11-25": 29},
         ),
+        Cell(
+            name="tasks",
+            says="stdio; the tasks extension allowed, two gateway processes",
+            workers=2,
+            extensions=(TASKS_EXTENSION,),
+            scenarios=TASKS,
+            wanted={"2026-07-28": 10},
+        ),
+        Cell(
+            name="tasks-http",
+            says="modern fixture over HTTP; the tasks extension allowed",
+            era="modern",
+            transport="http",
+            extensions=(TASKS_EXTENSION,),
+            scenarios=TASKS,
+            wanted={"2026-07-28": 10},
+        ),
     )
 }
 
@@ -100,6 +124,7 @@ def alone(era: str, folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
     """Fixture, gateway and forwarder, until the block ends."""
+    allowed = f"extensions = {json.dumps(cell.extensions)}\n" if cell.extensions else ""
     with contextlib.ExitStack() as stack:
         if cell.transport == "http":
             upstream = stack.enter_context(alone(cell.era, folder))
@@ -110,7 +135,7 @@ def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
             lines = f"command = {json.dumps(command)}\n"
             lines += f"[plugins.servers.filesystem_policy]\nread_only_paths = {readable}\n"
         text = configuration(
-            PLUGIN, [tool["name"] for tool in TOOLS], lines, tls=cell.tls, workers=cell.workers
+            PLUGIN, [tool["name"] for tool in TOOLS], allowed + lines, tls=cell.tls, workers=cell.workers
         )
         ready = stack.enter_context(gateway(text, folder))
         there = str(ready["url"]).partition("://")[2].partition("/")[0]

@@ -14,7 +14,7 @@ from typing import Final
 import dev
 from tests.conformance.cells import CELLS, Cell, standing
 from tests.conformance.client_half import client_revisions, run_client
-from tests.conformance.suite import FROZEN, UNSCORED, Outcome, required, run_server
+from tests.conformance.suite import FROZEN, TASKS, UNSCORED, Outcome, required, run_server
 
 __all__ = ["PAGE", "counted", "read", "runs", "scored"]
 
@@ -44,14 +44,14 @@ def runs() -> Iterator[tuple[Cell, str]]:
             yield cell, revision
 
 
-def scored(revision: str, found: Mapping[str, Outcome]) -> tuple[str, ...]:
-    """The scenarios that count: the frozen set, else all that ran."""
-    return required(revision) or tuple(sorted(found))
+def scored(revision: str, found: Mapping[str, Outcome], chosen: Sequence[str] = ()) -> tuple[str, ...]:
+    """The scenarios that count: those chosen, else the frozen set, else all that ran."""
+    return tuple(chosen) or required(revision) or tuple(sorted(found))
 
 
-def counted(revision: str, found: Mapping[str, Outcome]) -> dict[str, bool]:
+def counted(revision: str, found: Mapping[str, Outcome], chosen: Sequence[str] = ()) -> dict[str, bool]:
     """Whether each scenario that is wanted passed; one that did not run did not."""
-    names = [*scored(revision, found), *(name for name in UNSCORED if name in found)]
+    names = [*scored(revision, found, chosen), *(name for name in UNSCORED if name in found)]
     return {name: found.get(name, Outcome(scenario=name)).is_passed for name in dict.fromkeys(names)}
 
 
@@ -62,7 +62,7 @@ def page(results: Results) -> str:
         of = {key[1:]: passed for key, passed in results.items() if key[0] == revision}
         columns = list(dict.fromkeys(cell for _, cell in of))
         servers = [cell for cell in columns if cell != CLIENT]
-        unscored = UNSCORED if revision in FROZEN else ()
+        unscored = (*UNSCORED, *TASKS) if revision in FROZEN else ()
         text += _table(f"## {revision}", of, servers, unscored)
         if CLIENT in columns:
             text += _table(f"## {revision}, the gateway as a client", of, [CLIENT], unscored)
@@ -108,8 +108,8 @@ def main() -> int:
     for cell, revision in runs():
         with tempfile.TemporaryDirectory(prefix="conformance-") as name:
             with standing(cell, Path(name)) as there:
-                found = run_server(there.url, revision, Path(name) / "out")
-            marks = counted(revision, found)
+                found = run_server(there.url, revision, Path(name) / "out", cell.scenarios)
+            marks = counted(revision, found, cell.scenarios)
         results |= {(revision, scenario, cell.name): passed for scenario, passed in marks.items()}
         sys.stderr.write(f"{cell.name} {revision}: {sum(marks.values())} of {len(marks)}\n")
     for revision in client_revisions():

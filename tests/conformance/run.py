@@ -30,14 +30,15 @@ def main(words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="conformance-") as name:
         folder = Path(name)
         with standing(CELLS[given.cell], folder) as there:
-            found = run_server(there.url, given.revision, folder / "out", given.scenario)
+            chosen = given.scenario or CELLS[given.cell].scenarios
+            found = run_server(there.url, given.revision, folder / "out", chosen)
             if given.wire:
                 show_wire(there.exchanges)
         if given.log:
             say((folder / "up.log").read_text())
         if not found:
             say((folder / "out.log").read_text()[-3000:])
-    return show(found, given.scenario or required(given.revision) or sorted(found))
+    return show(found, chosen or required(given.revision) or sorted(found))
 
 
 def show(found: Mapping[str, Outcome], scored: Sequence[str]) -> int:

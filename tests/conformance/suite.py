@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import dev
 
-__all__ = ["UNSCORED", "Check", "Outcome", "command", "required", "run_server"]
+__all__ = ["TASKS", "UNSCORED", "Check", "Outcome", "command", "required", "run_server"]
 
 RUN_S: Final = 300
 SCENARIO_MS: Final = 15_000
@@ -27,6 +27,18 @@ UNSCORED: Final = (  # run and reported, but of no set; wanted all the same
     "http-custom-header-server-validation",
     "server-session-lifecycle",
     "server-sse-polling",
+)
+TASKS: Final = (  # of an extension, so of no set either; wanted where the operator allows it
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-mrtr-input",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-status-notifications",
+    "tasks-required-task-error",
+    "tasks-mrtr-composition",
 )
 _FOLDER: Final = re.compile(r"(?:server-)?(.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 
@@ -100,7 +112,7 @@ def required(revision: str, leg: str = "server") -> tuple[str, ...]:
 def run_server(url: str, revision: str, out: Path, scenarios: Sequence[str] = ()) -> Mapping[str, Outcome]:
     """Run a revision's scenarios, or only those named, against the server at `url`."""
     if scenarios:
-        runs = [["--scenario", name, "--spec-version", revision] for name in scenarios]
+        runs = [["--scenario", name, "--spec-version", revision, "--force"] for name in scenarios]
     elif revision in FROZEN:
         runs = [["--requirements", revision]]
     else:

@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.cells import CELLS, Cell, alone, standing
 from tests.conformance.client_half import client_revisions, run_client
 from tests.conformance.report import CLIENT, PAGE, counted, read, runs, scored
-from tests.conformance.suite import UNSCORED, Outcome, required, run_server
+from tests.conformance.suite import TASKS, UNSCORED, Outcome, required, run_server
 
 from sekisho.testing.conformance_server.content import TOOLS
 
@@ -34,15 +34,25 @@ def test_the_fixture_alone_passes_everything(revision: str, scenarios: int, tmp_
     assert len(scored(revision, found)) == scenarios
 
 
+def test_the_fixture_alone_passes_what_the_suite_asks_of_tasks(tmp_path: Path) -> None:
+    with alone("dual", tmp_path) as url:
+        found = run_server(url, "2026-07-28", tmp_path / "out", TASKS)
+    marks = counted("2026-07-28", found, TASKS)
+    assert len(marks) == len(TASKS)
+    assert all(marks.values()), marks
+
+
 @pytest.mark.parametrize(("cell", "revision"), CASES)
 def test_the_suite_passes_through_the_gateway(cell: Cell, revision: str, tmp_path: Path) -> None:
     with standing(cell, tmp_path) as there:
-        found = run_server(there.url, revision, tmp_path / "out")
-    marks = counted(revision, found)
+        found = run_server(there.url, revision, tmp_path / "out", cell.scenarios)
+    marks = counted(revision, found, cell.scenarios)
     said = {name: passed for (when, name, where), passed in read(PAGE.read_text()).items()
             if (when, where) == (revision, cell.name)}  # fmt: skip
     failing = {name: found[name].failures for name, passed in marks.items() if not passed and name in found}
-    assert sum(marks[name] for name in scored(revision, found)) >= cell.wanted[revision], failing
+    assert sum(marks[name] for name in scored(revision, found, cell.scenarios)) >= cell.wanted[revision], (
+        failing
+    )
     assert marks == said, f"the page says otherwise: python -m tests.conformance.report; {failing}"
     if cell.era == "dual":
         assert all(marks[name] for name in UNSCORED if name in marks), failing

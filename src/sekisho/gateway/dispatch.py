@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.errors import RateLimited, Refused, RemoteProtocolError
-from sekisho.gateway.caller import Caller, declared_by, modern_caller
+from sekisho.gateway.caller import TASKS, Caller, declared_by, modern_caller
 from sekisho.gateway.catalogue import Catalogue
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.cursors import Cursors
@@ -25,6 +25,7 @@ from sekisho.gateway.sayings import Clock
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Arrived, Call
 from sekisho.gateway.subscriptions import Subscriptions
+from sekisho.gateway.tasks import TASK_METHODS, capability_missing, open_task, task_params
 from sekisho.gateway.visit import Visit, Withdrawable
 from sekisho.protocol import (
     META_LOG_LEVEL,
@@ -67,9 +68,10 @@ class Dispatcher:
         self._road = road
         self._sessions = sessions
         self._new_id = new_id
+        self._round_key = round_key
         self.journeys = Journeys(road=road, clock=clock, round_key=round_key)
         self._catalogue = Catalogue(Cursors(round_key))
-        self.subscriptions = Subscriptions(road, house, self._catalogue, new_id)
+        self.subscriptions = Subscriptions(road, house, self._catalogue, new_id, task_key=round_key)
         self._plain: dict[str, Caller] = {}  # modern clients that can be asked nothing
 
     def serve(
@@ -87,6 +89,8 @@ class Dispatcher:
         if message.method in _TRAVELLERS or (message.method in _LEGACY_ONLY and session is not None):
             refuse_near_names(message.params)
             return self._call_method(message, visit, self._caller(message, visit, session, shape))
+        if message.method in TASK_METHODS and visit.modern and self._makes_tasks(visit):
+            return self._call_task(message, visit, self._caller(message, visit, session, shape))
         if message.method == "subscriptions/listen" and visit.modern:
             return self.subscriptions.listen(
                 message.params, visit, self._caller(message, visit, session, shape)
@@ -166,6 +170,30 @@ class Dispatcher:
         plugin, name = self._owner(wanted, visit)
         params = params_of(message.method, wanted, name)
         call = Call.of(visit.call_id, plugin, message.method, params, target=name)
+        return self.journeys.begin(call, message.params, visit, caller)
+
+    def _makes_tasks(self, visit: Visit) -> bool:
+        """Whether a plugin of this endpoint that the client may use makes tasks; else nobody knows the methods."""
+        house = self._house()
+        named = house.standings if visit.endpoint is None else (visit.endpoint,)
+        return any(
+            TASKS in house.standings[name].client_requests
+            and house.access.permits_any(visit.known_client, name)
+            for name in named
+        )
+
+    def _call_task(self, message: ClientRequest, visit: Visit, caller: Caller) -> Withdrawable:
+        if TASKS not in caller.declared:
+            raise capability_missing("this client did not declare that it knows tasks")
+        task = open_task(
+            self._round_key,
+            message.params.get("taskId"),
+            client=visit.known_client,
+            endpoint=visit.endpoint or "",
+            now=visit.now,
+        )
+        params = task_params(message.method, message.params, task)
+        call = Call.of(visit.call_id, task.plugin, message.method, params, target=task.tool, tasks=(task,))
         return self.journeys.begin(call, message.params, visit, caller)
 
     def _owner(self, wanted: Wanted, visit: Visit) -> tuple[PluginName, str]:

@@ -23,6 +23,7 @@ from sekisho.gateway.remarks import Question
 from sekisho.gateway.road import Outcome, Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.stages import Answered, Arrived, Call, Held, Refusal
+from sekisho.gateway.tasks import TASK_METHODS, MadeTask, seal_task
 from sekisho.gateway.visit import Visit, Withdrawable
 from sekisho.protocol import JsonObject, JsonValue
 
@@ -50,7 +51,8 @@ class Journeys:
         meta = meta if isinstance(meta, dict) else {}
         text = spread(meta) if meta else b""
         extras, is_approved = (Extras(text) if text else NO_EXTRAS), False
-        if visit.modern and ("inputResponses" in params or "requestState" in params):
+        has_answers = "inputResponses" in params or "requestState" in params
+        if has_answers and visit.modern and call.tool not in TASK_METHODS:
             extras, is_approved = self._further_round(call, params, visit, text)
         if extras is not NO_EXTRAS:
             call = call.carrying(extras)
@@ -91,6 +93,8 @@ class Journeys:
         if answered.questions is not None:
             arrived = answered.sealed.approved.inspected.permitted.identified.arrived
             self._give_round(visit, arrived, answered.result, answered.questions)
+        elif answered.made is not None:
+            self._give_task(visit, answered, answered.made)
         elif visit.method == "tools/call":
             visit.give_call(answered.result)
         else:
@@ -203,6 +207,21 @@ class Journeys:
         except SekishoError as error:
             visit.refuse(error)
             return
+        visit.give(_encode(value))
+
+    def _give_task(self, visit: Visit, answered: Answered, made: MadeTask) -> None:
+        """The task that a plugin made, under an id that opens for this client alone."""
+        call = answered.sealed.call
+        value: dict[str, JsonValue] = msgspec.json.decode(answered.result)
+        value["taskId"] = seal_task(
+            self._round_key,
+            made,
+            client=visit.known_client,
+            endpoint=visit.endpoint or "",
+            plugin=call.plugin,
+            tool=call.tool,
+            now=self._clock.now(),
+        )
         visit.give(_encode(value))
 
 

@@ -22,14 +22,16 @@ from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.caller import LOG_LEVELS, Caller
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.questions import read_question
-from sekisho.gateway.returns import may_ask, read_object
+from sekisho.gateway.results import may_ask, read_object
 from sekisho.gateway.stages import Sealed
+from sekisho.gateway.task_states import task_news
 from sekisho.protocol import JsonLimits, JsonObject, JsonValue, check_text, refuse_duplicates
 from sekisho.wire import AskFrame, EventFrame
 
 __all__ = ["Question", "release_event", "release_notes", "release_question"]
 
 _LISTEN: Final = "subscriptions/listen"
+_TASK_NEWS: Final = "notifications/tasks"
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -71,6 +73,8 @@ def release_event(sealed: Sealed, event: EventFrame, house: House) -> bytes | Se
             raise RemoteProtocolError(
                 "plugin_protocol", "the plugin sent a notification that is not passed on"
             )
+        if event.method == _TASK_NEWS:
+            emitted = task_news(sealed, value, house)
     except SekishoError as error:
         return error
     findings = house.inspection.judge_result(emitted)
@@ -110,6 +114,8 @@ def _is_wanted(sealed: Sealed, method: str, value: JsonObject, house: House) -> 
             return isinstance(value.get("elicitationId"), str)
         case "notifications/subscriptions/acknowledged":
             return sealed.call.tool == _LISTEN
+        case "notifications/tasks":
+            return bool(sealed.call.tasks) and sealed.call.tool == _LISTEN
     return False
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from sekisho.errors import SekishoError
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras
+from sekisho.gateway.tasks import TASK_METHODS, MadeTask, Task
 from sekisho.keys import Principal
 from sekisho.protocol import JsonObject, PluginName
 from sekisho.registry import Definition
@@ -39,7 +40,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call of a tool, or of another method that a plugin serves, as the door read it.
 
     `parsed` is what is judged; `arguments` is the same value in our own spelling, which is what is sent. `tool` is a
-    tool's name, or a method (it has a "/" in it); `target` is then the prompt or resource it names.
+    tool's name, or a method (it has a "/" in it); `target` is then the prompt or resource it names, or the tool that made
+    the task. `tasks` are those it is about, as the client knows them and as the plugin does.
     """
 
     call_id: str
@@ -50,9 +52,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     digest: str
     target: str = ""
     extras: Extras = NO_EXTRAS
+    tasks: tuple[Task, ...] = ()
 
     @classmethod
-    def of(cls, call_id: str, plugin: PluginName, tool: str, parsed: JsonObject, *, target: str = "") -> Self:
+    def of(
+        cls,
+        call_id: str,
+        plugin: PluginName,
+        tool: str,
+        parsed: JsonObject,
+        *,
+        target: str = "",
+        tasks: tuple[Task, ...] = (),
+    ) -> Self:
         """The call with these arguments, and the digest that binds what is judged to what is sent."""
         arguments = _encode(parsed)
         # every part is length-prefixed, so that no two calls share bytes
@@ -66,6 +78,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             arguments=arguments,
             digest=digest,
             target=target,
+            tasks=tasks,
         )
 
     def carrying(self, extras: Extras) -> Self:
@@ -78,6 +91,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def is_of_tool(self) -> bool:
         """True for a call of a tool; what else a plugin serves changes nothing and has no schema of its own."""
         return not self.target
+
+    @property
+    def allowed_as(self) -> str:
+        """The operation whose permission it needs: a task is asked for by whoever may call the tool that made it."""
+        return self.target if self.tool in TASK_METHODS else self.tool
 
     @property
     def operation(self) -> str:
@@ -113,7 +131,7 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 class Permitted(msgspec.Struct, frozen=True, gc=False):
     """The client may use this operation, its definition is approved and unchanged, and the rate allows it.
 
-    `definition` is that of the tool; other methods have none.
+    `definition` is that of the tool, also where its task is asked for; other methods have none.
     """
 
     identified: Identified
@@ -186,13 +204,15 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     """A result that passed the inspection on the way back, as bytes of our own emission.
 
     `rules` are the content rules it met and was let through with. `questions` are the kinds of what the plugin asks of
-    the client before it goes on, by key: then the result is a round and not the end.
+    the client before it goes on, by key: then the result is a round and not the end. `made` is the task that the plugin
+    made instead of a result: then the text has no id yet.
     """
 
     sealed: Sealed
     result: bytes
     rules: tuple[str, ...] = ()
     questions: dict[str, str] | None = None
+    made: MadeTask | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):

@@ -17,12 +17,13 @@ from typing import Final, Protocol
 import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
-from sekisho.gateway.caller import Caller
+from sekisho.gateway.caller import TASKS, Caller
 from sekisho.gateway.catalogue import Catalogue
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.remarks import Question
 from sekisho.gateway.road import Outcome, Road, Trip
 from sekisho.gateway.stages import Arrived, Call
+from sekisho.gateway.tasks import Task, capability_missing, open_tasks
 from sekisho.gateway.visit import Visit
 from sekisho.protocol import JsonObject, JsonValue, PluginName
 
@@ -123,12 +124,15 @@ class Listener:
 class _Listening:
     """What one plugin is asked to tell a stream: a call that is made again when it ends before the stream does."""
 
-    __slots__ = ("again_at", "caller", "params", "plugin", "trip")
+    __slots__ = ("again_at", "caller", "params", "plugin", "tasks", "trip")
 
-    def __init__(self, plugin: PluginName, params: JsonObject, caller: Caller) -> None:
+    def __init__(
+        self, plugin: PluginName, params: JsonObject, caller: Caller, tasks: Iterable[Task] = ()
+    ) -> None:
         self.plugin = plugin
         self.params = params
         self.caller = caller
+        self.tasks = tuple(tasks)
         self.trip: Trip | None = None
         self.again_at: float | None = None
 
@@ -150,8 +154,15 @@ class Subscriptions:
     """All open streams of this process."""
 
     def __init__(
-        self, road: Road, house: Callable[[], House], lists: Catalogue, new_id: Callable[[], str]
+        self,
+        road: Road,
+        house: Callable[[], House],
+        lists: Catalogue,
+        new_id: Callable[[], str],
+        *,
+        task_key: bytes,
     ) -> None:
+        self._task_key = task_key
         self._road = road
         self._house = house
         self._lists = lists
@@ -187,11 +198,17 @@ class Subscriptions:
         owners = self._owners(house, visit, uris)
         if owners:
             granted["resourceSubscriptions"] = [uri for mine in owners.values() for uri in mine]
+        tasks = self._tasks(house, visit, caller, params)
+        if tasks:
+            granted["taskIds"] = [task.handle for task in tasks]
         listener = self._start(visit, wanted, house)
         visit.notice_of_subscription(_ACKNOWLEDGED, {"notifications": granted})
-        for plugin, mine in owners.items():
-            asked: JsonObject = {"notifications": {"resourceSubscriptions": [*mine]}}
-            self._begin(listener, _Listening(plugin, asked, caller))
+        for plugin in dict.fromkeys([*owners, *(task.plugin for task in tasks)]):
+            followed = [task for task in tasks if task.plugin == plugin]
+            asked: JsonObject = {"resourceSubscriptions": [*owners.get(plugin, ())]}
+            if followed:
+                asked["taskIds"] = [task.ident for task in followed]
+            self._begin(listener, _Listening(plugin, {"notifications": asked}, caller, followed))
         return listener
 
     def follow(self, visit: Visit, caller: Caller) -> Listener:
@@ -231,13 +248,33 @@ class Subscriptions:
                 owners.setdefault(plugin, []).append(uri)
         return owners
 
+    def _tasks(self, house: House, visit: Visit, caller: Caller, params: JsonObject) -> list[Task]:
+        """The tasks it may hear of: its own, of tools it may still call."""
+        asked = params.get("notifications", {})
+        handles = asked.get("taskIds") if isinstance(asked, dict) else None
+        if handles is None:
+            return []
+        if TASKS not in caller.declared:
+            raise capability_missing("this client did not declare that it knows tasks")
+        client, endpoint = visit.known_client, visit.endpoint or ""
+        known = open_tasks(self._task_key, handles, client=client, endpoint=endpoint, now=visit.now)
+        return [
+            task
+            for task in known
+            if task.plugin in house.standings
+            and TASKS in house.standings[task.plugin].client_requests
+            and house.access.permits(client, task.plugin, task.tool)
+        ]
+
     def _begin(self, listener: Listener, call: _Listening) -> None:
         listener.calls.append(call)
         self._call(listener, call, listener.visit.now)
 
     def _call(self, listener: Listener, call: _Listening, now: float) -> None:
         call.again_at = None
-        asked = Call.of(self._new_id(), call.plugin, "subscriptions/listen", call.params, target="*")
+        asked = Call.of(
+            self._new_id(), call.plugin, "subscriptions/listen", call.params, target="*", tasks=call.tasks
+        )
         arrived = Arrived(asked, listener.visit.principal, now, caller=call.caller)
         call.trip = self._road.travel(arrived, call.ended, listener)
 

@@ -31,10 +31,11 @@ from sekisho.plugin_server.asking import (
     url_questions,
     url_requests_of_error,
 )
-from sekisho.plugin_server.dialogue import Dialogue
+from sekisho.plugin_server.dialogue import MAX_ROUNDS, Dialogue
 from sekisho.plugin_server.era import Stamp
 from sekisho.plugin_server.handles import Handles
 from sekisho.plugin_server.session import Answer, PluginSession, RpcError
+from sekisho.plugin_server.task_roots import roots_asked
 from sekisho.protocol import Request
 from sekisho.wire import AnswerFrame, CallContext, EventFrame, Inbound
 
@@ -47,6 +48,7 @@ MAX_PARKED_S: Final = 300.0  # a person who walked away must not hold a plugin's
 MAX_EVENTS: Final = 1_000  # of one call
 MAX_HELD_BYTES: Final = 1 << 20  # a result that nobody waits for now
 URL_REQUIRED: Final = -32042  # MCP 2025-11-25
+ROOTS_ASKED: Final = "roots"  # among what may be asked of a client
 
 
 class Keeper(Protocol):
@@ -90,7 +92,7 @@ class Exchange:
 
     __slots__ = (
         "_cap", "_context", "_errand", "_events", "_keeper", "_left_s", "_on_end", "_outcome", "deadline", "dialogue",
-        "handle", "ident", "inbound", "log_level", "name", "scope", "session", "timeout_s",
+        "handle", "ident", "inbound", "log_level", "name", "roots_given", "scope", "session", "timeout_s",
     )  # fmt: skip
 
     def __init__(
@@ -113,6 +115,7 @@ class Exchange:
         self.deadline = keeper.now() + timeout_s
         self.log_level = log_level
         self.dialogue: Dialogue | None = None
+        self.roots_given = 0  # how often a task that is asked for was given our roots
         self._keeper = keeper
         self._errand = errand
         self._context = errand.context
@@ -168,6 +171,8 @@ class Exchange:
     def hear(self, answer: Answer) -> None:
         """What the plugin answered."""
         self.ident = 0
+        if isinstance(answer, bytes) and self._errand.method == "tasks/get" and self._give_roots(answer):
+            return
         if self.session.modern and isinstance(answer, bytes):
             try:
                 required = read_input_required(answer)
@@ -180,6 +185,28 @@ class Exchange:
         elif isinstance(answer, RpcError) and answer.code == URL_REQUIRED:
             answer = self._urls_required(answer)
         self.end(answer)
+
+    def _give_roots(self, state: bytes) -> bool:
+        """A task that asks for roots gets ours, and is asked for again; False if it asks for none, or without end."""
+        keys = roots_asked(state) if ROOTS_ASKED not in self.may_ask else []
+        if not keys or self.roots_given >= MAX_ROUNDS:
+            return False
+        self.roots_given += 1
+        ours = msgspec.Raw(self.session.roots_result())
+        params = {**self._errand.params, "inputResponses": dict.fromkeys(keys, ours)}
+        stamp = Stamp(self.may_ask, self.log_level, bytes(self._context.meta))
+        self.ident = self.session.request(
+            "tasks/update", params, self._roots_taken, stamp=stamp, is_ours=False
+        )
+        self._keeper.began(self)
+        return True
+
+    def _roots_taken(self, answer: Answer) -> None:
+        self.ident = 0
+        if isinstance(answer, bytes):
+            self.send()
+        else:
+            self.end(answer)
 
     def event(self, frame: EventFrame) -> bool:
         """Pass a notification on to the caller; False if there is none now, or it heard too much."""

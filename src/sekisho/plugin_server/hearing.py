@@ -104,6 +104,8 @@ class Hearing:
             case "notifications/subscriptions/acknowledged":
                 self._listening.upstream.acknowledged(notification, of)
                 was_heard = True
+            case "notifications/tasks":
+                was_heard = self._listening.task_told(notification)
             case "notifications/elicitation/complete":
                 was_heard = self._elicitation_completed(notification)
             case "notifications/cancelled":

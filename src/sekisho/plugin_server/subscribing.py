@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from sekisho.plugin_server.era import NO_STAMP, TASKS, Stamp
 from sekisho.plugin_server.scopes import LEVELS, Interest, Scopes
 from sekisho.plugin_server.session import Answer, PluginSession
 from sekisho.protocol import Notification
@@ -27,6 +28,7 @@ MAX_OPEN_LISTENS: Final = 4  # a plugin that acknowledges nothing must not be as
 MAX_CHORES: Final = 10_000  # requests of our own that a plugin has not answered
 DEFAULT_LEVEL: Final = "info"
 LISTEN: Final = "subscriptions/listen"
+_KNOWS_TASKS: Final = Stamp((TASKS,))
 _LIST_FLAGS: Final = {
     "tools": "toolsListChanged",
     "prompts": "promptsListChanged",
@@ -59,8 +61,9 @@ class _Acknowledged(msgspec.Struct):
 class Subscriptions:
     """What the plugin that runs now was asked for."""
 
-    def __init__(self, interest: Interest, scopes: Scopes) -> None:
+    def __init__(self, interest: Interest, scopes: Scopes, tasks: Interest | None = None) -> None:
         self._interest = interest
+        self._tasks = Interest() if tasks is None else tasks
         self._scopes = scopes
         self._session: PluginSession | None = None
         self._offer = _Offer()
@@ -104,11 +107,20 @@ class Subscriptions:
         return self._offer.resources is not None and self._offer.resources.subscribe is True
 
     def changed(
-        self, new: Collection[str], gone: Collection[str], then: Callable[[], None] = lambda: None
+        self,
+        new: Collection[str],
+        gone: Collection[str],
+        then: Callable[[], None] = lambda: None,
+        *,
+        are_tasks_others: bool = False,
     ) -> None:
-        """Somebody follows these first, nobody those any more; `then` is called when the plugin knows."""
+        """Somebody follows these first, nobody those any more; `then` is called when the plugin knows.
+
+        Args:
+            are_tasks_others: Other tasks are followed than before.
+        """
         session = self._session
-        if session is None or not (new or gone):
+        if session is None or not (new or gone or (are_tasks_others and session.modern)):
             then()
         elif session.modern:
             self._listen_anew()
@@ -188,7 +200,9 @@ class Subscriptions:
             return
         wanted = self._wanted()
         if wanted:
-            self._open.append(session.request(LISTEN, {"notifications": wanted}, self._listen_ended))
+            stamp = _KNOWS_TASKS if self._tasks.uris else NO_STAMP
+            asked = {"notifications": wanted}
+            self._open.append(session.request(LISTEN, asked, self._listen_ended, stamp=stamp))
             return
         for one in self._open:
             session.cancel(one, "nobody listens")
@@ -211,6 +225,8 @@ class Subscriptions:
                 wanted[flag] = True
         if self.can_follow and self._interest.uris:
             wanted["resourceSubscriptions"] = self._interest.uris
+        if self._tasks.uris:
+            wanted["taskIds"] = self._tasks.uris
         return wanted
 
 

@@ -32,6 +32,9 @@ METHODS: Final = frozenset(
         "completion/complete",
         "logging/setLevel",
         "subscriptions/listen",
+        "tasks/get",
+        "tasks/update",
+        "tasks/cancel",
     }
 )
 _MAX_UNESCAPES: Final = 3  # a URI that still changes after so many is not compared with any beginning

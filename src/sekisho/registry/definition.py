@@ -49,6 +49,8 @@ class Definition:
     arguments: CompiledSchema
     structured_result: CompiledSchema | None
     headers: HeaderPlan
+    needs_task: bool = False
+    """True when it says that it only answers with a task."""
 
     @property
     def bare(self) -> bytes:
@@ -106,7 +108,7 @@ def compile_tool(plugin: PluginName, item: Item) -> Definition:
         raise RemoteProtocolError("plugin_protocol", "the tool is not an object")
     name = joined(plugin, item.id.name)
     inputs, output = value.get("inputSchema", _NO_ARGUMENTS), value.get("outputSchema")
-    annotations = value.get("annotations")
+    annotations, execution = value.get("annotations"), value.get("execution")
     served = Served(item.text, msgspec.json.encode({**value, "name": name}))
     return Definition(
         plugin=plugin,
@@ -118,6 +120,7 @@ def compile_tool(plugin: PluginName, item: Item) -> Definition:
         arguments=compile_schema(inputs),
         structured_result=None if output is None else compile_schema(output),
         headers=compile_headers(inputs),
+        needs_task=isinstance(execution, dict) and execution.get("taskSupport") == "required",
     )
 
 

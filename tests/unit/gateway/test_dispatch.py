@@ -265,7 +265,8 @@ def test_a_plugins_own_error_is_told_with_the_number_and_status_of_the_era(
         assert said.error["code"] == (modern if client.modern else legacy)
         assert said.reply.status == (status if client.modern else 200)
         assert said.error["message"] == "their words"
-        assert said.error["data"].keys() == {"plugin", "call"}
+        is_not_found = number in (-32002, -32602)
+        assert said.error["data"].keys() == {"plugin", "call"} | ({"uri"} if is_not_found else set())
         assert kit.log.entries[-1]["code"] == "plugin_error"
         assert "their words" not in json.dumps(kit.log.entries[-1])
 
@@ -273,6 +274,7 @@ def test_a_plugins_own_error_is_told_with_the_number_and_status_of_the_era(
 def test_a_resource_that_is_not_there_has_the_number_of_its_era(kit: Kit) -> None:
     modern, legacy = (client.send("resources/read", {"uri": "test://ghost"}) for client in both(kit))
     assert (modern.error["code"], legacy.error["code"]) == (-32602, -32002)
+    assert {one.error["data"]["uri"] for one in (modern, legacy)} == {"test://ghost"}
 
 
 def test_only_a_resource_that_is_not_there_changes_its_number(kit: Kit) -> None:

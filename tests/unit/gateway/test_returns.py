@@ -27,7 +27,8 @@ from sekisho.errors import CODES, PluginError
 from sekisho.gateway.caller import Caller
 from sekisho.gateway.methods import METHODS
 from sekisho.gateway.questions import MAX_QUESTIONS
-from sekisho.gateway.returns import MAX_ERROR_BYTES, MAX_KEY_CHARS, release, release_error
+from sekisho.gateway.results import MAX_KEY_CHARS
+from sekisho.gateway.returns import MAX_ERROR_BYTES, release, release_error
 from sekisho.gateway.stages import Answered, Refusal, Sealed
 
 if TYPE_CHECKING:

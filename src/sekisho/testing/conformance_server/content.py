@@ -28,8 +28,8 @@ def _schema(properties: Json | None = None, **more: Any) -> Json:
     return {"type": "object", "properties": properties or {}, **more}
 
 
-def _tool(name: str, description: str, schema: Json | None = None) -> Json:
-    return {"name": name, "description": description, "inputSchema": schema or _schema()}
+def _tool(name: str, description: str, schema: Json | None = None, **more: Any) -> Json:
+    return {"name": name, "description": description, "inputSchema": schema or _schema(), **more}
 
 
 _STRING: Json = {"type": "string"}
@@ -93,6 +93,18 @@ TOOLS: list[Json] = [
         _schema({"region": {**_STRING, "x-mcp-header": "Region"}}, required=["region"]),
     ),
     _tool("json_schema_2020_12_tool", "Has an input schema with the words of 2020-12.", VOCABULARY),
+    _tool("greet", "Greets, at once.", _schema({"name": _STRING})),
+    _tool(
+        "slow_compute",
+        "Takes as long as it is told to.",
+        _schema({"seconds": {"type": "number"}, "label": _STRING}),
+    ),
+    _tool("failing_job", "Ends in an error, later.", execution={"taskSupport": "required"}),
+    _tool("protocol_error_job", "Breaks, later."),
+    _tool("confirm_delete", "Asks before it deletes nothing.", _schema({"filename": _STRING})),
+    _tool("multi_input", "Asks two things at once."),
+    _tool("test_tool_with_task", "Asks, and then takes its time.", execution={"taskSupport": "required"}),
+    _tool("test_task_roots", "Asks for the client's roots while it takes its time."),
 ]
 
 

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 
 from .content import Json
 from .exchange import META, Send
+from .jobs import Jobs
 
 _LISTS = {
     "notifications/tools/list_changed": "toolsListChanged",
     "notifications/prompts/list_changed": "promptsListChanged",
     "notifications/resources/list_changed": "resourcesListChanged",
 }
+TASKS = "notifications/tasks"
 Wants = Callable[[str, str | None], bool]
 
 
@@ -21,6 +23,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._hearing: list[tuple[Send, Wants, Json]] = []
+        self.jobs = Jobs(self._task_changed)
 
     async def announce(self, method: str, uri: str | None = None) -> None:
         """Tell all who want this."""
@@ -28,6 +31,11 @@ class Hub:
         for send, wants, meta in list(self._hearing):
             if wants(method, uri):
                 await send({"jsonrpc": "2.0", "method": method, "params": params | meta})
+
+    async def _task_changed(self, ident: str, state: Json) -> None:
+        for send, wants, meta in list(self._hearing):
+            if wants(TASKS, ident):
+                await send({"jsonrpc": "2.0", "method": TASKS, "params": state | meta})
 
     @contextmanager
     def hearing(self, send: Send, wants: Wants, meta: Json | None = None) -> Iterator[None]:
@@ -47,7 +55,12 @@ def filtered(asked: Json) -> tuple[Json, Wants]:
     if isinstance(uris, list):
         honoured["resourceSubscriptions"] = uris
 
+    if isinstance(asked.get("taskIds"), list):
+        honoured["taskIds"] = asked["taskIds"]
+
     def wants(method: str, uri: str | None) -> bool:
+        if method == TASKS:
+            return uri in honoured.get("taskIds", ())
         if uri is not None:
             return uri in honoured.get("resourceSubscriptions", ())
         return _LISTS[method] in honoured

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 
 from .content import TOOLS, Json
 from .exchange import META, Refusal
+from .jobs import METHODS
 
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED |= dict.fromkeys(METHODS, "taskId")
 _MIRRORED = {
     tool["name"]: {
         name: schema["x-mcp-header"]

@@ -238,6 +238,7 @@ async def serve(server: Server, port: int) -> None:
     """Listen until killed; the address is printed."""
     async with asyncio.TaskGroup() as tasks:
         http = Http(server, tasks)
+        server.hub.jobs.spawn = tasks.create_task
         listening = await asyncio.start_server(http.connection, "127.0.0.1", port)
         print(f"http://localhost:{listening.sockets[0].getsockname()[1]}/mcp", flush=True)
         await listening.serve_forever()

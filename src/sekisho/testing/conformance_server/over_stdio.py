@@ -29,6 +29,7 @@ class Stdio:
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
         async with asyncio.TaskGroup() as tasks:
+            self._server.hub.jobs.spawn = tasks.create_task
             while line := await reader.readline():
                 try:
                     message = json.loads(line)
@@ -39,6 +40,7 @@ class Stdio:
                     self._take(message, tasks)
             for task in list(self._running.values()):
                 task.cancel()
+            self._server.hub.jobs.close()
 
     def _take(self, message: Json, tasks: asyncio.TaskGroup) -> None:
         if "method" not in message:

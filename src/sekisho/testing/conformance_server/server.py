@@ -27,8 +27,10 @@ from .content import (
 )
 from .exchange import META, AskRefused, Exchange, InputRequired, ModernExchange, Refusal, Send
 from .hub import Hub, filtered, tagged
+from .job_tools import text
+from .jobs import EXTENSION, METHODS, knows_tasks, tasks_missing
 from .legacy import LegacyExchange, Session
-from .tools import call_tool, embedded, form, text
+from .tools import call_tool, embedded, form
 
 _CACHED = {"server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list"}
 _CACHED |= {"resources/read"}
@@ -88,9 +90,16 @@ class Server:
             check_envelope(method, params)
             exchange = ModernExchange(send, params, f"{method} {params.get('name', '')}")
             if method == "server/discover":
-                result: Json = {"supportedVersions": self.revisions, "capabilities": CAPABILITIES}
+                offered = {**CAPABILITIES, "extensions": {EXTENSION: {}}}
+                result: Json = {"supportedVersions": self.revisions, "capabilities": offered}
                 result["instructions"] = INSTRUCTIONS
+            elif method in METHODS:
+                result = await self.hub.jobs.serve(method, params, exchange.capabilities)
             elif method == "subscriptions/listen":
+                if "taskIds" in (params.get("notifications") or {}) and not knows_tasks(
+                    exchange.capabilities
+                ):
+                    raise tasks_missing()
                 result = await self._listen(request["id"], params, send)
             else:
                 result = await self._common(method, params, exchange, not_found=-32602)

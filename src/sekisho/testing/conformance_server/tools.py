@@ -9,16 +9,12 @@ from collections.abc import Awaitable, Callable
 from .content import AUDIO, IMAGE, WATCHED, Json
 from .exchange import AskRefused, Exchange, Refusal, missing
 from .hub import Hub
+from .job_tools import JOB_TOOLS, text
 
 STEP_S = 0.05  # the suite wants messages to arrive one by one
 AWAY_S = 0.2  # long enough for a client to come back to its stream
 
 Tool = Callable[[Exchange, Json, Hub], Awaitable[Json]]
-
-
-def text(words: str) -> Json:
-    """A result of one text."""
-    return {"content": [{"type": "text", "text": words}]}
 
 
 def embedded(uri: str, mime: str, words: str) -> Json:
@@ -265,4 +261,5 @@ _TOOLS: dict[str, Tool] = {
     "test_input_required_result_capabilities": _declared,
     "test_mirrored_header": _region,
     "json_schema_2020_12_tool": _always(text("Understood.")),
+    **JOB_TOOLS,
 }
