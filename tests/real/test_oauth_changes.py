@@ -108,6 +108,26 @@ def test_a_proof_that_one_worker_saw_is_refused_by_every_worker_also_after_a_rel
             assert caller.call(f"DPoP {token}", proof=proved(holder, token, house)).code == "ok"
 
 
+@pytest.mark.threat("T-TOKEN-STOLEN")
+def test_a_nonce_that_one_worker_gave_is_good_at_every_worker(
+    start: Start, corp: AuthorizationServer
+) -> None:
+    house = start(table(corp, "dpop_nonce = true\n"))
+    holder = Holder()
+    token = issued(corp, house, cnf={"jkt": holder.jkt})
+    with calling(house) as caller:
+        refused = caller.call(f"DPoP {token}", proof=proved(holder, token, house))
+        assert (refused.status, refused.code) == (401, "dpop_nonce")
+        assert refused.challenges["DPoP"]["error"] == "use_dpop_nonce"
+        (nonce,) = refused.all("DPoP-Nonce")
+    for text in ("short", "x" * 600_000) * 4:  # the connections are shared by both workers
+        with calling(house) as caller:
+            proof = proved(holder, token, house, nonce=nonce)
+            assert caller.call(f"DPoP {token}", proof=proof, text=text).code == "ok"
+            wrong = proved(holder, token, house, nonce=nonce[:-1] + "!")
+            assert caller.call(f"DPoP {token}", proof=wrong).code == "dpop_nonce"
+
+
 def test_issuers_come_and_go_with_a_reload_and_a_wrong_table_changes_nothing(
     start: Start, corp: AuthorizationServer, tmp_path: Path
 ) -> None:

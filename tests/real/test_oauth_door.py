@@ -388,6 +388,22 @@ def test_a_bound_token_is_no_bearer_token(
     assert caller.call(f"DPoP {plain}", proof=proved(holder, plain, house)).code == "token_invalid"
 
 
+def test_a_holder_opens_and_ends_a_session_with_a_proof_for_each_method(
+    estate: Estate, house: House, caller: Caller, holder: Holder
+) -> None:
+    token = bound(estate, holder)
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    opened = caller.legacy(f"DPoP {token}", "initialize", hello, proof=proved(holder, token, house))
+    (session,) = opened.all("Mcp-Session-Id")
+    for method, status in (("GET", 200), ("DELETE", 204)):
+        for htm, expected in (("POST", 401), (method, status)):
+            headers = head(f"DPoP {token}", proved(holder, token, house, htm=htm))
+            headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-11-25"}
+            with calling(house) as other:
+                other.http.request(method, "/mcp", headers=headers)
+                assert other.http.getresponse().status == expected
+
+
 def test_proofs_are_looked_at_once_for_each_pipelined_request(
     estate: Estate, house: House, holder: Holder
 ) -> None:
