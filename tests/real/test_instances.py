@@ -152,7 +152,7 @@ async def test_two_who_are_asked_at_once_each_get_their_own_question(
         person(home, "owner", era, name="Ada", company=company) as one,
         person(home, second, era, name="Bo", company=company) as other,
     ):
-        answers = await asyncio.gather(one.call(f"{name}__ask"), other.call(f"{name}__ask"))
+        answers = [*await asyncio.gather(one.call(f"{name}__ask"), other.call(f"{name}__ask"))]
         assert answers == ["you are Ada", "you are Bo"]
         assert len(one.asked) == len(other.asked) == 1
 

@@ -110,6 +110,8 @@ def test_what_a_plugin_may_ask_is_told_in_the_words_of_the_gate(
         ({"allowed_prompts": ("p",), "allowed_resources": (), "extensions": ()}, False),
         ({"max_requests_per_minute": 9, "require_approval": ()}, False),
         ({"client_requests": ()}, True),
+        ({"instances": "client"}, True),
+        ({"max_instances": 9}, True),
         ({"allowed_operations": ("read", "write")}, True),
     ],
 )
@@ -137,6 +139,7 @@ def test_a_dossier_holds_what_an_approval_covers() -> None:
     dossier = dossiers(_config("read"))[FILES]
     assert dossier.argv == ("server", "--root")
     assert dossier.rate.per_minute == 7
+    assert dossier.instances == "shared"
     assert dossier.grants != dossiers(_config("read", "write"))[FILES].grants
 
 

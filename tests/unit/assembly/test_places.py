@@ -23,12 +23,13 @@ def test_the_lock_stands_beside_the_configuration() -> None:
 def test_sockets_stand_in_the_home_while_its_path_is_short() -> None:
     assert _places(Path("/srv/x")).plugin_socket("a") == Path("/srv/x/run/plugin-a.sock")
     assert _places(Path("/srv/x")).gate_socket("a") == Path("/srv/x/run/egress-a.sock")
+    assert _places(Path("/srv/x")).gate_socket("a", 2) == Path("/srv/x/run/egress-a.2.sock")
 
 
 @pytest.mark.parametrize("length", range(1, 200, 7))
 def test_a_socket_path_always_fits_the_kernel(length: int) -> None:
     places = _places(Path("/" + "h" * length))
-    for path in (places.plugin_socket(LONGEST_NAME), places.gate_socket(LONGEST_NAME)):
+    for path in (places.plugin_socket(LONGEST_NAME), places.gate_socket(LONGEST_NAME, 256)):
         assert len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES
 
 

@@ -56,7 +56,7 @@ async def running(folder: Path) -> AsyncIterator[Running]:
     process = Running(folder)
     sockets = {plugin: (process.path(plugin), NetworkGrant()) for plugin in ("a", "b")}
     ready = asyncio.Event()
-    settings = EgressSettings(sockets=sockets, log_folder=folder / "log")
+    settings = EgressSettings(sockets=sockets, log_folder=folder / "log", more={"a": (process.path("a.1"),)})
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(
             serve(settings, ready=ready.set, on_event=process.events.put_nowait, clock=lambda: 1.9e9)
@@ -85,6 +85,18 @@ async def test_a_new_hand_off_replaces_the_gate(tmp_path: Path) -> None:
         assert b"403" in await ask(new)
         with pytest.raises(ConnectionError):
             await ask(old)
+
+
+async def test_further_sandboxes_of_a_plugin_have_gates_beside_it_and_its_name(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        ports = [hand_off(process.path(name)) for name in ("a", "a.1", "a.1")]
+        assert b"403" in await ask(ports[0])
+        assert b"403" in await ask(ports[2])
+        with pytest.raises(ConnectionError):
+            await ask(ports[1])
+        assert {(await process.events.get()).plugin for _ in range(2)} == {"a"}
+    assert len((tmp_path / "log" / "a.jsonl").read_text().splitlines()) == 2
+    assert not process.path("a.1").exists()
 
 
 async def test_a_bad_hand_off_changes_nothing(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sekisho.gateway.caller import (
     Contexts,
     Extras,
     declared_by,
+    instance_of,
     modern_caller,
     scope_of,
     spread,
@@ -142,3 +143,24 @@ def test_meta_is_bounded() -> None:
     assert len(spread({"a": "x" * (MAX_META_BYTES - 8)})) == MAX_META_BYTES
     with pytest.raises(RemoteProtocolError):
         spread({"a": "x" * (MAX_META_BYTES - 7)})
+
+
+@pytest.mark.threat("T-CROSS")
+def test_an_instance_is_named_by_its_client_or_its_session() -> None:
+    legacy, other = Caller(False, "s1", "stream"), Caller(False, "s2", "stream")
+    modern = modern_caller("aya", shape(), {})
+    assert {instance_of("shared", "aya", one) for one in (legacy, modern, None)} == {""}
+    assert {instance_of("client", "aya", one) for one in (legacy, other, modern, None)} == {modern.scope}
+    assert instance_of("client", "bob", legacy) != modern.scope
+    assert [instance_of("session", "aya", one) for one in (legacy, other)] == ["s1", "s2"]
+    assert {instance_of("session", "aya", one) for one in (modern, None)} == {modern.scope}
+
+
+def test_the_instance_is_told_even_of_a_client_of_whom_nothing_else_is() -> None:
+    contexts, one = Contexts(), modern_caller("aya", shape(), {})
+    told = contexts.of(one, ALL, instance="i1")
+    assert decode_context(told).instance == "i1"
+    assert contexts.of(one, ALL, instance="i1") is told
+    assert decode_context(contexts.of(one, ALL, instance="i2")).instance == "i2"
+    assert decode_context(contexts.of(one, ALL, Extras(b"{}"), instance="i1")).instance == "i1"
+    assert contexts.of(one, ALL) == b""

@@ -223,3 +223,23 @@ def test_only_commands_of_python_are_made_ready(tmp_path: Path) -> None:
     assert ready[0].warm.interpreter == (python,)
     assert (ready[0].argv, ready[0].grants) == (spec.argv, spec.grants)
     assert b"mcp.server" in ready[1]
+
+
+async def test_walls_raised_ahead_are_those_of_the_first_start(case: Case) -> None:
+    async with case.warm(READY, '{"event": "started"}') as warm:
+        await warm.prepare()
+        await warm.prepare()
+        assert case.launched == ["warm"]
+        (await warm.start()).close_fds()
+        assert case.launched == ["warm"]
+
+
+async def test_walls_that_cannot_be_raised_ahead_lead_to_the_ordinary_start(case: Case) -> None:
+    async with case.warm('{"event": "unfit", "reason": "no"}') as warm:
+        await warm.prepare()
+        await warm.prepare()
+        assert case.events == ["plugin_not_warm"]
+        running = await warm.start()
+        assert case.launched == ["warm", "plain"]
+        await running.kill_tree()
+        running.close_fds()
