@@ -74,7 +74,7 @@ def text_of(result: Any) -> str:
     return "\n".join(part.text for part in result.content if part.type == "text")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "auto"])
 async def test_a_client_of_either_era_lists_and_calls(home: House, mode: str) -> None:
     async with client_of(home, mode) as client:
         assert "echo__add" in [tool.name for tool in (await client.list_tools()).tools]

@@ -84,7 +84,7 @@ class Door:
         self.soon = clock.soon
         self._new_id = new_id
         self._elsewhere = elsewhere
-        self._copies = ResumableStreams(clock.now)
+        self._copies = ResumableStreams(clock.now, sessions.is_ended)
         self._streams = Streams(self._copies)
         self._dispatcher = Dispatcher(
             house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
@@ -185,6 +185,7 @@ class Door:
         ident = request.headers.get("mcp-session-id")
         if request.method == "DELETE":
             self._sessions.close(ident, visit.known_client, visit.endpoint, visit.now)
+            self._copies.end(ident or "")
             visit.end_session()
             return None
         return self._follow(request, visit, known)

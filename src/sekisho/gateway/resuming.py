@@ -43,11 +43,13 @@ _EVENT_ID: Final = re.compile(r"([cn])([A-Za-z0-9_-]{22})\.([0-9]{1,9})")
 class ResumableStreams:
     """All of them in this process."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], is_ended: Callable[[str], bool]) -> None:
         self.now = now
         self.kept_bytes = 0
+        self._is_ended = is_ended
         self._streams: dict[str, ResumableStream] = {}
-        self._away: Counter[str] = Counter()
+        self._away: dict[str, ResumableStream] = {}
+        self._away_of: Counter[str] = Counter()
         self._ended: deque[ResumableStream] = deque()
 
     def start(
@@ -72,19 +74,22 @@ class ResumableStreams:
             return None
         raise Refused("stream_unknown", "this stream cannot be resumed here, or not any more")
 
-    def may_wait(self, client: str) -> bool:
-        """Is there room for one more that is broken?"""
-        return self._away.total() < MAX_AWAY and self._away[client] < MAX_AWAY_OF_CLIENT
+    def may_wait(self, client: str, session: str) -> bool:
+        """Is there room for one more that is broken, in a session that goes on?"""
+        is_full = len(self._away) >= MAX_AWAY or self._away_of[client] >= MAX_AWAY_OF_CLIENT
+        return not is_full and not self._is_ended(session)
 
-    def went(self, client: str) -> None:
-        """A client's stream broke."""
-        self._away[client] += 1
+    def went(self, stream: ResumableStream) -> None:
+        """A stream broke."""
+        self._away[stream.ident] = stream
+        self._away_of[stream.of[0]] += 1
 
-    def came(self, client: str) -> None:
+    def came(self, stream: ResumableStream) -> None:
         """It waits no more."""
-        self._away[client] -= 1
-        if not self._away[client]:
-            del self._away[client]
+        if self._away.pop(stream.ident, None) is not None:
+            self._away_of[stream.of[0]] -= 1
+            if not self._away_of[stream.of[0]]:
+                del self._away_of[stream.of[0]]
 
     def ended(self, stream: ResumableStream) -> None:
         """A stream is complete; it is kept for a while."""
@@ -101,7 +106,12 @@ class ResumableStreams:
         """Withdraw what nobody came back for; to be called every second or so."""
         while self._ended and self._ended[0].until <= now:
             self.forget(self._ended.popleft())
-        for stream in [one for one in self._streams.values() if one.is_away and one.until <= now]:
+        for stream in [one for one in self._away.values() if one.until <= now]:
+            stream.give_up()
+
+    def end(self, session: str) -> None:
+        """A session is over: nobody comes back to it."""
+        for stream in [one for one in self._away.values() if one.of[1] == session]:
             stream.give_up()
 
 
@@ -125,21 +135,16 @@ class ResumableStream:
         self.client = of[0]
         self.owner = owner
         self.until = float("inf")
-        self._of = of
+        self.of = of
         self._guest: Guest | None = guest
         self._number = 0
         self._kept: deque[tuple[int, bytes]] = deque()
         self._kept_bytes = 0
         self._is_ended = False
 
-    @property
-    def is_away(self) -> bool:
-        """Is its client gone, and may come back?"""
-        return self._guest is None and not self._is_ended
-
     def is_of(self, client: str, session: str) -> bool:
         """Does it belong to this session?"""
-        return self._of == (client, session)
+        return self.of == (client, session)
 
     # for the visit
 
@@ -176,9 +181,8 @@ class ResumableStream:
         piece = self._mark(last) if last else b""
         self._keep(piece)
         guest, self._guest = self._guest, None
-        if guest is None:
-            self._streams.came(self._of[0])
-        else:
+        self._streams.came(self)
+        if guest is not None:
             guest.answer(piece + LAST_CHUNK)
         self._is_ended = True
         self.until = self._streams.now() + RESUME_S
@@ -188,11 +192,11 @@ class ResumableStream:
         """May what this stream is for go on, since its client may come back?"""
         if reason is not CLIENT_GONE or self._is_ended or self._guest is None:
             return False
-        if not self._streams.may_wait(self._of[0]):
+        if not self._streams.may_wait(*self.of):
             return False
         self._guest = None
         self.until = self._streams.now() + RESUME_S
-        self._streams.went(self._of[0])
+        self._streams.went(self)
         return True
 
     # for whoever comes back
@@ -205,9 +209,8 @@ class ResumableStream:
             guest.answer(LAST_CHUNK)
             return self
         before, self._guest = self._guest, guest
-        if before is None:
-            self._streams.came(self._of[0])
-        else:
+        self._streams.came(self)
+        if before is not None:
             before.answer(LAST_CHUNK)  # the client was quicker than the news of its lost connection
         guest.begin(head + rest)
         return self
@@ -223,8 +226,7 @@ class ResumableStream:
 
     def drop(self) -> None:
         """Keep nothing."""
-        if self.is_away:
-            self._streams.came(self._of[0])
+        self._streams.came(self)
         self._is_ended = True
         self._kept.clear()
         self._count(-self._kept_bytes)

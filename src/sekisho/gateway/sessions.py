@@ -171,6 +171,10 @@ class Sessions:
         """End a session; its id is refused from now on."""
         self.end(self.find(ident, client, endpoint, now).ident, now)
 
+    def is_ended(self, ident: str) -> bool:
+        """Was this session ended?"""
+        return ident in self._ended
+
     def end(self, ident: str, now: float) -> None:
         """End a session that is known to be its client's."""
         self._ended.add(ident, now)

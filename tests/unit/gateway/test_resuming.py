@@ -44,7 +44,8 @@ class Desk:
     def __init__(self, kit: Any) -> None:
         self.kit = kit
         self.at = 0.0
-        self.streams = ResumableStreams(lambda: self.at)
+        self.ended: set[str] = set()
+        self.streams = ResumableStreams(lambda: self.at, self.ended.__contains__)
 
     def start(self, ear: Any, *, is_call: bool = True, client: str = "aya") -> tuple[ResumableStream, Owner]:
         owner = Owner()
@@ -121,6 +122,16 @@ def test_an_answer_that_may_not_have_arrived_is_kept_for_a_while(desk: Desk) -> 
     with pytest.raises(Refused, match="cannot be resumed"):
         desk.streams.find(ids(ear)[0], "aya", "s1")
     assert desk.streams.kept_bytes == 0
+
+
+def test_nobody_comes_back_to_a_session_that_was_ended(desk: Desk) -> None:
+    _, before = desk.start(desk.kit.ear())
+    _, after = desk.start(desk.kit.ear())
+    before.withdraw(CLIENT_GONE)
+    desk.ended.add("s1")
+    desk.streams.end("s1")
+    after.withdraw(CLIENT_GONE)
+    assert [len(owner.reasons) for owner in (before, after)] == [1, 1]
 
 
 def test_a_client_that_is_quicker_than_its_lost_connection_takes_over(desk: Desk) -> None:
@@ -275,6 +286,15 @@ def test_a_call_that_nobody_comes_back_for_is_withdrawn_at_the_plugin(kit: Any) 
     trip, _ = call(kit, legacy(kit))
     trip.withdraw(CLIENT_GONE)
     kit.door.look(kit.now + RESUME_S)
+    kit.log.settle()
+    assert kit.line.cancelled == [1]
+
+
+def test_the_end_of_a_session_withdraws_what_waits_for_its_client(kit: Any) -> None:
+    session = legacy(kit)
+    trip, _ = call(kit, session)
+    trip.withdraw(CLIENT_GONE)
+    kit.ask(kit.request(method="DELETE", session=session))
     kit.log.settle()
     assert kit.line.cancelled == [1]
 
