@@ -189,6 +189,7 @@ class Core:
                 await self._open(group, journal)
         finally:
             self._duties.close()
+            self._front.close()
             if self._door is not None:
                 self._door.close()
             self._plugins.close()

@@ -86,6 +86,11 @@ class FrontDoor:
         host = f"[{host}]" if ":" in host else host
         return f"{'http' if self._context is None else 'https'}://{host}:{port}/mcp"
 
+    def close(self) -> None:
+        """Take no more connections; those that are open go on."""
+        if self._listener is not None:
+            self._listener.close()
+
     def check_authorities(self, client_ca_path: Path | None) -> None:
         """Raise `Misconfigured` for authorities of clients that could not be believed."""
         if self._context is not None:
