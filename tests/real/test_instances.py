@@ -7,6 +7,7 @@ nobody is left behind.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from mcp.client.context import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequestParams, ElicitResult
-from tests.real.conftest import House, command_of, common, plugin, until
+from tests.real.conftest import HOSTILE, Estate, House, command_of, common, plugin, until
 from tests.real.raw import call, connected
 from tests.real.test_connect import SEKISHO, text_of
 
@@ -38,7 +39,7 @@ def _notebook(name: str, more: str, *words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def home(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def home(walls: None, estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     text = (
         common()
         + _notebook("all", "")
@@ -46,13 +47,21 @@ def home(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hous
         + _notebook("own", 'instances = "session"\n')
         + _notebook("brief", 'instances = "client"\ninstance_idle_seconds = 0.5\n')
         + _notebook("narrow", 'instances = "client"\nmax_instances = 1\n')
+        + _notebook("forked", 'instances = "client"\npreload = ["json"]\n')
+        + plugin(
+            "wired",
+            HOSTILE,
+            operations=["phone_home"],
+            more='instances = "client"\n[plugins.servers.network_policy]\nallow_localhost = true\n'
+            f"localhost_ports = [{estate.port}]\n",
+        )
         + _notebook("faces", 'instances = "client"\n', "--two-faced")
     )
     house = House(tmp_path_factory.mktemp("instances"), text)
     try:
         ensure_bearer(KeyFolder(house.home / "keys"), "aya")
         house.hang_up()
-        for name in ("all", "each", "own", "brief", "narrow"):
+        for name in ("all", "each", "own", "brief", "narrow", "forked"):
             until(lambda name=name: house.answers(f"{name}__recall"), f"{name} serves")  # type: ignore[misc]
         yield house
     finally:
@@ -125,6 +134,25 @@ async def test_a_plugin_of_its_own_for_each_client_shows_nothing_of_another(home
         assert "mine" not in await other.call("each__recall")
     async with person(home, "owner", era) as again:
         assert f"mine {era}" in await again.call("each__recall")
+
+
+@pytest.mark.threat("T-CROSS")
+async def test_what_is_forked_for_one_client_has_walls_that_no_other_had(home: House) -> None:
+    async with person(home, "owner") as one, person(home, "aya") as other:
+        await one.call("forked__keep", text="mine")
+        assert await other.call("forked__recall") == "|"
+        assert await one.code("forked__die") == "plugin_exited"
+        assert await one.call("forked__recall") == "|"
+    assert '"event":"plugin_not_warm","plugin":"forked"' not in home.stderr.read_text()
+
+
+async def test_each_has_a_way_out_of_its_own(home: House, estate: Estate) -> None:
+    async with person(home, "owner") as one, person(home, "aya") as other:
+        for who in (one, other, one, other):
+            report = json.loads(await who.call("wired__phone_home", host="localhost", port=estate.port))
+            assert report["succeeded"], report
+        report = json.loads(await one.call("wired__phone_home", host="evil.example.net", port=443))
+        assert not report["succeeded"], report
 
 
 @pytest.mark.threat("T-CROSS")

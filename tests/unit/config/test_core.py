@@ -114,6 +114,18 @@ def test_a_plugin_may_ask_for_forms_and_serves_what_was_approved_unless_told_oth
     assert narrowed.extensions == ()
 
 
+def test_clients_share_a_plugin_unless_told_otherwise(core: Core) -> None:
+    entry = core(servers('name = "a"\ncommand = ["x"]')).plugin("a")
+    assert (entry.instances, entry.workload.instances, entry.workload.gates) == ("shared", "shared", 0)
+    own = core(
+        servers(
+            'name = "a"\ncommand = ["x"]\ninstances = "session"\nmax_instances = 3\ninstance_idle_seconds = 9'
+        )
+    ).plugin("a")
+    assert (own.instances, own.workload.instances, own.workload.gates) == ("session", "session", 3)
+    assert own.workload.instance_idle_s == 9
+
+
 def test_allowing_no_prompt_differs_from_leaving_the_key_out(core: Core) -> None:
     entry = core(servers('name = "a"\ncommand = ["x"]\nallowed_prompts = []\nallowed_resources = []')).plugin(
         "a"

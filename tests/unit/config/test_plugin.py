@@ -105,6 +105,16 @@ def test_the_home_folder_may_be_named(plugin: Plugin, tmp_path: Path) -> None:
     assert plugin('[plugin_server]\nname = "a"\nhome = "h"\n').home == tmp_path / "h"
 
 
+def test_a_plugin_server_knows_whether_clients_share_its_plugin(plugin: Plugin) -> None:
+    text = '[plugin_server]\nname = "a"\n'
+    assert plugin(text).workload.instances == "shared"
+    own = plugin(text + 'instances = "client"\nmax_instances = 2\ninstance_idle_seconds = 1.5\n').workload
+    assert (own.instances, own.max_instances, own.instance_idle_s) == ("client", 2, 1.5)
+    for wrong in ('instances = "each"', "max_instances = 0", "instance_idle_seconds = 0"):
+        with pytest.raises(Misconfigured):
+            plugin(text + wrong + "\n")
+
+
 def test_a_plugin_server_knows_what_its_plugin_may_ask_of_clients(plugin: Plugin) -> None:
     text = '[plugin_server]\nname = "a"\n'
     assert plugin(text).workload.client_requests == ("elicitation",)

@@ -53,6 +53,10 @@ def test_secrets_are_masked_and_named_as_a_weakness(core: Core) -> None:
         ('[approval]\nanswer = "yes"\n', "approval.answer = yes"),
         ('[[plugins.servers]]\nname = "a"\nupstream = "http://far.example/mcp"\n', "a.upstream: plain HTTP"),
         (
+            '[[plugins.servers]]\nname = "a"\ncommand = ["x"]\ninstances = "client"\nsandbox.max_memory_mb = 100\n',
+            "a.max_instances: its limits count for each process; together up to 900 MB",
+        ),
+        (
             '[[plugins.servers]]\nname = "a"\nupstream = "https://far.example/mcp"\n',
             "outside sekisho's sandbox",
         ),

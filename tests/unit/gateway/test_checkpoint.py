@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from sekisho.detect import Inspection
 from sekisho.errors import RateLimited, Refused, ScopeMissing, Unavailable
 from sekisho.gateway import Answered, Refusal, Sealed, judge, release
+from sekisho.gateway.caller import Caller
 from sekisho.keys import Principal, ScopePolicy
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import PluginName
+from sekisho.wire import decode_context
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -30,6 +33,27 @@ def test_a_permitted_call_is_sealed_as_it_was_judged(kit: Kit) -> None:
     assert (sealed.client, sealed.definition.tool) == ("aya", "add")
     assert (sealed.frame.tool, bytes(sealed.frame.arguments)) == ("add", b'{"a":1}')
     assert (sealed.frame.digest, sealed.frame.timeout_s) == (sealed.call.digest, 30.0)
+
+
+@pytest.mark.threat("T-CROSS")
+def test_a_call_to_a_plugin_that_keeps_state_names_whose_instance_takes_it(kit: Kit) -> None:
+    one, other = Caller(False, "s1", "stream"), Caller(False, "s2", "stream")
+    named: dict[str, list[str]] = {}
+    for instances in ("shared", "client", "session"):
+        kit.change(standings={kit.calc: replace(kit.standing(), instances=instances)})
+        sealed = [
+            judge(msgspec.structs.replace(kit.arrived(), caller=caller), kit.house)
+            for caller in (one, other, None)
+        ]
+        assert all(isinstance(verdict, Sealed) for verdict in sealed)
+        named[instances] = [
+            decode_context(verdict.frame.context).instance
+            for verdict in sealed
+            if isinstance(verdict, Sealed)
+        ]
+    assert named["shared"] == ["", "", ""]
+    assert len({*named["client"]}) == 1
+    assert named["session"] == ["s1", "s2", named["client"][0]]
 
 
 @pytest.mark.threat("T-NOTOKEN")

@@ -133,6 +133,7 @@ def test_a_context_keeps_what_it_says() -> None:
         meta=msgspec.Raw(b'{"traceparent":"00"}'),
         input_responses=msgspec.Raw(b'{"a":{}}'),
         request_state="state",
+        instance="i",
     )
     assert decode_context(encode_context(context)) == context
     assert encode_context(CallContext()) == b"{}"
