@@ -25,6 +25,8 @@ pytestmark = pytest.mark.real
 
 WAIT_S: Final = 30.0
 SOON_S: Final = 10.0
+STALL_S: Final = 2.0  # a write that waits so long is held up by who reads
+MOST_KIB: Final = 120 << 10
 FIXTURE: Final = Path(testing.__file__).parent / "conformance_server"
 SEKISHO: Final = Path(sys.executable).with_name("sekisho")
 TOOLS: Final = (
@@ -242,3 +244,53 @@ async def test_what_follows_initialize_at_once_waits_for_the_session(home: House
         client.send("notifications/initialized")
         client.send("tools/call", {"name": "echo__echo", "arguments": {"text": "a"}}, 2)
         assert [(await client.hear())["id"] for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_client_that_does_not_read_slows_the_gateway_and_fills_no_memory(tmp_path: Path) -> None:
+    """The gateway here is a plain server that says more than a relay may hold."""
+    news = {
+        "jsonrpc": "2.0",
+        "method": "notifications/message",
+        "params": {"level": "info", "data": "x" * 65_000},
+    }
+    piece, count = b"data: %b\n\n" % json.dumps(news).encode(), 3000
+    has_stalled = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if not request.startswith(b"POST"):
+            writer.close()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for _ in range(count):
+            writer.write(piece)
+            drained = asyncio.ensure_future(writer.drain())
+            if not (await asyncio.wait({drained}, timeout=STALL_S))[0]:
+                has_stalled.set()
+            await drained
+        writer.write(b'data: {"jsonrpc":"2.0","id":1,"result":{}}\n\n')
+        writer.close()
+
+    (tmp_path / "token").write_text("sk-" + "a" * 43)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+    words = ["connect", "--url", url, "--token-file", str(tmp_path / "token")]
+    process = await asyncio.create_subprocess_exec(
+        str(SEKISHO), *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20
+    )
+    try:
+        client = Lines(process)
+        client.send("tools/list", {"_meta": META}, 1)
+        async with asyncio.timeout(4 * WAIT_S):
+            await has_stalled.wait()
+            for _ in range(count):
+                assert (await client.hear())["method"] == "notifications/message"
+            assert (await client.hear())["id"] == 1
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak_kib = int(status.partition("VmHWM:")[2].split()[0])
+        assert peak_kib < MOST_KIB  # a fraction of what was said
+    finally:
+        process.kill()
+        await process.wait()
+        server.close()

@@ -114,3 +114,19 @@ async def test_closing_tells_those_who_wait(site: SiteOpener) -> None:
         pool.close()
         await asyncio.wait_for(heard.over.wait(), WAIT_S)
         assert heard.said == ["plugin_exited"]
+
+
+async def test_a_pool_that_is_held_reads_nothing_until_it_is_released(site: SiteOpener) -> None:
+    async with site(lambda request: WHOLE) as server, _pool(server.url) as (pool, request):
+        kept = await pool.connect()
+        pool.hold(is_held=True)
+        replies = [Heard(), Heard()]
+        for connection, heard in zip((kept, await pool.connect()), replies, strict=True):
+            connection.start(request, heard)
+            await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+        await asyncio.sleep(0)
+        assert [heard.said for heard in replies] == [[], []]
+        pool.hold(is_held=False)
+        for heard in replies:
+            await asyncio.wait_for(heard.over.wait(), WAIT_S)
+            assert heard.said[-1] in {"end", "whole {}"}
