@@ -143,11 +143,10 @@ def _authorise(identified: Identified, house: House) -> Permitted:
     definitions = standing.definitions
     is_of_task = call.tool in TASK_METHODS
     definition = definitions.get(call.allowed_as) if call.is_of_tool or is_of_task else None
-    for operation in (call.tool, call.target) if is_of_task else (call.tool,):
-        if not house.access.permits(identified.client, call.plugin, operation):
-            raise Refused(
-                "operation_not_allowed", f"{operation!r} is not an allowed operation of {call.plugin!r}"
-            )
+    if not house.access.permits(identified.client, call.plugin, call.tool):
+        raise _not_allowed(call.tool, call.plugin)
+    if is_of_task and not house.access.permits(identified.client, call.plugin, call.target):
+        raise _not_allowed(call.target, call.plugin)
     if definition is None:
         _check_target(identified, definitions, house)
     elif is_of_task or definition.needs_task:
@@ -211,9 +210,11 @@ def _check_subscriptions(identified: Identified, definitions: Definitions, house
     for task in call.tasks:
         _check_tasks(identified.arrived, house.standings[call.plugin])
         if not house.access.permits(identified.client, call.plugin, task.tool):
-            raise Refused(
-                "operation_not_allowed", f"{task.tool!r} is not an allowed operation of {call.plugin!r}"
-            )
+            raise _not_allowed(task.tool, call.plugin)
+
+
+def _not_allowed(operation: str, plugin: PluginName) -> Refused:
+    return Refused("operation_not_allowed", f"{operation!r} is not an allowed operation of {plugin!r}")
 
 
 def _limit(permitted: Permitted, house: House) -> None:

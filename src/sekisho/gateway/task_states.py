@@ -89,7 +89,7 @@ def _state(sealed: Sealed, value: JsonObject, task: Task, house: House) -> JsonO
 def _common(value: JsonObject, most_ms: int) -> JsonObject:
     """What every state of a task says."""
     status, ttl, poll = value.get("status"), value.get("ttlMs"), value.get("pollIntervalMs")
-    if status not in _STATUSES or not (ttl is None or _is_duration(ttl)):
+    if not isinstance(status, str) or status not in _STATUSES or not (ttl is None or _is_duration(ttl)):
         raise no_result()
     told: JsonObject = {"status": status}
     message = value.get("statusMessage")

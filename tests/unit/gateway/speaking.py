@@ -150,7 +150,7 @@ class Client:
         if not self.modern:
             body = self.kit.message(method, dict(params or {}), self._number if number is None else number)
             return self.post(body, given)
-        names = [value for name, value in (params or {}).items() if name in ("name", "uri")]
+        names = [value for name, value in (params or {}).items() if name in ("name", "uri", "taskId")]
         named = {"mcp-name": names[0] if isinstance(names[0], str) else ""} if names else {}
         meta = {"io.modelcontextprotocol/clientCapabilities": self.capabilities, **self.meta}
         request = self.kit.modern_request(
