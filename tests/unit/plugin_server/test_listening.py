@@ -120,3 +120,61 @@ def test_parameters_are_an_object_without_the_meta_of_our_subscription() -> None
     assert read(b"") == {}
     assert read(b"[]") is None
     assert read(b"\xff") is None
+
+
+TASKS = "notifications/tasks"
+
+
+def _news(ident: str, status: str = "completed") -> dict[str, Any]:
+    meta = {"io.modelcontextprotocol/subscriptionId": 3}
+    return {"method": TASKS, "params": {"taskId": ident, "status": status, "_meta": meta}}
+
+
+def _stand(counter: Counter) -> None:
+    """The plugin acknowledges the latest subscription."""
+    ident = [message["id"] for message in counter.plugin.heard if message.get("method") == LISTEN][-1]
+    params = {"notifications": {}, "_meta": {"io.modelcontextprotocol/subscriptionId": ident}}
+    counter.plugin.say({"method": "notifications/subscriptions/acknowledged", "params": params})
+
+
+@pytest.mark.threat("T-CROSS")
+async def test_a_listener_hears_of_the_tasks_it_follows_and_of_no_other(
+    modern: Counter, new_caller: type[Caller]
+) -> None:
+    callers = [modern.call(new_caller(LISTEN, {"notifications": {"taskIds": [one]}}, MODERN)) for one in "ab"]
+    _stand(modern)
+    for caller in callers:
+        await caller.take(Kind.EVENT)
+    for odd in ({"method": TASKS, "params": {"taskId": 7}}, {"method": TASKS, "params": []}, _news("c")):
+        modern.plugin.say(odd)
+    modern.plugin.say(_news("b"))
+    modern.plugin.say(_news("a", "working"))
+    assert (await callers[0].take(Kind.EVENT))["params"] == {"taskId": "a", "status": "working"}
+    assert (await callers[1].take(Kind.EVENT))["params"] == {"taskId": "b", "status": "completed"}
+    assert callers[0].heard.empty()
+    assert callers[1].heard.empty()
+
+
+async def test_the_plugin_is_asked_for_news_of_tasks_by_whoever_knows_them_and_only_as_long_as_somebody_listens(
+    modern: Counter, new_caller: type[Caller]
+) -> None:
+    caller = modern.call(new_caller(LISTEN, {"notifications": {"taskIds": ["a", "a", "b"]}}, MODERN))
+    asked = _asked(modern.plugin, LISTEN)[-1]
+    assert asked["notifications"]["taskIds"] == ["a", "b"]
+    capabilities = asked["_meta"]["io.modelcontextprotocol/clientCapabilities"]
+    assert capabilities == {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    _stand(modern)
+    await caller.take(Kind.EVENT)
+    modern.desk.cancel(caller.inbound)
+    asked = _asked(modern.plugin, LISTEN)[-1]
+    assert "taskIds" not in asked["notifications"]
+    assert asked["_meta"]["io.modelcontextprotocol/clientCapabilities"] == {}
+
+
+async def test_a_legacy_plugin_is_asked_for_no_news_of_tasks(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    before = len(legacy.plugin.heard)
+    caller = legacy.call(new_caller(LISTEN, {"notifications": {"taskIds": ["a"]}}, MODERN))
+    await caller.take(Kind.EVENT)
+    assert len(legacy.plugin.heard) == before
