@@ -21,7 +21,7 @@ from sekisho.gateway.approvals import is_yes
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
-from sekisho.gateway.old_sse import OldStream, OldStreams
+from sekisho.gateway.old_sse import OldStreams, serve_old
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
 from sekisho.gateway.resuming import ResumableStreams
@@ -56,7 +56,6 @@ class Elsewhere(Protocol):
         """A person answered a question of the gate."""
 
 
-_OLD_STREAM = "GET opens a stream here, for a client that accepts text/event-stream; POST where it says"
 _NO_STREAM = "GET opens the stream of a session, for a client that accepts text/event-stream"
 
 
@@ -86,10 +85,10 @@ class Door:
         self._elsewhere = elsewhere
         self._copies = ResumableStreams(clock.now, sessions.is_ended)
         self._streams = Streams(self._copies)
-        self._dispatcher = Dispatcher(
+        self.dispatcher = Dispatcher(
             house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
         )
-        self._old = OldStreams(sessions, self._dispatcher.subscriptions)
+        self._old = OldStreams(sessions, self.dispatcher.subscriptions)
 
     def answer(self, request: HttpRequest, guest: Guest) -> Withdrawable | None:
         """Answer one request; what is still under way is returned so that a lost client can end it."""
@@ -103,17 +102,17 @@ class Door:
 
     def house_changed(self) -> None:
         """What clients may see may be different now: open streams are told."""
-        self._dispatcher.subscriptions.look()
+        self.dispatcher.subscriptions.look()
 
     def close(self) -> None:
         """End the streams that have no end of their own."""
         self._old.close()
-        self._dispatcher.subscriptions.close()
+        self.dispatcher.subscriptions.close()
 
     def look(self, now: float) -> None:
         """End the streams whose client may no longer be here; to be called every second or so."""
-        self._dispatcher.subscriptions.expire(now)
-        self._dispatcher.journeys.expire(now)
+        self.dispatcher.subscriptions.expire(now)
+        self.dispatcher.journeys.expire(now)
         self._old.expire(now)
         self._copies.expire(now)
 
@@ -179,7 +178,8 @@ class Door:
         if request.note is not known:
             check_form(request)
         if known.old is not None:
-            return self._serve_old(request, visit, known, known.old)
+            self._streams.most = known.rules.max_streams_per_client
+            return serve_old(self, self._old, request, visit, known)
         if request.method == "POST":
             return self._read(request, visit, house, known)
         ident = request.headers.get("mcp-session-id")
@@ -203,12 +203,12 @@ class Door:
             if found is not None:
                 head = STREAM_HEAD if visit.keep_alive else LAST_STREAM_HEAD
                 return found[0].resume(visit.guest, head, found[1])
-        return self._dispatcher.subscriptions.follow(visit, session.caller)
+        return self.dispatcher.subscriptions.follow(visit, session.caller)
 
     def _read(self, request: HttpRequest, visit: Visit, house: House, known: Pass) -> Withdrawable | None:
         message = parse_client_message(request.body, known.rules.message_limits)
         if isinstance(message, ClientResponse):
-            self._hear_answer(message, visit, house, lambda: self._session_of(request, visit))
+            self.hear_answer(message, visit, lambda: self._session_of(request, visit))
             return None
         if isinstance(message, ClientRequest):
             visit.request_id = message.id
@@ -218,7 +218,7 @@ class Door:
         if not shape.modern and message.method != "initialize":
             session = self._session_of(request, visit)
         if isinstance(message, ClientNotification):
-            self._notice(message, visit, session)
+            self.notice(message, visit, session)
             visit.accept()
             return None
         if message.method == "tools/call" and request.note is not known and "dpop" not in request.headers:
@@ -228,47 +228,14 @@ class Door:
         if session is not None and session.resumes:
             visit.resumes_in = session.ident
         self._streams.most = known.rules.max_streams_per_client
-        return self._dispatcher.serve(message, visit, session, shape, request)
+        return self.dispatcher.serve(message, visit, session, shape, request)
 
     def _session_of(self, request: HttpRequest, visit: Visit) -> Session:
         ident = request.headers.get("mcp-session-id")
         return self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
 
-    def _serve_old(self, request: HttpRequest, visit: Visit, known: Pass, ident: str) -> Withdrawable | None:
-        """The oldest transport: a GET opens a stream, posts name it."""
-        if request.method != ("POST" if ident else "GET") or not (ident or known.takes_streams):
-            raise RemoteProtocolError("http_method_not_allowed", _OLD_STREAM)
-        if not ident:
-            self._streams.most = known.rules.max_streams_per_client
-            visit.takes_streams = True
-            return self._old.open(visit)
-        stream = self._old.find(ident, visit)
-        message = parse_client_message(request.body, known.rules.message_limits)
-        if isinstance(message, ClientResponse):
-            self._hear_answer(message, visit, self._house(), lambda: stream.session(visit.now))
-        elif isinstance(message, ClientNotification):
-            self._notice(message, visit, stream.session(visit.now))
-            stream.hear(message, visit.now)
-            visit.accept()
-        else:
-            inner = stream.receive(visit, message.id)
-            visit.accept()
-            try:
-                stream.carry(inner, self._serve_on(stream, message, inner, request))
-            except SekishoError as error:
-                self.refuse(inner, error)
-        return None
-
-    def _serve_on(
-        self, stream: OldStream, message: ClientRequest, inner: Visit, request: HttpRequest
-    ) -> Withdrawable | None:
-        shape = envelope(request.headers, message)
-        if shape.modern:
-            raise RemoteProtocolError("message_invalid", "this transport is of revisions with sessions")
-        session = None if message.method == "initialize" else stream.session(inner.now)
-        return self._dispatcher.serve(message, inner, session, shape, request)
-
-    def _notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
+    def notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
+        """A notification of a client; all but one say nothing that has to be known."""
         if message.method != "notifications/cancelled" or session is None:
             return
         target = message.params.get("requestId")
@@ -279,16 +246,15 @@ class Door:
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""
-        return self._dispatcher.journeys.withdraw(client, session, request)
+        return self.dispatcher.journeys.withdraw(client, session, request)
 
     def hear_word(self, ask: str, scope: str, said_yes: bool) -> bool:
         """What the person behind a client said to a question of ours; False when it was not asked here."""
-        return self._dispatcher.journeys.hear_word(ask, scope, said_yes=said_yes)
+        return self.dispatcher.journeys.hear_word(ask, scope, said_yes=said_yes)
 
-    def _hear_answer(
-        self, message: ClientResponse, visit: Visit, house: House, session_of: Callable[[], Session]
-    ) -> None:
+    def hear_answer(self, message: ClientResponse, visit: Visit, session_of: Callable[[], Session]) -> None:
         """What a legacy client says to a question of a plugin; its id names plugin and question."""
+        house = self._house()
         found = read_question_id(message.id)
         if found is None:
             visit.accept()  # nobody asked this

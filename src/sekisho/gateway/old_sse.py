@@ -15,23 +15,50 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.events import LAST_CHUNK, endpoint_event
+from sekisho.gateway.reception import Pass
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.subscriptions import Listener, Subscriptions
 from sekisho.gateway.visit import Streams, Visit, Withdrawable
 from sekisho.keys import Pending, Principal
-from sekisho.protocol import ClientNotification, PluginName
+from sekisho.protocol import (
+    ClientNotification,
+    ClientRequest,
+    ClientResponse,
+    HttpRequest,
+    PluginName,
+    envelope,
+    parse_client_message,
+)
 
-__all__ = ["OldStream", "OldStreams"]
+__all__ = ["OldStream", "OldStreams", "serve_old"]
 
 MAX_CALLS: Final = 256  # of one stream at one time
 MAX_UNREAD_BYTES: Final = (
     16 << 20
 )  # answers that wait for a client which does not keep up; of all streams four times that
+_HOW: Final = "GET opens a stream here, for a client that accepts text/event-stream; POST where it says"
 INITIALIZE_S: Final = 60.0  # a stream that nobody initializes is not kept
+
+
+class Desk(Protocol):
+    """What the door does for every front."""
+
+    dispatcher: Dispatcher
+
+    def hear_answer(self, message: ClientResponse, visit: Visit, session_of: Callable[[], Session]) -> None:
+        """What a client says to a question."""
+
+    def notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
+        """A notification of a client."""
+
+    def refuse(self, visit: Visit, error: SekishoError) -> None:
+        """Record a refusal, then give it."""
 
 
 class OldStreams:
@@ -223,6 +250,44 @@ class _Reply:
         if not self.is_over:
             self.is_over = True
             self._stream.answer(self, data.removesuffix(LAST_CHUNK))
+
+
+def serve_old(
+    desk: Desk, streams: OldStreams, request: HttpRequest, visit: Visit, known: Pass
+) -> Withdrawable | None:
+    """Serve one request of this transport: a GET opens a stream, a POST names it."""
+    ident = known.old or ""
+    if request.method != ("POST" if ident else "GET") or not (ident or known.takes_streams):
+        raise RemoteProtocolError("http_method_not_allowed", _HOW)
+    if not ident:
+        visit.takes_streams = True
+        return streams.open(visit)
+    stream = streams.find(ident, visit)
+    message = parse_client_message(request.body, known.rules.message_limits)
+    if isinstance(message, ClientResponse):
+        desk.hear_answer(message, visit, lambda: stream.session(visit.now))
+    elif isinstance(message, ClientNotification):
+        desk.notice(message, visit, stream.session(visit.now))
+        stream.hear(message, visit.now)
+        visit.accept()
+    else:
+        inner = stream.receive(visit, message.id)
+        visit.accept()
+        try:
+            stream.carry(inner, _begin(desk, stream, message, inner, request))
+        except SekishoError as error:
+            desk.refuse(inner, error)
+    return None
+
+
+def _begin(
+    desk: Desk, stream: OldStream, message: ClientRequest, inner: Visit, request: HttpRequest
+) -> Withdrawable | None:
+    shape = envelope(request.headers, message)
+    if shape.modern:
+        raise RemoteProtocolError("message_invalid", "this transport is of revisions with sessions")
+    session = None if message.method == "initialize" else stream.session(inner.now)
+    return desk.dispatcher.serve(message, inner, session, shape, request)
 
 
 def _address(endpoint: PluginName | None, ident: str) -> str:
