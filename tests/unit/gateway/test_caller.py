@@ -55,6 +55,24 @@ def test_what_a_client_declared_is_what_it_can_be_asked(capabilities: Any, decla
     assert declared_by(capabilities) == declared
 
 
+@pytest.mark.parametrize(
+    ("extensions", "declared"),
+    [
+        ({"io.modelcontextprotocol/tasks": {}}, {"tasks"}),
+        ({"io.modelcontextprotocol/ui": {}}, set()),
+        ({"io.modelcontextprotocol/tasks": True}, set()),
+        ({"tasks": {}}, set()),
+        (["io.modelcontextprotocol/tasks"], set()),
+        (None, set()),
+    ],
+)
+def test_a_client_knows_tasks_if_this_very_request_declares_the_extension(
+    extensions: Any, declared: set[str]
+) -> None:
+    assert modern_caller("aya", shape(extensions=extensions), {}).declared == declared
+    assert declared_by({"extensions": extensions}) == set()
+
+
 @given(subsets, subsets)
 def test_a_plugin_may_ask_what_was_declared_and_allowed_and_never_more(
     declared: frozenset[str], allowed: frozenset[str]

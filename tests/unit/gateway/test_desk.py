@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,30 @@ def test_trust_that_cannot_be_kept_is_no_trust(tmp_path: Path) -> None:
     draft.rmdir()
     office.desk.report(CALC, listing(), NOW)
     assert office.state == "approved"
+
+
+TASKS = "io.modelcontextprotocol/tasks"
+
+
+@pytest.mark.parametrize(
+    ("listed", "announced", "makes_tasks"),
+    [
+        ([TASKS], {TASKS: {}}, True),
+        ([], {TASKS: {}}, False),
+        ([TASKS], {}, False),
+        ([TASKS], {TASKS: []}, False),
+    ],
+)
+def test_a_plugin_makes_tasks_if_it_announces_them_and_the_operator_lists_them(
+    tmp_path: Path, listed: list[str], announced: dict[str, object], makes_tasks: bool
+) -> None:
+    office = Office(tmp_path)
+    one = replace(dossier(), extensions=frozenset(listed), client_requests=frozenset({"elicitation"}))
+    office.desk.reconfigure({CALC: one})
+    capabilities = json.dumps({"tools": {}, "extensions": announced}).encode()
+    seen = replace(listing(), capabilities=capabilities)
+    office.approve(seen)
+    office.desk.report(CALC, seen, NOW)
+    office.desk.refresh_lock()
+    wanted = {"elicitation", "tasks"} if makes_tasks else {"elicitation"}
+    assert office.desk.standings[CALC].client_requests == wanted

@@ -63,6 +63,20 @@ def test_every_field_is_served_and_only_the_name_is_prefixed() -> None:
         assert list(prefixed) == list(TOOL)
 
 
+@pytest.mark.parametrize(
+    ("execution", "needs_task"),
+    [
+        ({"taskSupport": "required"}, True),
+        ({"taskSupport": "optional"}, False),
+        ({"taskSupport": ["required"]}, False),
+        ("required", False),
+        (None, False),
+    ],
+)
+def test_a_tool_needs_a_task_only_if_it_says_so(execution: Any, needs_task: bool) -> None:
+    assert compiled({**TOOL, "execution": execution}).needs_task == needs_task
+
+
 def test_a_schema_with_anchors_and_conditions_judges_calls() -> None:
     arguments = compiled(TOOL).arguments
     assert arguments.problems({"name": "a", "address": {"street": "b"}}, 40) == ()
