@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,12 +36,29 @@ TOOLS: Final = ("keep", "recall", "ask", "die")
 ERAS: Final = ("legacy", "2026-07-28")
 
 
+def _at_url(name: str, port: int, instances: str) -> str:
+    return (
+        f'[[plugins.servers]]\nname = "{name}"\nupstream = "http://127.0.0.1:{port}/"\n'
+        f"allowed_operations = {json.dumps(TOOLS)}\ninstances = {json.dumps(instances)}\n"
+        "max_requests_per_minute = 100000\n"
+    )
+
+
 def _notebook(name: str, more: str, *words: str) -> str:
     return plugin(name, NOTEBOOK, *words, operations=TOOLS, more=more)
 
 
 @pytest.fixture(scope="module")
-def home(walls: None, estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def site() -> Iterator[int]:
+    """The port of a plugin at a URL, which has a notebook for each session there."""
+    with subprocess.Popen([sys.executable, NOTEBOOK, "--http"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def home(walls: None, estate: Estate, site: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     text = (
         common()
         + _notebook("all", "")
@@ -55,13 +74,15 @@ def home(walls: None, estate: Estate, tmp_path_factory: pytest.TempPathFactory) 
             more='instances = "client"\n[plugins.servers.network_policy]\nallow_localhost = true\n'
             f"localhost_ports = [{estate.port}]\n",
         )
+        + _at_url("there", site, "client")
+        + _at_url("theirs", site, "shared")
         + _notebook("faces", 'instances = "client"\n', "--two-faced")
     )
     house = House(tmp_path_factory.mktemp("instances"), text)
     try:
         ensure_bearer(KeyFolder(house.home / "keys"), "aya")
         house.hang_up()
-        for name in ("all", "each", "own", "brief", "narrow", "forked"):
+        for name in ("all", "each", "own", "brief", "narrow", "forked", "there", "theirs"):
             until(lambda name=name: house.answers(f"{name}__recall"), f"{name} serves")  # type: ignore[misc]
         yield house
     finally:
@@ -153,6 +174,15 @@ async def test_each_has_a_way_out_of_its_own(home: House, estate: Estate) -> Non
             assert report["succeeded"], report
         report = json.loads(await one.call("wired__phone_home", host="evil.example.net", port=443))
         assert not report["succeeded"], report
+
+
+@pytest.mark.threat("T-CROSS")
+async def test_at_a_url_each_client_has_a_session_of_its_own(home: House) -> None:
+    async with person(home, "owner") as one, person(home, "aya") as other:
+        for name, seen in (("there", ""), ("theirs", "mine")):
+            await one.call(f"{name}__keep", text="mine")
+            assert await one.call(f"{name}__recall") == "mine|"
+            assert await other.call(f"{name}__recall") == f"{seen}|"
 
 
 @pytest.mark.threat("T-CROSS")

@@ -125,7 +125,7 @@ class Desk:
 
     @property
     def is_followed(self) -> bool:
-        """True while somebody waits for news of a resource."""
+        """True while somebody listens for news of a resource or a task."""
         return self._listening.is_followed
 
     @property

@@ -7,7 +7,7 @@ Guarantees
   ended before it takes a call, or as soon as it does so;
 - there are never more processes than configured, those that are ending included; when there is no room, the one that
   was not used for longest ends, unless each has a call under way: then the call is refused;
-- a process that was not used for a while ends, unless its client waits for news of a resource;
+- a process that was not used for a while ends, unless its client listens for news of a resource or a task;
 - each has walls, limits, parked calls, questions and subscriptions of its own, and dies alone.
 
 What a call goes through is its instance's `desk`; a plugin that all clients share has no such pool in front of it.
@@ -33,7 +33,7 @@ from sekisho.wire import AnswerFrame, Inbound, StateFrame, SurfaceFrame
 
 __all__ = ["InstanceRules", "Instances"]
 
-MAX_KNOWN: Final = 1_024  # clients and sessions of which something is known; most have no process
+MAX_KNOWN: Final = 4_096  # clients and sessions of which something is known, 6 KB each; few have a process
 LOOKS: Final = 8  # at idle instances, in the time after which they end
 
 

@@ -60,8 +60,8 @@ class Listening:
 
     @property
     def is_followed(self) -> bool:
-        """True while somebody follows a resource or a task."""
-        return bool(self._interest.uris or self._tasks.uris)
+        """True while somebody listens for news of a resource or a task; a session that only left a wish does not."""
+        return any(self._followed(listener) or listener.tasks for listener in self._listeners.values())
 
     @property
     def is_empty(self) -> bool:

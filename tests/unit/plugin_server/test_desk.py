@@ -113,3 +113,53 @@ async def test_what_belonged_to_nobody_is_told_once(legacy: Counter) -> None:
     await asyncio.sleep(0)
     assert legacy.desk.take_dropped() == {"questions": 1, "events": 2, "answers": 1}
     assert legacy.desk.take_dropped() == {}
+
+
+@pytest.mark.threat("T-CROSS")
+async def test_a_call_for_an_instance_is_refused_where_clients_share_the_plugin(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    for _ in range(2):
+        mine = legacy.call(new_caller(context=CallContext(scope="s", instance="i")))
+        assert await mine.code() == "config_invalid"
+    wish = new_caller("subscriptions/listen", {"scope": True}, CallContext(instance="i"))
+    legacy.desk.remember(wish.inbound)
+    assert await wish.code() == "config_invalid"
+    legacy.call(new_caller(context=CallContext(scope="s")))
+    await legacy.arrival()
+
+
+async def test_a_desk_knows_whether_anything_would_be_lost_with_its_plugin(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    desk = legacy.desk
+    seen = [(desk.is_open, desk.is_busy, desk.is_empty, desk.is_followed)]
+    caller = legacy.call(new_caller(context=ONE))
+    seen.append((desk.is_open, desk.is_busy, desk.is_empty, desk.is_followed))
+    call = await legacy.arrival()
+    legacy.plugin.say({"id": call["id"], "result": {"content": []}})
+    await caller.take(Kind.RESULT)
+    wish = {"notifications": {"resourceSubscriptions": ["x://1"]}}
+    listener = legacy.call(new_caller("subscriptions/listen", wish, ONE))
+    await listener.take(Kind.EVENT)
+    seen.append((desk.is_open, desk.is_busy, desk.is_empty, desk.is_followed))
+    desk.end_listening()
+    assert await listener.code() == "plugin_exited"
+    desk.closed()
+    seen.append((desk.is_open, desk.is_busy, desk.is_empty, desk.is_followed))
+    assert seen == [
+        (True, False, True, False),
+        (True, True, False, False),
+        (True, False, False, True),
+        (False, False, True, False),
+    ]
+
+
+@pytest.mark.parametrize("arguments", [b"[]", b'"x"'])
+async def test_a_wish_whose_parameters_are_no_object_is_refused(
+    legacy: Counter, new_caller: type[Caller], arguments: bytes
+) -> None:
+    caller = new_caller("logging/setLevel", context=ONE)
+    caller.inbound.frame = msgspec.structs.replace(caller.inbound.frame, arguments=msgspec.Raw(arguments))
+    legacy.desk.remember(caller.inbound)
+    assert await caller.code() == "params_invalid"

@@ -58,3 +58,11 @@ def test_a_scope_that_gave_all_back_has_all_its_room_again(steps: list[tuple[str
             handles.drop(handle)
             handles.drop(handle)
         assert sum(handles.add(scope, 0) is not None for _ in range(MAX_OPEN_PER_SCOPE)) == MAX_OPEN_PER_SCOPE
+
+
+def test_a_handle_is_known_while_something_waits_under_it() -> None:
+    handles: Handles[str] = Handles()
+    handle = _added(handles, "a", "one")
+    known = [handle in handles, "x" + handle in handles]
+    handles.drop(handle)
+    assert [*known, handle in handles] == [True, False, False]

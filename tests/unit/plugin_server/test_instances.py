@@ -224,7 +224,7 @@ async def test_a_process_that_is_not_used_ends_and_is_forgotten(opened: Opener) 
         assert pool.pool.running == 0
 
 
-async def test_a_process_whose_client_waits_for_news_of_a_resource_does_not_end(
+async def test_a_process_whose_client_listens_for_news_of_a_resource_does_not_end(
     opened: Opener, incubator: Incubator
 ) -> None:
     def follows(plugin: Plugin) -> None:
@@ -233,10 +233,12 @@ async def test_a_process_whose_client_waits_for_news_of_a_resource_does_not_end(
 
     incubator.prepared.extend([follows, follows, follows])
     async with opened(idle_s=0.05) as pool:
-        await pool.call("a", "resources/subscribe", arguments={"uri": "x://1"}).take(Kind.RESULT)
-        await _answered(pool.call("b"))
-        assert await pool.gone() == 2
-        await pool.call("a", "resources/unsubscribe", arguments={"uri": "x://1"}).take(Kind.RESULT)
+        wish = {"notifications": {"resourceSubscriptions": ["x://1"]}}
+        listener = pool.call("a", "subscriptions/listen", arguments=wish)
+        await listener.take(Kind.EVENT)
+        await pool.call("b", "resources/subscribe", arguments={"uri": "x://1"}).take(Kind.RESULT)
+        assert await pool.gone() == 2  # nobody listens there
+        pool.pool.cancel(listener.inbound)
         assert await pool.gone() == 1
 
 
