@@ -380,6 +380,8 @@ class Front(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing() or self.read_by != _NEVER:
             return False
         self._transport.write(data)
+        if len(data) > WORTH_COUNTING and self.read_by != _NEVER:  # it did not leave at once
+            self._room.hold(self, len(data))
         self._is_streaming = True
         if not self._is_late:
             self.deadline = self._loop.time() + KEEP_ALIVE_S

@@ -7,8 +7,8 @@ Guarantees
 - every event has an id; with the latest one it read, the client of the same session gets what came after it, and then the
   stream goes on there;
 - a call whose stream broke off is withdrawn when nobody came back for it in time, not before and not much later;
-- what is kept is bounded: in seconds, and in bytes and number for each stream, each client and all of them. What does not
-  fit is not kept; then the client gets what is left, or a refusal.
+- what is kept is bounded: in seconds, in bytes for each stream and all of them, and in number for each client and all of
+  them. What does not fit is not kept; then the client gets what is left, or a refusal.
 
 Kept in the process that served the stream. Another one refuses to resume a call's stream (`stream_unknown`), and begins a
 new one for news that belong to no call. Knows no socket.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ class Wire(asyncio.Transport):
         self.was_aborted = False
         self.is_paused = False
         self.has_ended_writing = False
+        self.on_write: Callable[[], None] = lambda: None
 
     def pause_reading(self) -> None:
         self.is_paused = True
@@ -35,6 +37,7 @@ class Wire(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         self.sent += bytes(data)
+        self.on_write()
 
     def is_closing(self) -> bool:
         return self.ended.is_set()
@@ -414,6 +417,16 @@ async def test_unread_answers_count_and_are_forgotten_when_read(kit: Kit) -> Non
     for front, _ in guests:
         front.pause_writing()
         front.answer(b"x" * 100_000)
+    assert [wire.was_aborted for _, wire in guests].count(True) == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_large_pieces_that_are_left_unread_count_too(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_held_bytes=150_000))
+    guests = [join(room) for _ in range(2)]
+    for front, wire in guests:
+        wire.on_write = front.pause_writing  # as a transport does whose buffer is full
+        assert front.begin(b"x" * 100_000)
     assert [wire.was_aborted for _, wire in guests].count(True) == 1
 
 
