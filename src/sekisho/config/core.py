@@ -268,7 +268,7 @@ class PluginEntry:
     )
     extensions: tuple[str, ...] = setting(
         listed(extension_name()),
-        "Extensions of MCP that it may announce, by identifier.",
+        "Extensions of MCP that it may announce, by identifier; io.modelcontextprotocol/tasks lets it make tasks.",
         default=("io.modelcontextprotocol/ui",),
     )
     command: tuple[str, ...] = setting(

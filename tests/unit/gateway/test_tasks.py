@@ -249,7 +249,7 @@ def test_answers_reach_the_plugin_under_its_own_keys_and_strange_ones_are_droppe
     assert asked(kit) == {"taskId": "t-1", "inputResponses": {"who:1": told}}
 
 
-@pytest.mark.threat("T-SECRET")
+@pytest.mark.threat("T-ARGUMENTS")
 def test_answers_are_read_and_searched_like_arguments(kit: Kit) -> None:
     one = client(kit)
     handle = handle_of(kit, one)
