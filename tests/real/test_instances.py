@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -258,3 +258,21 @@ async def test_a_plugin_that_shows_clients_another_face_serves_none(home: House)
     async with person(home, "owner") as one:
         assert await one.code("faces__recall") == "definition_changed"
     await asyncio.to_thread(until, lambda: _processes(home, "faces") == 1, "only the listed one runs")
+
+
+async def test_an_operator_can_change_it_while_the_house_runs(build: Callable[[str], House]) -> None:
+    house = build(common() + _notebook("book", ""))
+    ensure_bearer(KeyFolder(house.home / "keys"), "aya")
+    house.hang_up()
+    await asyncio.to_thread(until, lambda: house.answers("book__keep", text="mine"), "the plugin serves")
+    house.configure(common() + _notebook("book", 'instances = "client"\n'))
+    house.hang_up()
+
+    def is_apart() -> bool:
+        answer = house.call("book__recall")
+        return answer.code == "ok" and answer.text == "|"
+
+    await asyncio.to_thread(until, is_apart, "the owner has a notebook of his own")
+    async with person(house, "owner") as one, person(house, "aya") as other:
+        await one.call("book__keep", text="again")
+        assert await other.call("book__recall") == "|"
