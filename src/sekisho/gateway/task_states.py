@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from sekisho.errors import RemoteProtocolError
+from sekisho.errors import Refused, RemoteProtocolError
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.questions import MAX_QUESTIONS
 from sekisho.gateway.results import (
@@ -66,6 +66,10 @@ def task_news(sealed: Sealed, value: JsonObject, house: House) -> bytes:
     task = next((one for one in sealed.call.tasks if one.ident == ident), None)
     if task is None:
         raise RemoteProtocolError("plugin_protocol", "the plugin speaks of a task that nobody asked about")
+    if not house.access.permits(sealed.client, task.plugin, task.tool):  # a stream lasts, and rights change
+        raise Refused(
+            "operation_not_allowed", f"{task.tool!r} is not an allowed operation of {task.plugin!r}"
+        )
     return _encode(_state(sealed, value, task, house))
 
 

@@ -52,7 +52,8 @@ class CallContext(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     Attributes:
         scope: An opaque name of the client's session, or of the client where it has none.
         style: How the client can be asked in the midst of a call: in "rounds" of whole calls, or on its "stream".
-        may_ask: What the plugin may ask of this client: what it declared and the operator allows.
+        may_ask: What the plugin may ask of this client: what it declared and the operator allows. With "tasks" among
+            it, a call may be answered with a task.
         log_level: Of the log messages this call wants; None: what the scope has set, or nothing.
         meta: Further members of the client's `_meta`, such as trace context.
         input_responses: What the client answered to the questions of the round before.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.gateway.offering import everything, house_of
 from tests.unit.gateway.speaking import ASKABLE, FORM, SECRET, Said, anything, leaves, planted, reply, tell
 from tests.unit.gateway.test_tasks import (
     MADE,
@@ -252,3 +253,12 @@ def test_whoever_did_not_declare_tasks_or_lost_their_tool_hears_of_none(kit: Kit
         "subscriptions/listen", {"notifications": {"taskIds": [handle]}}
     )
     assert stranger.named(ACK)[0]["params"]["notifications"] == {}
+
+
+@pytest.mark.threat("T-CROSS")
+def test_a_stream_that_was_opened_in_time_tells_no_more_of_a_tool_once_it_is_forbidden(kit: Kit) -> None:
+    said = listen(kit, handle_of(kit, client(kit)))
+    kit.change(access=house_of(kit.house, worker(), rules=[everything("aya", "calc", "needy")]).access)
+    tell(kit, NEWS, DONE)
+    assert not said.named(NEWS)
+    assert kit.log.entries[-1]["code"] == "operation_not_allowed"
