@@ -23,7 +23,8 @@ from tests.unit.gateway.speaking import (
 )
 
 from sekisho.errors import Refused
-from sekisho.gateway.questions import MAX_AGE_S
+from sekisho.gateway.questions import MAX_AGE_S, MAX_SEALED_CHARS
+from sekisho.protocol import JsonLimits
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -186,7 +187,10 @@ def test_a_prompt_may_take_rounds_and_a_completion_may_not(kit: Kit) -> None:
 
 
 def test_a_state_that_cannot_be_sealed_is_the_plugins_fault(kit: Kit) -> None:
-    assert a_round(kit, modern(kit), {**ROUND, "requestState": "x" * 9000}).code == "plugin_protocol"
+    kit.change(result_limits=JsonLimits(max_bytes=1 << 20))
+    assert (
+        a_round(kit, modern(kit), {**ROUND, "requestState": "x" * MAX_SEALED_CHARS}).code == "plugin_protocol"
+    )
 
 
 # a person's word
