@@ -110,3 +110,9 @@ def test_a_front_with_url_and_token_needs_no_core_file(typed: Type, home: Path) 
     Path("sekisho.toml").unlink()
     answer = typed("connect", "--url", "https://127.0.0.1:1/mcp", "--token-file", "none", "--json")
     assert answer.error["code"] == "key_unavailable"
+
+
+def test_a_front_for_one_plugin_needs_a_name_that_a_plugin_can_have(typed: Type, home: Path) -> None:
+    words = ("connect", "--url", "https://127.0.0.1:1/mcp", "--token-file", "none", "--json")
+    assert typed(*words, "--plugin", "../x").error["code"] != "key_unavailable"
+    assert typed(*words, "--plugin", "git").error["code"] == "key_unavailable"
