@@ -80,7 +80,7 @@ def _table(
     sums = []
     for cell in columns:
         mine = [of[name, cell] for name in names if (name, cell) in of and name not in unscored]
-        sums.append(f"{sum(mine)} of {len(mine)}")
+        sums.append(f"{sum(mine)} of {len(mine)}" if mine else "")
     return text + f"| scored, passed | {' | '.join(sums)} |\n"
 
 
