@@ -103,20 +103,15 @@ class Contexts:
         caller: Caller,
         allowed: frozenset[str],
         extras: Extras = NO_EXTRAS,
-        *,
-        is_remembered: bool = False,
         instance: str = "",
     ) -> bytes:
         """The context to send with a call of this caller, to a plugin that may ask so much.
 
         Args:
-            is_remembered: The plugin's side keeps something under the caller's scope, so it has to be named.
             instance: Whose process of the plugin takes the call (`instance_of`).
         """
         if extras is not NO_EXTRAS:
             return _context(caller, allowed, extras, instance)
-        if not is_remembered and not instance and caller.is_plain(allowed):
-            return b""
         key = (caller, allowed, instance)
         found = self._memo.get(key)
         if found is None:

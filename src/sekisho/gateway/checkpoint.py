@@ -40,7 +40,7 @@ from sekisho.gateway.tasks import TASK_METHODS, capability_missing
 from sekisho.keys import Challenges, Credentials, Resource, ScopePolicy
 from sekisho.policy import AccessPolicy, RateRule
 from sekisho.protocol import JsonLimits, PluginName
-from sekisho.registry import Definitions
+from sekisho.registry import Definition, Definitions
 from sekisho.wire import CallFrame
 
 __all__ = [
@@ -130,7 +130,7 @@ def authenticate(arrived: Arrived) -> Identified:
         raise Refused("token_missing", "the request carries no token")
     if principal.expires_at <= arrived.now:  # it may have waited for a person's word
         raise Refused("token_invalid", "the token has expired")
-    return Identified(arrived, principal)
+    return Identified(arrived, principal, principal.client)
 
 
 def _authorise(identified: Identified, house: House) -> Permitted:
@@ -140,21 +140,38 @@ def _authorise(identified: Identified, house: House) -> Permitted:
         raise Refused("plugin_unknown", f"there is no plugin {call.plugin!r}")
     if standing.definitions is None:
         raise standing.problem or Refused("plugin_quarantined", f"plugin {call.plugin!r} is not approved")
-    definitions = standing.definitions
+    definition = _definition_of(identified, standing, standing.definitions, house)
+    principal = identified.principal
+    if principal.issuer is not None:  # our own tokens have no scopes
+        missing = house.scopes.missing_scopes(principal, call.plugin, call.allowed_as)
+        if missing:
+            raise ScopeMissing(missing)
+    return Permitted(identified, definition)
+
+
+def _definition_of(
+    identified: Identified, standing: Standing, definitions: Definitions, house: House
+) -> Definition | None:
+    """The definition of the tool that is called, or that made the task which is asked for; None for what has none."""
+    call = identified.arrived.call
+    if not call.target:
+        definition = definitions.get(call.tool)
+        if not house.access.permits(identified.client, call.plugin, call.tool):
+            raise _not_allowed(call.tool, call.plugin)
+        if definition.needs_task:
+            _check_tasks(identified.arrived, standing)
+        return definition
     is_of_task = call.tool in TASK_METHODS
-    definition = definitions.get(call.allowed_as) if call.is_of_tool or is_of_task else None
     if not house.access.permits(identified.client, call.plugin, call.tool):
         raise _not_allowed(call.tool, call.plugin)
     if is_of_task and not house.access.permits(identified.client, call.plugin, call.target):
         raise _not_allowed(call.target, call.plugin)
-    if definition is None:
-        _check_target(identified, definitions, house)
-    elif is_of_task or definition.needs_task:
+    if is_of_task:
+        definition = definitions.get(call.target)
         _check_tasks(identified.arrived, standing)
-    missing = house.scopes.missing_scopes(identified.principal, call.plugin, call.allowed_as)
-    if missing:
-        raise ScopeMissing(missing)
-    return Permitted(identified, definition)
+        return definition
+    _check_target(identified, definitions, house)
+    return None
 
 
 def _check_target(identified: Identified, definitions: Definitions, house: House) -> None:
@@ -282,10 +299,9 @@ def _seal(approved: Approved, house: House) -> Sealed:
     if caller is not None:
         # of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more
         is_remembered = is_listening or (not caller.modern and (standing.logs or not call.is_of_tool))
-        allowed = standing.client_requests
-        context = house.contexts.of(
-            caller, allowed, call.extras, is_remembered=is_remembered, instance=instance
-        )
+        extras, allowed = call.extras, standing.client_requests
+        if is_remembered or instance or extras is not NO_EXTRAS or not caller.is_plain(allowed):
+            context = house.contexts.of(caller, allowed, extras, instance)
     frame = CallFrame(
         tool=call.tool,
         arguments=msgspec.Raw(call.arguments),

@@ -31,6 +31,7 @@ from sekisho.protocol import (
     META_LOG_LEVEL,
     ClientRequest,
     Envelope,
+    HeaderPlan,
     HttpRequest,
     JsonObject,
     PluginName,
@@ -142,26 +143,12 @@ class Dispatcher:
     ) -> Withdrawable:
         wanted = parse_tool_call(message.params)
         plugin, tool = _tool_of(wanted.name, visit.endpoint)
-        if visit.modern:
-            self._check_headers(plugin, tool, wanted.arguments, request)
-        call = Call.of(visit.call_id, plugin, tool, wanted.arguments)
-        return self.journeys.begin(call, message.params, visit, caller)
-
-    def _check_headers(
-        self, plugin: PluginName, tool: str, arguments: JsonObject, request: HttpRequest
-    ) -> None:
-        """Arguments that the approved definition wants repeated in headers must be, and say the same."""
         standing = self._house().standings.get(plugin)
-        definition = (
-            None
-            if standing is None or standing.definitions is None
-            else standing.definitions.tools.get(ToolName(tool))
-        )
-        if definition is None or not definition.headers:
-            return
-        name = definition.headers.mismatch(arguments, request.headers)
-        if name is not None:
-            raise RemoteProtocolError("header_mismatch", f"the {name} header does not say what the body says")
+        definitions = None if standing is None else standing.definitions
+        if visit.modern and definitions is not None and definitions.header_plans:
+            _check_headers(definitions.header_plans.get(ToolName(tool)), wanted.arguments, request)
+        call = Call.of(visit.call_id, plugin, tool, wanted.arguments)
+        return self.journeys.begin(call, message.params, wanted.meta, visit, caller)
 
     def _call_method(self, message: ClientRequest, visit: Visit, caller: Caller) -> Withdrawable:
         wanted = read_wanted(message.method, message.params)
@@ -170,7 +157,7 @@ class Dispatcher:
         plugin, name = self._owner(wanted, visit)
         params = params_of(message.method, wanted, name)
         call = Call.of(visit.call_id, plugin, message.method, params, target=name)
-        return self.journeys.begin(call, message.params, visit, caller)
+        return self.journeys.begin(call, message.params, _meta_of(message), visit, caller)
 
     def _makes_tasks(self, visit: Visit) -> bool:
         """Whether a plugin of this endpoint that the client may use makes tasks; else nobody knows the methods."""
@@ -194,7 +181,7 @@ class Dispatcher:
         )
         params = task_params(message.method, message.params, task)
         call = Call.of(visit.call_id, task.plugin, message.method, params, target=task.tool, tasks=(task,))
-        return self.journeys.begin(call, message.params, visit, caller)
+        return self.journeys.begin(call, message.params, _meta_of(message), visit, caller)
 
     def _owner(self, wanted: Wanted, visit: Visit) -> tuple[PluginName, str]:
         """The one plugin that can be meant, and what it calls the thing."""
@@ -230,17 +217,27 @@ class Dispatcher:
         if session is not None:
             visit.key = (visit.known_client, session.ident, message.id)
             return session.caller if visit.takes_streams else session.deaf
-        meta = message.params.get("_meta", _NOTHING)
-        meta = meta if isinstance(meta, dict) else _NOTHING
         client = visit.known_client
-        if shape.capabilities or META_LOG_LEVEL in meta:
-            return modern_caller(client, shape, meta)
+        if shape.capabilities or META_LOG_LEVEL in _meta_of(message):
+            return modern_caller(client, shape, _meta_of(message))
         found = self._plain.get(client)
         if found is None:
             if len(self._plain) >= MAX_CALLERS:
                 self._plain.clear()
             found = self._plain[client] = modern_caller(client, shape, {})
         return found
+
+
+def _meta_of(message: ClientRequest) -> JsonObject:
+    meta = message.params.get("_meta", _NOTHING)
+    return meta if isinstance(meta, dict) else _NOTHING
+
+
+def _check_headers(plan: HeaderPlan | None, arguments: JsonObject, request: HttpRequest) -> None:
+    """Arguments that the approved definition wants repeated in headers must be, and say the same."""
+    name = None if plan is None else plan.mismatch(arguments, request.headers)
+    if name is not None:
+        raise RemoteProtocolError("header_mismatch", f"the {name} header does not say what the body says")
 
 
 def _logs(definitions: Definitions | None) -> bool:

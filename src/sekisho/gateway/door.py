@@ -92,10 +92,11 @@ class Door:
 
     def answer(self, request: HttpRequest, guest: Guest) -> Withdrawable | None:
         """Answer one request; what is still under way is returned so that a lost client can end it."""
-        visit = self._visit(request, guest)
+        house = self._house()
+        visit = self._visit(request, guest, house)
         shown, guest.shown = guest.shown, None
         try:
-            return self._enter(request, visit, shown)
+            return self._enter(request, visit, shown, house)
         except SekishoError as error:
             self.refuse(visit, error)
             return None
@@ -118,8 +119,8 @@ class Door:
 
     def lets_in(self, request: HttpRequest, guest: Guest) -> bool:
         """True when the body of this request may come: strangers must not make us hold one. Else it is refused."""
-        visit = self._visit(request, guest)
         house = self._house()
+        visit = self._visit(request, guest, house)
         try:
             known = look(request, self._rules())
             # whom an issuer has to be asked about may send meanwhile, within the bounds of every body
@@ -134,7 +135,7 @@ class Door:
             return False
         return True
 
-    def _visit(self, request: HttpRequest, guest: Guest) -> Visit:
+    def _visit(self, request: HttpRequest, guest: Guest, house: House) -> Visit:
         return Visit(
             self._new_id(),
             self._clock.now(),
@@ -144,7 +145,7 @@ class Door:
             request.keep_alive and request.method != "HEAD",
             self._streams,
             request.target,
-            self._house().challenges,
+            house.challenges,
         )
 
     def refuse_unreadable(self, error: SekishoError, guest: Guest) -> None:
@@ -153,10 +154,9 @@ class Door:
         self.refuse(visit, error)
 
     def _enter(
-        self, request: HttpRequest, visit: Visit, shown: Principal | Pending | None
+        self, request: HttpRequest, visit: Visit, shown: Principal | Pending | None, house: House
     ) -> Withdrawable | None:
         rules = self._rules()
-        house = self._house()
         known = request.note
         if not (isinstance(known, Pass) and known.rules is rules):
             document = document_of(request, house, rules)

@@ -45,37 +45,34 @@ class Journeys:
             str, tuple[Visit, Held]
         ] = {}  # by question; each has a stream open, which bounds them
 
-    def begin(self, call: Call, params: JsonObject, visit: Visit, caller: Caller) -> Withdrawable:
-        """Send a call on its way; `params` are those of the whole request."""
-        meta = params.get("_meta")
-        meta = meta if isinstance(meta, dict) else {}
+    def begin(
+        self, call: Call, params: JsonObject, meta: JsonObject, visit: Visit, caller: Caller
+    ) -> Withdrawable:
+        """Send a call on its way; `params` and `meta` are those of the whole request."""
         text = spread(meta) if meta else b""
         extras, is_approved = (Extras(text) if text else NO_EXTRAS), False
-        has_answers = "inputResponses" in params or "requestState" in params
-        if has_answers and visit.modern and call.tool not in TASK_METHODS:
+        has_answers = visit.modern and ("inputResponses" in params or "requestState" in params)
+        if has_answers and call.tool not in TASK_METHODS:
             extras, is_approved = self._further_round(call, params, visit, text)
         if extras is not NO_EXTRAS:
             call = call.carrying(extras)
-        token = meta.get("progressToken")
-        if token is not None and visit.takes_streams:
-            if isinstance(token, bool) or not isinstance(token, int | str):
-                raise RemoteProtocolError("params_invalid", "a progress token is a string or an integer")
-            visit.progress_token = token
-        wants_progress = visit.progress_token is not None
+        token = meta.get("progressToken") if visit.takes_streams else None
+        wants_progress = token is not None
+        if wants_progress:
+            visit.progress_token = _progress_token(token)
         arrived = Arrived(call, visit.principal, visit.now, wants_progress, caller, is_approved)
-        if visit.key is not None and visit.key in self._under_way:
-            raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
-        if visit.key is not None:
-            self._under_way[visit.key] = visit
-        self._set_out(arrived, visit)
-        return visit
-
-    def _set_out(self, arrived: Arrived, visit: Visit) -> None:
+        key = visit.key
+        if key is not None:
+            if key in self._under_way:
+                raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
+            self._under_way[key] = visit
         # it replies later, never before `travel` has returned
         visit.under_way = self._road.travel(arrived, partial(self._reply, visit), visit)
+        return visit
 
     def _end(self, visit: Visit) -> None:
         """It is answered now."""
+        visit.under_way = None  # the trip knows the visit too, and nobody has to look for such a circle
         if visit.key is not None:
             self._under_way.pop(visit.key, None)
 
@@ -84,10 +81,12 @@ class Journeys:
             self._ask_person(visit, outcome)
             return
         self._end(visit)
-        if isinstance(outcome, Answered):
-            self._give(visit, outcome)
-        else:
+        if isinstance(outcome, Refusal):
             visit.refuse(outcome.error)
+        elif visit.method == "tools/call" and outcome.questions is None and outcome.made is None:
+            visit.give_call(outcome.result)
+        else:
+            self._give(visit, outcome)
 
     def _give(self, visit: Visit, answered: Answered) -> None:
         if answered.questions is not None:
@@ -95,8 +94,6 @@ class Journeys:
             self._give_round(visit, arrived, answered.result, answered.questions)
         elif answered.made is not None:
             self._give_task(visit, answered, answered.made)
-        elif visit.method == "tools/call":
-            visit.give_call(answered.result)
         else:
             visit.give(answers.method_result(visit.method, answered.result, modern=visit.modern))
 
@@ -153,7 +150,7 @@ class Journeys:
             self._refuse_held(visit, held, error)
             return
         arrived = msgspec.structs.replace(held.arrived, is_approved=True, now=self._clock.now())
-        self._set_out(arrived, visit)
+        visit.under_way = self._road.travel(arrived, partial(self._reply, visit), visit)
 
     def _refuse_held(self, visit: Visit, held: Held, error: SekishoError) -> None:
         self._end(visit)
@@ -235,6 +232,12 @@ class _HeldCall:
     def withdraw(self, reason: SekishoError) -> None:
         """Nobody waits for it any more."""
         self._journeys.drop_held(self._ask, reason)
+
+
+def _progress_token(token: JsonValue) -> int | str:
+    if isinstance(token, bool) or not isinstance(token, int | str):
+        raise RemoteProtocolError("params_invalid", "a progress token is a string or an integer")
+    return token
 
 
 def _object(value: JsonValue) -> JsonObject:

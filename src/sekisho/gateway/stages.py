@@ -121,11 +121,7 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
     arrived: Arrived
     principal: Principal
-
-    @property
-    def client(self) -> str:
-        """The name of who asks."""
-        return self.principal.client
+    client: str
 
 
 class Permitted(msgspec.Struct, frozen=True, gc=False):

@@ -19,6 +19,7 @@ from sekisho.errors import Refused, RemoteProtocolError
 from sekisho.protocol.client_messages import JsonObject
 from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName, ToolName
+from sekisho.protocol.param_headers import HeaderPlan
 from sekisho.protocol.uri_template import UriText
 from sekisho.registry.announced import Announced
 from sekisho.registry.definition import Definition, compile_tool
@@ -44,6 +45,8 @@ class Definitions:
     tools: Mapping[ToolName, Definition]
     unusable: Mapping[ToolName, str]
     listing: bytes
+    header_plans: Mapping[ToolName, HeaderPlan] = field(default_factory=dict)
+    """Of the tools that want arguments repeated in headers."""
     prompts: Mapping[str, PromptOffer] = field(default_factory=dict)
     resources: Mapping[str, ResourceOffer] = field(default_factory=dict)
     templates: Mapping[str, TemplateOffer] = field(default_factory=dict)
@@ -80,6 +83,7 @@ class Definitions:
             tools=tools,
             unusable=unusable,
             listing=tools_result(definition.bare for definition in tools.values()),
+            header_plans={tool: one.headers for tool, one in tools.items() if one.headers},
             prompts=prompts,
             resources={item.id.name: _resource(item) for item in surface.of_kind(ItemKind.RESOURCE)},
             templates=templates,

@@ -79,34 +79,32 @@ def test_a_plugin_may_ask_what_was_declared_and_allowed_and_never_more(
 ) -> None:
     one = Caller(False, "s", "stream", declared)
     assert one.may_be_asked(allowed) == declared & allowed
-    told = decode_context(Contexts().of(one, allowed, is_remembered=True))
+    told = decode_context(Contexts().of(one, allowed))
     assert set(told.may_ask) == declared & allowed
     assert (told.scope, told.style) == ("s", "stream")
 
 
-def test_a_client_that_can_be_asked_nothing_and_is_not_remembered_costs_no_context() -> None:
-    contexts = Contexts()
+def test_of_a_client_that_can_be_asked_nothing_there_is_nothing_to_say() -> None:
     plain = modern_caller("aya", shape(), {})
-    assert contexts.of(plain, ALL) == b""
-    assert contexts.of(plain, ALL, Extras(b'{"a":1}')) != b""
-    # but who listens is heard of, and under its own scope
-    assert decode_context(contexts.of(plain, ALL, is_remembered=True)).scope == plain.scope
-    assert contexts.of(plain, ALL) == b""
-    assert contexts.of(modern_caller("aya", shape(elicitation={}), {}), frozenset()) == b""
-    assert contexts.of(modern_caller("aya", shape(), {LEVEL: "info"}), ALL) != b""
+    assert plain.is_plain(ALL)
+    assert modern_caller("aya", shape(elicitation={}), {}).is_plain(frozenset())
+    assert not modern_caller("aya", shape(elicitation={}), {}).is_plain(ALL)
+    assert not modern_caller("aya", shape(), {LEVEL: "info"}).is_plain(ALL)
     legacy = Caller(False, "s", "stream", frozenset({"sampling"}))
-    assert contexts.of(legacy, frozenset({"elicitation"})) == b""
-    assert contexts.of(legacy, ALL) != b""
+    assert legacy.is_plain(frozenset({"elicitation"}))
+    assert not legacy.is_plain(ALL)
+    # but who is remembered all the same has a scope of its own
+    assert decode_context(Contexts().of(plain, ALL)).scope == plain.scope
 
 
 def test_a_context_is_written_once_and_the_memory_of_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CONTEXTS", 2)
     contexts = Contexts()
-    first = contexts.of(Caller(False, "s1", "stream"), ALL, is_remembered=True)
-    assert contexts.of(Caller(False, "s1", "stream"), ALL, is_remembered=True) is first
+    first = contexts.of(Caller(False, "s1", "stream"), ALL)
+    assert contexts.of(Caller(False, "s1", "stream"), ALL) is first
     for number in range(5):
-        contexts.of(Caller(False, f"t{number}", "stream"), ALL, is_remembered=True)
-    again = contexts.of(Caller(False, "s1", "stream"), ALL, is_remembered=True)
+        contexts.of(Caller(False, f"t{number}", "stream"), ALL)
+    again = contexts.of(Caller(False, "s1", "stream"), ALL)
     assert again == first
     assert again is not first
 
@@ -181,4 +179,4 @@ def test_the_instance_is_told_even_of_a_client_of_whom_nothing_else_is() -> None
     assert contexts.of(one, ALL, instance="i1") is told
     assert decode_context(contexts.of(one, ALL, instance="i2")).instance == "i2"
     assert decode_context(contexts.of(one, ALL, Extras(b"{}"), instance="i1")).instance == "i1"
-    assert contexts.of(one, ALL) == b""
+    assert decode_context(contexts.of(one, ALL)).instance == ""
