@@ -105,7 +105,11 @@ async def test_a_legacy_server_is_a_plugin_like_any_other(site: SiteOpener) -> N
             for request in server.requests
         ]
         assert said[:3] == ["server/discover", "initialize", "notifications/initialized"]
-        assert sorted(said[3:6]) == ["GET", "tools/call", "tools/list"]  # the stream is opened beside the others
+        assert sorted(said[3:6]) == [
+            "GET",
+            "tools/call",
+            "tools/list",
+        ]  # the stream is opened beside the others
         assert said[6:] == ["DELETE"]
         later = server.requests[2:]
         assert {request.headers["mcp-session-id"] for request in later} == {"s1"}
