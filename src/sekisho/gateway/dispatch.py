@@ -9,6 +9,7 @@ state of a call which travels through the client is sealed. Knows no HTTP (`door
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from sekisho.errors import RateLimited, Refused, RemoteProtocolError
@@ -23,7 +24,7 @@ from sekisho.gateway.owners import prompt_target
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.sessions import Session, Sessions
-from sekisho.gateway.stages import Arrived, Call
+from sekisho.gateway.stages import Arrived, Call, Refusal
 from sekisho.gateway.subscriptions import Subscriptions
 from sekisho.gateway.tasks import TASK_METHODS, capability_missing, open_task, task_params
 from sekisho.gateway.visit import Visit, Withdrawable
@@ -204,7 +205,7 @@ class Dispatcher:
         plugins = [name for name in named if _logs(standings[name].definitions)]
         if not plugins:
             raise RemoteProtocolError("method_unknown", "no plugin of this endpoint writes log messages")
-        gathering = Gathering(len(plugins), lambda: visit.give(b"{}"))
+        gathering = Gathering(len(plugins), partial(_give_nothing, visit))
         for plugin in plugins:
             call = Call.of(self._new_id(), plugin, message.method, wanted.params, target=wanted.name)
             arrived = Arrived(call, visit.principal, visit.now, caller=caller)
@@ -226,6 +227,13 @@ class Dispatcher:
                 self._plain.clear()
             found = self._plain[client] = modern_caller(client, shape, {})
         return found
+
+
+def _give_nothing(visit: Visit, refusal: Refusal | None) -> None:
+    if refusal is None:
+        visit.give(b"{}")
+    else:
+        visit.refuse(refusal.error)
 
 
 def _meta_of(message: ClientRequest) -> JsonObject:

@@ -16,7 +16,7 @@ import msgspec
 
 from sekisho.audit import records
 from sekisho.detect import refusal
-from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.errors import RateLimited, RemoteProtocolError, SekishoError
 from sekisho.gateway.approvals import is_yes
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.dispatch import Dispatcher
@@ -184,7 +184,9 @@ class Door:
             return self._read(request, visit, house, known)
         ident = request.headers.get("mcp-session-id")
         if request.method == "DELETE":
+            session = self._session_of(request, visit)
             self._sessions.close(ident, visit.known_client, visit.endpoint, visit.now)
+            self.dispatcher.subscriptions.end_session(session.caller.scope)
             self._copies.end(ident or "")
             visit.end_session()
             return None
@@ -259,6 +261,10 @@ class Door:
         if found is None:
             visit.accept()  # nobody asked this
             return
+        client = visit.known_client
+        wait_s = house.limiter.admit_all(((("client", client), house.client_rate),), visit.now)
+        if wait_s > 0:  # each answer is searched and recorded
+            raise RateLimited(wait_s)
         session = session_of()
         if found[0] == GATEWAY:
             word = None if message.result is None else read_answer(found[1], message.result)

@@ -69,6 +69,7 @@ class Listener:
         self._wanted = tuple(wanted)
         self.calls: list[_Listening] = []
         self._shown: dict[str, bytes] = {}
+        self.scope = ""  # of a legacy session, with which it ends
         self._on_end: Callable[[Listener], None] = lambda _listener: None
 
     def begin(self, on_end: Callable[[Listener], None]) -> None:
@@ -185,6 +186,12 @@ class Subscriptions:
                 if call.is_due(now):
                     self._call(listener, call, now)
 
+    def end_session(self, scope: str) -> None:
+        """End the streams of a session that its client ended."""
+        for listener in tuple(self._open):
+            if listener.scope == scope:
+                listener.withdraw(Refused("session_unknown", "the session was ended"))
+
     def close(self) -> None:
         """End every stream."""
         for listener in tuple(self._open):
@@ -215,6 +222,7 @@ class Subscriptions:
         """Serve the GET stream of a legacy session: list changes, and what its scope subscribed to."""
         house = self._house()
         listener = self._start(visit, _CHANGES, house)
+        listener.scope = caller.scope
         standings = house.standings
         for plugin in sorted(standings) if visit.endpoint is None else [visit.endpoint]:
             definitions = standings[plugin].definitions

@@ -304,6 +304,13 @@ def test_every_plugin_that_logs_hears_of_the_level(kit: Kit) -> None:
     ]
 
 
+def test_a_level_that_no_plugin_took_is_refused(kit: Kit) -> None:
+    said = Client(kit, modern=False).send("logging/setLevel", {"level": "warning"})
+    for _ in kit.line.frames:
+        reply(kit, Unavailable("plugin_exited", "gone"))
+    assert said.code == "plugin_exited"
+
+
 def test_a_level_at_an_endpoint_without_logs_is_unknown(kit: Kit) -> None:
     offer(kit, offering("quiet", tools=[kit.erase], capabilities={"tools": {}}))
     client = Client(kit, modern=False)

@@ -469,3 +469,16 @@ def test_only_heads_of_calls_are_kept(kit: Kit) -> None:
 def replace_head(request: Any, head: bytes) -> Any:
     """The request as a reader gives it whose head may be kept."""
     return msgspec.structs.replace(request, head=head)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_answers_to_questions_count_like_calls_and_others_cost_nothing(kit: Kit) -> None:
+    session = kit.open_session()
+    kit.change(client_rate=RateRule(per_minute=2))
+
+    def post(ident: str) -> int:
+        message = {"jsonrpc": "2.0", "id": ident, "result": {"action": "cancel"}}
+        return kit.ask(kit.request(message, session=session)).status
+
+    assert [post("nobody asked this") for _ in range(5)] == [202] * 5
+    assert [post("calc:elicitation:q1") for _ in range(3)] == [202, 202, 429]

@@ -287,6 +287,14 @@ def test_the_stream_of_a_session_hears_what_its_scope_subscribed_to_and_changed_
     assert [one["method"].split("/")[1] for one in said.messages[3:]] == ["tools", "prompts", "resources"]
 
 
+def test_a_stream_ends_with_its_session_and_that_of_another_session_does_not(kit: Kit) -> None:
+    client, other = legacy(kit), legacy(kit)
+    mine, theirs = client.follow(), other.follow()
+    kit.ask(kit.request(method="DELETE", session=client.session))
+    assert (mine.is_over, theirs.is_over) == (True, False)
+    assert kit.line.cancelled == [1]
+
+
 @pytest.mark.threat("T-CROSS")
 def test_two_sessions_of_one_client_have_two_scopes(kit: Kit) -> None:
     for client in (legacy(kit), legacy(kit)):

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -52,7 +53,7 @@ def missing(capability: str) -> Refusal:
     )
 
 
-class Exchange:
+class Exchange(ABC):
     """What a call can do beside answering."""
 
     level: str | None
@@ -62,11 +63,11 @@ class Exchange:
         self._send = send
         self._token = meta.get("progressToken")
 
+    @abstractmethod
     async def ask(self, questions: dict[str, Json], *, seal: bool = False) -> dict[str, Json]:
         """Put the questions to the client; returns the answers under the same keys."""
-        raise NotImplementedError
 
-    async def hang_up(self) -> None:
+    async def hang_up(self) -> None:  # noqa: B027  # only HTTP has something to let go of
         """Let go of the stream; a client that comes back gets the rest. Nothing to let go of unless over HTTP."""
 
     async def notify(self, method: str, params: Json) -> None:
