@@ -25,6 +25,8 @@ from sekisho.protocol import (
 from sekisho.wire import CallContext, encode_context
 
 __all__ = [
+    "APPS",
+    "APPS_EXTENSION",
     "ASKABLE",
     "LOG_LEVELS",
     "NO_EXTRAS",
@@ -48,6 +50,9 @@ LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", 
 
 TASKS: Final = "tasks"  # among what a modern client declares: a call of it may be answered with a task
 TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
+APPS: Final = "apps"  # the same: a plugin may show it pages of its own (MCP Apps)
+APPS_EXTENSION: Final = "io.modelcontextprotocol/ui"
+_EXTENSIONS: Final = ((TASKS, TASKS_EXTENSION), (APPS, APPS_EXTENSION))
 
 Instances = Literal["shared", "client", "session"]  # whom a plugin has a process for
 
@@ -189,8 +194,9 @@ def modern_caller(client: str, shape: Envelope, meta: Mapping[str, JsonValue]) -
 def _extensions(shape: Envelope) -> frozenset[str]:
     """Those a call can be answered by (MCP 2026-07-28, extensions); no session says so."""
     listed = shape.capabilities.get("extensions")
-    knows_tasks = isinstance(listed, dict) and isinstance(listed.get(TASKS_EXTENSION), dict)
-    return frozenset({TASKS}) if knows_tasks else frozenset()
+    if not isinstance(listed, dict):
+        return frozenset()
+    return frozenset(word for word, name in _EXTENSIONS if isinstance(listed.get(name), dict))
 
 
 def spread(meta: Mapping[str, JsonValue]) -> bytes:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sekisho.errors import Refused, SekishoError, Unavailable
-from sekisho.gateway.caller import TASKS, TASKS_EXTENSION, Instances
+from sekisho.gateway.caller import APPS, APPS_EXTENSION, TASKS, TASKS_EXTENSION, Instances
 from sekisho.gateway.checkpoint import Standing
 from sekisho.policy import RateRule
 from sekisho.protocol import PluginName
@@ -153,7 +153,7 @@ class Desk:
             rate=dossier.rate,
             timeout_s=dossier.timeout_s,
             problem=problem,
-            client_requests=dossier.client_requests | _tasks(definitions),
+            client_requests=dossier.client_requests | _tasks(definitions) | _apps(dossier),
             instances=dossier.instances,
         )
 
@@ -174,6 +174,11 @@ class Desk:
         # Every tool is compiled, so that one that is not allowed is refused as such and not as unknown.
         tools = [item.id.name for item in surface.of_kind(ItemKind.TOOL)]
         return Definitions.build(locked, surface, tools, extensions=dossier.extensions)
+
+
+def _apps(dossier: Dossier) -> frozenset[str]:
+    """A plugin is told that a client shows its pages if the operator lists the extension."""
+    return frozenset({APPS}) if APPS_EXTENSION in dossier.extensions else frozenset()
 
 
 def _tasks(definitions: Definitions | None) -> frozenset[str]:

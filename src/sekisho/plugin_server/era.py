@@ -25,13 +25,28 @@ from sekisho.protocol import (
     MODERN,
 )
 
-__all__ = ["CLIENT_INFO", "NO_STAMP", "TASKS", "Stamp", "capabilities", "stamped", "tails"]
+__all__ = [
+    "APPS",
+    "CLIENT_INFO",
+    "NOT_ASKED",
+    "NO_STAMP",
+    "OWN_STAMP",
+    "TASKS",
+    "Stamp",
+    "capabilities",
+    "stamped",
+    "tails",
+]
 
 CLIENT_INFO: Final = {"name": "sekisho", "version": __version__}
 RESERVED: Final = "io.modelcontextprotocol/"
 PROGRESS: Final = "progressToken"
 TASKS: Final = "tasks"  # what a client can do that knows the extension
 TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
+APPS: Final = "apps"  # what a client can do that shows pages of plugins
+APPS_EXTENSION: Final = "io.modelcontextprotocol/ui"
+APPS_SETTINGS: Final = {"mimeTypes": ["text/html;profile=mcp-app"]}  # MCP Apps, the one kind there is
+NOT_ASKED: Final = frozenset({TASKS, APPS})  # words of a call that allow no question
 
 _encode: Final = msgspec.json.Encoder().encode
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -46,6 +61,7 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_STAMP: Final = Stamp()
+OWN_STAMP: Final = Stamp((APPS,))  # what we ask for ourselves is for clients of every kind
 
 
 def capabilities(may_ask: Collection[str], *, has_roots: bool) -> dict[str, object]:
@@ -64,8 +80,13 @@ def capabilities(may_ask: Collection[str], *, has_roots: bool) -> dict[str, obje
         stated["sampling"] = {}
     if has_roots or "roots" in may_ask:
         stated["roots"] = {}
+    extensions: dict[str, object] = {}
     if TASKS in may_ask:
-        stated["extensions"] = {TASKS_EXTENSION: {}}
+        extensions[TASKS_EXTENSION] = {}
+    if APPS in may_ask:
+        extensions[APPS_EXTENSION] = APPS_SETTINGS
+    if extensions:
+        stated["extensions"] = extensions
     return stated
 
 

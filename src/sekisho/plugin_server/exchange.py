@@ -32,7 +32,7 @@ from sekisho.plugin_server.asking import (
     url_requests_of_error,
 )
 from sekisho.plugin_server.dialogue import MAX_ROUNDS, Dialogue
-from sekisho.plugin_server.era import Stamp
+from sekisho.plugin_server.era import NOT_ASKED, Stamp
 from sekisho.plugin_server.handles import Handles
 from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.plugin_server.task_roots import roots_asked
@@ -129,6 +129,11 @@ class Exchange:
     def may_ask(self) -> tuple[str, ...]:
         """What a plugin may ask this client; nobody can be asked without a scope that the answer has to name."""
         return self._context.may_ask if self.scope else ()
+
+    @property
+    def can_be_asked(self) -> bool:
+        """True if its client may be asked anything at all."""
+        return not NOT_ASKED.issuperset(self.may_ask)
 
     @property
     def questions(self) -> Handles[Callable[[AnswerFrame], None]]:

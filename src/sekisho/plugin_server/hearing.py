@@ -85,7 +85,7 @@ class Hearing:
             exchange.ask(request)
             return
         self.counters.questions += 1
-        if any(one.may_ask for one in self._roster.exchanges):
+        if any(one.can_be_asked for one in self._roster.exchanges):
             session.refuse_plugin(
                 request.id, Unavailable("busy", "calls of several clients are under way, and this names none")
             )
@@ -119,7 +119,7 @@ class Hearing:
     def _only_one_to_ask(self) -> Exchange | None:
         if not self._roster.is_for_one_scope:
             return None
-        able = [exchange for exchange in self._roster.exchanges if exchange.may_ask]
+        able = [exchange for exchange in self._roster.exchanges if exchange.can_be_asked]
         free = [exchange for exchange in able if not exchange.is_asking] or able
         return free[0] if len(free) == 1 else None
 

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
-from sekisho.plugin_server.era import CLIENT_INFO, capabilities
+from sekisho.plugin_server.era import APPS, CLIENT_INFO, capabilities
 from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.protocol import LEGACY, META_SERVER_INFO, MODERN, notification_bytes
 from sekisho.wire import SurfaceFrame
@@ -213,7 +213,7 @@ def _disjoint(refusal: RefusedByPlugin) -> NoReturn:
 
 
 def _declared(session: PluginSession) -> dict[str, object]:
-    declared = capabilities(session.may_ask, has_roots=bool(session.roots))
+    declared = capabilities((*session.may_ask, APPS), has_roots=bool(session.roots))
     if "roots" in declared:
         declared["roots"] = {"listChanged": False}
     return declared

@@ -32,7 +32,7 @@ from sekisho.plugin_server.answers import (
     Waiter,
     read_error,
 )
-from sekisho.plugin_server.era import NO_STAMP, Stamp, stamped, tails
+from sekisho.plugin_server.era import NO_STAMP, OWN_STAMP, Stamp, stamped, tails
 from sekisho.plugin_server.roots import roots_bytes
 from sekisho.plugin_server.transport import Transport
 from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
@@ -126,7 +126,7 @@ class PluginSession:
         params: Mapping[str, object] | None,
         waiter: Waiter,
         *,
-        stamp: Stamp = NO_STAMP,
+        stamp: Stamp = OWN_STAMP,
         modern: bool | None = None,
         note: Note | None = None,
         is_ours: bool = True,

@@ -59,14 +59,15 @@ def test_what_a_client_declared_is_what_it_can_be_asked(capabilities: Any, decla
     ("extensions", "declared"),
     [
         ({"io.modelcontextprotocol/tasks": {}}, {"tasks"}),
-        ({"io.modelcontextprotocol/ui": {}}, set()),
+        ({"io.modelcontextprotocol/ui": {"mimeTypes": []}}, {"apps"}),
+        ({"io.modelcontextprotocol/other": {}}, set()),
         ({"io.modelcontextprotocol/tasks": True}, set()),
         ({"tasks": {}}, set()),
         (["io.modelcontextprotocol/tasks"], set()),
         (None, set()),
     ],
 )
-def test_a_client_knows_tasks_if_this_very_request_declares_the_extension(
+def test_a_client_knows_an_extension_if_this_very_request_declares_it(
     extensions: Any, declared: set[str]
 ) -> None:
     assert modern_caller("aya", shape(extensions=extensions), {}).declared == declared

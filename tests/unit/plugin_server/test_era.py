@@ -67,3 +67,15 @@ def test_the_tails_of_a_call_say_what_its_stamp_says(stamp: Stamp) -> None:
                 long = stamped({"a": 1}, stamp, modern=modern, token=token, has_roots=has_roots)
                 assert long is not None
                 assert json.loads(b'{"params":{"a":1' + tail) == {"params": json.loads(long)}
+
+
+def test_a_plugin_is_told_of_a_client_that_shows_its_pages_and_of_no_other() -> None:
+    told = capabilities(("apps",), has_roots=False)
+    assert told == {
+        "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}
+    }
+    assert set(capabilities(("apps", "tasks"), has_roots=False)["extensions"]) == {  # type: ignore[call-overload]
+        "io.modelcontextprotocol/ui",
+        "io.modelcontextprotocol/tasks",
+    }
+    assert capabilities((), has_roots=False) == {}

@@ -197,6 +197,9 @@ async def test_a_server_that_is_not_there_has_no_era(plugin: Plugin) -> None:
     assert _methods(plugin) == ["server/discover"]
 
 
+SHOWS_APPS = {"extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}}
+
+
 @pytest.mark.parametrize(
     ("may_ask", "declared"),
     [
@@ -211,13 +214,13 @@ async def test_a_legacy_plugin_hears_what_the_operator_allows(
 ) -> None:
     plugin = new_plugin(may_ask=may_ask)
     await handshake(plugin.session, START_S)
-    assert plugin.heard[0]["params"]["capabilities"] == declared
+    assert plugin.heard[0]["params"]["capabilities"] == declared | SHOWS_APPS
 
 
 async def test_roots_are_promised_only_when_there_are_some(new_plugin: type[Plugin]) -> None:
     plugin = new_plugin(roots=[("file:///data", "data")])
     await handshake(plugin.session, START_S)
-    assert plugin.heard[0]["params"]["capabilities"] == {"roots": {"listChanged": False}}
+    assert plugin.heard[0]["params"]["capabilities"] == {"roots": {"listChanged": False}} | SHOWS_APPS
 
 
 @pytest.mark.threat("T-GARBAGE")
