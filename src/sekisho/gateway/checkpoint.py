@@ -310,4 +310,4 @@ def _seal(approved: Approved, house: House) -> Sealed:
         wants_progress=arrived.wants_progress,
         context=context,
     )
-    return Sealed(approved, frame)
+    return Sealed.of(approved, frame)

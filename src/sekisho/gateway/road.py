@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
+
 from sekisho.audit import records
 from sekisho.errors import PluginError, SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
@@ -28,35 +30,20 @@ Outcome = Answered | Held | Refusal
 Reply = Callable[[Outcome], None]
 
 
-class Trip:
+class Trip(msgspec.Struct, eq=False):
     """One call under way; `withdraw` ends it early. Its methods are what the log and the line call back."""
 
-    __slots__ = (
-        "_hears",
-        "_is_settled",
-        "_line",
-        "_notes",
-        "_number",
-        "_outcome",
-        "_reply",
-        "_road",
-        "_salt",
-        "_sealed",
-        "_withdrawn",
-    )
-
-    def __init__(self, road: Road, reply: Reply, hears: Hears) -> None:
-        self._road = road
-        self._reply = reply
-        self._hears = hears
-        self._notes: list[bytes] = []
-        self._sealed: Sealed | None = None
-        self._salt = b""
-        self._line: Line | None = None
-        self._number = 0
-        self._outcome: Outcome | None = None
-        self._withdrawn: SekishoError | None = None
-        self._is_settled = False
+    _road: Road
+    _reply: Reply
+    _hears: Hears
+    _notes: list[bytes] | None = None
+    _sealed: Sealed | None = None
+    _salt: bytes = b""
+    _line: Line | None = None
+    _number: int = 0
+    _outcome: Outcome | None = None
+    _withdrawn: SekishoError | None = None
+    _is_settled: bool = False
 
     def withdraw(self, reason: SekishoError) -> None:
         """Tell the plugin server to stop and settle the call with `reason`; late answers are dropped."""
@@ -94,14 +81,14 @@ class Trip:
         """The notes of one turn of the loop are judged, recorded and told together."""
         if self._is_settled:
             return
-        if not self._notes:
-            self._notes.append(note)
+        if self._notes is None:
+            self._notes = [note]
             self._road.clock.soon(self._pass_notes)
         else:
             self._notes.append(note)
 
     def _pass_notes(self) -> None:
-        notes, self._notes = self._notes, []
+        notes, self._notes = self._notes, None
         if notes and self._sealed is not None:
             self._road.sayings.note(self._sealed, notes, self._salt, self._hears.note)
 
@@ -119,7 +106,8 @@ class Trip:
             return
         self._is_settled = True
         self._line = None
-        self._pass_notes()  # what was said before the answer is told before it
+        if self._notes is not None:  # what was said before the answer is told before it
+            self._pass_notes()
         self._outcome = self._road.arrive(self._sealed, answer, self._salt, self._recorded_outcome)
 
     def _recorded_outcome(self, problem: SekishoError | None) -> None:

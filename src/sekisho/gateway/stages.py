@@ -164,20 +164,18 @@ class Approved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sealed(msgspec.Struct, frozen=True, gc=False):
-    """The frame that goes to the plugin server, bound to the judged call by its digest."""
+    """The frame that goes to the plugin server, bound to the judged `call` of this `client` by its digest."""
 
     approved: Approved
     frame: CallFrame
+    call: Call
+    client: str
 
-    @property
-    def call(self) -> Call:
-        """The call this frame carries."""
-        return self.approved.inspected.permitted.identified.arrived.call
-
-    @property
-    def client(self) -> str:
-        """Who asked."""
-        return self.approved.inspected.permitted.identified.client
+    @classmethod
+    def of(cls, approved: Approved, frame: CallFrame) -> Self:
+        """The frame of an approved call."""
+        identified = approved.inspected.permitted.identified
+        return cls(approved, frame, identified.arrived.call, identified.client)
 
     @property
     def definition(self) -> Definition | None:

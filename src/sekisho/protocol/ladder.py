@@ -48,8 +48,6 @@ META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 
-MAX_CLIENT_NAME: Final = 128  # it goes to the log
-
 _VERSION_HEADER: Final = "mcp-protocol-version"
 _NAMED: Final = {
     "tools/call": "name",
@@ -71,11 +69,11 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
     modern: bool
     version: str | None = None
-    client_name: str | None = None
     capabilities: JsonObject = _NOTHING
 
 
 _LEGACY: Final = Envelope(modern=False)
+_PLAIN: Final = {version: Envelope(modern=True, version=version) for version in MODERN}
 
 
 def envelope(headers: Mapping[str, str], message: ClientRequest | ClientNotification) -> Envelope:
@@ -146,7 +144,10 @@ def _modern(
     _check_name_headers(headers, message, are_required=is_request)
     if version not in MODERN:
         raise VersionUnsupported(version)
-    return Envelope(True, version, _client_name(meta), capabilities)
+    info = meta.get(META_CLIENT_INFO)
+    if info is not None and not isinstance(info, dict):
+        raise RemoteProtocolError("params_invalid", "the client info is an object")
+    return Envelope(True, version, capabilities) if capabilities else _PLAIN[version]
 
 
 def _check_name_headers(
@@ -168,16 +169,6 @@ def _check_name_headers(
         return  # nearly always
     if not isinstance(wanted, str) or decode_header(name) != wanted:
         raise _mismatch("Mcp-Name")
-
-
-def _client_name(meta: JsonObject) -> str | None:
-    info = meta.get(META_CLIENT_INFO)
-    if info is None:
-        return None
-    if not isinstance(info, dict):
-        raise RemoteProtocolError("params_invalid", "the client info is an object")
-    name = info.get("name")
-    return name[:MAX_CLIENT_NAME] if isinstance(name, str) else None
 
 
 def _mismatch(header: str) -> RemoteProtocolError:
