@@ -104,18 +104,21 @@ def _run(feed: Callable[[bytes], list[bytes]], stream: list[bytes]) -> list[byte
 
 
 def _plain_events(stream: bytes) -> list[bytes]:
-    """WHATWG HTML section 9.2.6, as it is written there, for the data alone."""
+    """WHATWG HTML section 9.2.6, as it is written there, for the data of messages alone."""
     text = stream.removeprefix(b"\xef\xbb\xbf")
     *whole, _rest = re.split(rb"\r\n|\r|\n", text)
     found: list[bytes] = []
     collected: list[bytes] = []
+    kind = b""
     for line in whole:
         if not line:
-            if joined := b"\n".join(collected):
+            if (joined := b"\n".join(collected)) and kind in (b"", b"message"):
                 found.append(joined)
-            collected = []
+            collected, kind = [], b""
             continue
         name, _, value = line.partition(b":")
         if name == b"data":
             collected.append(value.removeprefix(b" "))
+        elif name == b"event":
+            kind = value.removeprefix(b" ")
     return found

@@ -347,7 +347,8 @@ def configuration(estate: Estate, *, granted: Sequence[str] = GRANTED_TOOLS) -> 
             f"{quoted([HOSTILE, estate.granted])}\n"
             f"[plugins.servers.network_policy]\nallow_localhost = true\nlocalhost_ports = [{estate.port}]\n",
         )
-        + plugin("turncoat", HOSTILE, "--mutate-after", "1", operations=["echo"])
+        # on a busy machine the core may join after a few listings: the first it sees must still be the honest one
+        + plugin("turncoat", HOSTILE, "--mutate-after", "5", operations=["echo"])
     )
 
 
