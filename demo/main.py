@@ -441,6 +441,14 @@ def innermost(failure: BaseException) -> BaseException:
     return failure
 
 
+def is_alive(pid: int) -> bool:
+    """True while it can do anything; what only waits to be buried by the system's first process is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def main() -> int:
     """Set the stage, play, clean up; 0 only if everything happened."""
     started = time.monotonic()
@@ -453,7 +461,7 @@ def main() -> int:
         took = house.stop()
         log_verified(stage)
         heading("The end")
-        alive = [pid for pid in left if Path(f"/proc/{pid}").exists()]
+        alive = [pid for pid in left if is_alive(pid)]
         must(took < STOP_S and not alive, f"stopped in {took:.1f} s, no process left behind")
     except (DemoFailed, ExceptionGroup) as failure:
         console.print(f"  [red]✗ {innermost(failure)}[/]")
