@@ -78,11 +78,6 @@ class Standing:
     instances: Instances = "shared"
     """For whom it has a process of its own."""
 
-    @property
-    def logs(self) -> bool:
-        """True for a plugin that writes log messages, of a level that each client's session may set."""
-        return self.definitions is not None and self.definitions.announced.logging
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
@@ -297,8 +292,9 @@ def _seal(approved: Approved, house: House) -> Sealed:
         instance = instance_of(standing.instances, approved.inspected.permitted.identified.client, caller)
         caller = caller or Caller(True, "")  # nothing is known of it but whose process it uses
     if caller is not None:
-        # of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more
-        is_remembered = is_listening or (not caller.modern and (standing.logs or not call.is_of_tool))
+        # of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more, and
+        # a plugin's round must end at the plugin's side even if nobody is asked in it
+        is_remembered = is_listening or not caller.modern
         extras, allowed = call.extras, standing.client_requests
         if is_remembered or instance or extras is not NO_EXTRAS or not caller.is_plain(allowed):
             context = house.contexts.of(caller, allowed, extras, instance)

@@ -371,6 +371,16 @@ def test_headers_that_repeat_arguments_say_the_same(kit: Kit) -> None:
 # who asks
 
 
+def test_a_legacy_client_says_how_it_is_asked_even_if_it_can_be_asked_nothing(kit: Kit) -> None:
+    """A round of a modern plugin may hold its state alone; it has to end at the plugin's side."""
+    quiet = offering("calc", tools=[kit.erase], capabilities={"tools": {}})
+    offer(kit, quiet)
+    for modern in (True, False):
+        Client(kit, modern=modern, capabilities={}).send("tools/call", {"name": "calc__erase"})
+    assert kit.line.frames[0].context == b""
+    assert (context(kit.line).style, context(kit.line).may_ask) == ("stream", ())
+
+
 def test_the_memory_of_clients_that_can_be_asked_nothing_is_bounded(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
