@@ -41,8 +41,7 @@ class Spares:
         if self._make is None:
             yield self._plain
             return
-        spare, self._spare = self._spare, None
-        async with self._make() if spare is None else await spare as warm:
+        async with await self._reserved() or self._make() as warm:
 
             async def start() -> Running:
                 running = await warm.start()
@@ -61,6 +60,14 @@ class Spares:
         (result,) = await asyncio.gather(spare, return_exceptions=True)
         if isinstance(result, Warm):
             await result.__aexit__(None, None, None)
+
+    async def _reserved(self) -> Warm | None:
+        """Walls raised ahead; None if there are none, or if raising them failed, since that may be long ago."""
+        spare, self._spare = self._spare, None
+        try:
+            return None if spare is None else await spare
+        except OSError:  # no descriptors left then, say
+            return None
 
     def _raise_another(self) -> None:
         if self._spare is None and self._make is not None:

@@ -13,25 +13,32 @@ WAIT_S = 5.0
 
 
 class Walls(Warm):
-    """Walls that count what happens to them; `gate` holds them up while they are raised."""
+    """Walls that count what happens to them; the site's `gate` holds them up while they are raised."""
 
-    def __init__(self, gate: asyncio.Event) -> None:
-        self.gate = gate
+    def __init__(self, site: Site) -> None:
+        self.gate = site.gate
+        self.site = site
         self.history: list[str] = []
         self.is_down = asyncio.Event()
 
     async def prepare(self) -> None:
         self.history.append("raising")
+        self._refuse()
         await self.gate.wait()
         self.history.append("raised")
 
     async def start(self) -> Running:
+        self._refuse()
         self.history.append("start")
         return cast(Running, self)
 
     async def __aexit__(self, *exc: object) -> None:
         self.history.append("down")
         self.is_down.set()
+
+    def _refuse(self) -> None:
+        if self.site.trouble is not None:
+            raise self.site.trouble
 
 
 class Site:
@@ -41,10 +48,11 @@ class Site:
         self.gate = asyncio.Event()
         self.gate.set()
         self.made: list[Walls] = []
+        self.trouble: OSError | None = None
         self.spares = Spares(self._plain, self._make)
 
     def _make(self) -> Warm:
-        self.made.append(Walls(self.gate))
+        self.made.append(Walls(self))
         return self.made[-1]
 
     async def _plain(self) -> Running:
@@ -104,6 +112,29 @@ async def test_walls_that_nobody_waits_for_any_more_come_down(site: Site) -> Non
         await asyncio.sleep(0)
     await site.spares.close()
     assert [one.history[-1] for one in site.made] == ["down"] * 4
+
+
+async def test_walls_that_could_not_be_raised_ahead_are_raised_when_they_are_wanted(site: Site) -> None:
+    async with site.spares.fresh() as start:
+        await start()
+        site.trouble = OSError("too many open files")
+        await asyncio.sleep(0)
+        site.trouble = None
+        async with site.spares.fresh() as second:
+            assert cast(Any, await second()) is site.made[2]
+    await site.spares.close()
+    assert all(one.history[-1:] in ([], ["down"]) for one in site.made)
+
+
+async def test_what_is_still_in_the_way_is_told_to_whoever_wants_walls(site: Site) -> None:
+    async with site.spares.fresh() as start:
+        await start()
+        site.trouble = OSError("too many open files")
+        await asyncio.sleep(0)
+        async with site.spares.fresh() as second:
+            with pytest.raises(OSError, match="too many open files"):
+                await second()
+    await site.spares.close()
 
 
 async def test_what_cannot_be_forked_is_started_in_the_ordinary_way() -> None:
