@@ -15,7 +15,6 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from sekisho.config import CoreConfig, PluginConfig, load_any, load_core
-from sekisho.errors import Misconfigured
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -26,7 +25,6 @@ __all__ = [
     "find",
     "find_any",
     "home_of",
-    "known_plugin",
     "person",
 ]
 
@@ -93,11 +91,3 @@ def person() -> str:
 def environment() -> Mapping[str, str]:
     """Our own environment; a plugin gets only the parts its configuration names."""
     return os.environ
-
-
-def known_plugin(site: Site, name: str) -> str:
-    """The name itself, if the configuration has it; a mistyped name is a usage error."""
-    if not any(one.name == name for one in site.config.plugins.servers):
-        known = ", ".join(one.name for one in site.config.plugins.servers) or "none"
-        raise Misconfigured("config_invalid", f"no plugin is named {name}", remedy=f"configured: {known}")
-    return name

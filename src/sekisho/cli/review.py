@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from sekisho.assembly.household import dossiers
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find, known_plugin, person
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find, person
 from sekisho.cli.saying import ask, columns, say, say_json
 from sekisho.config import PluginEntry
 from sekisho.errors import Refused, Unavailable
@@ -130,7 +130,7 @@ class _Case:
 
 
 def _case(site: Site, typed: str) -> _Case:
-    name = plugin_name(known_plugin(site, typed))
+    name = plugin_name(site.config.plugin(typed).name)
     shelf, lock = Shelf(site.home), load_lock(site.lock)
     root = shelf.current(name)
     if root is None:

@@ -434,7 +434,8 @@ class CoreConfig:
         for one in self.plugins.servers:
             if one.name == name:
                 return one
-        known = ", ".join(one.name for one in self.plugins.servers) or "none"
+        known = ", ".join(one.name for one in self.plugins.servers)
         raise Wrong(
-            f"{self.source.path}: no plugin is named {name}; configured: {known}", remedy="use one of these"
+            f"{self.source.path}: no plugin is named {name}; configured: {known or 'none'}",
+            remedy="use one of these" if known else "list it in a table [[plugins.servers]]",
         )

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.cli.finding import find, find_any, home_of, known_plugin, person
+from sekisho.cli.finding import find, find_any, home_of, person
 from sekisho.config import CoreConfig, PluginConfig
-from sekisho.errors import Misconfigured
 
 
 def test_the_environment_names_the_home_folder_first(home: Path) -> None:
@@ -46,11 +45,3 @@ def test_the_person_is_the_one_who_logged_in(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("SUDO_USER", "LOGNAME", "USER"):
         monkeypatch.delenv(name, raising=False)
     assert person().startswith("uid ")
-
-
-def test_a_mistyped_plugin_name_is_answered_with_the_names_there_are(home: Path) -> None:
-    site = find(Path("sekisho.toml"))
-    assert known_plugin(site, "notes") == "notes"
-    with pytest.raises(Misconfigured) as caught:
-        known_plugin(site, "note")
-    assert caught.value.remedy == "configured: notes, far"

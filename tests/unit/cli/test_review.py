@@ -152,3 +152,13 @@ def test_a_plugin_that_never_listed_cannot_be_judged(typed: Type, home: Path, co
 
 def test_a_plugin_that_is_not_configured_is_a_usage_error(typed: Type, home: Path) -> None:
     assert typed("review", "nobody").status == 2
+
+
+@pytest.mark.parametrize("command", [("review",), ("sandbox", "plan"), ("login",)])
+def test_a_mistyped_plugin_name_is_answered_with_the_names_there_are(
+    typed: Type, home: Path, command: tuple[str, ...]
+) -> None:
+    answer = typed(*command, "note")
+    assert answer.status == 2
+    assert "no plugin is named note; configured: notes, far" in answer.err
+    assert "use one of these" in answer.err

@@ -196,6 +196,12 @@ def test_asking_for_a_plugin_that_is_not_there_names_those_that_are(core: Core) 
         core(servers('name = "a"\nurl = "https://a"')).plugin("b")
 
 
+def test_asking_for_a_plugin_where_there_is_none_says_how_to_list_one(core: Core) -> None:
+    with pytest.raises(Misconfigured, match="configured: none") as caught:
+        core("").plugin("b")
+    assert "[[plugins.servers]]" in caught.value.remedy
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_oldest_transport_is_off_and_needs_one_process(core: Core, workers: int) -> None:
     assert not core("").core_server.legacy_sse
