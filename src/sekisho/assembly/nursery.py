@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sekisho.assembly.births import Born, Ended, Failed, Job, Message, receive, send
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.launcher import close_others, die_with_parent, entitle
+from sekisho.launcher.kernel import close_others, die_with_parent, entitle
 
 __all__ = ["Letter", "serve_on"]
 

@@ -25,12 +25,13 @@ from types import TracebackType
 from typing import Final, Protocol
 
 from sekisho.errors import SekishoError
+from sekisho.launcher.kernel import receive
+from sekisho.launcher.serving import ENTRY
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.forked import ForkedLauncher
-from sekisho.sandbox.launcher import receive
 from sekisho.sandbox.limits import Group, make_group, sweep
 from sekisho.sandbox.plan import OWN_PROCESSES, Plan, plan
-from sekisho.sandbox.probe import LAUNCHER, glance, probe
+from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.running import END_S, Pipes, Sandbox, close_fds
 from sekisho.sandbox.spec import Capabilities, SandboxSpec, unavailable
 
@@ -214,7 +215,7 @@ class Bubblewrap:
         with theirs:
             try:
                 self._launcher = await asyncio.create_subprocess_exec(
-                    sys.executable, "-I", "-S", str(LAUNCHER), str(theirs.fileno()), str(os.getpid()),
+                    sys.executable, "-I", "-S", ENTRY, str(theirs.fileno()), str(os.getpid()),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={},

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 
-from sekisho.sandbox.launcher import fork_off
+from sekisho.launcher.serving import fork_off
 
 __all__ = ["ForkedLauncher"]
 

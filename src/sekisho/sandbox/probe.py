@@ -13,17 +13,16 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sekisho.errors import Misconfigured
+from sekisho.launcher.serving import ENTRY
 from sekisho.sandbox.limits import find_parents
 from sekisho.sandbox.seccomp import assemble
 from sekisho.sandbox.spec import Capabilities
 
-__all__ = ["LAUNCHER", "Row", "doctor", "glance", "probe"]
+__all__ = ["Row", "doctor", "glance", "probe"]
 
-LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 TRIAL_S: Final = 10.0
 OLDEST_BWRAP: Final = (0, 6)  # --size and --clearenv
 _INSTALL: Final = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
@@ -131,7 +130,7 @@ def _filter_row() -> Row:
 
 
 def _network_row() -> Row:
-    said = _run([sys.executable, "-I", "-S", str(LAUNCHER), "probe", str(os.getpid())]).stdout.strip()
+    said = _run([sys.executable, "-I", "-S", ENTRY, "probe", str(os.getpid())]).stdout.strip()
     if said:
         return Row(what="network namespace", ok=False, detail=said[:400], fix=_ALLOW)
     return Row(what="network namespace", ok=True, detail="tried, the gate's sockets open in it")

@@ -20,19 +20,19 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.sandbox.bubblewrap import Driver
 from sekisho.sandbox.interpreter import PythonCommand, read_command, uses_sdk
 from sekisho.sandbox.plan import Plan
-from sekisho.sandbox.probe import LAUNCHER
 from sekisho.sandbox.running import Exit, GateSockets, Pipes, Sandbox, close_fds
 from sekisho.sandbox.spec import INNER_HOME, SandboxSpec, WarmStart
 
 __all__ = ["DEFAULT_PRELOAD", "Running", "Warm", "make_ready"]
 
-ZYGOTE: Final = LAUNCHER.with_name("zygote.py")
+ZYGOTE: Final = Path(__file__).with_name("zygote.py")
 DEFAULT_PRELOAD: Final = (
     "anyio._backends._asyncio",
     "mcp.server",

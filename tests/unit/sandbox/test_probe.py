@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.sandbox.probe import LAUNCHER, doctor, glance, probe
+from sekisho.sandbox.probe import doctor, glance, probe
 
 
 def pretend(folder: Path, text: str) -> None:
@@ -61,7 +61,3 @@ def test_a_glance_tries_nothing_and_still_misses_bwrap(host: Path) -> None:
         probe().cgroup_parents,
         probe().machine,
     )
-
-
-def test_the_launcher_lies_beside_the_probe() -> None:
-    assert LAUNCHER.is_file()

@@ -1,0 +1,285 @@
+"""The launcher's life: messages become children, and their ends become messages.
+
+Guarantees
+- it is warm: one per plugin server, started once, so a plugin costs a fork and not an interpreter;
+- a child gets exactly its three pipes, an empty environment and default signals; no other descriptor passes;
+- with a network, the gate's four sockets are opened inside the child's own network namespace and handed to
+  the owner;
+- "started" is reported only after every wall stands; a wall that fails is reported as "failed";
+- nothing outlives it: it dies with its owner, and each child dies with it.
+
+Knows no grant and no rule: it does what one message says. Messages are JSON over a SOCK_SEQPACKET pair; a launch
+carries a memfd, three pipes and, for a plugin that is forked inside its walls, one end of a channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from sekisho.launcher.child import Ends, become
+from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, set_limit, tree
+
+__all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner", "status_member"]
+
+ENTRY: Final = __file__.removesuffix("serving.py") + "__main__.py"
+MAX_REQUEST_BYTES: Final = 16 << 20
+SET_UP_S: Final = 10.0  # a child that has not become bwrap by then never will
+END_S: Final = 2.0  # killing a process namespace takes milliseconds
+GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
+
+
+@dataclass(slots=True)
+class Child:
+    """One bwrap and the world below it."""
+
+    id: int
+    pid: int
+    pidfd: int
+    gate: socket.socket
+    status_fd: int
+    inner_rlimits: dict[str, int]
+    guard_bytes: int
+    guard_pids: int
+    started: bool = False
+    exceeded: bool = False
+    inner_pidfd: int | None = None
+    status: bytes = field(default=b"")
+
+
+def fork_off() -> tuple[int, socket.socket]:
+    """A launcher as a child of this process: its process and our end of its control socket.
+
+    Call it before anything is opened or learned that a launcher must not have: it starts as a copy of us.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    owner = os.getpid()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        ours.close()
+        close_others({theirs.fileno()})
+        entitle("python", "-I", "-S", ENTRY, str(theirs.fileno()), str(owner))
+        null = os.open(os.devnull, os.O_RDWR)
+        for target in (0, 1):
+            os.dup2(null, target)
+        os.close(null)
+        serve_owner(theirs, owner)
+    finally:
+        os._exit(0)
+
+
+def serve_owner(control: socket.socket, owner: int) -> None:
+    """Live as long as the owner does."""
+    die_with_parent(owner)
+    # Ctrl-C reaches the whole group; the owner decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Launcher(control).serve()
+
+
+class Launcher:
+    """Turns messages into children and their ends into messages."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, Child] = {}
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._guard_at = 0.0
+
+    def serve(self) -> None:
+        """Until the owner's end closes: then everything is killed."""
+        try:
+            while self._turn():
+                pass
+        finally:
+            for child in self._children.values():
+                kill_tree(child)
+
+    def _turn(self) -> bool:
+        guarded = any(child.guard_bytes or child.guard_pids for child in self._children.values())
+        ready = {fd for fd, _ in self._poll.poll(GUARD_PERIOD_S * 1000 if guarded else None)}
+        for child in list(self._children.values()):
+            if child.status_fd in ready:
+                self._read_status(child)
+            if not child.started and child.gate.fileno() in ready:
+                self._gate_moved(child)
+            if child.pidfd in ready:
+                self._reap(child)
+        if guarded and time.monotonic() >= self._guard_at:
+            self._guard_at = time.monotonic() + GUARD_PERIOD_S
+            self._guard()
+        return self._receive() if self._control.fileno() in ready else True
+
+    def _receive(self) -> bool:
+        try:
+            data, fds = receive(self._control)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        message = json.loads(data)
+        match message["op"]:
+            case "launch":
+                try:
+                    self._launch(message["id"], fds)
+                except OSError as error:
+                    self._tell(event="failed", id=message["id"], message=str(error))
+                finally:
+                    for fd in fds:
+                        os.close(fd)
+            case "kill" if message["id"] in self._children:
+                kill_tree(self._children[message["id"]])
+        return True
+
+    def _launch(self, launch_id: int, fds: list[int]) -> None:
+        request = json.loads(os.pread(fds[0], MAX_REQUEST_BYTES, 0))
+        gate, inner_gate = socket.socketpair()
+        status, inner_status = os.pipe()
+        failure, inner_failure = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            ends = Ends(gate=inner_gate.fileno(), status=inner_status, failure=inner_failure)
+            become(self._control, launch_id, request, fds[1:], ends)
+        inner_gate.close()
+        os.close(inner_status)
+        os.close(inner_failure)
+        # The pidfd is taken before anything can reap the child, so it names this child for ever.
+        child = Child(
+            id=launch_id,
+            pid=pid,
+            pidfd=os.pidfd_open(pid),
+            gate=gate,
+            status_fd=status,
+            inner_rlimits=request["inner_rlimits"],
+            guard_bytes=request["guard_bytes"],
+            guard_pids=request["guard_pids"],
+        )
+        message = read_failure(failure)
+        if message:
+            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._close(child)
+            raise OSError(message)
+        self._children[launch_id] = child
+        for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
+            self._poll.register(fd, select.POLLIN)
+
+    def _read_status(self, child: Child) -> None:
+        chunk = os.read(child.status_fd, 65536)
+        if not chunk:
+            self._poll.unregister(child.status_fd)
+        child.status += chunk
+        inner = status_member(child.status, "child-pid")
+        if inner is not None and child.inner_pidfd is None:
+            self._bound(child, inner)
+
+    def _bound(self, child: Child, inner: int) -> None:
+        """The inner world has its first process, which waits at the gate: give it its limits, then let it go
+        on.
+        """
+        try:
+            child.inner_pidfd = os.pidfd_open(inner)
+            for name, value in child.inner_rlimits.items():
+                set_limit(name, value, inner)
+            child.gate.send(b"x")
+        except OSError as error:
+            if child.inner_rlimits and not isinstance(error, (ProcessLookupError, BrokenPipeError)):
+                sys.stderr.write(f"launcher: limits of a plugin were refused: {error}\n")
+            kill_tree(child)
+
+    def _gate_moved(self, child: Child) -> None:
+        """bwrap reads the gate after its last mount; closing it unread means that it died before."""
+        try:
+            stands = child.gate.recv(1) == b"" and child.inner_pidfd is not None
+        except ConnectionError:
+            stands = False
+        self._poll.unregister(child.gate.fileno())
+        if stands:
+            child.started = True
+            self._tell(
+                event="started", id=child.id, pid=child.pid, inner=status_member(child.status, "child-pid")
+            )
+
+    def _reap(self, child: Child) -> None:
+        _, status = os.waitpid(child.pid, 0)
+        end_inner(child)
+        while chunk := os.read(child.status_fd, 65536):
+            child.status += chunk
+        if child.started:
+            code = os.waitstatus_to_exitcode(status)
+            ran = status_member(child.status, "exit-code") is not None
+            self._tell(event="exit", id=child.id, code=code, ran=ran, exceeded=child.exceeded)
+        else:
+            self._tell(event="failed", id=child.id, message="")
+        del self._children[child.id]
+        for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(fd)
+        self._close(child)
+
+    def _close(self, child: Child) -> None:
+        child.gate.close()
+        for fd in (child.pidfd, child.status_fd, child.inner_pidfd):
+            if fd is not None:
+                os.close(fd)
+
+    def _guard(self) -> None:
+        for child in self._children.values():
+            members = list(tree(child.pid)) if child.guard_bytes or child.guard_pids else []
+            if child.guard_pids and len(members) > child.guard_pids:
+                kill_tree(child)  # RLIMIT_NPROC says nothing to root, so we count as well
+            elif child.guard_bytes and sum(map(resident, members)) > child.guard_bytes:
+                child.exceeded = True
+                kill_tree(child)
+
+    def _tell(self, **message: object) -> None:
+        with contextlib.suppress(ConnectionError):  # an owner that is gone is noticed at the next receive
+            self._control.send(json.dumps(message).encode())
+
+
+def kill_tree(child: Child) -> None:
+    """Kill the first process of the inner world: the kernel then kills all others, before it can be
+    reaped.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(child.inner_pidfd or child.pidfd, signal.SIGKILL)
+
+
+def end_inner(child: Child) -> None:
+    """bwrap goes as soon as the plugin's first process does; what that one left behind goes before we
+    report.
+    """
+    if child.inner_pidfd is not None:
+        kill_tree(child)
+        if not select.select([child.inner_pidfd], [], [], END_S)[0]:
+            sys.stderr.write(f"launcher: the world of process {child.pid} does not end\n")
+
+
+def read_failure(fd: int) -> str:
+    """What the child says before it becomes bwrap; nothing when the exec closed its end."""
+    try:
+        if not select.select([fd], [], [], SET_UP_S)[0]:
+            return "the child did not start in time"
+        return os.read(fd, 4096).decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def status_member(status: bytes, name: str) -> int | None:
+    """One number of bwrap's status lines, once its line is complete."""
+    for line in status.split(b"\n")[:-1]:
+        value = json.loads(line).get(name)
+        if isinstance(value, int):
+            return value
+    return None
