@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from sekisho.errors import Misconfigured
+from sekisho.policy.environment import is_dangerous
 
 __all__ = ["FileGrant", "Grants", "LimitGrant", "NetworkGrant"]
 
@@ -124,17 +125,9 @@ class Grants:
 
     def __post_init__(self) -> None:
         for name in self.environment:
-            if not _ENV_NAME.fullmatch(name) or name.startswith(_DANGEROUS_ENV):
+            if not _ENV_NAME.fullmatch(name) or is_dangerous(name):
                 raise Misconfigured(
                     "config_invalid",
                     f"environment name {name!r} is not allowed",
                     remedy="loader, interpreter and proxy variables never pass the wall",
                 )
-
-
-# Each of these makes a loader or interpreter run code, or moves traffic past the gate.
-_DANGEROUS_ENV: Final = (
-    "LD_", "DYLD_", "GLIBC_", "PYTHON", "NODE_", "NPM_", "BASH_", "PERL", "RUBY", "JAVA_", "GIT_SSH",
-    "GIT_EXEC", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
-    "all_proxy", "no_proxy", "SSL_CERT", "OPENSSL_", "PATH", "IFS", "ENV",
-)  # fmt: skip
