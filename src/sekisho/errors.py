@@ -140,10 +140,18 @@ CODES: Final[dict[str, CodeInfo]] = {
     ),
     "log_tampered": CodeInfo(500, -32054, "keep the log as evidence and restore it from a copy"),
     "lock_invalid": CodeInfo(500, -32054, "restore sekisho.lock from version control, or approve again"),
+    "package_tampered": CodeInfo(
+        500, -32054, "keep the folder as evidence if it matters, then install again: sekisho install NAME"
+    ),
     # what an operator must mend
     "log_unavailable": CodeInfo(503, -32055, "the audit log cannot be written: free space or mend the path"),
     "config_invalid": CodeInfo(500, -32055, "correct the configuration file"),
     "sandbox_unavailable": CodeInfo(500, -32055, "run sekisho doctor and install what it names"),
+    "package_missing": CodeInfo(500, -32055, "install it: sekisho install NAME"),
+    "package_refused": CodeInfo(500, -32050, "choose another package or version, or ask its author"),
+    "package_unavailable": CodeInfo(
+        503, -32055, "check that the registry can be reached from here, then install again"
+    ),
     "key_unavailable": CodeInfo(500, -32055, "check the key folder and its permissions"),
     "egress_refused": CodeInfo(403, -32050, "the operator adds the host to network_policy.allowed_domains"),
     "internal": CodeInfo(500, -32603, "look at the gateway's own log for this call id"),

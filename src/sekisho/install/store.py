@@ -1,0 +1,347 @@
+"""Where trees are kept, and which one each plugin uses.
+
+- `trees/sha256/<digest>/` holds one tree (`tree`), its manifest, its lock and its record; whoever has the digest knows every byte.
+- A tree gets its name by one rename, when it is whole and on the disk; what has a name is never written again.
+- `active/<plugin>.json` says which tree a plugin uses and which ones it used before. It is replaced by one rename,
+  so a reader, and a machine that lost its power, sees the old state or the new one.
+- One writer at a time; readers need no lock.
+
+Knows no package manager and no registry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from sekisho.errors import Misconfigured, Refused, Tampered, Unavailable
+from sekisho.install.manifest import DIGEST, Digests, digests_of, read_manifest, write_manifest
+from sekisho.install.tree import (
+    Stamp,
+    TreeLimits,
+    hash_all,
+    look,
+    remove_tree,
+    stamps_of,
+    sync_all,
+    take,
+)
+
+__all__ = ["Active", "Kept", "Record", "Store"]
+
+KEPT_BEFORE: Final = 5  # trees that a plugin used before, and that it can go back to
+MAX_FILE_BYTES: Final = 64 << 20  # a manifest of a million files is larger than any we would have made
+Step = Literal["taken", "listed", "synced", "named", "pointed", "swept"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of one tree besides its files. `command` and `runtime` are relative to the tree.
+
+    `command` begins with the word that names the interpreter; `{tree}` in it stands for where the tree is.
+    """
+
+    package: str
+    command: tuple[str, ...]
+    lock_name: str
+    lock_sha256: str
+    tree_sha256: str
+    tree_blake2b: str
+    files: int
+    bytes: int
+    packages: int
+    runtime: str
+
+
+class Active(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The records a plugin uses and used, by digest; the newest of `before` comes first."""
+
+    current: str
+    before: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One tree of the store."""
+
+    digest: str
+    folder: Path
+    record: Record
+
+    @property
+    def tree(self) -> Path:
+        """The files."""
+        return self.folder / "tree"
+
+    @property
+    def lock(self) -> bytes:
+        """What exactly was installed, as the ecosystem writes it."""
+        return (self.folder / self.record.lock_name).read_bytes()
+
+
+class Store:
+    """The packages of one installation. `at` is told after each step, so that a test can end the process there."""
+
+    def __init__(self, folder: Path, *, at: Callable[[Step], None] = lambda _step: None) -> None:
+        self.folder = folder
+        self._trees = folder / "sha256"
+        self._active = folder / "active"
+        self._work = folder / "work"
+        self._at = at
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only one who changes the store; what a dead writer left half done is removed first.
+
+        Raises:
+            Unavailable: somebody else is at it.
+            Misconfigured: the folder cannot be written.
+        """
+        try:
+            for folder in (self.folder, self._trees, self._active, self._work):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Misconfigured(
+                "config_invalid", f"{self.folder} cannot be written: {error.strerror}", remedy="choose another home"
+            ) from error
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Unavailable(
+                    "package_unavailable", "another sekisho install is at work", remedy="wait until it is done"
+                ) from error
+            for leftover in self._work.iterdir():
+                remove_tree(leftover)
+            yield
+        finally:
+            os.close(fd)
+
+    def workplace(self) -> Path:
+        """A new folder on the same file system, for us alone."""
+        folder = self._work / secrets.token_hex(8)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def keep(
+        self,
+        staged: Path,
+        *,
+        lock_name: str,
+        lock: bytes,
+        limits: TreeLimits,
+        describe: Callable[[Digests, int, int], Record],
+    ) -> Kept:
+        """Take a staged tree into the store; one that is there already is proved instead.
+
+        Args:
+            staged: a folder from `workplace` that holds `tree`.
+            lock_name: the name of the lock.
+            lock: what exactly was installed.
+            limits: how much the tree may be.
+            describe: makes the record from the tree's digests, number of entries and bytes.
+        """
+        entries = take(staged / "tree", limits)
+        self._at("taken")
+        manifest = write_manifest(entries)
+        digests = digests_of(manifest)
+        size = sum(entry.size for entry in entries)
+        record = describe(digests, len(entries), size)
+        content = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+        # The name covers the record too, which says what of the tree is run.
+        digest = digests_of(content).sha256
+        for name, data in (("manifest", manifest), (lock_name, lock), ("record.json", content)):
+            path = staged / name
+            path.write_bytes(data)
+            path.chmod(0o444)
+        self._at("listed")
+        return self._name(staged, digest)
+
+    def _name(self, staged: Path, digest: str) -> Kept:
+        place = self._trees / digest
+        if place.exists():
+            try:
+                kept = self.open(digest)
+                hash_all(kept.tree, self._entries(kept))
+            except (Tampered, Misconfigured):
+                remove_tree(self._moved_aside(place))
+            else:
+                remove_tree(staged)
+                return kept
+        sync_all(staged)
+        self._at("synced")
+        staged.rename(place)
+        place.chmod(0o755)
+        _sync_folder(self._trees)
+        self._at("named")
+        kept = self.open(digest)
+        self._write_stamps(kept)
+        return kept
+
+    def _moved_aside(self, place: Path) -> Path:
+        aside = self._work / secrets.token_hex(8)
+        place.chmod(0o700)
+        place.rename(aside)
+        return aside
+
+    def activate(self, plugin: str, digest: str) -> Active:
+        """Let a plugin use this tree from its next start on."""
+        now = self.active(plugin)
+        if now is not None and now.current == digest:
+            return now
+        before = () if now is None else (now.current, *(one for one in now.before if one != digest))
+        return self._point(plugin, Active(current=digest, before=before[:KEPT_BEFORE]))
+
+    def roll_back(self, plugin: str) -> Active:
+        """Let a plugin use the tree it used before.
+
+        Raises:
+            Refused: there is none.
+            Tampered: it is not as it was installed.
+        """
+        now = self.active(plugin)
+        if now is None or not now.before:
+            raise Refused(
+                "package_refused", f"{plugin} has used no other package before", remedy="nothing was changed"
+            )
+        self.prove(self.open(now.before[0]))
+        return self._point(plugin, Active(current=now.before[0], before=now.before[1:]))
+
+    def active(self, plugin: str) -> Active | None:
+        """Which tree a plugin uses; None when none was installed for it."""
+        try:
+            content = _read(self._active / f"{plugin}.json")
+        except FileNotFoundError:
+            return None
+        try:
+            found = msgspec.json.decode(content, type=Active)
+        except msgspec.MsgspecError as error:
+            raise _broken(f"the note of which package {plugin} uses cannot be read") from error
+        if not all(DIGEST.fullmatch(one) for one in (found.current, *found.before)):
+            raise _broken(f"the note of which package {plugin} uses cannot be read")
+        return found
+
+    def open(self, digest: str) -> Kept:
+        """The tree of this name, its record proved by it.
+
+        Raises:
+            Misconfigured: it is not here.
+            Tampered: its record is not as it was written.
+        """
+        folder = self._trees / digest
+        try:
+            content = _read(folder / "record.json")
+        except FileNotFoundError as error:
+            raise Misconfigured("package_missing", "the installed package is gone") from error
+        if digests_of(content).sha256 != digest:
+            raise _broken("the record of a package is not as it was written")
+        try:
+            record = msgspec.json.decode(content, type=Record)
+        except msgspec.MsgspecError as error:
+            raise _broken("the record of a package cannot be read") from error
+        kept = Kept(digest=digest, folder=folder, record=record)
+        try:
+            lock = _read(folder / record.lock_name)
+        except FileNotFoundError as error:
+            raise _broken("the lock of a package is gone") from error
+        if digests_of(lock).sha256 != record.lock_sha256:
+            raise _broken("the lock of a package is not as it was written")
+        return kept
+
+    def prove(self, kept: Kept, *, wholly: bool = False) -> None:
+        """Is the tree as it was installed? `wholly` reads every byte, else what the kernel says is unchanged counts.
+
+        Raises:
+            Tampered: it is not.
+        """
+        entries = self._entries(kept)
+        if wholly:
+            hash_all(kept.tree, entries)
+        elif not look(kept.tree, entries, self._stamps(kept)):
+            self._write_stamps(kept)
+
+    def sweep(self) -> None:
+        """Remove trees that no plugin uses or used lately; only a writer may."""
+        used = set[str]()
+        for path in self._active.glob("*.json"):
+            found = self.active(path.stem)
+            if found is not None:
+                used |= {found.current, *found.before}
+        for folder in self._trees.iterdir():
+            if folder.name not in used:
+                remove_tree(self._moved_aside(folder))
+        for stamps in (self.folder / "stamps").glob("*.json"):
+            if stamps.stem not in used:
+                stamps.unlink()
+        self._at("swept")
+
+    def _entries(self, kept: Kept) -> tuple:
+        try:
+            manifest = _read(kept.folder / "manifest")
+        except FileNotFoundError as error:
+            raise _broken("the list of a package's files is gone") from error
+        if digests_of(manifest) != Digests(sha256=kept.record.tree_sha256, blake2b=kept.record.tree_blake2b):
+            raise _broken("the list of a package's files is not as it was written")
+        return read_manifest(manifest)
+
+    def _point(self, plugin: str, active: Active) -> Active:
+        path = self._active / f"{plugin}.json"
+        _write(path, msgspec.json.encode(active) + b"\n")
+        self._at("pointed")
+        return active
+
+    def _stamps(self, kept: Kept) -> dict[str, Stamp]:
+        try:
+            return msgspec.json.decode(_read(self._stamps_path(kept)), type=dict[str, Stamp])
+        except (OSError, msgspec.MsgspecError):
+            return {}  # then everything is hashed
+
+    def _write_stamps(self, kept: Kept) -> None:
+        # Only a help against hashing each time; where it cannot be written, everything is hashed each time.
+        with contextlib.suppress(OSError):
+            self._stamps_path(kept).parent.mkdir(mode=0o700, exist_ok=True)
+            _write(self._stamps_path(kept), msgspec.json.encode(stamps_of(kept.tree)))
+
+    def _stamps_path(self, kept: Kept) -> Path:
+        return self.folder / "stamps" / f"{kept.digest}.json"
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_BYTES)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, on the disk too."""
+    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with made.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(path)
+    except BaseException:
+        made.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _broken(what: str) -> Tampered:
+    return Tampered("package_tampered", what)
