@@ -2,6 +2,7 @@
 
 from sekisho.egress.gate import EgressGate
 from sekisho.egress.handoff import GateSockets, receive_gate, send_gate
+from sekisho.egress.line import EgressRefusal, GateLine
 from sekisho.egress.outlet import Outlet, SystemResolver, dial_address, is_outside
 from sekisho.egress.process import EgressSettings, serve
 from sekisho.egress.proxy import EgressEvent
@@ -10,7 +11,9 @@ from sekisho.egress.tunnel import Target
 __all__ = [
     "EgressEvent",
     "EgressGate",
+    "EgressRefusal",
     "EgressSettings",
+    "GateLine",
     "GateSockets",
     "Outlet",
     "SystemResolver",

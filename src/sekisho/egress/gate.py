@@ -18,6 +18,7 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final, cast
 
@@ -96,19 +97,23 @@ class EgressGate:
                 self._refuse("connection", "", 0, "too many open connections")
                 continue
             self._open += 1
-            group.create_task(self._serve_one(connection, serve))
+            # A task that is cancelled before its first step closes nothing itself.
+            group.create_task(self._serve_one(connection, serve)).add_done_callback(
+                partial(self._end_one, connection)
+            )
+
+    def _end_one(self, connection: socket.socket, _task: asyncio.Task[None]) -> None:
+        connection.close()
+        self._open -= 1
 
     async def _serve_one(self, connection: socket.socket, serve: Callable[[Stream], Awaitable[None]]) -> None:
         try:
-            with connection:
-                connection.setblocking(False)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await serve(Stream(connection))
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await serve(Stream(connection))
         except Exception:  # the top of this task: a bug of ours ends one connection, not the gate
             logger.exception("egress_connection_failed", extra={"plugin": self._plugin})
             self._refuse("connection", "", 0, "internal error")
-        finally:
-            self._open -= 1
 
     async def _serve_proxy(self, client: Stream) -> None:
         await self._journey(client).serve_proxy()

@@ -3,6 +3,8 @@
 - The path of the socket is the identity of the plugin; only our own user (or root) may bring sockets to it.
 - One message `{"v":1}` carries exactly four descriptors in the order proxy, 443, 80, DNS. Anything else is
   refused and every descriptor that came with it is closed.
+- The connection stays open afterwards: it is the line on which refusals are told (`line`), and its end is how each
+  side learns of the end of the other.
 
 Hands only. What the sockets may be used for is the gate's business.
 """
@@ -20,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from sekisho.egress.line import GateLine
 from sekisho.errors import RemoteProtocolError, Unavailable
 
 __all__ = ["GateSockets", "listen", "receive_gate", "send_gate"]
@@ -55,24 +58,26 @@ class GateSockets:
         self.close()
 
 
-def send_gate(path: Path, descriptors: Sequence[int]) -> None:
+def send_gate(path: Path, descriptors: Sequence[int]) -> GateLine:
     """Hand the four sockets of one sandbox to the egress process; the caller still owns and closes its
-    copies.
+    copies, and now owns the line, which holds the gate open.
 
     Raises:
         Unavailable: the egress process does not listen at this path.
     """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-            sock.settimeout(_TIMEOUT_S)
-            sock.connect(str(path))
-            socket.send_fds(sock, [_MESSAGE], list(descriptors))
+        sock.settimeout(_TIMEOUT_S)
+        sock.connect(str(path))
+        socket.send_fds(sock, [_MESSAGE], list(descriptors))
     except OSError as error:
+        sock.close()
         raise Unavailable(
             "plugin_unavailable",
             "the egress proxy does not answer",
             remedy="check that the egress process is running",
         ) from error
+    return GateLine(sock)
 
 
 def listen(path: Path) -> socket.socket:

@@ -2,6 +2,8 @@
 
 - Every plugin's hand-off socket is open before `ready` is called.
 - A new hand-off at a socket replaces the gate of its last one: that sandbox was started again, the old one is gone.
+- A gate is open for as long as the plugin server that handed its sockets over holds the line; on the line it hears
+  what was refused.
 - A hand-off that is refused is logged and changes nothing.
 - What happens is written to `<log_folder>/<plugin>.jsonl` and told to `on_event`.
 
@@ -18,11 +20,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sekisho.egress.gate import EgressGate
 from sekisho.egress.handoff import GateSockets, listen, receive_gate
 from sekisho.egress.ledger import Ledger
+from sekisho.egress.line import LineEnd
 from sekisho.egress.outlet import Outlet
 from sekisho.egress.proxy import EgressEvent
 from sekisho.errors import Misconfigured, RemoteProtocolError
@@ -100,34 +104,53 @@ class _Desk:
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
-        current: asyncio.Task[None] | None = None
+        current: tuple[asyncio.Task[None], LineEnd] | None = None
         async with asyncio.TaskGroup() as group:
             while True:
                 connection, _ = await loop.sock_accept(self._listener)
-                with connection:
-                    connection.setblocking(False)
-                    sockets = await self._receive(connection)
+                sockets = await self._receive(connection)
                 if sockets is None:
                     continue
+                line = LineEnd(connection)
                 if current is not None:
-                    current.cancel()
-                    await asyncio.wait([current])  # the old sockets are closed before the new ones answer
-                gate = EgressGate(self._plugin, self._network, self._on_event, outlet=self._outlet)
-                current = group.create_task(self._keep(gate, sockets))
+                    current[1].say_replaced()
+                    current[0].cancel()
+                task = group.create_task(self._keep(sockets, line, after=current and current[0]))
+                # A task that is cancelled before its first step never reaches its own `with`.
+                task.add_done_callback(partial(_close_all, sockets, line))
+                current = task, line
                 logger.info("egress_gate_opened", extra={"plugin": self._plugin})
 
     async def _receive(self, connection: socket.socket) -> GateSockets | None:
+        """The four sockets; the connection stays open only when they came."""
+        connection.setblocking(False)
         try:
             return await receive_gate(connection)
         except RemoteProtocolError as error:
+            connection.close()
             logger.warning("egress_handoff_refused", extra={"plugin": self._plugin, "reason": error.message})
             return None
+        except BaseException:
+            connection.close()
+            raise
 
-    async def _keep(self, gate: EgressGate, sockets: GateSockets) -> None:
+    async def _keep(self, sockets: GateSockets, line: LineEnd, *, after: asyncio.Task[None] | None) -> None:
+        """Serve one sandbox until its plugin server hangs up; `after` is the gate whose place it takes."""
+        if after is not None:
+            await asyncio.wait([after])  # its sockets are closed before the new ones answer
+        gate = EgressGate(self._plugin, self._network, _both(self._on_event, line.tell), outlet=self._outlet)
         try:
-            await gate.serve(sockets)
+            async with asyncio.TaskGroup() as group:
+                serving = group.create_task(gate.serve(sockets))
+                await line.wait_closed()
+                serving.cancel()
         except Exception:  # the top of this task: one plugin loses its network, the others keep theirs
             logger.exception("egress_gate_failed", extra={"plugin": self._plugin})
+
+
+def _close_all(sockets: GateSockets, line: LineEnd, _task: asyncio.Task[None]) -> None:
+    sockets.close()
+    line.close()
 
 
 def _listen(path: Path) -> socket.socket:

@@ -32,7 +32,7 @@ from sekisho.policy import LOCALHOST
 
 __all__ = ["EgressEvent", "Journey", "Kind"]
 
-Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection"]
+Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection", "rate"]
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TLS_FIRST_BYTE: Final = b"\x16"
 _HTTP_PORT: Final = 80
@@ -41,8 +41,10 @@ _LAST_WORDS_TIMEOUT_S: Final = 1.0  # a refused client gets no more of our time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressEvent:
-    """What the gate did for one plugin. `bytes` counts both directions; `reason` is empty when all went
-    well."""
+    """What the gate did for one plugin. `bytes` counts both directions; `reason` is empty when all went well.
+
+    `is_learned`: it was let through only because the gate is learning what this plugin wants.
+    """
 
     plugin: str
     kind: Kind
@@ -51,6 +53,12 @@ class EgressEvent:
     allowed: bool
     reason: str
     bytes: int = 0
+    is_learned: bool = False
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether it is worth a word although it went through."""
+        return self.is_learned or self.kind == "rate"
 
 
 class Journey:

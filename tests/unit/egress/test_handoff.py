@@ -40,8 +40,7 @@ async def test_four_sockets_arrive_in_order_and_are_closed_at_the_end(
     four[0].bind(("127.0.0.1", 0))
     with listen(path) as listener:
         assert path.stat().st_mode & 0o777 == 0o600
-        send_gate(path, [sock.fileno() for sock in four])
-        with await receive_one(listener) as gate:
+        with send_gate(path, [sock.fileno() for sock in four]), await receive_one(listener) as gate:
             assert gate.proxy.getsockname() == four[0].getsockname()
             assert gate.dns.type == socket.SOCK_DGRAM
             assert not gate.tls.getblocking()
@@ -55,8 +54,7 @@ async def test_anything_but_three_streams_and_one_datagram_is_refused_and_closed
     path = tmp_path / "s"
     with listen(path) as listener:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-        send_gate(path, [four[index].fileno() for index in pick])
-        with pytest.raises(RemoteProtocolError):
+        with send_gate(path, [four[index].fileno() for index in pick]), pytest.raises(RemoteProtocolError):
             await receive_one(listener)
         assert len(os.listdir("/proc/self/fd")) <= before + 3  # noqa: PTH208
 
@@ -64,11 +62,13 @@ async def test_anything_but_three_streams_and_one_datagram_is_refused_and_closed
 async def test_a_descriptor_that_is_no_socket_is_refused(tmp_path: Path, four: list[socket.socket]) -> None:
     path = tmp_path / "s"
     null = os.open(os.devnull, os.O_RDONLY)
-    with listen(path) as listener:
-        send_gate(path, [sock.fileno() for sock in four[:3]] + [null])
-        os.close(null)
-        with pytest.raises(RemoteProtocolError, match="no socket"):
-            await receive_one(listener)
+    with (
+        listen(path) as listener,
+        send_gate(path, [sock.fileno() for sock in four[:3]] + [null]),
+        pytest.raises(RemoteProtocolError, match="no socket"),
+    ):
+        await receive_one(listener)
+    os.close(null)
 
 
 @pytest.mark.parametrize("message", [b"", b"{}", b'{"v":2}', b"\xff", b"x" * 300])

@@ -3,21 +3,31 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from sekisho.egress import EgressEvent, EgressSettings, send_gate, serve
+from sekisho.egress import EgressEvent, EgressRefusal, EgressSettings, GateLine, send_gate, serve
 from sekisho.errors import Misconfigured
 from sekisho.policy import NetworkGrant
 
 REQUEST = b"CONNECT other.example.com:443 HTTP/1.1\r\nHost: other.example.com:443\r\n\r\n"
 
 
+HELD: list[GateLine] = []  # the lines of a test, which hold its gates open
+
+
+@pytest.fixture(autouse=True)
+def hang_up() -> Iterator[None]:
+    yield
+    while HELD:
+        HELD.pop().close()
+
+
 def hand_off(path: Path) -> int:
-    """Open four sockets, hand them over, close our copies; the port of the proxy."""
+    """Open four sockets, hand them over, close our copies; the port of the proxy. The line is the last of `HELD`."""
     with ExitStack() as stack:
         sockets = []
         for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -26,15 +36,15 @@ def hand_off(path: Path) -> int:
             if kind is socket.SOCK_STREAM:
                 sock.listen()
             sockets.append(sock)
-        send_gate(path, [sock.fileno() for sock in sockets])
+        HELD.append(send_gate(path, [sock.fileno() for sock in sockets]))
         return int(sockets[0].getsockname()[1])
 
 
 async def ask(port: int) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(REQUEST)
-    writer.write_eof()
     try:
+        writer.write(REQUEST)
+        writer.write_eof()
         return await reader.read()
     finally:
         writer.close()
@@ -102,7 +112,7 @@ async def test_further_sandboxes_of_a_plugin_have_gates_beside_it_and_its_name(t
 async def test_a_bad_hand_off_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         port = hand_off(process.path("a"))
-        send_gate(process.path("a"), [])
+        send_gate(process.path("a"), []).close()
         assert b"403" in await ask(port)
         assert b"403" in await ask(hand_off(process.path("b")))
 
@@ -117,3 +127,45 @@ async def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     settings = EgressSettings(sockets={"a": (tmp_path / "no" / "s", NetworkGrant())}, log_folder=tmp_path)
     with pytest.raises(Misconfigured):
         await serve(settings)
+
+
+async def test_a_refusal_is_told_on_the_line_of_its_sandbox_and_on_no_other(tmp_path: Path) -> None:
+    heard: asyncio.Queue[EgressRefusal] = asyncio.Queue()
+    overheard: list[EgressRefusal] = []
+    async with running(tmp_path) as process:
+        port = hand_off(process.path("a"))
+        hand_off(process.path("b"))
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(HELD[0].follow(heard.put_nowait)),
+                group.create_task(HELD[1].follow(overheard.append)),
+            ]
+            assert b"403" in await ask(port)
+            refusal = await heard.get()
+            for task in tasks:
+                task.cancel()
+    assert (refusal.kind, refusal.host, refusal.port) == ("tunnel", "other.example.com", 443)
+    assert refusal.reason == "the host or port is not on the allow-list"
+    assert overheard == []
+
+
+async def test_a_replaced_sandbox_is_told_not_to_come_back_and_an_ended_process_says_nothing(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as process:
+        hand_off(process.path("a"))
+        hand_off(process.path("a"))
+        assert await HELD[0].follow(lambda _refusal: None) is True
+    assert await HELD[1].follow(lambda _refusal: None) is False
+
+
+async def test_a_gate_closes_when_its_plugin_server_hangs_up(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        port = hand_off(process.path("a"))
+        assert b"403" in await ask(port)
+        HELD.pop().close()
+        while True:  # until the process has read the end of the line
+            try:
+                await ask(port)
+            except OSError:
+                break
