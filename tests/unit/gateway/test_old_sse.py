@@ -141,7 +141,8 @@ def test_posts_need_the_token_of_whoever_opened_the_stream(client: Client, kit: 
     ping = kit.message("ping", None, 1)
     assert client.post(ping, token=None).status == 401
     assert client.post(ping, token=kit.ben).code == "session_unknown"
-    assert client.post(ping, target=client.address[:-1] + "_").code == "session_unknown"
+    another = client.address[:-1] + ("a" if client.address.endswith("_") else "_")
+    assert client.post(ping, target=another).code == "session_unknown"
     assert client.post(ping, target="/p/calc" + client.address).code == "session_unknown"
     assert client.post(ping, headers={"origin": "https://evil.example"}).code == "origin_refused"
     client.hello()
