@@ -27,6 +27,7 @@ from sekisho.plugin_server.asking import (
     Question,
     input_required_bytes,
     is_allowed,
+    is_input_required,
     read_input_required,
     url_questions,
     url_requests_of_error,
@@ -178,7 +179,7 @@ class Exchange:
         self.ident = 0
         if isinstance(answer, bytes) and self._errand.method == "tasks/get" and self._give_roots(answer):
             return
-        if self.session.modern and isinstance(answer, bytes):
+        if self.session.modern and isinstance(answer, bytes) and is_input_required(answer):
             try:
                 required = read_input_required(answer)
             except SekishoError as error:

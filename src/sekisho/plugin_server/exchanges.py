@@ -58,11 +58,12 @@ class Exchanges:
         self._execution_timeout_s = execution_timeout_s
         self._on_hang = on_hang
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
 
     def take(self, session: PluginSession, errand: Errand) -> None:
         """Begin a call, or carry on the one that its `request_state` names."""
         try:
-            responses = _read_responses(errand.context)
+            responses = _read_responses(errand.context) if errand.context.input_responses else {}
         except SekishoError as error:
             errand.inbound.fail(error.code, error.message)
             return
@@ -114,17 +115,13 @@ class Exchanges:
 
     # for exchanges
 
-    def now(self) -> float:
-        """The time of the loop."""
-        return self._loop.time()
-
     def soon(self, then: Callable[[], None]) -> None:
         """Call this in a moment: questions that a plugin asks together arrive one after the other."""
         self._loop.call_later(GATHER_S, then)
 
     def began(self, exchange: Exchange) -> None:
         """It waits for the answer to another request, or until another deadline."""
-        if self._roster.waits(exchange):
+        if self._roster.waits(exchange) and exchange.deadline < self._clock.next_at:
             self._clock.watch(exchange.deadline)
 
     def park(self, exchange: Exchange) -> str | None:
@@ -186,8 +183,6 @@ class Exchanges:
 
 def _read_responses(context: CallContext) -> dict[str, msgspec.Raw]:
     """What the client answered in this round, in our own spelling."""
-    if not context.input_responses:
-        return {}
     text = decode_distinct(bytes(context.input_responses))[1]
     try:
         return _members.decode(text)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -36,6 +36,10 @@ MAX_MEMO: Final = 1024  # resources have countless names
 _SESSION_ID: Final = re.compile(
     r"[\x21-\x7e]{1,16384}"
 )  # what MCP allows; anything else could not be sent back
+# A call as `session` writes it, behind its id and before its arguments, whose name is spelled without escapes.
+_CALL: Final = re.compile(
+    rb'\{"jsonrpc":"2\.0","id":[0-9]{1,18}(,"method":"tools/call","params":\{"name":"[^"\\]{1,256}"),"arguments":'
+)
 _LENGTH_LINE: Final = b"\r\nContent-Length: %d\r\n"
 _NAMED: Final = {
     "tools/call": "name",
@@ -48,6 +52,7 @@ _NAMED: Final = {
 _BOTH: Final = "application/json, text/event-stream"
 
 _Lines = Sequence[tuple[str, str]]
+_Key = TypeVar("_Key")
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -87,6 +92,9 @@ class RequestHeads:
         self._plans: dict[str, HeaderPlan] = {}
         self._usual: tuple[_Lines, bytes, bytes] | None = None  # credentials, before and behind the length
         self._memo: dict[tuple[str, str, str | None], bytes] = {}
+        self._calls: dict[
+            bytes, bytes
+        ] = {}  # by what calls of one tool have in common; plans would add to it
         self.session: str | None = None
 
     @property
@@ -104,6 +112,7 @@ class RequestHeads:
         self._version = version
         self._is_legacy = version not in MODERN
         self._usual = None
+        self._calls.clear()
 
     def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
         """Which arguments of these tools are repeated; a tool whose annotations are invalid is not called by anybody."""
@@ -117,6 +126,7 @@ class RequestHeads:
             if plan:
                 plans[read.name] = plan
         self._plans = plans
+        self._calls.clear()
 
     def use_session(self, session: str | None) -> bool:
         """The id that the server gave, or none any more; True if it is another one."""
@@ -140,7 +150,7 @@ class RequestHeads:
             )
             before, _, behind = whole.partition(_LENGTH_LINE % 1)
             usual = self._usual = (lines, before, behind)
-        own = b"" if self._is_legacy else self._own_lines(message)
+        own = b"" if self._is_legacy else self._lines_of(message)
         return usual[1] + _LENGTH_LINE % len(message) + own + usual[2]
 
     def get(self, last_event_id: str) -> bytes:
@@ -164,6 +174,17 @@ class RequestHeads:
             return () if self.session is None or self._version else (("Mcp-Session-Id", self.session),)
         version = (("MCP-Protocol-Version", self._version or ""),)
         return version if self.session is None else (("Mcp-Session-Id", self.session), *version)
+
+    def _lines_of(self, message: bytes) -> bytes:
+        """The same as `_own_lines`, found out once for each tool: in one session all calls state one version."""
+        call = None if self._plans else _CALL.match(message)
+        if call is None:
+            return self._own_lines(message)
+        lines = self._calls.get(call[1])
+        if lines is None:
+            lines = self._own_lines(message)
+            _keep(self._calls, call[1], lines)
+        return lines
 
     def _own_lines(self, message: bytes) -> bytes:
         """What a modern message says of itself; nothing for another."""
@@ -192,7 +213,11 @@ class RequestHeads:
         if name is not None:
             lines.append(("Mcp-Name", encode_header(name)))
         written = header_lines(lines)
-        if len(self._memo) >= MAX_MEMO:
-            self._memo.clear()
-        self._memo[key] = written
+        _keep(self._memo, key, written)
         return written
+
+
+def _keep(memo: dict[_Key, bytes], key: _Key, lines: bytes) -> None:
+    if len(memo) >= MAX_MEMO:
+        memo.clear()
+    memo[key] = lines

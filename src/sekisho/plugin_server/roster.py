@@ -6,7 +6,6 @@ know for whom the plugin works right now gets the truth. Decides nothing.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Protocol
 
 from sekisho.plugin_server.exchange import Exchange
@@ -34,13 +33,13 @@ class Roster:
         self.entries: dict[Inbound | Exchange, Entry] = {}
         self.exchanges: dict[Exchange, int] = {}  # and the request each waits for, or 0
         self._by_ident: dict[int, Exchange] = {}
-        self._scopes: Counter[str] = Counter()  # of the exchanges
+        self._scopes: dict[str, int] = {}  # of the exchanges, and how many
 
     def enter(self, inbound: Inbound, exchange: Exchange) -> None:
         """A call with a context begins."""
         self.entries[inbound] = exchange
         self.exchanges[exchange] = 0
-        self._scopes[exchange.scope] += 1
+        self._scopes[exchange.scope] = self._scopes.get(exchange.scope, 0) + 1
 
     def waits(self, exchange: Exchange) -> bool:
         """Its request has changed; False if it is not here."""
@@ -68,8 +67,10 @@ class Roster:
         ident = self.exchanges.pop(exchange, None)
         if ident is not None:
             self._by_ident.pop(ident, None)
-            self._scopes[exchange.scope] -= 1
-            if not self._scopes[exchange.scope]:
+            left = self._scopes[exchange.scope] - 1
+            if left:
+                self._scopes[exchange.scope] = left
+            else:
                 del self._scopes[exchange.scope]
 
     def that_waits_for(self, ident: int) -> Exchange | None:

@@ -18,6 +18,7 @@ from sekisho.protocol import (
     HttpRequest,
     JsonLimits,
     RequestReader,
+    decode_header,
     envelope,
     parse_client_message,
 )
@@ -160,3 +161,34 @@ def test_every_name_passes_the_ladder(name: str) -> None:
 )
 def test_a_message_that_is_not_modern_gets_no_headers(message: bytes) -> None:
     assert not any(name.startswith("mcp-") for name in _read(HEADS.post(message) + message).headers)
+
+
+def _call(name: str, **meta: Any) -> bytes:
+    """A call as `session` writes it."""
+    params = {"name": name, "arguments": {"region": "eu"}, "_meta": META | meta}
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+
+
+def test_what_calls_of_a_tool_say_is_found_out_once_and_anew_with_other_tools_or_another_version() -> None:
+    heads = RequestHeads(SITE, StaticHeaders())
+    heads.use_version("2026-07-28")
+    for name in ("read", "write", "read", 'wr"ite', "re\\ad", "täglich"):
+        said = _sent(heads, _call(name)).headers
+        assert decode_header(said["mcp-name"]) == name
+        assert (said["mcp-method"], said["mcp-protocol-version"]) == ("tools/call", "2026-07-28")
+    heads.use_tools([msgspec.Raw(msgspec.json.encode(TOOL))])
+    assert _sent(heads, _call("read")).headers["mcp-param-region"] == "eu"
+    heads.use_tools([])
+    assert "mcp-param-region" not in _sent(heads, _call("read")).headers
+    heads.use_version("2025-11-25")
+    assert "mcp-name" not in _sent(heads, _call("read")).headers
+
+
+@pytest.mark.threat("T-PARSER")
+def test_arguments_that_look_like_a_call_do_not_name_the_tool() -> None:
+    heads = RequestHeads(SITE, StaticHeaders())
+    heads.use_version("2026-07-28")
+    lookalike = b'{"x":{"id":1,"method":"tools/call","params":{"name":"evil","arguments":{}}}}'
+    for name in ("read", 'x","arguments":{"y":"'):
+        call = _call(name).replace(b'{"region":"eu"}', lookalike)
+        assert decode_header(_sent(heads, call).headers["mcp-name"]) == name
