@@ -53,7 +53,7 @@ def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
         wants_progress=arrived.wants_progress,
     )
     nobody = Identified(arrived, Principal(client="bench"), "bench")
-    return Sealed.of(Approved(Inspected(Permitted(nobody, definition))), frame)
+    return Sealed(Approved(Inspected(Permitted(nobody, definition))), frame, call, nobody.client)
 
 
 def release(sealed: Sealed, result: bytes, house: House) -> Answered:

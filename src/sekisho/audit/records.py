@@ -214,7 +214,7 @@ def _parties(client: str, plugin: str, tool: str) -> str:
 
 def _call(call: str) -> str:
     """Our own ids need no escaping; an id of any other shape takes the long way."""
-    if len(call) <= MAX_TEXT_CHARS and call.isascii() and call.encode().isalnum():
+    if len(call) <= MAX_TEXT_CHARS and call.isascii() and call.isalnum():
         return f'"{call}"'
     return _text(call)
 

@@ -282,14 +282,15 @@ def _approve(inspected: Inspected, house: House) -> Approved | Held:
 
 
 def _seal(approved: Approved, house: House) -> Sealed:
-    arrived = approved.inspected.permitted.identified.arrived
+    identified = approved.inspected.permitted.identified
+    arrived, client = identified.arrived, identified.client
     call, caller = arrived.call, arrived.caller
     standing = house.standings[call.plugin]
     is_listening = call.tool == "subscriptions/listen"
     context = b""
     instance = ""
     if standing.instances != "shared":
-        instance = instance_of(standing.instances, approved.inspected.permitted.identified.client, caller)
+        instance = instance_of(standing.instances, client, caller)
         caller = caller or Caller(True, "")  # nothing is known of it but whose process it uses
     if caller is not None:
         # of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more, and
@@ -299,11 +300,11 @@ def _seal(approved: Approved, house: House) -> Sealed:
         if is_remembered or instance or extras is not NO_EXTRAS or not caller.is_plain(allowed):
             context = house.contexts.of(caller, allowed, extras, instance)
     frame = CallFrame(
-        tool=call.tool,
-        arguments=msgspec.Raw(call.arguments),
-        digest=call.digest,
-        timeout_s=MAX_STREAM_S if is_listening else standing.timeout_s,
-        wants_progress=arrived.wants_progress,
-        context=context,
+        call.tool,
+        msgspec.Raw(call.arguments),
+        call.digest,
+        MAX_STREAM_S if is_listening else standing.timeout_s,
+        arrived.wants_progress,
+        context,
     )
-    return Sealed.of(approved, frame)
+    return Sealed(approved, frame, call, client)

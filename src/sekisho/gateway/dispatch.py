@@ -29,7 +29,6 @@ from sekisho.gateway.subscriptions import Subscriptions
 from sekisho.gateway.tasks import TASK_METHODS, capability_missing, open_task, task_params
 from sekisho.gateway.visit import Visit, Withdrawable
 from sekisho.protocol import (
-    META_LOG_LEVEL,
     ClientRequest,
     Envelope,
     HeaderPlan,
@@ -219,7 +218,7 @@ class Dispatcher:
             visit.key = (visit.known_client, session.ident, message.id)
             return session.caller if visit.takes_streams else session.deaf
         client = visit.known_client
-        if shape.capabilities or META_LOG_LEVEL in _meta_of(message):
+        if shape.says_more:
             return modern_caller(client, shape, _meta_of(message))
         found = self._plain.get(client)
         if found is None:

@@ -92,11 +92,21 @@ class Door:
 
     def answer(self, request: HttpRequest, guest: Guest) -> Withdrawable | None:
         """Answer one request; what is still under way is returned so that a lost client can end it."""
-        house = self._house()
+        house, rules = self._house(), self._rules()
         visit = self._visit(request, guest, house)
         shown, guest.shown = guest.shown, None
+        known = request.note
         try:
-            return self._enter(request, visit, shown, house)
+            if not (isinstance(known, Pass) and known.rules is rules):
+                document = document_of(request, house, rules)
+                if document is not None:
+                    visit.publish(document[0])
+                    return None
+                known = look(request, rules)
+            found = identify(request, visit, house) if shown is None else shown
+            if isinstance(found, Pending):
+                return _Waiting(self, request, visit, known, found)
+            return self.go_on(request, visit, known, found)
         except SekishoError as error:
             self.refuse(visit, error)
             return None
@@ -153,27 +163,11 @@ class Door:
         visit = Visit(self._new_id(), self._clock.now(), guest, None, keep_alive=False, streams=self._streams)
         self.refuse(visit, error)
 
-    def _enter(
-        self, request: HttpRequest, visit: Visit, shown: Principal | Pending | None, house: House
-    ) -> Withdrawable | None:
-        rules = self._rules()
-        known = request.note
-        if not (isinstance(known, Pass) and known.rules is rules):
-            document = document_of(request, house, rules)
-            if document is not None:
-                visit.publish(document[0])
-                return None
-            known = look(request, rules)
-        found = identify(request, visit, house) if shown is None else shown
-        if isinstance(found, Pending):
-            return _Waiting(self, request, visit, known, found)
-        return self.go_on(request, visit, known, found)
-
     def go_on(
         self, request: HttpRequest, visit: Visit, known: Pass, principal: Principal
     ) -> Withdrawable | None:
         """Serve a request whose sender is known now."""
-        house = self._house()
+        house = self._house()  # whoever had to wait may find another one
         admit(visit, house, principal, known.endpoint)
         if request.note is not known:
             check_form(request)

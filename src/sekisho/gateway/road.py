@@ -36,9 +36,9 @@ class Trip(msgspec.Struct, eq=False):
     _road: Road
     _reply: Reply
     _hears: Hears
-    _notes: list[bytes] | None = None
-    _sealed: Sealed | None = None
+    _sealed: Sealed | None = None  # what the gate let through
     _salt: bytes = b""
+    _notes: list[bytes] | None = None
     _line: Line | None = None
     _number: int = 0
     _outcome: Outcome | None = None
@@ -53,15 +53,10 @@ class Trip(msgspec.Struct, eq=False):
             line.cancel(self._number)
             self._settle(reason)
 
-    def depart(self, sealed: Sealed, salt: bytes) -> None:
-        """Take what the gate let through."""
-        self._sealed = sealed
-        self._salt = salt
-
     def recorded_intent(self, problem: SekishoError | None) -> None:
         """The log took the intent, or did not: send the call, or end it."""
         sealed = self._sealed
-        assert sealed is not None  # noqa: S101  # the road sets it before it asks the journal
+        assert sealed is not None  # noqa: S101  # the road asks the journal only for a trip that has it
         reason = problem or self._withdrawn
         if reason is not None:
             self._settle(reason)
@@ -154,7 +149,6 @@ class Road:
 
         `hears` is told before that what else the plugin says, judged and recorded as a result is.
         """
-        trip = Trip(self, reply, hears)
         verdict = self._gate.judge(arrived, self._house())
         if isinstance(verdict, Sealed):
             # whoever only listens keeps no plugin busy, and streams have a bound of their own
@@ -164,14 +158,14 @@ class Road:
                 verdict = Refusal.of(arrived.call, verdict.client, Unavailable("busy", reason))
         if isinstance(verdict, Refusal):
             self.record_refusal(verdict, arrived.now, reply)
-            return trip
+            return Trip(self, reply, hears)
         if isinstance(verdict, Held):
             self._record_held(verdict, reply)
-            return trip
+            return Trip(self, reply, hears)
         self._metrics.tally.in_flight = self._berths.taken
         call = arrived.call
         salt = self._salt_of(call.call_id)
-        trip.depart(verdict, salt)
+        trip = Trip(self, reply, hears, verdict, salt)
         if arrived.is_approved:
             self._journal.append(
                 _approval("approval_given", arrived, verdict.client), effect=False, done=_unheard

@@ -171,12 +171,6 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
     call: Call
     client: str
 
-    @classmethod
-    def of(cls, approved: Approved, frame: CallFrame) -> Self:
-        """The frame of an approved call."""
-        identified = approved.inspected.permitted.identified
-        return cls(approved, frame, identified.arrived.call, identified.client)
-
     @property
     def definition(self) -> Definition | None:
         """The approved definition the call was judged against, if it is of a tool."""

@@ -14,7 +14,7 @@ read by `messages`, which leaves results raw.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -100,7 +100,7 @@ def parse_client_message(data: bytes, limits: JsonLimits) -> ClientMessage:
     method = value.get("method")
     if method is None:
         return _response(value)
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+    if not isinstance(method, str) or not _is_method(method):
         raise _invalid("the method is not a method name")
     params = value.get("params", _NOTHING)
     if not isinstance(params, dict) or "result" in value or "error" in value:
@@ -134,6 +134,11 @@ def refuse_variants(members: JsonObject, known: frozenset[str]) -> None:
     for name in members.keys() - known:
         if name.casefold() in folded:  # "Name" and "argumentſ" are ours to such a reader
             raise _bad_params("a member differs from a known one in case only")
+
+
+@lru_cache(maxsize=256)  # asked for every message, and methods are few
+def _is_method(text: str) -> bool:
+    return _METHOD.fullmatch(text) is not None
 
 
 @cache

@@ -70,6 +70,8 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     modern: bool
     version: str | None = None
     capabilities: JsonObject = _NOTHING
+    says_more: bool = False
+    """True when a modern client declares capabilities, or wants logs; most calls do neither."""
 
 
 _LEGACY: Final = Envelope(modern=False)
@@ -147,7 +149,9 @@ def _modern(
     info = meta.get(META_CLIENT_INFO)
     if info is not None and not isinstance(info, dict):
         raise RemoteProtocolError("params_invalid", "the client info is an object")
-    return Envelope(True, version, capabilities) if capabilities else _PLAIN[version]
+    if capabilities or META_LOG_LEVEL in meta:
+        return Envelope(True, version, capabilities, says_more=True)
+    return _PLAIN[version]
 
 
 def _check_name_headers(
