@@ -28,6 +28,7 @@ from sekisho.wire import (
     AnswerFrame,
     CallContext,
     CallFrame,
+    DenialFrame,
     Inbound,
     StateFrame,
     SurfaceFrame,
@@ -65,6 +66,10 @@ class Board:
     def __init__(self) -> None:
         self.surfaces: asyncio.Queue[SurfaceFrame] = asyncio.Queue()
         self.states: asyncio.Queue[StateFrame] = asyncio.Queue()
+        self.denials: list[DenialFrame] = []
+
+    def publish_denial(self, denial: DenialFrame) -> None:
+        self.denials.append(denial)
 
     def publish_surface(self, frame: SurfaceFrame) -> None:
         self.surfaces.put_nowait(frame)

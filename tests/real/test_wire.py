@@ -120,6 +120,7 @@ class Bench:
             "ops": OPS,
             "clock": time.time,
             "on_surface": self.note(self.surfaces),
+            "on_denial": lambda denial, recorded: recorded(),
             "on_state": self.on_state,
             "on_down": self.note(self.down),
             "revoked": self.revoked_at_core,

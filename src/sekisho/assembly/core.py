@@ -62,7 +62,7 @@ from sekisho.keys import (
 from sekisho.protocol import HttpLimits, PluginName, plugin_name
 from sekisho.registry import Listing, Shelf, Surface, surface_of
 from sekisho.telemetry import Logger, Metrics
-from sekisho.wire import StateFrame, SurfaceFrame
+from sekisho.wire import DenialFrame, StateFrame, SurfaceFrame
 
 __all__ = ["run_core"]
 
@@ -315,6 +315,25 @@ class Core:
         self._log.info(
             "plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts
         )
+
+    def took_denial(self, name: PluginName, frame: DenialFrame, recorded: Callable[[], None]) -> None:
+        """A wall of a plugin refused something; `recorded` is called once the log holds it."""
+        told = {"wall": frame.kind, "rule": frame.rule, "reason": frame.reason}
+        if frame.target:
+            told["target"] = frame.target
+        self._metrics.denied(name, frame.kind, 1 + frame.left_out)
+        self._log.warning("plugin_denied", plugin=name, left_out=frame.left_out, **told)
+        if self._journal is None:
+            return
+
+        def done(problem: SekishoError | None) -> None:
+            if problem is None:
+                recorded()
+
+        entry = records.event(
+            now=time.time(), name="plugin_denied", plugin=name, left_out=frame.left_out or None, **told
+        )
+        self._journal.append(entry, effect=False, done=done)
 
     def line_down(self, name: PluginName, error: SekishoError) -> None:
         """A line was lost or could not be opened."""

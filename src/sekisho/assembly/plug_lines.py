@@ -21,7 +21,7 @@ from sekisho.errors import SekishoError
 from sekisho.keys import KeyFolder, PeerRule, Revocations, spki_sha256
 from sekisho.policy import METHODS
 from sekisho.protocol import PluginName, plugin_name
-from sekisho.wire import Address, PlugLine, StateFrame, SurfaceFrame, UnixAddress, parse_address
+from sekisho.wire import Address, DenialFrame, PlugLine, StateFrame, SurfaceFrame, UnixAddress, parse_address
 
 __all__ = ["Hears", "PlugLines"]
 
@@ -37,6 +37,9 @@ class Hears(Protocol):
 
     def took_state(self, name: PluginName, frame: StateFrame) -> None:
         """A plugin server says how its plugin is."""
+
+    def took_denial(self, name: PluginName, frame: DenialFrame, recorded: Callable[[], None]) -> None:
+        """A wall of a plugin refused something; `recorded` is called once the log holds it."""
 
     def line_down(self, name: PluginName, error: SekishoError) -> None:
         """A line was lost or could not be opened."""
@@ -122,6 +125,7 @@ class PlugLines:
             clock=time.time,
             on_surface=lambda frame: self._took_surface(name, frame),
             on_state=lambda frame: self._hears.took_state(name, frame),
+            on_denial=lambda frame, recorded: self._hears.took_denial(name, frame, recorded),
             on_down=lambda error: self._hears.line_down(name, error),
             revoked=self._revoked,
         )

@@ -39,7 +39,7 @@ from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import Bubblewrap, ForkedLauncher, SandboxSpec, Warm, make_ready
 from sekisho.telemetry import Logger
-from sekisho.wire import Address, Listener, TcpAddress, UnixAddress
+from sekisho.wire import Address, DenialFrame, Listener, TcpAddress, UnixAddress
 
 __all__ = ["run_plugin", "sandbox_spec"]
 
@@ -128,7 +128,7 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
         execution_timeout_s=limits.execution_timeout_s,
         health_interval_s=post.health_interval_s,
     )
-    async with _Walls(post, environment, log, launcher) as walls:
+    async with _Walls(post, environment, log, launcher, listener.publish_denial) as walls:
         warden = _keeper(post.workload, walls.connect, listener, rules, log)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.serve())
@@ -150,8 +150,14 @@ class _Walls:
     """How this plugin is reached: a sandbox with a warm launcher, or a URL."""
 
     def __init__(
-        self, post: _Post, environment: Mapping[str, str], log: Logger, launcher: ForkedLauncher | None
+        self,
+        post: _Post,
+        environment: Mapping[str, str],
+        log: Logger,
+        launcher: ForkedLauncher | None,
+        on_denial: Callable[[DenialFrame], None],
     ) -> None:
+        self._on_denial = on_denial
         self._post = post
         self._environment = environment
         self._log = log
@@ -201,6 +207,8 @@ class _Walls:
                     gate_path=self._post.gate_of(slot),
                     log=self._log.info,
                     on_list_changed=on_list_changed,
+                    on_denial=self._on_denial,
+                    memory_rule=f"max_memory_mb = {workload.grants.limits.max_memory_mb}",
                 )
             )
 

@@ -23,7 +23,7 @@ from sekisho.errors import SekishoError
 from sekisho.plugin_server.face import Face
 from sekisho.plugin_server.opening import EraMemory
 from sekisho.plugin_server.warden import BACKOFF_FIRST_S, BACKOFF_MOST_S, Connection, Warden, WardenRules
-from sekisho.wire import Inbound, StateFrame, SurfaceFrame
+from sekisho.wire import DenialFrame, Inbound, StateFrame, SurfaceFrame
 
 __all__ = ["Instance", "SlotConnector"]
 
@@ -45,6 +45,7 @@ class Instance:
         face: Face,
         era: EraMemory,
         log: Callable[..., None],
+        publish_denial: Callable[[DenialFrame], None],
     ) -> None:
         self.name = name
         self.slot = 0
@@ -52,6 +53,7 @@ class Instance:
         self._face = face
         self._rules = rules
         self._log = log
+        self.publish_denial = publish_denial
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Inbound, tuple[float, asyncio.TimerHandle]] = {}
         self._was_ready = False

@@ -29,7 +29,7 @@ from sekisho.plugin_server.face import Face
 from sekisho.plugin_server.instance import Instance, SlotConnector
 from sekisho.plugin_server.opening import EraMemory
 from sekisho.plugin_server.warden import Publisher, Warden, WardenRules
-from sekisho.wire import AnswerFrame, Inbound, StateFrame, SurfaceFrame
+from sekisho.wire import AnswerFrame, DenialFrame, Inbound, StateFrame, SurfaceFrame
 
 __all__ = ["InstanceRules", "Instances"]
 
@@ -144,6 +144,10 @@ class Instances:
         """The state of the plugin is that of its listed instance."""
         self._publisher.publish_state(frame)
 
+    def publish_denial(self, denial: DenialFrame) -> None:
+        """Walls refuse one instance as they refuse all."""
+        self._publisher.publish_denial(denial)
+
     # instances
 
     def _instance_of(self, inbound: Inbound) -> Instance | None:
@@ -160,7 +164,13 @@ class Instances:
                 inbound.fail("busy", "the plugin serves too many clients")
                 return None
             found = self._known[name] = Instance(
-                name, connect=self._connect, rules=self._rules, face=self._face, era=self._era, log=self._log
+                name,
+                connect=self._connect,
+                rules=self._rules,
+                face=self._face,
+                era=self._era,
+                log=self._log,
+                publish_denial=self.publish_denial,
             )
         else:
             self._known.move_to_end(name)

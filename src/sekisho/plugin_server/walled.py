@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from sekisho.egress import send_gate
+from sekisho.egress import EgressRefusal, GateLine, send_gate
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, Pipes
 from sekisho.plugin_server.session import PluginSession
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import GateSockets, Running
+from sekisho.wire import DenialFrame
 
 __all__ = ["connect_walled"]
 
-GATE_LOOK_S = 0.5  # how soon a plugin has its network back after the egress process was started again
+GATE_RETRY_S = 0.2  # between two tries to hand the sockets to an egress process that is being started again
 
 
 class Walled:
@@ -48,8 +50,13 @@ async def connect_walled(
     gate_path: Path | None,
     log: Callable[..., None],
     on_list_changed: Callable[[], None],
+    on_denial: Callable[[DenialFrame], None],
+    memory_rule: str,
 ) -> AsyncIterator[Walled]:
-    """Start the plugin in its sandbox and open its pipes; leaving the context kills the whole tree."""
+    """Start the plugin in its sandbox and open its pipes; leaving the context kills the whole tree.
+
+    `on_denial` is told what any wall refused; `memory_rule` names the limit that a kill for memory enforced.
+    """
     sandbox = await start()
     ended: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
 
@@ -68,12 +75,13 @@ async def connect_walled(
     try:
         await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
         gate = sandbox.gate_sockets
-        if gate is not None and gate_path is not None:
-            send_gate(gate_path, gate.fds)
+        line = send_gate(gate_path, gate.fds) if gate is not None and gate_path is not None else None
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(_report_exit(sandbox, end))]
-            if gate is not None and gate_path is not None:
-                helpers.append(group.create_task(_follow_gate(gate, gate_path)))
+            if gate is not None and gate_path is not None and line is not None:
+                helpers.append(
+                    group.create_task(_follow_gate(line, gate, gate_path, partial(_tell_refusal, on_denial)))
+                )
             try:
                 yield Walled(session, sandbox, ended)
             finally:
@@ -83,7 +91,9 @@ async def connect_walled(
         if sandbox.gate_sockets is not None:
             sandbox.gate_sockets.close()
         pipes.close()
-        await sandbox.kill_tree()
+        status = await sandbox.kill_tree()
+        if status.reason == "oom":  # told here, because the pipes may have ended before the process was reaped
+            on_denial(DenialFrame("memory", memory_rule, "the plugin used too much memory, and was ended"))
         if session.counters.garbage or pipes.stderr_tail:
             log("plugin_noise", garbage_lines=session.counters.garbage, stderr_bytes=len(pipes.stderr_tail))
 
@@ -93,22 +103,31 @@ async def _report_exit(sandbox: Running, end: Callable[[SekishoError], None]) ->
     end(Unavailable("plugin_exited", f"the plugin ended ({status.reason})"))
 
 
-async def _follow_gate(gate: GateSockets, path: Path) -> None:
-    """Hand the sockets over again whenever another egress process takes the place of the one that had them."""
-    known = _mark(path)
+def _tell_refusal(on_denial: Callable[[DenialFrame], None], refusal: EgressRefusal) -> None:
+    """What the egress process refused, in the words of all walls."""
+    if refusal.is_observation:
+        return  # it was let through, to be learned; the egress ledger holds it
+    on_denial(
+        DenialFrame(
+            "dns" if refusal.kind == "dns" else "connect",
+            "network_policy",
+            refusal.reason,
+            f"{refusal.host}:{refusal.port}" if refusal.host else "",
+            refusal.left_out,
+        )
+    )
+
+
+async def _follow_gate(
+    line: GateLine | None, gate: GateSockets, path: Path, on_refusal: Callable[[EgressRefusal], None]
+) -> None:
+    """Hear refusals; when the egress process ends, hand the sockets over to the one that takes its place."""
     while True:
-        await asyncio.sleep(GATE_LOOK_S)
-        mark = _mark(path)
-        if mark is None or mark == known:
-            continue
-        with contextlib.suppress(SekishoError):  # it is not listening yet: the next look tries again
-            send_gate(path, gate.fds)
-            known = mark
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_ctime_ns
+        if line is not None:
+            with line:
+                if await line.follow(on_refusal):
+                    return  # another sandbox stands where this one stood
+        await asyncio.sleep(GATE_RETRY_S)
+        line = None
+        with contextlib.suppress(SekishoError):  # it is not listening yet: the next try comes
+            line = send_gate(path, gate.fds)

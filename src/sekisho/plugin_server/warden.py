@@ -22,7 +22,7 @@ from sekisho.plugin_server.desk import Desk
 from sekisho.plugin_server.listing import list_surface
 from sekisho.plugin_server.opening import EraMemory, open_session
 from sekisho.plugin_server.session import PluginSession
-from sekisho.wire import StateFrame, SurfaceFrame
+from sekisho.wire import DenialFrame, StateFrame, SurfaceFrame
 
 __all__ = ["Connection", "Connector", "Publisher", "Warden", "WardenRules"]
 
@@ -57,6 +57,9 @@ class Publisher(Protocol):
 
     def publish_state(self, frame: StateFrame) -> None:
         """How it is."""
+
+    def publish_denial(self, denial: DenialFrame) -> None:
+        """A wall refused something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +199,12 @@ class Warden:
 
     def _kill_soon(self) -> None:
         """A call was not answered in time."""
+        limit = f"execution_timeout_seconds = {self._rules.execution_timeout_s:g}"
+        self._publisher.publish_denial(
+            DenialFrame(
+                "timeout", limit, "the plugin did not answer a call in time; its processes are killed"
+            )
+        )
         connection = self._connection
         if connection is not None:
             killer = self._loop.create_task(self._kill_after(connection, KILL_GRACE_S))

@@ -57,6 +57,7 @@ class Tally(msgspec.Struct):
     refusals: dict[str, int] = msgspec.field(default_factory=dict)
     up: dict[str, bool] = msgspec.field(default_factory=dict)
     restarts: dict[str, int] = msgspec.field(default_factory=dict)
+    denials: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     records: int = 0
     sync_seconds: Times = msgspec.field(default_factory=Times)
     is_audit_healthy: bool = True
@@ -83,6 +84,10 @@ class Tally(msgspec.Struct):
             self.up[plugin] = self.up.get(plugin, False) or is_up
         for plugin, count in other.restarts.items():
             self.restarts[plugin] = max(self.restarts.get(plugin, 0), count)
+        for plugin, walls in other.denials.items():
+            mine = self.denials.setdefault(plugin, {})
+            for wall, count in walls.items():
+                mine[wall] = mine.get(wall, 0) + count
         self.records += other.records
         self.sync_seconds.add(other.sync_seconds)
         self.is_audit_healthy = self.is_audit_healthy and other.is_audit_healthy
@@ -141,6 +146,11 @@ class Metrics:
             news = restarts - before if restarts >= before else restarts
             self.tally.restarts[plugin] = self.tally.restarts.get(plugin, 0) + news
             self._restarts_seen[plugin] = restarts
+
+    def denied(self, plugin: str, wall: str, count: int) -> None:
+        """Count what a wall of a plugin refused; both names are ours."""
+        walls = self.tally.denials.setdefault(plugin, {})
+        walls[wall] = walls.get(wall, 0) + count
 
     def committed(self, records: int, seconds: float) -> None:
         """Count records that the audit log made durable, and the time of that sync."""
@@ -202,6 +212,13 @@ class _Page(Collector):
             GaugeMetricFamily, "sekisho_plugin_up", "1 while the plugin can be called.", "plugin", tally.up
         )
         yield counter("sekisho_plugin_restarts", "Restarts of a plugin.", "plugin", tally.restarts)
+        denials = CounterMetricFamily(
+            "sekisho_plugin_denials", "What walls refused plugins.", labels=["plugin", "wall"]
+        )
+        for plugin, walls in tally.denials.items():
+            for wall, count in walls.items():
+                denials.add_metric([plugin, wall], count)
+        yield denials
         yield CounterMetricFamily("sekisho_audit_records", "Records in the audit log.", tally.records)
         yield _timed(
             "sekisho_audit_sync_seconds", "Time of one sync of the log.", None, {"": tally.sync_seconds}

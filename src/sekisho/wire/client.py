@@ -22,7 +22,7 @@ from sekisho.errors import SekishoError, Tampered, Unavailable
 from sekisho.keys import HandshakeGate, Identity, PeerRule, Revocations, client_context
 from sekisho.wire.address import Address, UnixAddress
 from sekisho.wire.core_end import CoreEnd, CoreTerms, Done, Hear, Note
-from sekisho.wire.messages import AnswerFrame, CallFrame, StateFrame, SurfaceFrame
+from sekisho.wire.messages import AnswerFrame, CallFrame, DenialFrame, StateFrame, SurfaceFrame
 
 __all__ = ["PlugLine"]
 
@@ -50,6 +50,7 @@ class PlugLine:
         clock: Callable[[], float],
         on_surface: Callable[[SurfaceFrame], None],
         on_state: Callable[[StateFrame], None],
+        on_denial: Callable[[DenialFrame, Callable[[], None]], None],
         on_down: Callable[[SekishoError], None],
         revoked: Revocations | None = None,
         jitter: Callable[[], float] = random.random,
@@ -63,6 +64,7 @@ class PlugLine:
         self._clock = clock
         self._on_surface = on_surface
         self._on_state = on_state
+        self._on_denial = on_denial
         self._on_down = on_down
         self._jitter = jitter
         self._current: CoreEnd | None = None
@@ -181,6 +183,7 @@ class PlugLine:
             on_open=self._take,
             on_surface=self._on_surface,
             on_state=self._on_state,
+            on_denial=self._on_denial,
         )
         end = CoreEnd(terms, loop)
         context = client_context(identity, self._ca_pem, self._gate)

@@ -13,6 +13,7 @@ import secrets
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from sekisho.errors import (
@@ -29,6 +30,7 @@ from sekisho.wire.messages import (
     AnswerFrame,
     AskFrame,
     CallFrame,
+    DenialFrame,
     EventFrame,
     FailureFrame,
     StateFrame,
@@ -74,6 +76,7 @@ class CoreTerms:
     on_open: Callable[[CoreEnd], None]
     on_surface: Callable[[SurfaceFrame], None]
     on_state: Callable[[StateFrame], None]
+    on_denial: Callable[[DenialFrame, Callable[[], None]], None]
 
 
 class CoreEnd(asyncio.BufferedProtocol):
@@ -300,6 +303,12 @@ class CoreEnd(asyncio.BufferedProtocol):
             self._terms.on_surface(decode_payload(payload, SurfaceFrame))
         elif kind == Kind.STATE:
             self._terms.on_state(decode_payload(payload, StateFrame))
+        elif kind == Kind.DENIAL:
+            self._terms.on_denial(decode_payload(payload, DenialFrame), partial(self._say_recorded, number))
+
+    def _say_recorded(self, number: int) -> None:
+        if self._pipe is not None and not self.lost.done():
+            self._pipe.send(Kind.RECORDED, number)
 
     def _fail(self, number: int, error: SekishoError) -> None:
         entry = self._pending.pop(number, None)

@@ -69,6 +69,8 @@ class Kind(IntEnum):
     ASK = 13
     ANSWER = 14
     ERROR = 15
+    DENIAL = 16
+    RECORDED = 17
 
 
 Frame = tuple[int, int, bytes]  # kind, call number, payload; kinds stay plain numbers on the path of a call

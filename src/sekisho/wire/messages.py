@@ -30,6 +30,7 @@ __all__ = [
     "AskFrame",
     "CallContext",
     "CallFrame",
+    "DenialFrame",
     "EventFrame",
     "FailureFrame",
     "StateFrame",
@@ -136,11 +137,31 @@ class StateFrame(msgspec.Struct, frozen=True):
     restarts: int = 0
 
 
-_Payload = TypeVar("_Payload", FailureFrame, SurfaceFrame, StateFrame, AskFrame, AnswerFrame, EventFrame)
+DenialKind = Literal[
+    "dns", "connect", "host", "secret", "transfer", "path", "disk", "memory", "pids", "timeout", "seccomp"
+]
+
+
+class DenialFrame(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Plugin server to core: a wall refused something; the number of the frame is the number of the denial.
+
+    `rule` is the setting that said no, `target` what was asked for, `left_out` how many before it were not told.
+    """
+
+    kind: DenialKind
+    rule: str
+    reason: str
+    target: str = ""
+    left_out: int = 0
+
+
+_Payload = TypeVar(
+    "_Payload", FailureFrame, SurfaceFrame, StateFrame, AskFrame, AnswerFrame, EventFrame, DenialFrame
+)
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[object]]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (FailureFrame, SurfaceFrame, StateFrame, AskFrame, AnswerFrame, EventFrame)
+    for kind in (FailureFrame, SurfaceFrame, StateFrame, AskFrame, AnswerFrame, EventFrame, DenialFrame)
 }
 # Wants progress, bytes of tool, digest and context, timeout; then tool, digest, context, arguments.
 _CALL: Final = struct.Struct(">BHBId")
@@ -193,7 +214,7 @@ def decode_context(context: bytes) -> CallContext:
 
 
 def encode_payload(
-    value: FailureFrame | SurfaceFrame | StateFrame | AskFrame | AnswerFrame | EventFrame,
+    value: FailureFrame | SurfaceFrame | StateFrame | AskFrame | AnswerFrame | EventFrame | DenialFrame,
 ) -> bytes:
     """The payload of a frame."""
     return _ENCODER.encode(value)

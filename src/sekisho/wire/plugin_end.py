@@ -72,6 +72,7 @@ class PluginTerms:
     on_call: Callable[[Inbound], None]
     on_cancel: Callable[[Inbound], None]
     on_answer: Callable[[AnswerFrame], None]
+    on_recorded: Callable[[int], None]
     on_joined: Callable[[PluginEnd], None]
     on_left: Callable[[PluginEnd], None]
     on_refused: Callable[[SekishoError], None]
@@ -107,10 +108,10 @@ class PluginEnd(asyncio.BufferedProtocol):
         """Notes that did not leave because the core reads slowly, or because they are too large."""
         return self._notes.dropped
 
-    def send(self, kind: Kind, payload: bytes) -> None:
+    def send(self, kind: Kind, payload: bytes, number: int = 0) -> None:
         """Send a frame that belongs to no call."""
         if self._pipe is not None and self._stage == "open":
-            self._pipe.send(kind, 0, payload)
+            self._pipe.send(kind, number, payload)
 
     def answer(self, call: int, kind: Kind, payload: bytes) -> None:
         """Send the answer of a call, or what comes before it; an answer too large for a frame becomes a failure."""
@@ -253,6 +254,8 @@ class PluginEnd(asyncio.BufferedProtocol):
                 self._admit(self._verified(payload.decode("ascii", "replace")))
             elif kind == Kind.ANSWER:
                 self._terms.on_answer(decode_payload(payload, AnswerFrame))
+            elif kind == Kind.RECORDED:
+                self._terms.on_recorded(number)
             elif kind == Kind.PING and self._pipe is not None:
                 self._pipe.send(Kind.PONG)
 

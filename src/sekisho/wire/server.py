@@ -22,7 +22,8 @@ from sekisho.keys import HandshakeGate, Identity, PeerRule, ReplayWindow, Revoca
 from sekisho.wire.address import Address, TcpAddress, UnixAddress
 from sekisho.wire.frames import Kind
 from sekisho.wire.inbound import Inbound
-from sekisho.wire.messages import AnswerFrame, StateFrame, SurfaceFrame, encode_payload
+from sekisho.wire.messages import AnswerFrame, DenialFrame, StateFrame, SurfaceFrame, encode_payload
+from sekisho.wire.outbox import Outbox
 from sekisho.wire.plugin_end import PluginEnd, PluginTerms
 
 __all__ = ["Listener"]
@@ -70,11 +71,13 @@ class Listener:
             on_call=on_call,
             on_cancel=on_cancel,
             on_answer=on_answer,
+            on_recorded=lambda number: self._outbox.recorded(number),  # noqa: PLW0108  # made below
             on_joined=self._on_joined,
             on_left=self._on_left,
             on_refused=on_refused,
         )
         self._ends: set[PluginEnd] = set()
+        self._outbox = Outbox(lambda: self._ends, clock)
         self._surface: bytes | None = None
         self._state: bytes | None = None
         self._listening = asyncio.Event()
@@ -124,6 +127,10 @@ class Listener:
         for end in self._ends:
             end.send(Kind.STATE, self._state)
 
+    def publish_denial(self, denial: DenialFrame) -> None:
+        """Have one core record that a wall refused something; it waits for a core if none is joined."""
+        self._outbox.put(denial)
+
     async def _start(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> asyncio.Server:
         def make() -> PluginEnd:
             return PluginEnd(self._terms, loop)
@@ -147,9 +154,11 @@ class Listener:
         for kind, payload in ((Kind.SURFACE, self._surface), (Kind.STATE, self._state)):
             if payload is not None:
                 end.send(kind, payload)
+        self._outbox.send_again()
 
     def _on_left(self, end: PluginEnd) -> None:
         self._ends.discard(end)
+        self._outbox.send_again()
 
     def _take_up_renewal(self) -> None:
         stamp = _stamp(self._identity.cert_path)

@@ -43,6 +43,7 @@ class Slot:
             face=self.face,
             era=EraMemory(),
             log=lambda event, **facts: self.log.append(event),
+            publish_denial=lambda denial: None,
         )
 
     def start(self, group: asyncio.TaskGroup, slot: int = 1) -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,10 @@ from sekisho.plugin_server.walled import Walled, connect_walled
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import Exit, Limits, Plan, Sandbox
 from sekisho.sandbox.running import Pipes
-
-if TYPE_CHECKING:
-    pass
+from sekisho.wire import DenialFrame
 
 WAIT_S = 5.0
+OUT_OF_MEMORY = 77  # what the pretended kernel takes for a kill for memory
 LIMITS = JsonLimits(max_bytes=1 << 16)
 ECHO = "import sys\nfor line in sys.stdin:\n    print(line, end='', flush=True)\n"
 ANSWER_EVERYTHING = """
@@ -60,7 +60,8 @@ class OpenHouse:
 
 
 async def _wait(process: asyncio.subprocess.Process, sandbox: Sandbox) -> None:
-    sandbox.end(Exit(code=await process.wait(), signal=None, reason="exited"))
+    code = await process.wait()
+    sandbox.end(Exit(code=code, signal=None, reason="oom" if code == OUT_OF_MEMORY else "exited"))
 
 
 @pytest.fixture
@@ -69,7 +70,10 @@ def events() -> list[tuple[str, dict[str, Any]]]:
 
 
 def _connect(
-    driver: OpenHouse, plan: Plan, events: list[tuple[str, dict[str, Any]]]
+    driver: OpenHouse,
+    plan: Plan,
+    events: list[tuple[str, dict[str, Any]]],
+    on_denial: Callable[[DenialFrame], None] = lambda denial: None,
 ) -> AbstractAsyncContextManager[Walled]:
     return connect_walled(
         start=lambda: driver.launch(plan),
@@ -78,6 +82,8 @@ def _connect(
         gate_path=None,
         log=lambda event, **facts: events.append((event, facts)),
         on_list_changed=lambda: None,
+        on_denial=on_denial,
+        memory_rule="max_memory_mb = 64",
     )
 
 
@@ -177,3 +183,16 @@ class SekishoErrorOfTest(SekishoError):
 
     def __init__(self) -> None:
         super().__init__("internal", "on purpose")
+
+
+async def test_an_end_for_memory_is_told_as_a_denial_and_another_end_is_not(
+    plan: Plan, events: list[tuple[str, dict[str, Any]]]
+) -> None:
+    for code, told in ((OUT_OF_MEMORY, ["memory"]), (3, [])):
+        denials: list[DenialFrame] = []
+        driver = OpenHouse(f"raise SystemExit({code})")
+        async with _connect(driver, plan, events, denials.append) as walled:
+            await asyncio.wait_for(walled.ended(), WAIT_S)
+        await driver.close()
+        assert [one.kind for one in denials] == told
+        assert all(one.rule == "max_memory_mb = 64" for one in denials)

@@ -23,7 +23,7 @@ from sekisho.keys import (
     SpiffeId,
 )
 from sekisho.keys.gate import spki_sha256
-from sekisho.wire import AnswerFrame, CallFrame, Inbound, StateFrame, SurfaceFrame
+from sekisho.wire import AnswerFrame, CallFrame, DenialFrame, Inbound, StateFrame, SurfaceFrame
 from sekisho.wire.core_end import CoreEnd, CoreTerms
 from sekisho.wire.plugin_end import PluginEnd, PluginTerms
 
@@ -96,8 +96,10 @@ class House:
     refused: list[SekishoError] = field(default_factory=list)
     surfaces: list[SurfaceFrame] = field(default_factory=list)
     states: list[StateFrame] = field(default_factory=list)
+    denials: list[tuple[DenialFrame, Callable[[], None]]] = field(default_factory=list)
     answers: list[bytes | SekishoError] = field(default_factory=list)
     client_answers: list[AnswerFrame] = field(default_factory=list)
+    recorded: list[int] = field(default_factory=list)
     replay: ReplayWindow = field(default_factory=ReplayWindow)
 
     def clock(self) -> float:
@@ -120,6 +122,7 @@ class House:
             on_open=lambda end: None,
             on_surface=self.surfaces.append,
             on_state=self.states.append,
+            on_denial=lambda denial, recorded: self.denials.append((denial, recorded)),
         )
 
     def plugin_terms(self, ops: frozenset[str] = OPS) -> PluginTerms:
@@ -134,6 +137,7 @@ class House:
             on_call=self.on_call,
             on_cancel=self.cancelled.append,
             on_answer=self.client_answers.append,
+            on_recorded=self.recorded.append,
             on_joined=lambda end: None,
             on_left=lambda end: None,
             on_refused=self.refused.append,

@@ -27,6 +27,7 @@ def line(house: House, tmp_path: Path) -> PlugLine:
         clock=house.clock,
         on_surface=house.surfaces.append,
         on_state=house.states.append,
+        on_denial=lambda denial, recorded: house.denials.append((denial, recorded)),
         on_down=house.refused.append,
         jitter=lambda: 0.0,
     )

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sekisho.errors import PluginError, SekishoError, Tampered, Unavailable
-from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame, StateFrame
+from sekisho.wire import AnswerFrame, AskFrame, CallFrame, DenialFrame, EventFrame, StateFrame
 from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
 from sekisho.wire.messages import encode_payload
 from sekisho.wire.notes import MAX_NOTE_BYTES
@@ -397,3 +397,21 @@ async def test_a_question_of_a_call_that_nobody_hears_is_dropped_and_counted(
     await settle()
     assert joined.core.unwanted_notes == 1
     assert joined.core.in_flight == 1
+
+
+async def test_a_denial_reaches_the_core_and_its_record_is_told_to_the_plugin_server(
+    house: House, settle: Settle
+) -> None:
+    joined = house.join()
+    assert await joined.opened() is None
+    denial = DenialFrame("memory", "max_memory_mb = 64", "too much")
+    joined.plugin.send(Kind.DENIAL, encode_payload(denial), 7)
+    await settle()
+    heard, recorded = house.denials[0]
+    assert heard == denial
+    assert house.recorded == []
+    recorded()
+    await settle()
+    assert house.recorded == [7]
+    joined.core.cut(Unavailable("plugin_unavailable", "the end of the test"))
+    recorded()  # the channel is gone: nothing happens, and nothing fails

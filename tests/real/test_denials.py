@@ -1,0 +1,105 @@
+"""What a wall refuses stands in the audit log a moment later, with plugin, wall, rule and reason."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.real.conftest import ECHO, HOSTILE, House, common, plugin, until
+
+pytestmark = [pytest.mark.real, pytest.mark.requirement("A2.3")]
+
+LATEST_S = 1.0
+ATTACKS = ("phone_home", "eat_memory", "hang", "echo")
+CONFIGURATION = (
+    common()
+    + plugin("echo", ECHO, operations=["echo"])
+    + plugin(
+        "hostile",
+        HOSTILE,
+        operations=ATTACKS,
+        more="[plugins.servers.sandbox]\nexecution_timeout_seconds = 0.5\nmax_memory_mb = 96\n"
+        '[plugins.servers.network_policy]\nallowed_domains = ["api.example.com"]\n',
+    )
+)
+_names = (f"evil-{number}.example.net" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def house(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house with a plugin that has a way out, little memory and little time."""
+    running = House(tmp_path_factory.mktemp("denials"), CONFIGURATION)
+    yield running
+    running.stop()
+
+
+def denials(house: House) -> list[dict[str, Any]]:
+    return [one for one in house.records() if one["kind"] == "event" and one["name"] == "plugin_denied"]
+
+
+def provoke(house: House, wall: str, attack: Callable[[], object]) -> dict[str, Any]:
+    """The first denial of this wall that is recorded after the attack began."""
+    until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
+    seen = len(denials(house))
+    found: list[dict[str, Any]] = []
+
+    def recorded() -> bool:
+        found[:] = [one for one in denials(house)[seen:] if one["wall"] == wall]
+        return bool(found)
+
+    attack()
+    until(recorded, f"a denial of the wall {wall!r} in the log")
+    return found[0]
+
+
+def test_a_name_that_is_not_listed(house: House) -> None:
+    name = next(_names)
+    denial = provoke(house, "dns", lambda: house.call("hostile__phone_home", host=name, port=443))
+    assert denial["plugin"] == "hostile"
+    assert denial["target"] == f"{name}:53"
+    assert denial["rule"] == "network_policy"
+    assert "allow-list" in denial["reason"]
+
+
+def test_a_name_that_is_not_listed_asked_of_the_proxy(house: House) -> None:
+    name = next(_names)
+    denial = provoke(house, "connect", lambda: house.call("hostile__phone_home", host=name, port=443))
+    assert denial["target"] == f"{name}:443"
+
+
+def test_more_memory_than_was_granted(house: House) -> None:
+    denial = provoke(house, "memory", lambda: house.call("hostile__eat_memory", megabytes=400))
+    assert denial["rule"] == "max_memory_mb = 96"
+
+
+def test_more_time_than_was_granted(house: House) -> None:
+    denial = provoke(house, "timeout", lambda: house.call("hostile__hang"))
+    assert denial["rule"] == "execution_timeout_seconds = 0.5"
+
+
+def test_it_is_recorded_within_a_second_of_the_refusal(house: House) -> None:
+    name = next(_names)
+    denial = provoke(house, "dns", lambda: house.call("hostile__phone_home", host=name, port=443))
+    log = house.home / "egress" / "hostile.jsonl"
+    refused = next(line for line in log.read_text().splitlines() if name in line)
+    told = datetime.fromisoformat(denial["time"].replace("Z", "+00:00"))
+    said = datetime.fromisoformat(refused.partition('"time":"')[2].partition('"')[0])
+    assert told.tzinfo == said.tzinfo == UTC
+    assert 0 <= (told - said).total_seconds() <= LATEST_S
+
+
+def test_an_honest_call_leaves_no_denial(house: House) -> None:
+    until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
+    before = denials(house)
+    assert house.call("echo__echo", text="honest").text == "honest"
+    assert house.call("hostile__echo", text="honest").code == "ok"
+    assert denials(house) == before
+
+
+def test_denials_are_counted_for_operators(house: House) -> None:
+    provoke(house, "dns", lambda: house.call("hostile__phone_home", host=next(_names), port=443))
+    page = house.status("/metrics").text
+    assert 'sekisho_plugin_denials_total{plugin="hostile",wall="dns"}' in page
