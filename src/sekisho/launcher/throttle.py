@@ -1,0 +1,76 @@
+"""Processor time of a tree of processes, held to a share by stopping it now and then, where no control group can.
+
+Guarantees that a tree uses at most its share in the long run, besides one burst of a tenth of a second; that time of
+children which ended counts too (unless their parent ignores them and they live shorter than one look); and that no
+process outside the tree is ever signalled, since each is looked at again after it was pinned. A tree that stays below
+its share is never stopped. The instant is an argument.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+from typing import Final
+
+from sekisho.launcher.kernel import read_text, tree
+
+__all__ = ["Throttle", "cpu_s"]
+
+BURST_S: Final = 0.1  # the accounting period of the kernel's own limit
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Throttle:
+    """One tree below `root` and its share in percent of a processor; `turn` is called again and again."""
+
+    def __init__(self, root: int, percent: int, now: float) -> None:
+        self._root = root
+        self._share = percent / 100
+        self._seen_s = 0.0
+        self._at = now
+        self._debt_s = 0.0  # processor time used beyond the share; below zero: what may be used at once
+        self.is_stopped = False
+
+    def turn(self, members: Iterable[int], now: float) -> None:
+        """Look at what the tree has used, and stop it or let it go on."""
+        members = [pid for pid in members if pid != self._root]  # the root is ours and uses nothing
+        seen_s = cpu_s(members)
+        used_s = max(seen_s - self._seen_s, 0.0)  # a child that nobody waited for takes its time away with it
+        accrued_s = (now - self._at) * self._share
+        self._debt_s = max(self._debt_s + used_s - accrued_s, -BURST_S * self._share)
+        self._seen_s, self._at = seen_s, now
+        if self._debt_s > 0:
+            self._signal(
+                members, signal.SIGSTOP
+            )  # each time: something may have been forked since the last look
+            self.is_stopped = True
+        elif self.is_stopped:
+            self._signal(members, signal.SIGCONT)
+            self.is_stopped = False
+
+    def _signal(self, members: Iterable[int], number: signal.Signals) -> None:
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    if pid in tree(
+                        self._root
+                    ):  # the number may have passed to a stranger before it was pinned
+                        signal.pidfd_send_signal(pidfd, number)
+                finally:
+                    os.close(pidfd)
+
+
+def cpu_s(members: Iterable[int]) -> float:
+    """Processor time of these processes and of their children that ended, in seconds."""
+    return sum(map(_ticks, members)) / _TICKS
+
+
+def _ticks(pid: int) -> int:
+    try:
+        fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(map(int, fields[11:15]))  # utime, stime, cutime and cstime of proc(5)

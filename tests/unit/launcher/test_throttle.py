@@ -1,0 +1,113 @@
+"""A tree is held to its share of the processor, and nobody else is touched."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from sekisho.launcher.kernel import read_text, tree
+from sekisho.launcher.throttle import Throttle, cpu_s
+
+BURN = "print(1, flush=True)\nwhile True: pass\n"
+REST = "print(1, flush=True)\ninput()\n"
+
+
+def shell(program: str) -> subprocess.Popen[bytes]:
+    """A root of ours with one child that runs `program`."""
+    words = [sys.executable, "-ISc", program]
+    wrapper = f"import subprocess; subprocess.run({words!r})"
+    root = subprocess.Popen(
+        [sys.executable, "-Ic", wrapper],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert root.stdout is not None
+    assert root.stdout.readline() == b"1\n"
+    return root
+
+
+def end(root: subprocess.Popen[bytes]) -> None:
+    for pid in tree(root.pid):
+        os.kill(pid, 9)
+    root.communicate()
+
+
+@pytest.fixture
+def burning() -> Iterator[subprocess.Popen[bytes]]:
+    root = shell(BURN)
+    yield root
+    end(root)
+
+
+@pytest.fixture
+def resting() -> Iterator[subprocess.Popen[bytes]]:
+    root = shell(REST)
+    yield root
+    end(root)
+
+
+def stopped(throttle: Throttle) -> bool:
+    return throttle.is_stopped
+
+
+def pause(seconds: float) -> None:
+    select.select([], [], [], seconds)
+
+
+def state_of(pid: int) -> str:
+    return read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
+
+
+def test_a_burning_tree_gets_its_share_and_little_more(burning: subprocess.Popen[bytes]) -> None:
+    started = time.monotonic()
+    throttle = Throttle(burning.pid, 20, started)
+    before = cpu_s(tree(burning.pid))
+    throttle.turn(tree(burning.pid), started)
+    while time.monotonic() - started < 2.0:
+        throttle.turn(tree(burning.pid), time.monotonic())
+        pause(0.02)
+    lasted = time.monotonic() - started
+    used = cpu_s(tree(burning.pid)) - before
+    assert used <= 0.2 * lasted * 1.15 + 0.05  # what it used while it was not looked at yet
+    assert used > 0  # it was slowed down, not ended
+
+
+def test_a_tree_below_its_share_is_never_stopped(resting: subprocess.Popen[bytes]) -> None:
+    throttle = Throttle(resting.pid, 50, time.monotonic())
+    for turn in range(20):
+        throttle.turn(tree(resting.pid), time.monotonic() + turn * 0.05)
+        assert not stopped(throttle)
+    assert {state_of(pid) for pid in tree(resting.pid)} <= {"S", "R", "D"}
+
+
+def test_a_stopped_tree_goes_on_when_its_debt_is_paid(burning: subprocess.Popen[bytes]) -> None:
+    now = time.monotonic()
+    throttle = Throttle(burning.pid, 1, now)
+    while cpu_s(tree(burning.pid)) < 0.1:
+        pause(0.02)
+    throttle.turn(tree(burning.pid), now)
+    assert stopped(throttle)
+    (child,) = set(tree(burning.pid)) - {burning.pid}
+    assert state_of(child) == "T"
+    assert state_of(burning.pid) != "T"  # the root is ours, and reports
+    throttle.turn(tree(burning.pid), now + 3600)
+    assert not stopped(throttle)
+    assert state_of(child) != "T"
+
+
+def test_a_number_that_passed_to_a_stranger_is_not_signalled(
+    burning: subprocess.Popen[bytes], resting: subprocess.Popen[bytes]
+) -> None:
+    while cpu_s(tree(burning.pid)) < 0.1:
+        pause(0.02)
+    throttle = Throttle(burning.pid, 1, time.monotonic())
+    throttle.turn([*tree(burning.pid), *tree(resting.pid)], time.monotonic())
+    assert stopped(throttle)
+    assert "T" not in {state_of(pid) for pid in tree(resting.pid)}
