@@ -27,6 +27,7 @@ from sekisho.config.field import (
 )
 from sekisho.config.values import is_secret_name
 from sekisho.credentials import OAuthSettings
+from sekisho.policy import SecretGrant
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _BASE = LimitGrant()
+_OPEN = NetworkGrant()
 
 
 def _limit(name: str, low: int, high: int) -> Kind[int]:
@@ -122,6 +124,25 @@ class NetworkPolicy:
     allow_localhost: bool = setting(flag(), "Whether it may reach services of this machine.", default=False)
     localhost_ports: tuple[int, ...] = setting(
         _ports(lambda value: NetworkGrant(localhost_ports=value)), "Which of them, by port.", default=()
+    )
+    mode: Literal["enforce", "learn"] = setting(
+        choice("enforce", "learn"),
+        "learn: while you watch, every public host asked for by name is reached on ports 80 and 443, "
+        "and written down for sekisho egress propose.",
+        default="enforce",
+    )
+    max_connections: int = setting(
+        whole(1, 1 << 16), "Connections it may have open at one time.", default=_OPEN.max_connections
+    )
+    max_mb_per_minute: int = setting(
+        whole(0, 1 << 30),
+        "What it may send and receive; beyond it connections slow down. 0: no limit.",
+        default=_OPEN.max_mb_per_minute,
+    )
+    intercept_tls: bool = setting(
+        flag(),
+        "Whether the gate opens its TLS, with an authority made for it alone, to judge requests and put secrets in.",
+        default=False,
     )
 
     def __post_init__(self) -> None:
@@ -257,6 +278,7 @@ def grants_of(
     sandbox: Sandbox,
     network: NetworkPolicy,
     files: FilesystemPolicy,
+    secrets: tuple[SecretGrant, ...] = (),
 ) -> Grants:
     """The one statement of what a plugin may touch."""
     return Grants(
@@ -266,6 +288,10 @@ def grants_of(
             allowed_ports=network.allowed_ports,
             allow_localhost=network.allow_localhost,
             localhost_ports=network.localhost_ports,
+            mode=network.mode,
+            max_connections=network.max_connections,
+            max_mb_per_minute=network.max_mb_per_minute,
+            intercept_tls=network.intercept_tls,
         ),
         files=FileGrant(
             read_only_paths=files.read_only_paths,
@@ -283,4 +309,5 @@ def grants_of(
         ),
         environment=environment,
         allowed_operations=allowed_operations,
+        secrets=secrets,
     )

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 
 from sekisho.egress.tunnel import Target
 from sekisho.errors import Refused, Unavailable
-from sekisho.policy import LOCALHOST, Address, NetworkGrant, is_public, permits
+from sekisho.policy import LOCALHOST, Address, NetworkGrant, carried_address, is_public, permits
 
 __all__ = ["Outlet", "SystemResolver", "dial_address", "is_outside"]
 
@@ -104,8 +104,9 @@ class Outlet:
 
 
 def is_outside(address: Address) -> bool:
-    """Is it a public address that does not belong to this machine?"""
-    return is_public(address) and not _is_own(address)
+    """Is it a public address that does not belong to this machine, in itself or by the IPv4 address it carries?"""
+    inner = carried_address(address)
+    return is_public(address) and not _is_own(address) and (inner is None or not _is_own(inner))
 
 
 async def dial_address(address: Address, port: int) -> socket.socket:
@@ -122,9 +123,9 @@ async def dial_address(address: Address, port: int) -> socket.socket:
 
 
 def _is_own(address: Address) -> bool:
-    # Connecting a datagram socket sends nothing; the kernel only picks the source address, and for an address
-    # of
-    # this machine the source is that address itself.
+    # Connecting a datagram socket sends nothing; the kernel only picks the source address, and for an address of this
+    # machine, on whichever interface, the source is that address itself. Unlike a list of the interfaces' addresses
+    # this is the kernel's own answer, at this moment, with its local routes.
     with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((str(address), 53))

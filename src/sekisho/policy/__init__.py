@@ -2,9 +2,19 @@
 
 from sekisho.policy.access import METHODS, AccessPolicy, Rule
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
-from sekisho.policy.hosts import LOCALHOST, Address, canonical_host, is_listed, is_public, permits
+from sekisho.policy.hosts import (
+    LOCALHOST,
+    Address,
+    canonical_host,
+    carried_address,
+    is_learned,
+    is_listed,
+    is_public,
+    permits,
+)
 from sekisho.policy.limits import RateLimiter, RateRule
 from sekisho.policy.paths import PathVerdict, verdict
+from sekisho.policy.secrets import SecretGrant, SecretHost, SecretReference
 
 __all__ = [
     "LOCALHOST",
@@ -19,7 +29,12 @@ __all__ = [
     "RateLimiter",
     "RateRule",
     "Rule",
+    "SecretGrant",
+    "SecretHost",
+    "SecretReference",
     "canonical_host",
+    "carried_address",
+    "is_learned",
     "is_listed",
     "is_public",
     "permits",

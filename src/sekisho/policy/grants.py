@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, Literal
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.environment import is_dangerous
+from sekisho.policy.secrets import SecretGrant
 
 __all__ = ["FileGrant", "Grants", "LimitGrant", "NetworkGrant"]
 
@@ -29,6 +30,9 @@ class NetworkGrant:
     """Hosts a plugin may reach, by exact name or `*.suffix`; nothing unless listed.
 
     `blocked_domains` narrows: a specific block beats an allow; `*` states the default and beats nothing.
+    `intercept_tls`: the gate ends TLS itself, with an authority that only this plugin trusts, and reads what is inside.
+    `mode`: while it learns, every public host asked for by name is reached on the web's ports, and written down.
+    `max_mb_per_minute`: both directions together; 0 is no limit.
     """
 
     allowed_domains: tuple[str, ...] = ()
@@ -36,6 +40,10 @@ class NetworkGrant:
     allowed_ports: tuple[int, ...] = (80, 443)
     allow_localhost: bool = False
     localhost_ports: tuple[int, ...] = ()
+    intercept_tls: bool = False
+    mode: Literal["enforce", "learn"] = "enforce"
+    max_connections: int = 256
+    max_mb_per_minute: int = 600
 
     def __post_init__(self) -> None:
         for rule in self.allowed_domains + self.blocked_domains:
@@ -48,6 +56,16 @@ class NetworkGrant:
         for port in self.allowed_ports + self.localhost_ports:
             if not 1 <= port <= 65535:
                 raise Misconfigured("config_invalid", f"{port} is not a port", remedy="use 1 to 65535")
+        if self.mode not in ("enforce", "learn"):
+            raise Misconfigured("config_invalid", f"mode {self.mode!r} is unknown", remedy="enforce or learn")
+        for name, value, low, high in (
+            ("max_connections", self.max_connections, 1, 1 << 16),
+            ("max_mb_per_minute", self.max_mb_per_minute, 0, 1 << 30),
+        ):
+            if not low <= value <= high:
+                raise Misconfigured(
+                    "config_invalid", f"{name} = {value} is out of range", remedy=f"choose {low} to {high}"
+                )
         if self.allow_localhost and not self.localhost_ports:
             raise Misconfigured(
                 "config_invalid",
@@ -58,7 +76,7 @@ class NetworkGrant:
     @property
     def is_closed(self) -> bool:
         """True when nothing at all may be reached."""
-        return not self.allowed_domains and not self.allow_localhost
+        return not self.allowed_domains and not self.allow_localhost and self.mode != "learn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +140,26 @@ class Grants:
     limits: LimitGrant = LimitGrant()
     environment: tuple[str, ...] = ()
     allowed_operations: tuple[str, ...] = ()
+    secrets: tuple[SecretGrant, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.environment:
+        names = (*self.environment, *(one.name for one in self.secrets))
+        for name in names:
             if not _ENV_NAME.fullmatch(name) or is_dangerous(name):
                 raise Misconfigured(
                     "config_invalid",
                     f"environment name {name!r} is not allowed",
                     remedy="loader, interpreter and proxy variables never pass the wall",
                 )
+        for secret in self.secrets:
+            if names.count(secret.name) > 1:
+                raise Misconfigured(
+                    "config_invalid",
+                    f"{secret.name} is a secret and stands in environment too",
+                    remedy="name it once: in secrets",
+                )
+
+    @property
+    def needs_lease(self) -> bool:
+        """True when the gate must issue placeholders or an authority before the plugin can start."""
+        return self.network.intercept_tls or any(not one.in_environment for one in self.secrets)

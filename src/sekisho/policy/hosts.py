@@ -7,6 +7,8 @@
 - A specific block beats every allow; `*` among the blocks states the default, which is no anyway. So adding a
   block never allows more.
 - `localhost` is reached only when it was granted by its own switch and port, never through a name rule.
+- While a grant learns, every other name counts as listed, but on the ports of the web only; blocks still win, and
+  `is_learned` tells what only learning let through. What address a name may have does not change.
 - An address is public only if no special range, and no IPv6 form that carries an IPv4 address, says
   otherwise.
 
@@ -22,11 +24,21 @@ from typing import Final, TypeAlias
 from sekisho.errors import Refused
 from sekisho.policy.grants import NetworkGrant
 
-__all__ = ["LOCALHOST", "Address", "canonical_host", "is_listed", "is_public", "permits"]
+__all__ = [
+    "LOCALHOST",
+    "Address",
+    "canonical_host",
+    "carried_address",
+    "is_learned",
+    "is_listed",
+    "is_public",
+    "permits",
+]
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
 LOCALHOST: Final = "localhost"
+_WEB_PORTS: Final = (80, 443)  # all that is reached while learning; anything else is listed by hand
 _MAX_HOST_CHARS: Final = 253  # RFC 1035 section 2.3.4, in text form
 _HOST: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
@@ -86,26 +98,57 @@ def permits(network: NetworkGrant, host: str, port: int) -> bool:
     """May a connection to this canonical host and port be made? The address is judged separately."""
     if host == LOCALHOST:
         return network.allow_localhost and port in network.localhost_ports and not _is_blocked(network, host)
-    return port in network.allowed_ports and is_listed(network, host)
+    return _is_ruled(network, host, port) or (port in _WEB_PORTS and _learns(network, host))
 
 
 def is_listed(network: NetworkGrant, host: str) -> bool:
-    """Does a name rule allow this canonical host, whatever the port?"""
-    if host == LOCALHOST or host.endswith("." + LOCALHOST):
-        return False
-    return _matches_any(network.allowed_domains, host) and not _is_blocked(network, host)
+    """May this canonical host be asked for, whatever the port?"""
+    return _is_named(network, host) or _learns(network, host)
+
+
+def is_learned(network: NetworkGrant, host: str, port: int) -> bool:
+    """Was this permitted only because the grant is learning?"""
+    return host != LOCALHOST and not _is_ruled(network, host, port) and permits(network, host, port)
+
+
+def _is_ruled(network: NetworkGrant, host: str, port: int) -> bool:
+    return port in network.allowed_ports and _is_named(network, host)
+
+
+def _is_named(network: NetworkGrant, host: str) -> bool:
+    return (
+        not _is_local(host) and _matches_any(network.allowed_domains, host) and not _is_blocked(network, host)
+    )
+
+
+def _learns(network: NetworkGrant, host: str) -> bool:
+    return network.mode == "learn" and not _is_local(host) and not _is_blocked(network, host)
+
+
+def _is_local(host: str) -> bool:
+    return host == LOCALHOST or host.endswith("." + LOCALHOST)
 
 
 def is_public(address: Address) -> bool:
     """True only for an address of the open internet."""
     if isinstance(address, IPv4Address):
         return not any(address in denied for denied in _IPV4_DENIED)
-    if address in _NAT64:
-        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
-    if address not in _IPV6_GLOBAL or any(address in denied for denied in _IPV6_DENIED):
+    if address.scope_id is not None:
+        return False  # a scope picks an interface of ours; no address of the internet has one
+    inner = carried_address(address)
+    if inner is not None and not is_public(inner):
         return False
-    interface = int(address) & 0xFFFF_FFFF_FFFF_FFFF
-    return interface >> 32 not in _ISATAP or is_public(IPv4Address(interface & 0xFFFF_FFFF))
+    is_global = address in _IPV6_GLOBAL and not any(address in denied for denied in _IPV6_DENIED)
+    return is_global or address in _NAT64
+
+
+def carried_address(address: Address) -> IPv4Address | None:
+    """The IPv4 address that packets to this IPv6 address may end at, in the forms that are not refused as a whole."""
+    if isinstance(address, IPv4Address):
+        return None
+    low = IPv4Address(int(address) & 0xFFFF_FFFF)
+    is_isatap = int(address) >> 32 & 0xFFFF_FFFF in _ISATAP
+    return low if is_isatap or address in _NAT64 else None
 
 
 def _is_blocked(network: NetworkGrant, host: str) -> bool:

@@ -100,12 +100,21 @@ def grants_digest(grants: Grants) -> str:
     Limits (memory, time, processes) are left out: they bound cost, not reach, and an operator who raises a
     memory limit should not be asked to review every tool again.
     """
-    reach: JsonValue = {
-        "network": _plain(asdict(grants.network)),
+    network = _plain(asdict(grants.network))
+    reach: dict[str, JsonValue] = {
+        "network": network,
         "files": _plain(asdict(grants.files)),
         "environment": [*sorted(grants.environment)],
         "allowed_operations": [*sorted(grants.allowed_operations)],
     }
+    # What is off, or empty, is left out: a permission that did not exist at the time of an approval does not change it.
+    if not grants.network.intercept_tls:
+        del network["intercept_tls"]
+    if grants.network.mode == "enforce":
+        del network["mode"]
+    del network["max_connections"], network["max_mb_per_minute"]
+    if grants.secrets:
+        reach["secrets"] = [*sorted(one.reach for one in grants.secrets)]
     return digest("sekisho/grants/1", canonical_bytes(reach))
 
 
@@ -113,5 +122,5 @@ def _plain(fields: dict[str, object]) -> dict[str, JsonValue]:
     """Sets of names in a fixed order, so that reordering a list in the configuration is not a change."""
     plain: dict[str, JsonValue] = {}
     for key, value in fields.items():
-        plain[key] = value if isinstance(value, bool) else sorted(value)  # type: ignore[call-overload]  # tuples of str or int
+        plain[key] = value if isinstance(value, bool | int | str) else sorted(value)  # type: ignore[call-overload]  # tuples of str or int
     return plain

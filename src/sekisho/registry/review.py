@@ -195,18 +195,26 @@ def _mark(is_changed: bool) -> str:
     return "   (CHANGED since approval)" if is_changed else ""
 
 
+_LEARNS = ("EVERY public host, by name, while mode = learn",)
+
+
 def _grant_lines(grants: Grants, is_changed: bool) -> Iterator[str]:
     network, files = grants.network, grants.files
     rows = (
         ("operations", grants.allowed_operations),
-        ("network", network.allowed_domains),
+        (
+            "network",
+            (*network.allowed_domains, *_LEARNS) if network.mode == "learn" else network.allowed_domains,
+        ),
         ("  ports", network.allowed_ports if network.allowed_domains else ()),
         ("  never", network.blocked_domains),
         ("  localhost", network.localhost_ports if network.allow_localhost else ()),
+        ("  TLS", ("opened by the gate",) if network.intercept_tls else ()),
         ("reads", files.read_only_paths),
         ("writes", files.writable_paths),
         ("  never", files.blocked_paths),
         ("environment", grants.environment),
+        ("secrets", tuple(one.reach for one in grants.secrets)),
     )
     yield f"may touch{_mark(is_changed)}"
     for label, values in rows:

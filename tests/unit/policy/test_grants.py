@@ -1,6 +1,7 @@
 """A grant that cannot be honoured never exists, and an empty one gives nothing."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,3 +69,12 @@ def test_every_host_a_rule_can_name_is_a_host_a_plugin_can_ask_for(rule: str) ->
     except Misconfigured:
         return
     assert canonical_host(rule) == rule
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mode": "watch"}, {"max_connections": 0}, {"max_connections": 1 << 17}, {"max_mb_per_minute": -1}],
+)
+def test_a_network_grant_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Misconfigured):
+        NetworkGrant(**wrong)

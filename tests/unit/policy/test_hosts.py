@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused
-from sekisho.policy import NetworkGrant, canonical_host, is_listed, is_public, permits
+from sekisho.policy import (
+    NetworkGrant,
+    canonical_host,
+    carried_address,
+    is_learned,
+    is_listed,
+    is_public,
+    permits,
+)
 
 LABELS = st.sampled_from(["a", "b", "api", "evil"])
 HOSTS = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
@@ -172,7 +180,9 @@ def test_special_addresses_are_not_public_in_any_ipv6_form(address: IPv4Address)
     "text",
     [
         "::", "::1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::254", "fd20:ce::254", "ff02::1",
-        "2001:db8::1", "2001::1", "2002:808:808::1", "3fff::1", "64:ff9b:1::808:808", "::ffff:8.8.8.8",
+        "2001:db8::1", "2001::1", "fe80::1%2", "2606:4700::1111%2", "::ffff:0:8.8.8.8", "2001:20::1",
+        "100.100.100.200", "168.63.129.16", "169.254.170.2", "fe80::5efe:808:808",
+        "fd00::5efe:808:808", "2002:808:808::1", "3fff::1", "64:ff9b:1::808:808", "::ffff:8.8.8.8",
         "::8.8.8.8", "100::1", "5f00::1", "4000::1", "0.0.0.0", "0.1.2.3", "100.127.255.255", "172.31.0.1",
         "192.0.0.192", "192.88.99.1", "198.19.0.1", "203.0.113.7", "224.0.0.1", "239.255.255.250",
         "240.0.0.1", "255.255.255.255",
@@ -193,3 +203,64 @@ def test_addresses_of_the_open_internet_are_public(text: str) -> None:
 def test_public_is_never_wider_than_what_the_standard_library_calls_global(number: int) -> None:
     address = IPv4Address(number)
     assert not is_public(address) or (address.is_global and not address.is_multicast)
+
+
+@given(number=st.integers(0, (1 << 128) - 1), global_part=st.integers(0, (1 << 125) - 1))
+def test_public_ipv6_is_never_wider_either(number: int, global_part: int) -> None:
+    for address in (IPv6Address(number), IPv6Address(1 << 125 | global_part)):
+        assert not is_public(address) or (address.is_global and not address.is_multicast)
+
+
+@given(number=st.integers(0, (1 << 32) - 1))
+def test_the_address_inside_another_one_is_found(number: int) -> None:
+    inner = IPv4Address(number)
+    carriers = [
+        IPv6Address((0x0064_FF9B << 96) | number),
+        IPv6Address((0x2A00_1450 << 96) | (0x5EFE << 32) | number),
+        IPv6Address((0x2A00_1450 << 96) | (0x0200_5EFE << 32) | number),
+    ]
+    assert [carried_address(one) for one in carriers] == [inner] * 3
+    assert {is_public(one) for one in carriers} == {is_public(inner)}
+    assert carried_address(inner) is None
+    assert carried_address(IPv6Address("2606:4700::1111")) is None
+
+
+LEARNING = NetworkGrant(
+    mode="learn", allowed_domains=("api.example.com",), blocked_domains=("*.bad.example", "*")
+)
+
+
+def test_while_it_learns_every_name_is_reached_on_the_ports_of_the_web_and_marked() -> None:
+    assert [permits(LEARNING, "new.example", port) for port in (80, 443, 22, 8080)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert is_listed(LEARNING, "new.example")
+    assert is_learned(LEARNING, "new.example", 443)
+    assert not is_learned(LEARNING, "api.example.com", 443)
+    assert not LEARNING.is_closed
+
+
+@pytest.mark.threat("T-EGRESS")
+def test_learning_opens_neither_blocked_names_nor_this_machine() -> None:
+    for host in ("x.bad.example", "localhost", "x.localhost"):
+        assert not permits(LEARNING, host, 443)
+        assert not is_listed(LEARNING, host)
+        assert not is_learned(LEARNING, host, 443)
+    ruled = replace(LEARNING, allow_localhost=True, localhost_ports=(443,))
+    assert permits(ruled, "localhost", 443)
+    assert not is_learned(ruled, "localhost", 443)
+
+
+@given(network=GRANTS, host=HOSTS, port=st.sampled_from([22, 80, 443]))
+def test_what_is_enforced_is_never_learned_and_learning_takes_nothing_away(
+    network: NetworkGrant, host: str, port: int
+) -> None:
+    learning = replace(network, mode="learn")
+    assert not is_learned(network, host, port)
+    assert permits(network, host, port) <= permits(learning, host, port)
+    assert is_learned(learning, host, port) == (
+        permits(learning, host, port) and not permits(network, host, port)
+    )

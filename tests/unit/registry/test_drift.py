@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sekisho.policy import SecretGrant, SecretHost, SecretReference
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
 from sekisho.protocol.names import PluginName
 from sekisho.registry import (
@@ -128,3 +129,25 @@ def test_limits_and_order_do_not_ask_for_a_new_review() -> None:
     one = Grants(allowed_operations=("a", "b"), network=NetworkGrant(allowed_domains=("a.com", "b.com")))
     other = Grants(allowed_operations=("b", "a"), network=NetworkGrant(allowed_domains=("b.com", "a.com")))
     assert grants_digest(one) == grants_digest(other)
+
+
+def test_a_secret_or_opened_tls_is_a_change_of_permissions_and_their_absence_is_not() -> None:
+    secret = SecretGrant(
+        name="TOKEN", reference=SecretReference("env", "TOKEN"), hosts=(SecretHost("api.example.com", 443),)
+    )
+    opened = replace(secret, in_environment=True)
+    elsewhere = replace(secret, hosts=(SecretHost("other.example.com", 443),))
+    found = {grants_digest(Grants(secrets=one)) for one in ((), (secret,), (opened,), (elsewhere,))}
+    found.add(grants_digest(Grants(network=NetworkGrant(intercept_tls=True))))
+    assert len(found) == 5
+    # what was approved before secrets existed
+    assert (
+        grants_digest(Grants()) == "sha256:f0e2dfe6d43f450d6f36c716366eb7043fa1863a4f75ce28cee9dfba01401112"
+    )
+
+
+def test_learning_is_a_wider_reach_and_speed_is_none() -> None:
+    plain = NetworkGrant(allowed_domains=("example.com",))
+    digest = grants_digest(Grants(network=plain))
+    assert grants_digest(Grants(network=replace(plain, mode="learn"))) != digest
+    assert grants_digest(Grants(network=replace(plain, max_connections=1, max_mb_per_minute=0))) == digest
