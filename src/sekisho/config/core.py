@@ -30,6 +30,7 @@ from sekisho.config.field import (
 from sekisho.config.limits import Limits
 from sekisho.config.locate import Source
 from sekisho.config.oauth import OAuth
+from sekisho.config.secrets import check_secrets, secrets_table
 from sekisho.config.upstream import header_references
 from sekisho.config.values import (
     BindAddress,
@@ -54,6 +55,7 @@ from sekisho.config.workload import (
     plugin_settings,
     settings_names,
 )
+from sekisho.policy import SecretGrant
 from sekisho.policy.grants import Grants
 
 __all__ = [
@@ -284,7 +286,7 @@ class PluginEntry:
     )
     upstream_headers: tuple[tuple[str, str], ...] = setting(
         header_references(),
-        'Headers sent to it, by name; each value is "env:NAME" or "file:path" of where it is found.',
+        "Headers sent to it, by name; each value says where it is found, as in secrets.",
         default=(),
     )
     upstream_private: bool = setting(
@@ -318,6 +320,9 @@ class PluginEntry:
         nested(FilesystemPolicy), "Files it may see.", default=FilesystemPolicy()
     )
     oauth: OAuth = setting(nested(OAuth), "How its server at upstream is logged in to.", default=OAuth())
+    secrets: tuple[SecretGrant, ...] = setting(
+        secrets_table(), "Secrets it may use at named hosts without seeing them, by variable.", default=()
+    )
 
     def __post_init__(self) -> None:
         if self.upstream_headers and not self.upstream:
@@ -339,7 +344,8 @@ class PluginEntry:
                     remedy="correct the name, or add it to allowed_operations",
                     key="require_approval",
                 )
-        settings_names(self.name, self.settings)
+        named = settings_names(self.name, self.settings)
+        check_secrets(self.grants, upstream=self.upstream, settings=named)
 
     @property
     def runs_here(self) -> bool:
@@ -355,6 +361,7 @@ class PluginEntry:
             sandbox=self.sandbox,
             network=self.network_policy,
             files=self.filesystem_policy,
+            secrets=self.secrets,
         )
 
     @property

@@ -16,6 +16,7 @@ from sekisho.config.field import Wrong, choice, flag, listed, nested, number, pa
 from sekisho.config.limits import PluginLimits
 from sekisho.config.locate import Source
 from sekisho.config.oauth import OAuth
+from sekisho.config.secrets import check_secrets, secrets_table
 from sekisho.config.upstream import header_references
 from sekisho.config.values import (
     BindAddress,
@@ -37,6 +38,7 @@ from sekisho.config.workload import (
     module_name,
     settings_names,
 )
+from sekisho.policy import SecretGrant
 from sekisho.policy.grants import Grants
 
 __all__ = ["PluginConfig", "PluginServer"]
@@ -100,7 +102,7 @@ class PluginServer:
     )
     upstream_headers: tuple[tuple[str, str], ...] = setting(
         header_references(),
-        'Headers sent to it, by name; each value is "env:NAME" or "file:path" of where it is found.',
+        "Headers sent to it, by name; each value says where it is found, as in secrets.",
         default=(),
     )
     upstream_private: bool = setting(
@@ -151,6 +153,9 @@ class PluginConfig:
     )
     oauth: OAuth = setting(nested(OAuth), "How the server at upstream is logged in to.", default=OAuth())
     limits: PluginLimits = setting(nested(PluginLimits), "What one message may cost.", default=PluginLimits())
+    secrets: tuple[SecretGrant, ...] = setting(
+        secrets_table(), "Secrets it may use at named hosts without seeing them, by variable.", default=()
+    )
     settings: tuple[tuple[str, str], ...] = ()
     settings_table: str = ""
     source: Source = field(default=Source(), compare=False, repr=False)
@@ -160,7 +165,8 @@ class PluginConfig:
             raise Wrong("stands without upstream", remedy="add upstream, or remove oauth", key="oauth")
         if self.oauth.settings is not None and self.plugin_server.upstream_headers:
             raise Wrong("stands beside upstream_headers", remedy="keep one of the two", key="oauth")
-        settings_names(self.name, self.settings)
+        named = settings_names(self.name, self.settings)
+        check_secrets(self.grants, upstream=self.plugin_server.upstream, settings=named)
 
     @property
     def name(self) -> str:
@@ -197,6 +203,7 @@ class PluginConfig:
                 sandbox=self.sandbox,
                 network=self.network_policy,
                 files=self.filesystem_policy,
+                secrets=self.secrets,
             ),
             isolation=self.sandbox.isolation,
             warm=server.warm,

@@ -16,6 +16,7 @@ from sekisho.config.field import settings_of
 from sekisho.config.plugin import PluginConfig
 from sekisho.config.values import BindAddress, is_loopback, is_secret_name
 from sekisho.config.workload import Workload
+from sekisho.policy import SecretGrant
 
 __all__ = ["MASK", "effective", "warnings_of"]
 
@@ -38,6 +39,8 @@ def _table(table: Any) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     if name == "settings":
         return _settings(value)
+    if name == "secrets":
+        return {one.name: _secret(one) for one in value}
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, BindAddress):
         return _table(value)
     if isinstance(value, tuple):
@@ -47,6 +50,15 @@ def _plain(name: str, value: Any) -> Any:
     if value is None and name == "status_addr":
         return "off"
     return value
+
+
+def _secret(secret: SecretGrant) -> dict[str, Any]:
+    return {
+        "from": str(secret.reference),
+        "hosts": [str(host) for host in secret.hosts],
+        "environment": secret.in_environment,
+        "places": list(secret.places),
+    }
 
 
 def _settings(settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -86,7 +98,12 @@ def _workload_warnings(workload: Workload, table: str) -> Iterator[str]:
         most_mb = (workload.gates + 1) * workload.grants.limits.max_memory_mb
         yield f"{workload.name}.max_instances: its limits count for each process; together up to {most_mb} MB"
     for key in workload.secret_settings:
-        yield f"{table}.{key}: looks like a secret in the file; name a variable in environment instead"
+        yield f"{table}.{key}: looks like a secret in the file; write it as a secret instead"
+    for secret in workload.grants.secrets:
+        if secret.in_environment:
+            yield f"{workload.name}.secrets.{secret.name}: the plugin gets the value itself, not a placeholder"
+    if workload.grants.network.intercept_tls:
+        yield f"{workload.name}.network_policy.intercept_tls: the gate reads what the plugin sends inside TLS"
     if workload.upstream and workload.upstream.startswith("http:"):
         host = urlsplit(workload.upstream).hostname or ""
         if not is_loopback(host):

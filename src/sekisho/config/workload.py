@@ -92,6 +92,16 @@ class Sandbox:
         "Longest time from start to its first answer.",
         default=_BASE.start_timeout_s,
     )
+    io_mbps: int = setting(
+        _limit("io_mbps", 0, 1 << 20),
+        "Reading and writing of each disk, MB a second each; 0 is without limit. Needs a control group.",
+        default=_BASE.io_mbps,
+    )
+    idle_stop_seconds: float = setting(
+        judged(number(0, 86_400), lambda value: _limits("idle_stop_s", value)),
+        "Time without calls after which it is ended, to be started again by the next; 0 is never.",
+        default=_BASE.idle_stop_s,
+    )
     isolation: str = setting(choice("strict"), "Which walls; there is no weaker word.", default="strict")
 
 
@@ -306,6 +316,8 @@ def grants_of(
             max_open_files=sandbox.max_open_files,
             max_tmp_mb=sandbox.max_tmp_mb,
             start_timeout_s=sandbox.start_timeout_seconds,
+            io_mbps=sandbox.io_mbps,
+            idle_stop_s=sandbox.idle_stop_seconds,
         ),
         environment=environment,
         allowed_operations=allowed_operations,

@@ -104,7 +104,10 @@ class FileGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitGrant:
-    """How much a plugin may use. `max_cpu_percent`: 100 is one core."""
+    """How much a plugin may use.
+
+    `max_cpu_percent`: 100 is one core. `io_mbps` and `idle_stop_s`: 0 means without limit, and never.
+    """
 
     max_memory_mb: int = 512
     max_cpu_percent: int = 100
@@ -113,6 +116,8 @@ class LimitGrant:
     max_open_files: int = 1024
     max_tmp_mb: int = 64
     start_timeout_s: float = 20.0
+    io_mbps: int = 0
+    idle_stop_s: float = 0.0
 
     def __post_init__(self) -> None:
         bounds = (
@@ -123,6 +128,8 @@ class LimitGrant:
             ("max_open_files", self.max_open_files, 16, 1 << 20),
             ("max_tmp_mb", self.max_tmp_mb, 1, 1 << 20),
             ("start_timeout_seconds", self.start_timeout_s, 0.001, 3_600),
+            ("io_mbps", self.io_mbps, 0, 1 << 20),
+            ("idle_stop_seconds", self.idle_stop_s, 0, 86_400),
         )
         for name, value, low, high in bounds:
             if not low <= value <= high:
