@@ -1,0 +1,167 @@
+"""Which place a text names, if any: a path, an address, or nothing. docs/concepts/roots.md states the rules for people.
+
+- A text is a path when it is one as a whole: absolute (`/etc/x`), below a home (`~/x`, `$HOME/x`), of Windows
+  (`C:\\x`, `\\\\server\\x`), or one that climbs (`a/../../b`). Any other relative path names nothing: it stays where the
+  plugin is.
+- A text is an address when it begins with `scheme://`, or with a scheme of the web or of files and a colon that no
+  blank follows.
+- Prose names nothing: a word like and/or, a slash among words, an address in the middle of a sentence, a comment,
+  many lines.
+- A text is read in every way in which somebody behind us may read it: as it is, with look-alike characters folded,
+  without the line breaks that browsers drop, and unescaped, again and again. Each reading that names a place counts.
+- What the name of a property or the schema says of a value makes it a path or an address where its form leaves a doubt;
+  it never makes it prose.
+
+Judgement over text alone. Whether a place may be named is decided by `root_rules`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final, Literal
+
+__all__ = ["Hint", "Place", "climbs", "is_scheme", "may_name_place", "named_places"]
+
+Hint = Literal["", "path", "address"]
+Place = tuple[Literal["path", "address"], str]
+
+MAX_UNESCAPES: Final = 8  # an honest text is unescaped once; what needs more is made to get past somebody
+_HINTLESS: Final = re.compile(r"[/\\~$%:\0]|\.\.|[^\x00-\x7f]")  # without one of these nothing is named
+
+_LOOK_ALIKES: Final = str.maketrans(
+    {
+        **dict.fromkeys("⁄∕⧸╱⟋", "/"),
+        **dict.fromkeys("∖⧵⧹╲⟍", "\\"),
+        **dict.fromkeys("。｡", "."),
+        **dict.fromkeys("∶꞉ː", ":"),
+        "∼": "~",
+    }
+)
+_ESCAPE: Final = re.compile(r"%u([0-9a-fA-F]{4})|((?:%[0-9a-fA-F]{2})+)")
+_OVERLONG: Final = re.compile(
+    rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}"
+)
+_BREAKS: Final = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_DROPPED: Final = str.maketrans("", "", "\t\n\r")  # WHATWG URL drops them wherever they stand
+_EDGES: Final = "".join(map(chr, range(1, 33))) + "\x7f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff"
+
+_ADDRESS: Final = re.compile(
+    r"(?:[a-z][a-z0-9+.\-]{0,40}:){1,4}[\\/]{2}|(?:https?|wss?|ftps?|sftp|gopher|file|jar|url):\S",
+    re.IGNORECASE,
+)
+_ANY_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.\-]{0,40}:(?![0-9]{1,5}(?:[/?#]|$))", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(r"/+(?!\*\*?\s)[^\s/]")  # a comment of a program is no path
+_HOME: Final = re.compile(r"~(?:[A-Za-z_][\w.-]*)?(?:[\\/]|$)|\$\{?[A-Za-z_]\w*\}?[\\/]|%[A-Za-z_]\w*%[\\/]")
+_WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\s\\]|\\(?:[\w.$-]+\\)+[\w.$-]*$")
+_JPEG: Final = re.compile(r"/9j/[A-Za-z0-9+/]{60,}={0,2}")  # every picture of that kind begins so in base64
+
+
+def may_name_place(text: str) -> bool:
+    """Whether a text without a hint deserves a look; most do not."""
+    return _HINTLESS.search(text) is not None
+
+
+def named_places(text: str, hint: Hint = "") -> Iterator[Place]:
+    """Every place that some reading of the text names."""
+    seen: set[str] = set()
+    for line, line_hint in _lines(text, hint):
+        for reading in _readings(line):
+            if reading in seen:
+                continue
+            seen.add(reading)
+            place = _place(reading, line_hint)
+            if place is not None:
+                yield place
+
+
+def _lines(text: str, hint: Hint) -> Iterator[tuple[str, Hint]]:
+    """One line is looked at. Several are text, unless each could be a name, or a hint says that they are names."""
+    bare = text.strip(_EDGES)
+    if not _BREAKS.search(bare):
+        yield bare, hint
+        if "\t" in bare:
+            yield bare.translate(_DROPPED), hint
+        return
+    joined = bare.translate(_DROPPED)
+    is_of_names = not re.search(r"\s", _BREAKS.sub("", joined))
+    if is_of_names:
+        yield _BREAKS.sub("", joined), hint
+    if is_of_names or hint:
+        for line in _BREAKS.split(bare):
+            yield line.strip(_EDGES), ""
+
+
+def _readings(text: str) -> Iterator[str]:
+    """The text as it is, and each way in which it may be folded or unescaped."""
+    for _ in range(MAX_UNESCAPES):
+        yield text
+        folded = _folded(text)
+        if folded != text:
+            yield folded
+        decoded = _unescaped(folded)
+        if decoded == folded:
+            return
+        text = decoded.strip(_EDGES)
+    yield "/" + text  # nobody honest escapes that often: it is taken for a place outside
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        return text
+    plain = unicodedata.normalize("NFKC", text).translate(_LOOK_ALIKES)
+    return "".join(one for one in plain if unicodedata.category(one) != "Cf").strip(_EDGES)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(_character, text) if "%" in text else text
+
+
+def _character(found: re.Match[str]) -> str:
+    if found[1]:
+        code = int(found[1], 16)
+        return chr(code) if not 0xD800 <= code <= 0xDFFF else "\ufffd"
+    data = bytes.fromhex(found[2].replace("%", ""))
+    return _OVERLONG.sub(_shortest, data).decode("utf-8", "replace")
+
+
+def _shortest(found: re.Match[bytes]) -> bytes:
+    """A byte that was written as several, which some readers still take for the one."""
+    code = 0
+    for byte in found[0]:
+        code = code << 6 | byte & 0x3F
+    return bytes((code & 0x7F,))
+
+
+def _place(text: str, hint: Hint) -> Place | None:
+    if _ADDRESS.match(text):
+        return "address", text
+    if _is_path(text, hint):
+        return "path", text
+    if hint == "address" and text:
+        return "address", text
+    if "\0" in text and (hint or any(_is_path(part, "") for part in text.split("\0"))):
+        return "path", text
+    return None
+
+
+def _is_path(text: str, hint: Hint) -> bool:
+    if text[:1] in "/\\~$%" or text[1:2] == ":":
+        if hint and text[:1] == "/":
+            return True
+        if _ABSOLUTE.match(text):
+            return not _JPEG.fullmatch(text)
+        if _HOME.match(text) or _WINDOWS.match(text):
+            return True
+    return ".." in text and climbs(text)
+
+
+def climbs(text: str) -> bool:
+    """Whether some part of it is `..`, whichever slash parts it."""
+    return any(part.partition(";")[0].strip() == ".." for part in re.split(r"[\\/]", text))
+
+
+def is_scheme(text: str) -> bool:
+    """Whether it begins with a scheme; `host:8080` does not."""
+    return _ANY_SCHEME.match(text) is not None

@@ -1,0 +1,265 @@
+"""Which calls leave the core towards a plugin with roots, and which never do."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import Refused
+from sekisho.policy.root_rules import RootRules, hint_of_name, hints_of_schema
+from sekisho.policy.roots import Root
+
+RULES = RootRules(
+    (
+        Root(uri="file:///app/trusted", name="", read=True),
+        Root(uri="file:///srv/donn%C3%A9es", name="", read=True),
+        Root(uri="https://api.example.com", name="", reaches=(("api.example.com", 443),)),
+        Root(uri="https://v.example.com:8443/v1", name="", reaches=(("v.example.com", 8443),)),
+        Root(uri="http://plain.example.com", name="", reaches=(("plain.example.com", 80),)),
+    )
+)
+
+WITHIN = [
+    "/app/trusted",
+    "/app/trusted/",
+    "/app/trusted/a b/c.txt",
+    "/app//trusted/./x",
+    "/app/trusted/x/../y",
+    "/srv/données/x",
+    "/app/trusted/%61",
+    "file:///app/trusted/x",
+    "file://localhost/app/trusted/x",
+    "https://api.example.com",
+    "https://api.example.com/",
+    "HTTPS://API.example.com/x?y=https://other.example#z",
+    "https://api.example.com:443/a%40b",
+    "wss://api.example.com/stream",
+    "https://v.example.com:8443/v1/x",
+    "http://plain.example.com/x",
+    "a/../b",
+    "notes.txt",
+    "and/or",
+    "see https://evil.example for more",
+    "file:main.py",
+    "",
+]
+OUTSIDE = [
+    "/app/trusted2",
+    "/app",
+    "/APP/trusted",
+    "/app/trusted/../x",
+    "/app/trusted/..%2fx",
+    "/app/trusted\\..\\..\\etc",
+    "/app/trusted/x\\..\\..\\..\\etc",
+    "/app/trusted/\0",
+    "/etc/passwd",
+    "~/x",
+    "~",
+    "C:\\app\\trusted",
+    "\\\\server\\app",
+    "../app/trusted",
+    "a/../../b",
+    "..",
+    "file:///etc/passwd",
+    "file:/etc/passwd",
+    "file://evil.example/app/trusted",
+    "file:///app/trusted/%2e%2e/x",
+    "file:///app/trusted/?/../../x",
+    "file:../x",
+    "https://evil.example",
+    "https://api.example.com.evil.example",
+    "https://evilapi.example.com",
+    "https://api.example.com@evil.example",
+    "https://api.example.com:x@evil.example",
+    "https://user@api.example.com",
+    "https://evil.example\\@api.example.com",
+    "https://evil.example\\.api.example.com",
+    "https:\\\\api.example.com",
+    "https:/api.example.com",
+    "https:///api.example.com",
+    "https:api.example.com",
+    "https://api.example.com:80",
+    "https://api.example.com:444443",
+    "https://api.example.com.",
+    "https://api。example.com",
+    "http://api.example.com",
+    "https://plain.example.com",
+    "https://127.0.0.1",
+    "https://2130706433",
+    "https://[::1]",
+    "https://0x7f.1",
+    "https://api.example.com is nice",
+    "https://v.example.com/v1",
+    "https://v.example.com:8443/",
+    "https://v.example.com:8443/v2",
+    "https://v.example.com:8443/v10",
+    "https://v.example.com:8443/v1/../v2",
+    "https://v.example.com:8443/v1/%2e%2e/v2",
+    "ftp://api.example.com",
+    "postgres://api.example.com",
+    "view-source:https://api.example.com",
+    "ht\ntps://evil.example",
+    "https://api.example.com/\nhttps://evil.example",
+]
+
+
+def is_refused(arguments: object, **more: object) -> bool:
+    try:
+        RULES.check_arguments(arguments, **more)  # type: ignore[arg-type]  # a test passes what it is about
+    except Refused as error:
+        return error.code == "root_refused"
+    return False
+
+
+@pytest.mark.parametrize("text", WITHIN)
+def test_a_place_within_the_roots_passes(text: str) -> None:
+    assert not is_refused({"x": text})
+
+
+@pytest.mark.parametrize("text", OUTSIDE)
+def test_a_place_outside_is_refused_wherever_it_stands(text: str) -> None:
+    assert is_refused({"x": text})
+    assert is_refused({"x": [{"y": [0, text]}]})
+    assert is_refused({"x": {text: 1}})
+
+
+def test_numbers_and_nothing_name_no_place() -> None:
+    assert not is_refused({"a": 1, "b": None, "c": True, "d": [1.5], "e": {}})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ({"path": "/"}, True),
+        ({"separator": "/"}, False),
+        ({"url": "evil.example"}, True),
+        ({"url": "api.example.com/x"}, False),
+        ({"image_urls": ["evil.example/x.png"]}, True),
+        ({"host": "v.example.com:8443"}, True),
+        ({"host": "v.example.com:8443/v1"}, False),
+        ({"host": "169.254.169.254"}, True),
+        ({"url": "mailto:x@evil.example"}, True),
+        ({"url": "data:text/plain,x"}, False),
+        ({"title": "evil.example"}, False),
+        ({"file": "a\0b"}, True),
+        ({"text": "a\0b"}, False),
+    ],
+)
+def test_the_name_of_a_property_decides_a_doubt(arguments: object, refused: bool) -> None:
+    assert is_refused(arguments) is refused
+
+
+def test_the_format_of_a_schema_decides_a_doubt() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"where": {"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]}},
+    }
+    assert not is_refused({"where": "evil.example"})
+    assert is_refused({"where": "evil.example"}, definition="d", schema=lambda: schema)
+    assert is_refused({"where": "evil.example"}, definition="d", schema=dict), "a schema is read once"
+
+
+def test_a_schema_without_end_is_looked_at_to_a_depth() -> None:
+    schema: dict[str, object] = {"properties": {"a": {"format": "path"}}}
+    schema["allOf"] = [schema]
+    assert hints_of_schema(schema) == {"a": "path"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("path", "path"),
+        ("filePath", "path"),
+        ("base_url", "address"),
+        ("imageURL", "address"),
+        ("URL", "address"),
+        ("pathology", ""),
+        ("profile", ""),
+        ("title", ""),
+        ("", ""),
+        ("日本", ""),
+    ],
+)
+def test_a_hint_is_the_last_word_of_a_name(name: str, hint: str) -> None:
+    assert hint_of_name(name) == hint
+
+
+def test_a_plugins_own_resource_may_be_named_and_a_place_of_the_world_is_never_its_own() -> None:
+    assert is_refused({"uri": "memo://a%20b"})
+    assert not is_refused({"uri": "memo://a%20b"}, offers=lambda uri: uri == "memo://a%20b")
+    assert is_refused({"uri": "memo://a/../b"}, offers=lambda _: True)
+    assert is_refused({"uri": "file:///etc/passwd"}, offers=lambda _: True)
+    assert is_refused({"uri": "https://evil.example"}, offers=lambda _: True)
+    assert is_refused({"uri": "memo%3a//x"}, offers=lambda _: True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "refused"),
+    [
+        ("memo://1", False),
+        ("ui://widget/1", False),
+        ("readme", False),
+        ("file:///app/trusted/x", False),
+        ("https://api.example.com/x", False),
+        ("file:///etc/passwd", True),
+        ("file:///app/trusted/../x", True),
+        ("FILE:///etc/passwd", True),
+        ("https://evil.example", True),
+        ("repo://a/../../etc", True),
+        ("repo://a/%2e%2e/%2e%2e/etc", True),
+        ("/etc/passwd", True),
+        ("jar:file:///etc/passwd", True),
+    ],
+)
+def test_a_resource_is_judged_by_its_uri(uri: str, refused: bool) -> None:
+    try:
+        RULES.check_resource(uri)
+    except Refused:
+        assert refused
+    else:
+        assert not refused
+
+
+def test_a_refusal_names_the_argument_and_never_what_stood_in_it() -> None:
+    with pytest.raises(Refused, match=r"argument 'a' names a place outside") as caught:
+        RULES.check_arguments({"a": {"b": "/etc/secret-of-somebody"}})
+    assert "secret" not in str(caught.value)
+    with pytest.raises(Refused, match="an argument names"):
+        RULES.check_arguments({"/etc/secret": "x"})
+
+
+def test_without_roots_every_place_is_outside_and_words_still_pass() -> None:
+    rules = RootRules(())
+    with pytest.raises(Refused):
+        rules.check_arguments({"x": "/app/trusted"})
+    rules.check_arguments({"x": "and/or"})
+
+
+@given(st.text(max_size=30))
+def test_no_text_below_another_folder_gets_in(tail: str) -> None:
+    assert is_refused({"x": "/etc/" + tail}) or "\n" in tail or len(tail.splitlines()) > 1
+
+
+@given(
+    st.text(
+        alphabet=st.characters(exclude_characters="\\%", categories=["L", "N", "Pd"]), min_size=1, max_size=30
+    )
+)
+def test_a_plain_name_below_a_root_gets_in(name: str) -> None:
+    assert not is_refused({"x": "/app/trusted/" + name})
+
+
+@given(st.text(max_size=30), st.text(max_size=10))
+def test_no_address_of_another_host_gets_in(tail: str, user: str) -> None:
+    assert is_refused({"x": f"https://{user}evil.example/{tail}"}) or _is_text(user + tail)
+
+
+def _is_text(text: str) -> bool:
+    """Several lines are text, unless each could be a name."""
+    return len(text.splitlines()) > 1 or any(one in text for one in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+
+
+@given(st.recursive(st.none() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)))
+def test_any_arguments_are_judged_without_an_error(arguments: object) -> None:
+    is_refused(arguments)
