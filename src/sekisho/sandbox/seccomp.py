@@ -5,7 +5,8 @@ Guarantees, for the machines of `MACHINES`:
 - a call through a foreign entry (ia32, x32) kills the process, because its numbers mean something else;
 - sockets are Unix, TCP, UDP and route netlink; no raw, ICMP, packet, vsock, netfilter or kernel crypto
   sockets;
-- no new namespace, no mount, no tracing of another process, no key ring, no io_uring, no terminal injection.
+- no new namespace, no mount, no tracing of another process, no key ring, no io_uring, no terminal injection;
+- no file becomes set-uid or set-gid: one left in a granted folder would lend our uid to whoever runs it later.
 
 Knows nothing of namespaces or files: it is one wall among several. Judgement only: values in, bytes out.
 """
@@ -48,6 +49,8 @@ MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
 # inside it.
 _NAMESPACE_FLAGS: Final = 0x7E02_0000
 _X32_BIT: Final = 0x4000_0000
+_SET_ID: Final = 0o6000
+_MAKES_A_FILE: Final = 0o100 | 0o20000000  # O_CREAT; O_TMPFILE without the O_DIRECTORY in it
 
 Step = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 Code = list[Step]
@@ -68,10 +71,10 @@ MACHINES: Final = {
 
 ALLOWED: Final = frozenset(  # one text reads better than three hundred quotes
     """
-    accept accept4 access alarm arch_prctl bind brk capget capset chdir chmod chown clock_getres
-    clock_gettime clock_nanosleep close close_range connect copy_file_range creat dup dup2 dup3
+    accept accept4 access alarm arch_prctl bind brk capget capset chdir chown clock_getres
+    clock_gettime clock_nanosleep close close_range connect copy_file_range dup dup2 dup3
     epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execve
-    execveat exit exit_group faccessat faccessat2 fadvise64 fallocate fchdir fchmod fchmodat fchmodat2
+    execveat exit exit_group faccessat faccessat2 fadvise64 fallocate fchdir
     fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fork fremovexattr fsetxattr fstat fstatfs
     fsync ftruncate futex futex_waitv futimesat getcpu getcwd getdents getdents64 getegid geteuid getgid
     getgroups getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom getresgid
@@ -81,9 +84,9 @@ ALLOWED: Final = frozenset(  # one text reads better than three hundred quotes
     listen listxattr llistxattr lremovexattr lseek lsetxattr lstat madvise membarrier memfd_create mincore
     mkdir mkdirat mlock mlock2 mlockall mmap mprotect mq_getsetattr mq_notify mq_open mq_timedreceive
     mq_timedsend mq_unlink mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nanosleep
-    newfstatat open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free
+    newfstatat pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free
     pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2
-    read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg remap_file_pages removexattr rename
+    read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg removexattr rename
     renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask
     rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max
     sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
@@ -159,7 +162,28 @@ def _personality() -> Code:
 
 def _mknod(mode_argument: int) -> Code:
     plain = (0, 0o100000, 0o010000, 0o140000)  # file, FIFO, socket: never a device
-    return [_argument(mode_argument), (_AND, 0, 0, 0o170000), *_one_of(plain, EPERM)]
+    return [
+        _argument(mode_argument),
+        (_ANY_BIT, 0, 1, _SET_ID),
+        *_error(EPERM),
+        (_AND, 0, 0, 0o170000),
+        *_one_of(plain, EPERM),
+    ]
+
+
+def _mode(argument: int) -> Code:
+    """Never set-uid or set-gid."""
+    return [_argument(argument), (_ANY_BIT, 0, 1, _SET_ID), *_error(EPERM), _answer(ALLOW)]
+
+
+def _open(flags_argument: int) -> Code:
+    """A mode counts only where a file is made; elsewhere it is whatever the register held."""
+    mode = _mode(flags_argument + 1)
+    return [_argument(flags_argument), (_ANY_BIT, 1, 0, _MAKES_A_FILE), _answer(ALLOW), *mode]
+
+
+def _openat2() -> Code:
+    return _error(ENOSYS)  # its mode lies in memory a filter cannot read; programs then fall back to openat
 
 
 def _socketpair() -> Code:
@@ -196,11 +220,19 @@ def _socket() -> Code:
 
 
 _CHECKED: Final[dict[str, Callable[[], Code]]] = {
+    "chmod": lambda: _mode(1),
     "clone": _clone,
     "clone3": _clone3,
+    "creat": lambda: _mode(1),
+    "fchmod": lambda: _mode(1),
+    "fchmodat": lambda: _mode(2),
+    "fchmodat2": lambda: _mode(2),
     "ioctl": _ioctl,
     "mknod": lambda: _mknod(1),
     "mknodat": lambda: _mknod(2),
+    "open": lambda: _open(1),
+    "openat": lambda: _open(2),
+    "openat2": _openat2,
     "personality": _personality,
     "socket": _socket,
     "socketpair": _socketpair,

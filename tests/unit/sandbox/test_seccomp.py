@@ -55,7 +55,10 @@ def ask(machine: str, name: str, *arguments: int) -> int:
     return decide(assemble(machine), known.numbers[name], known.audit_arch, *arguments)
 
 
-CHECKED = {"clone", "clone3", "ioctl", "mknod", "mknodat", "personality", "socket", "socketpair"}
+CHECKED = {
+    "chmod", "clone", "clone3", "creat", "fchmod", "fchmodat", "fchmodat2", "ioctl", "mknod", "mknodat", "open",
+    "openat", "openat2", "personality", "socket", "socketpair",
+}  # fmt: skip
 
 FORBIDDEN = """
     unshare setns mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick
@@ -64,6 +67,7 @@ FORBIDDEN = """
     name_to_handle_at open_by_handle_at memfd_secret mbind move_pages migrate_pages set_mempolicy
     init_module finit_module delete_module kexec_load reboot swapon syslog acct quotactl settimeofday
     clock_settime sethostname vhangup vmsplice lookup_dcookie fanotify_init seccomp
+    remap_file_pages
 """.split()  # noqa: SIM905
 
 
@@ -204,3 +208,33 @@ def test_no_jump_leaves_the_program(machine: str) -> None:
 def test_an_unknown_machine_is_refused() -> None:
     with pytest.raises(Misconfigured, match="riscv64"):
         assemble("riscv64")
+
+
+MODE_AT = {"chmod": 1, "creat": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}
+OPEN_AT = {"open": 1, "openat": 2}
+O_CREAT, O_TMPFILE, O_RDWR = 0o100, 0o20200000, 2
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+@given(mode=st.integers(0, 0o7777))
+def test_no_call_makes_a_file_set_uid_or_set_gid(machine: str, mode: int) -> None:
+    expected = EPERM if mode & 0o6000 else ALLOW
+    numbers = MACHINES[machine].numbers
+    for name, at in MODE_AT.items():
+        if name in numbers:
+            assert ask(machine, name, *[7] * at, mode) == expected, name
+    for name, at in OPEN_AT.items():
+        if name in numbers:
+            for flags in (O_CREAT | O_RDWR, O_TMPFILE | O_RDWR):
+                assert ask(machine, name, *[7] * at, flags, mode) == expected, name
+            assert ask(machine, name, *[7] * at, O_RDWR, mode) == ALLOW, (
+                "no file is made, so there is no mode"
+            )
+    for name, at in {"mknod": 1, "mknodat": 2}.items():
+        if name in numbers:
+            assert ask(machine, name, *[7] * at, 0o100000 | mode) == expected, name
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_a_call_whose_mode_a_filter_cannot_read_does_not_exist(machine: str) -> None:
+    assert ask(machine, "openat2", 0, 0, 0, 24) == ENOSYS
