@@ -183,7 +183,8 @@ class RequestHeads:
         lines = self._calls.get(call[1])
         if lines is None:
             lines = self._own_lines(message)
-            _keep(self._calls, call[1], lines)
+            if lines:  # what could not be read of one call says nothing of the next
+                _keep(self._calls, call[1], lines)
         return lines
 
     def _own_lines(self, message: bytes) -> bytes:

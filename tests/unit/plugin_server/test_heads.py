@@ -184,6 +184,13 @@ def test_what_calls_of_a_tool_say_is_found_out_once_and_anew_with_other_tools_or
     assert "mcp-name" not in _sent(heads, _call("read")).headers
 
 
+def test_a_call_that_cannot_be_read_does_not_silence_the_next() -> None:
+    heads = RequestHeads(SITE, StaticHeaders())
+    heads.use_version("2026-07-28")
+    assert b"Mcp-Name" not in heads.post(_call("read")[:-1])
+    assert b"Mcp-Name: read" in heads.post(_call("read"))
+
+
 @pytest.mark.threat("T-PARSER")
 def test_arguments_that_look_like_a_call_do_not_name_the_tool() -> None:
     heads = RequestHeads(SITE, StaticHeaders())
