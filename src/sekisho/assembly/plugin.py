@@ -19,6 +19,7 @@ from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
 from sekisho.assembly.spares import Spares
+from sekisho.assembly.telling import told
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
@@ -96,7 +97,7 @@ def sandbox_spec(workload: Workload, environment: Mapping[str, str]) -> SandboxS
         name=workload.name,
         argv=workload.command,
         grants=workload.grants,
-        environment={**passed, **workload.settings_environment},
+        environment={**passed, **workload.settings_environment, **told(workload)},
         cwd=str(workload.working_directory) if workload.working_directory is not None else None,
         runtime_paths=tuple(str(path) for path in workload.runtime_paths),
         isolation=workload.isolation,
