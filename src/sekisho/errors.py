@@ -109,6 +109,9 @@ CODES: Final[dict[str, CodeInfo]] = {
         -32050,
         "look the rule up in docs/concepts/content-scan.md; inspection.disabled_rules switches it off",
     ),
+    "root_refused": CodeInfo(
+        200, -32050, "name a place inside the plugin's roots; the operator states them in roots"
+    ),
     "approval_refused": CodeInfo(200, -32050, "a person has to allow this operation in the configuration"),
     "token_not_accepted": CodeInfo(403, -32050, "renew the channel token"),
     # the plugin and its answer
@@ -154,6 +157,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     ),
     "key_unavailable": CodeInfo(500, -32055, "check the key folder and its permissions"),
     "egress_refused": CodeInfo(403, -32050, "the operator adds the host to network_policy.allowed_domains"),
+    "secret_refused": CodeInfo(
+        403, -32050, "the operator adds the host or the place to the secret, if the plugin should send it there"
+    ),
     "internal": CodeInfo(500, -32603, "look at the gateway's own log for this call id"),
 }
 

@@ -22,7 +22,7 @@ from sekisho.gateway import (
     Limiter,
     loopback_names,
 )
-from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
+from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, RootRules, Rule
 from sekisho.protocol import JsonLimits, PluginName, plugin_name
 from sekisho.registry import grants_digest
 
@@ -118,14 +118,22 @@ def dossiers(config: CoreConfig) -> Mapping[PluginName, Dossier]:
 def _dossier(config: CoreConfig, one: PluginEntry) -> Dossier:
     return Dossier(
         name=plugin_name(one.name),
-        argv=one.command or ((one.upstream,) if one.upstream else ()),
+        argv=_argv(one),
         grants=grants_digest(one.grants),
         rate=RateRule(per_minute=one.max_requests_per_minute),
         timeout_s=min(config.security.request_timeout_seconds, one.sandbox.execution_timeout_seconds),
         client_requests=client_requests(one.client_requests),
         instances=one.instances,
         extensions=frozenset(one.extensions),
+        roots=None if one.roots is None else RootRules(one.workload.roots or ()),
     )
+
+
+def _argv(one: PluginEntry) -> tuple[str, ...]:
+    """What is started, as far as the configuration says it: another release of a package is another launcher."""
+    if one.package is not None:
+        return (one.package, one.entry or "", *one.arguments)
+    return one.command or ((one.upstream,) if one.upstream else ())
 
 
 def _all_or(names: Iterable[str] | None) -> frozenset[str] | None:

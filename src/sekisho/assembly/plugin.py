@@ -16,6 +16,7 @@ from sekisho.assembly.header_values import header_values
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.assembly.logins import authoriser_for
 from sekisho.assembly.memory import keep_between_calls
+from sekisho.assembly.packages import follow_package, wait_installed
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
 from sekisho.assembly.spares import Spares
@@ -32,6 +33,7 @@ from sekisho.plugin_server import (
     WardenRules,
     connect_url,
     connect_walled,
+    told_roots,
     trusting,
 )
 from sekisho.plugin_server.instance import SlotConnector
@@ -63,6 +65,7 @@ class _Post:
     health_interval_s: float
     keys: KeyFolder
     limits: PluginLimits
+    packages: Path
     log_level: str = "INFO"
 
 
@@ -85,7 +88,7 @@ def run_plugin(
     """
     post = _from_plugin_file(config_path, home) if name is None else _from_core_file(config_path, home, name)
     if command:
-        post = replace(post, workload=replace(post.workload, command=command, upstream=None))
+        post = replace(post, workload=replace(post.workload, command=command, upstream=None, package=None))
     keep_between_calls()
     return run_until_stopped(_serve(post, environment, launcher))
 
@@ -108,6 +111,8 @@ def sandbox_spec(workload: Workload, environment: Mapping[str, str]) -> SandboxS
 
 async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLauncher | None) -> None:
     log = Logger(f"plugin {post.workload.name}", level=post.log_level)
+    active, workload = await wait_installed(post.workload, post.packages, log)
+    post = replace(post, workload=workload)
     revoked = Revocations(post.keys.revoked_serials())
     listener = Listener(
         address=post.address,
@@ -135,6 +140,8 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
             group.create_task(listener.serve())
             group.create_task(warden.run())
             group.create_task(_follow_revocations(post.keys, revoked))
+            if active is not None:
+                group.create_task(follow_package(workload.name, post.packages, active))
 
 
 def _keeper(
@@ -179,7 +186,7 @@ class _Walls:
             raise Misconfigured(
                 "config_invalid",
                 f"plugin {workload.name!r} has neither command nor upstream",
-                remedy="write command = [...] in its file, or give the command after --",
+                remedy="write command = [...] or package = in its file, or give the command after --",
             )
         await self._stack.enter_async_context(self._driver)
         self._spares = await self._starters(sandbox_spec(workload, self._environment))
@@ -203,7 +210,7 @@ class _Walls:
                     start=start,
                     limits=self._limits,
                     max_queued_bytes=self._post.limits.max_queued_bytes,
-                    roots=_roots(workload),
+                    roots=told_roots(workload.grants.files, workload.roots, is_walled=not workload.upstream),
                     may_ask=tuple(sorted(client_requests(workload.client_requests))),
                     gate_path=self._post.gate_of(slot),
                     log=self._log.info,
@@ -243,7 +250,7 @@ class _Walls:
             url=url,
             limits=self._limits,
             on_list_changed=on_list_changed,
-            roots=_roots(workload),
+            roots=told_roots(workload.grants.files, workload.roots, is_walled=not workload.upstream),
             may_ask=tuple(sorted(client_requests(workload.client_requests))),
             reach=reach,
         )
@@ -272,14 +279,6 @@ def _message_limits(limits: PluginLimits) -> JsonLimits:
     )
 
 
-def _roots(workload: Workload) -> tuple[tuple[str, str], ...]:
-    """What `roots/list` is answered with: exactly the paths the plugin may reach."""
-    files = workload.grants.files
-    return tuple(
-        (Path(path).as_uri(), Path(path).name) for path in (*files.writable_paths, *files.read_only_paths)
-    )
-
-
 async def _follow_revocations(keys: KeyFolder, revoked: Revocations) -> None:
     while True:
         await asyncio.sleep(LOOK_S)
@@ -305,6 +304,7 @@ def _from_core_file(config_path: Path, home: Path, name: str) -> _Post:
         health_interval_s=config.plugins.health_check_interval_seconds,
         keys=keys,
         limits=config.limits,
+        packages=places.packages,
         log_level=config.audit.log_level,
     )
 
@@ -335,6 +335,7 @@ def _from_plugin_file(config_path: Path, home: Path) -> _Post:
         health_interval_s=HEALTH_INTERVAL_S,
         keys=keys,
         limits=config.limits,
+        packages=places.packages,
     )
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from sekisho.cli.finding import DEFAULT_CONFIG, Json, find_any, home_of
 from sekisho.cli.saying import note, say, say_json
-from sekisho.config import PluginConfig, check_paths, effective
+from sekisho.config import PluginConfig, check_paths, effective, warnings_of
 
 __all__ = ["check", "show"]
 
@@ -38,10 +38,13 @@ def check(*, config: AnyFile = DEFAULT_CONFIG, json: Json = False) -> int:
     found = find_any(config)
     check_paths(found)
     kind = "plugin" if isinstance(found, PluginConfig) else "core"
+    warnings = list(warnings_of(found))
     if json:
-        say_json({"ok": True, "file": config, "kind": kind})
-    else:
-        say([f"{config}: a good {kind} file"])
+        say_json({"ok": True, "file": config, "kind": kind, "warnings": warnings})
+        return 0
+    say([f"{config}: a good {kind} file"])
+    for warning in warnings:
+        note(f"warning: {warning}")
     return 0
 
 

@@ -27,9 +27,18 @@ from sekisho.config.field import (
     text,
     whole,
 )
+from sekisho.config.install import (
+    Install,
+    arguments,
+    check_package,
+    package_name,
+    package_of,
+    program_name,
+)
 from sekisho.config.limits import Limits
 from sekisho.config.locate import Source
 from sekisho.config.oauth import OAuth
+from sekisho.config.roots import roots
 from sekisho.config.secrets import check_secrets, secrets_table
 from sekisho.config.upstream import header_references
 from sekisho.config.values import (
@@ -54,8 +63,9 @@ from sekisho.config.workload import (
     module_name,
     plugin_settings,
     settings_names,
+    within_roots,
 )
-from sekisho.policy import SecretGrant
+from sekisho.policy import Narrowed, Root, SecretGrant
 from sekisho.policy.grants import Grants
 
 __all__ = [
@@ -276,6 +286,15 @@ class PluginEntry:
     command: tuple[str, ...] = setting(
         command_words(), "Program and arguments of an MCP server on standard input and output.", default=()
     )
+    package: str | None = setting(
+        package_name(),
+        'A package to install and run (sekisho install NAME): "npm:name@1.2.3" or "pypi:name==1.2.3".',
+        default=None,
+    )
+    entry: str | None = setting(
+        program_name(), "Which of the package's programs is run; else its own.", default=None
+    )
+    arguments: tuple[str, ...] = setting(arguments(), "Arguments of that program.", default=())
     upstream: str | None = setting(
         web_address("http", "https", with_path=True),
         "An MCP server at a URL: Streamable HTTP, or HTTP with SSE.",
@@ -312,6 +331,16 @@ class PluginEntry:
         "Python modules that interpreter imports; else the MCP SDK, if the plugin uses it.",
         default=None,
     )
+    runtime: Literal["auto", "deno", "wasm"] = setting(
+        choice("auto", "deno", "wasm"),
+        'What runs the command inside the walls: "deno" with permissions of its own, "wasm" for a module; "auto" looks.',
+        default="auto",
+    )
+    roots: tuple[Root, ...] | None = setting(
+        roots(),
+        "Places it works in, which narrow everything below: a file of roots, or tables uri, name, permissions.",
+        default=None,
+    )
     sandbox: Sandbox = setting(nested(Sandbox), "How much it may use.", default=Sandbox())
     network_policy: NetworkPolicy = setting(
         nested(NetworkPolicy), "Hosts it may reach.", default=NetworkPolicy()
@@ -329,9 +358,11 @@ class PluginEntry:
             raise Wrong("stands without upstream", remedy="add upstream", key="upstream_headers")
         if self.command and self.upstream:
             raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
-        if not (self.command or self.upstream or self.url):
+        check_package(self.package, self.entry, self.arguments, command=self.command, upstream=self.upstream)
+        if not (self.command or self.package or self.upstream or self.url):
             raise Wrong(
-                "names nothing to reach or run; expected url, command or upstream", remedy="add one of them"
+                "names nothing to reach or run; expected url, command, package or upstream",
+                remedy="add one of them",
             )
         if self.oauth.settings is not None and not self.upstream:
             raise Wrong("stands without upstream", remedy="add upstream, or remove oauth", key="oauth")
@@ -350,12 +381,16 @@ class PluginEntry:
     @property
     def runs_here(self) -> bool:
         """True when this machine starts the plugin."""
-        return bool(self.command or self.upstream)
+        return bool(self.command or self.package or self.upstream)
 
     @property
     def grants(self) -> Grants:
         """Everything it may touch."""
-        return grants_of(
+        return self._narrowed.grants
+
+    @property
+    def _narrowed(self) -> Narrowed:
+        granted = grants_of(
             environment=self.environment,
             allowed_operations=self.allowed_operations,
             sandbox=self.sandbox,
@@ -363,13 +398,18 @@ class PluginEntry:
             files=self.filesystem_policy,
             secrets=self.secrets,
         )
+        return within_roots(granted, self.roots, is_walled=self.runs_here and not self.upstream)
 
     @property
     def workload(self) -> Workload:
         """The plugin as its plugin server runs it."""
+        narrowed = self._narrowed
         return Workload(
             name=self.name,
             command=self.command,
+            package=package_of(self.package),
+            entry=self.entry,
+            arguments=self.arguments,
             upstream=self.upstream,
             upstream_ca_path=self.upstream_ca_path,
             upstream_headers=self.upstream_headers,
@@ -377,7 +417,7 @@ class PluginEntry:
             working_directory=self.working_directory,
             runtime_paths=self.runtime_paths,
             settings=self.settings,
-            grants=self.grants,
+            grants=narrowed.grants,
             isolation=self.sandbox.isolation,
             warm=self.warm,
             preload=self.preload,
@@ -386,6 +426,9 @@ class PluginEntry:
             max_instances=self.max_instances,
             instance_idle_s=self.instance_idle_seconds,
             oauth=self.oauth.settings,
+            roots=None if self.roots is None else narrowed.roots,
+            idle_roots=narrowed.idle,
+            runtime=self.runtime,
         )
 
 
@@ -425,6 +468,7 @@ class CoreConfig:
     )
     audit: Audit = setting(nested(Audit), "The audit log and the running log.", default=Audit())
     plugins: Plugins = setting(nested(Plugins), "The plugins.", default=Plugins())
+    install: Install = setting(nested(Install), "Where packages come from.", default=Install())
     inspection: Inspection = setting(nested(Inspection), "The content scan.", default=Inspection())
     approval: Approval = setting(nested(Approval), "The standing answer to approvals.", default=Approval())
     source: Source = field(default=Source(), compare=False, repr=False)

@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Literal
 
 from sekisho.config.field import Wrong, choice, flag, listed, nested, number, path, setting, whole
+from sekisho.config.install import (
+    Install,
+    arguments,
+    check_package,
+    package_name,
+    package_of,
+    program_name,
+)
 from sekisho.config.limits import PluginLimits
 from sekisho.config.locate import Source
 from sekisho.config.oauth import OAuth
+from sekisho.config.roots import roots
 from sekisho.config.secrets import check_secrets, secrets_table
 from sekisho.config.upstream import header_references
 from sekisho.config.values import (
@@ -37,8 +46,9 @@ from sekisho.config.workload import (
     grants_of,
     module_name,
     settings_names,
+    within_roots,
 )
-from sekisho.policy import SecretGrant
+from sekisho.policy import Root, SecretGrant
 from sekisho.policy.grants import Grants
 
 __all__ = ["PluginConfig", "PluginServer"]
@@ -92,6 +102,15 @@ class PluginServer:
     command: tuple[str, ...] = setting(
         command_words(), "Program and arguments of an MCP server on standard input and output.", default=()
     )
+    package: str | None = setting(
+        package_name(),
+        'A package to install and run (sekisho install NAME): "npm:name@1.2.3" or "pypi:name==1.2.3".',
+        default=None,
+    )
+    entry: str | None = setting(
+        program_name(), "Which of the package's programs is run; else its own.", default=None
+    )
+    arguments: tuple[str, ...] = setting(arguments(), "Arguments of that program.", default=())
     upstream: str | None = setting(
         web_address("http", "https", with_path=True),
         "An MCP server at a URL: Streamable HTTP, or HTTP with SSE.",
@@ -125,6 +144,11 @@ class PluginServer:
         "Python modules that interpreter imports; else the MCP SDK, if the plugin uses it.",
         default=None,
     )
+    runtime: Literal["auto", "deno", "wasm"] = setting(
+        choice("auto", "deno", "wasm"),
+        'What runs the command inside the walls: "deno" with permissions of its own, "wasm" for a module; "auto" looks.',
+        default="auto",
+    )
     home: Path | None = setting(
         path(),
         "Folder of its keys and state, unless $SEKISHO_HOME names one; else the user's data folder.",
@@ -136,6 +160,7 @@ class PluginServer:
             raise Wrong("stands without upstream", remedy="add upstream", key="upstream_headers")
         if self.command and self.upstream:
             raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
+        check_package(self.package, self.entry, self.arguments, command=self.command, upstream=self.upstream)
         check_pair(self.tls_cert_path, self.tls_key_path)
 
 
@@ -144,6 +169,11 @@ class PluginConfig:
     """The whole plugin file; `settings` is the table named after the plugin."""
 
     plugin_server: PluginServer = setting(nested(PluginServer), "The process that owns the plugin's walls.")
+    roots: tuple[Root, ...] | None = setting(
+        roots(),
+        "Places it works in, which narrow everything below: a file of roots, or tables uri, name, permissions.",
+        default=None,
+    )
     sandbox: Sandbox = setting(nested(Sandbox), "How much the plugin may use.", default=Sandbox())
     network_policy: NetworkPolicy = setting(
         nested(NetworkPolicy), "Hosts it may reach.", default=NetworkPolicy()
@@ -152,6 +182,7 @@ class PluginConfig:
         nested(FilesystemPolicy), "Files it may see.", default=FilesystemPolicy()
     )
     oauth: OAuth = setting(nested(OAuth), "How the server at upstream is logged in to.", default=OAuth())
+    install: Install = setting(nested(Install), "Where packages come from.", default=Install())
     limits: PluginLimits = setting(nested(PluginLimits), "What one message may cost.", default=PluginLimits())
     secrets: tuple[SecretGrant, ...] = setting(
         secrets_table(), "Secrets it may use at named hosts without seeing them, by variable.", default=()
@@ -187,9 +218,21 @@ class PluginConfig:
     def workload(self) -> Workload:
         """The plugin as its plugin server runs it."""
         server = self.plugin_server
+        granted = grants_of(
+            environment=server.environment,
+            allowed_operations=server.allowed_operations or (),
+            sandbox=self.sandbox,
+            network=self.network_policy,
+            files=self.filesystem_policy,
+            secrets=self.secrets,
+        )
+        narrowed = within_roots(granted, self.roots, is_walled=not server.upstream)
         return Workload(
             name=server.name,
             command=server.command,
+            package=package_of(server.package),
+            entry=server.entry,
+            arguments=server.arguments,
             upstream=server.upstream,
             upstream_ca_path=server.upstream_ca_path,
             upstream_headers=server.upstream_headers,
@@ -197,14 +240,7 @@ class PluginConfig:
             working_directory=server.working_directory,
             runtime_paths=server.runtime_paths,
             settings=self.settings,
-            grants=grants_of(
-                environment=server.environment,
-                allowed_operations=server.allowed_operations or (),
-                sandbox=self.sandbox,
-                network=self.network_policy,
-                files=self.filesystem_policy,
-                secrets=self.secrets,
-            ),
+            grants=narrowed.grants,
             isolation=self.sandbox.isolation,
             warm=server.warm,
             preload=server.preload,
@@ -213,4 +249,7 @@ class PluginConfig:
             max_instances=server.max_instances,
             instance_idle_s=server.instance_idle_seconds,
             oauth=self.oauth.settings,
+            roots=None if self.roots is None else narrowed.roots,
+            idle_roots=narrowed.idle,
+            runtime=server.runtime,
         )

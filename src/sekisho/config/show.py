@@ -16,7 +16,7 @@ from sekisho.config.field import settings_of
 from sekisho.config.plugin import PluginConfig
 from sekisho.config.values import BindAddress, is_loopback, is_secret_name
 from sekisho.config.workload import Workload
-from sekisho.policy import SecretGrant
+from sekisho.policy import Root, SecretGrant
 
 __all__ = ["MASK", "effective", "warnings_of"]
 
@@ -41,6 +41,8 @@ def _plain(name: str, value: Any) -> Any:
         return _settings(value)
     if name == "secrets":
         return {one.name: _secret(one) for one in value}
+    if isinstance(value, Root):
+        return _root(value)
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, BindAddress):
         return _table(value)
     if isinstance(value, tuple):
@@ -59,6 +61,14 @@ def _secret(secret: SecretGrant) -> dict[str, Any]:
         "environment": secret.in_environment,
         "places": list(secret.places),
     }
+
+
+def _root(root: Root) -> dict[str, Any]:
+    """As a file of roots writes it."""
+    leaves: dict[str, Any] = {"allow-read": root.read, "allow-write": root.write}
+    if root.path is None:
+        leaves = {"allow-net": [f"{host}:{port}" for host, port in root.reaches]}
+    return {"uri": root.uri, "name": root.name, "permissions": {"deno": leaves}}
 
 
 def _settings(settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -85,6 +95,8 @@ def warnings_of(config: CoreConfig | PluginConfig) -> Iterator[str]:
         yield "audit.durability = written: results do not wait for the disk; a power cut may lose records"
     if not config.audit.tamper_protection:
         yield "audit.tamper_protection = false: the audit log can be rewritten without a trace"
+    if config.install.allow_private_registry:
+        yield "install.allow_private_registry = true: a registry's name may lead into a private network"
     if config.approval.answer == "yes":
         yield "approval.answer = yes: operations in require_approval pass without a person"
     if config.auth.issuers and not config.auth.required_scopes:
@@ -94,7 +106,9 @@ def warnings_of(config: CoreConfig | PluginConfig) -> Iterator[str]:
 
 
 def _workload_warnings(workload: Workload, table: str) -> Iterator[str]:
-    if workload.gates and workload.command:
+    for idle in workload.idle_roots:
+        yield f"{workload.name}.roots: {idle}"
+    if workload.gates and (workload.command or workload.package):
         most_mb = (workload.gates + 1) * workload.grants.limits.max_memory_mb
         yield f"{workload.name}.max_instances: its limits count for each process; together up to {most_mb} MB"
     for key in workload.secret_settings:

@@ -27,8 +27,10 @@ from sekisho.config.field import (
 )
 from sekisho.config.values import is_secret_name
 from sekisho.credentials import OAuthSettings
+from sekisho.install import PackageSpec
 from sekisho.policy import SecretGrant
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
+from sekisho.policy.roots import Narrowed, Root, narrow
 
 __all__ = [
     "FilesystemPolicy",
@@ -40,6 +42,7 @@ __all__ = [
     "module_name",
     "plugin_settings",
     "settings_names",
+    "within_roots",
 ]
 
 _BASE = LimitGrant()
@@ -242,8 +245,8 @@ def settings_names(name: str, settings: tuple[tuple[str, str], ...]) -> dict[str
 class Workload:
     """One plugin as its plugin server runs it: what to start, with what, behind which walls.
 
-    `command` starts an MCP server on stdio; `upstream` names one that already speaks Streamable HTTP; never
-    both.
+    `command` starts an MCP server on stdio; `upstream` names one that already speaks Streamable HTTP; `package` is
+    one to be installed, whose command is known once it is. Never two of them.
     """
 
     name: str
@@ -264,6 +267,14 @@ class Workload:
     upstream_ca_path: Path | None = None
     upstream_headers: tuple[tuple[str, str], ...] = ()
     upstream_private: bool = False
+    package: PackageSpec | None = None
+    entry: str | None = None
+    arguments: tuple[str, ...] = ()
+    roots: tuple[Root, ...] | None = None
+    """Those that give it something; None when the file states none."""
+    idle_roots: tuple[str, ...] = ()
+    """A sentence on each root that gives it nothing."""
+    runtime: Literal["auto", "deno", "wasm"] = "auto"
 
     @property
     def gates(self) -> int:
@@ -323,3 +334,10 @@ def grants_of(
         allowed_operations=allowed_operations,
         secrets=secrets,
     )
+
+
+def within_roots(grants: Grants, roots: tuple[Root, ...] | None, *, is_walled: bool) -> Narrowed:
+    """The grants of a plugin within its roots; walls of ours stand around those alone that run here."""
+    if roots is None or not is_walled:
+        return Narrowed(grants=grants, roots=roots or (), idle=())
+    return narrow(grants, roots)

@@ -9,6 +9,7 @@ Rules, each of which can refuse:
 - the rate of the client and the rate of the plugin are charged together or not at all;
 - arguments are judged by the *approved* schema, never by what the plugin announces now, and searched for what no
   honest caller writes (`detect`);
+- where the plugin has roots, no argument and no resource names a place outside them;
 - a prompt, resource or completion is served only if the plugin's approved definitions offer it;
 - an operation that needs approval is refused unless the approver says yes.
 """
@@ -38,7 +39,7 @@ from sekisho.gateway.stages import (
 )
 from sekisho.gateway.tasks import TASK_METHODS, capability_missing
 from sekisho.keys import Challenges, Credentials, Resource, ScopePolicy
-from sekisho.policy import AccessPolicy, RateRule
+from sekisho.policy import AccessPolicy, RateRule, RootRules
 from sekisho.protocol import JsonLimits, PluginName
 from sekisho.registry import Definition, Definitions
 from sekisho.wire import CallFrame
@@ -77,6 +78,8 @@ class Standing:
     """What it may ask of a client that declared it (`caller.ASKABLE`), and whether it may make tasks for one."""
     instances: Instances = "shared"
     """For whom it has a process of its own."""
+    roots: RootRules | None = None
+    """Where everything that a call names must lie; None where the operator states no roots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,12 +257,49 @@ def _inspect(permitted: Permitted, house: House) -> Inspected:
         if definitions is not None:
             given = call.parsed.get("arguments")
             definitions.prompts[call.target].check_arguments(given if isinstance(given, dict) else {})
+    roots = house.standings[call.plugin].roots
+    if roots is not None:
+        _keep_within(roots, permitted, house)
     findings = house.inspection.judge_arguments(call.arguments)
     if call.extras is not NO_EXTRAS and not findings.refused:
         findings = _inspect_extras(call, house) or findings
     if findings.refused:
         raise refusal(findings, "arguments")
     return Inspected(permitted, findings.rule_ids)
+
+
+def _keep_within(roots: RootRules, permitted: Permitted, house: House) -> None:
+    """Whatever a call names lies within the roots: its resource, every path and address in arguments and answers."""
+    call, definition = permitted.identified.arrived.call, permitted.definition
+    definitions = house.standings[call.plugin].definitions
+    if definitions is None:
+        return
+    for said in msgspec.json.decode(call.extras.input_responses or b"{}").values():
+        # a client's own roots are no places to go to: the plugin hears of those within ours (plugin_server.roots)
+        roots.check_arguments(
+            said.get("content") if isinstance(said, dict) else None, offers=definitions.offers
+        )
+    if call.is_of_tool and definition is not None:
+        roots.check_arguments(
+            call.parsed,
+            definition=definition.digest,
+            schema=definition.input_schema,
+            offers=definitions.offers,
+        )
+        return
+    for uri in _named_resources(call):
+        roots.check_resource(uri)
+    for given in (call.parsed.get("arguments"), call.parsed.get("argument"), call.parsed.get("context")):
+        roots.check_arguments(given, offers=definitions.offers)
+
+
+def _named_resources(call: Call) -> Iterable[str]:
+    """The resources a call is about. What is completed is a template of the plugin's own, with values beside it."""
+    if call.tool.startswith("resources/"):
+        return (call.target,)
+    asked = call.parsed.get("notifications") if call.tool == "subscriptions/listen" else None
+    uris = asked.get("resourceSubscriptions") if isinstance(asked, dict) else None
+    return [str(uri) for uri in uris] if isinstance(uris, list) else ()
 
 
 def _inspect_extras(call: Call, house: House) -> Findings | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.caller import APPS, APPS_EXTENSION, TASKS, TASKS_EXTENSION, Instances
 from sekisho.gateway.checkpoint import Standing
-from sekisho.policy import RateRule
+from sekisho.policy import RateRule, RootRules
 from sekisho.protocol import PluginName
 from sekisho.registry import (
     Definitions,
@@ -49,6 +49,7 @@ class Dossier:
     client_requests: frozenset[str] = frozenset()
     instances: Instances = "shared"
     extensions: frozenset[str] = frozenset()
+    roots: RootRules | None = None
 
 
 class Desk:
@@ -155,6 +156,7 @@ class Desk:
             problem=problem,
             client_requests=dossier.client_requests | _tasks(definitions) | _apps(dossier),
             instances=dossier.instances,
+            roots=dossier.roots,
         )
 
     def _approved(self, dossier: Dossier) -> Definitions:

@@ -3,6 +3,7 @@
 from sekisho.plugin_server.authoriser import Authoriser, StaticHeaders
 from sekisho.plugin_server.instances import InstanceRules, Instances
 from sekisho.plugin_server.remote import Reach, connect_url
+from sekisho.plugin_server.roots import told_roots
 from sekisho.plugin_server.site import Site, trusting
 from sekisho.plugin_server.upstream import Upstream
 from sekisho.plugin_server.walled import connect_walled
@@ -20,5 +21,6 @@ __all__ = [
     "WardenRules",
     "connect_url",
     "connect_walled",
+    "told_roots",
     "trusting",
 ]

@@ -17,7 +17,10 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-__all__ = ["narrowed_roots", "roots_bytes"]
+from sekisho.policy import FileGrant
+from sekisho.policy import Root as StatedRoot
+
+__all__ = ["narrowed_roots", "roots_bytes", "told_roots"]
 
 MAX_ROOTS: Final = 1_000
 _encode: Final = msgspec.json.Encoder().encode
@@ -32,6 +35,20 @@ class _Root(msgspec.Struct):
 
 class _Roots(msgspec.Struct):
     roots: list[_Root] = []
+
+
+def told_roots(files: FileGrant, stated: Sequence[StatedRoot] | None, *, is_walled: bool) -> tuple[Root, ...]:
+    """Which folders a plugin is told of, as it sees them: behind our walls the paths it may reach, under the names that
+    the operator gave them; elsewhere the operator's own. MCP knows roots with `file:` URIs alone: servers built on its
+    SDKs refuse a list that holds any other.
+    """
+    names = {root.path: root.name for root in stated or () if root.path is not None}
+    if stated is not None and not is_walled:
+        return tuple((PurePosixPath(path).as_uri(), name) for path, name in names.items())
+    paths = dict.fromkeys((*files.writable_paths, *files.read_only_paths))
+    return tuple(
+        (PurePosixPath(path).as_uri(), names.get(path) or PurePosixPath(path).name) for path in paths
+    )
 
 
 def roots_bytes(roots: Sequence[Root]) -> bytes:

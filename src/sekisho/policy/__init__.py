@@ -14,6 +14,8 @@ from sekisho.policy.hosts import (
 )
 from sekisho.policy.limits import RateLimiter, RateRule
 from sekisho.policy.paths import PathVerdict, verdict
+from sekisho.policy.root_rules import RootRules
+from sekisho.policy.roots import Narrowed, Root, narrow
 from sekisho.policy.secrets import SecretGrant, SecretHost, SecretReference
 
 __all__ = [
@@ -24,10 +26,13 @@ __all__ = [
     "FileGrant",
     "Grants",
     "LimitGrant",
+    "Narrowed",
     "NetworkGrant",
     "PathVerdict",
     "RateLimiter",
     "RateRule",
+    "Root",
+    "RootRules",
     "Rule",
     "SecretGrant",
     "SecretHost",
@@ -37,6 +42,7 @@ __all__ = [
     "is_learned",
     "is_listed",
     "is_public",
+    "narrow",
     "permits",
     "verdict",
 ]

@@ -67,6 +67,11 @@ class Definition:
         served = self.served if modern else self.served_legacy
         return served.prefixed if prefixed else served.bare
 
+    def input_schema(self) -> JsonValue:
+        """The schema of its arguments, as it was pinned; for what is looked at once."""
+        value: JsonValue = msgspec.json.decode(self.bare)
+        return value.get("inputSchema", _NO_ARGUMENTS) if isinstance(value, dict) else _NO_ARGUMENTS
+
     def check_arguments(self, arguments: JsonValue, size: int) -> None:
         """Raise Refused (`arguments_invalid`) unless the arguments fit the tool's input schema.
 

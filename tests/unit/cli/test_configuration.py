@@ -43,7 +43,12 @@ def test_a_plugin_file_is_shown_too(typed: Type, home: Path) -> None:
 
 def test_a_good_file_passes_the_check(typed: Type, home: Path) -> None:
     assert typed("config", "check").out == "sekisho.toml: a good core file\n"
-    assert typed("config", "check", "--json").json == {"ok": True, "file": "sekisho.toml", "kind": "core"}
+    assert typed("config", "check", "--json").json == {
+        "ok": True,
+        "file": "sekisho.toml",
+        "kind": "core",
+        "warnings": [],
+    }
 
 
 @pytest.mark.requirement("A5.2")

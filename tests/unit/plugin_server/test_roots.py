@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.plugin_server.roots import narrowed_roots, roots_bytes
+from sekisho.plugin_server.roots import narrowed_roots, roots_bytes, told_roots
+from sekisho.policy import FileGrant, Grants, Root, narrow
 
 OURS = [("file:///data/a", "a"), ("file:///home/u/b", "b")]
 SEGMENT = st.sampled_from(["data", "a", "home", "u", "b", "..", ".", "%2e%2e", "x y", "%2f", ""])
@@ -59,3 +60,34 @@ def test_an_answer_that_cannot_be_read_leaves_none(answer: Any) -> None:
 
 def test_without_a_client_ours_are_stated_as_they_are() -> None:
     assert json.loads(roots_bytes(OURS)) == {"roots": [{"uri": uri, "name": name} for uri, name in OURS]}
+
+
+STATED = (
+    Root(uri="file:///srv/data", name="the data", write=True, read=True),
+    Root(uri="file:///srv/more", name="", read=True),
+    Root(uri="https://api.example.com", name="an endpoint", reaches=(("api.example.com", 443),)),
+)
+GRANTS = Grants(files=FileGrant(writable_paths=("/srv/data",), read_only_paths=("/srv/more/a b",)))
+
+
+def test_a_plugin_is_told_of_the_folders_it_may_reach_under_the_operators_names() -> None:
+    narrowed = narrow(GRANTS, STATED)
+    assert told_roots(narrowed.grants.files, narrowed.roots, is_walled=True) == (
+        ("file:///srv/data", "the data"),
+        ("file:///srv/more/a%20b", "a b"),
+    )
+
+
+def test_without_roots_it_is_told_of_its_grants() -> None:
+    assert told_roots(GRANTS.files, None, is_walled=True) == (
+        ("file:///srv/data", "data"),
+        ("file:///srv/more/a%20b", "a b"),
+    )
+    assert told_roots(GRANTS.files, (), is_walled=False) == ()
+
+
+def test_a_plugin_elsewhere_is_told_of_the_stated_folders_and_of_no_address() -> None:
+    assert told_roots(FileGrant(), STATED, is_walled=False) == (
+        ("file:///srv/data", "the data"),
+        ("file:///srv/more", ""),
+    )
