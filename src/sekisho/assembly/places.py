@@ -35,6 +35,11 @@ class Places:
         return self.config.parent / "sekisho.lock"
 
     @property
+    def packages(self) -> Path:
+        """Installed packages, and which one each plugin uses."""
+        return self.home.resolve() / "packages"
+
+    @property
     def egress_log(self) -> Path:
         """What the egress proxy let through and refused, one file a plugin."""
         return self.home / "egress"

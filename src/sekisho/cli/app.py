@@ -34,6 +34,8 @@ COMMANDS: Final[dict[str, tuple[str, str, Group]]] = {
     "plugin": ("run:plugin", "Run one plugin server and its plugin behind walls.", _RUN),
     "egress": ("run:egress", "Run the only door out for plugins.", _RUN),
     "connect": ("run:connect", "Speak MCP on standard input and output, to a running gateway.", _RUN),
+    "install": ("install:install", "Install the package of a plugin, behind walls.", _RUN),
+    "rollback": ("install:rollback", "Let a plugin use the package it used before.", _RUN),
     "login": ("login:login", "Log in to the server of a plugin at a URL.", _RUN),
     "plugins": ("review:plugins", "List the plugins and whether they are approved.", _REVIEW),
     "review": ("review:review", "Show what a plugin says and what changed.", _REVIEW),

@@ -50,6 +50,13 @@ class Site:
         return Places(home=self.home, config=self.path).lock
 
     @property
+    def packages(self) -> Path:
+        """The folder of installed packages."""
+        from sekisho.assembly.places import Places  # noqa: PLC0415
+
+        return Places(home=self.home, config=self.path).packages
+
+    @property
     def keys(self) -> Path:
         """The key folder."""
         from sekisho.assembly.places import Places  # noqa: PLC0415

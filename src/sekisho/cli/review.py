@@ -171,7 +171,7 @@ def _row(site: Site, lock: LockFile, entry: PluginEntry) -> dict[str, Any]:
         "summary": "never listed" if drift is None else drift.summary(),
         "definitions": 0 if surface is None else len(surface.items),
         "allowed_operations": list(entry.allowed_operations),
-        "where": entry.upstream or (f"runs {entry.command[0]}" if entry.command else entry.url),
+        "where": entry.upstream or _runs(entry) or entry.url,
     }
 
 
@@ -180,3 +180,9 @@ def _drift(site: Site, lock: LockFile, name: PluginName, surface: Surface | None
         return None
     dossier = dossiers(site.config)[name]
     return compare(lock.get(name), surface, dossier.argv, dossier.grants)
+
+
+def _runs(entry: PluginEntry) -> str | None:
+    if entry.package is not None:
+        return f"runs {entry.package}"
+    return f"runs {entry.command[0]}" if entry.command else None

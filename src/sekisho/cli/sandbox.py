@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from sekisho.assembly.packages import installed_workload
 from sekisho.assembly.plugin import sandbox_spec
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find
 from sekisho.cli.saying import say, say_json
@@ -24,7 +25,7 @@ def plan(
 ) -> int:
     """Print the walls a plugin gets: what it sees, what it may use, what it may call."""
     site = find(config)
-    workload = site.config.plugin(name).workload
+    workload = installed_workload(site.config.plugin(name).workload, site.packages)
     if not workload.command:
         raise Misconfigured(
             "config_invalid", f"{name} is not started by this machine", remedy="its walls are its own host's"

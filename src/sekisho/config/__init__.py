@@ -16,6 +16,7 @@ from sekisho.config.core import (
     Plugins,
     Security,
 )
+from sekisho.config.install import Install
 from sekisho.config.limits import Limits, PluginLimits
 from sekisho.config.load import load_any, load_core, load_plugin
 from sekisho.config.paths import check_paths
@@ -35,6 +36,7 @@ __all__ = [
     "CoreServer",
     "FilesystemPolicy",
     "Inspection",
+    "Install",
     "Limits",
     "NetworkPolicy",
     "PluginConfig",

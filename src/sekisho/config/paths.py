@@ -51,7 +51,7 @@ def _plugin_paths(config: PluginConfig) -> Iterator[_Asked]:
 
 def _workload_paths(workload: Workload, server: KeyPath, tables: KeyPath) -> Iterator[_Asked]:
     """Paths of a plugin that is started here; those of a plugin elsewhere are asked for there."""
-    if not workload.command:
+    if not (workload.command or workload.package):
         return
     yield (*server, "working_directory"), workload.working_directory, "folder"
     for path in workload.runtime_paths:

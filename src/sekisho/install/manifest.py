@@ -123,9 +123,7 @@ def check_path(path: str) -> None:
     parts = path.split("/")
     is_plain = path.isprintable() and all(part not in ("", ".", "..") for part in parts)
     if not is_plain or len(path.encode("utf-8", "surrogateescape")) > MAX_PATH_BYTES:
-        raise Refused(
-            "package_refused", f"the package has a file whose path is not plain: {ascii(path[:80])}"
-        )
+        raise Refused("package_refused", f"the package has a file whose path is not plain: {path[:80]!a}")
 
 
 def check_link(path: str, target: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from sekisho.errors import Misconfigured
 
@@ -68,19 +68,20 @@ def read_package(text: str) -> PackageSpec:
         case "npm":
             name, _, version = rest.rpartition("@")
             extras = ""
-            is_good = _NPM_NAME.fullmatch(name) and _NPM_VERSION.fullmatch(version)
+            is_good = bool(_NPM_NAME.fullmatch(name) and _NPM_VERSION.fullmatch(version))
         case "pypi":
             name, _, version = rest.partition("==")
             name, bracket, extras = name.partition("[")
-            is_good = _PYTHON_NAME.fullmatch(name) and _PYTHON_VERSION.fullmatch(version)
-            is_good = is_good and (not bracket or (extras.endswith("]") and _EXTRAS.fullmatch(extras[:-1])))
+            is_good = bool(_PYTHON_NAME.fullmatch(name) and _PYTHON_VERSION.fullmatch(version))
+            if bracket:
+                is_good = is_good and extras.endswith("]") and bool(_EXTRAS.fullmatch(extras[:-1]))
             extras = extras.removesuffix("]")
         case _:
             raise _wrong(f"{text!r} names no registry")
     if not is_good or len(name) > MAX_NAME_CHARS or len(version) > MAX_VERSION_CHARS:
         raise _wrong(f"{text!r} is not one exact version of one package")
     return PackageSpec(
-        ecosystem=cast("Ecosystem", ecosystem),
+        ecosystem=ecosystem,
         name=name,
         version=version,
         extras=tuple(sorted({one.lower() for one in extras.split(",")})) if extras else (),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from sekisho.errors import Misconfigured
+from sekisho.errors import Misconfigured, Refused
 from sekisho.install.package import Ecosystem
 from sekisho.policy import LOCALHOST, NetworkGrant, canonical_host
 
@@ -79,7 +79,7 @@ def check_registry(url: str) -> None:
         parts = urlsplit(url)
         port = _port(parts)
         host = canonical_host(parts.hostname or "")
-    except ValueError:
+    except (ValueError, Refused):
         host, port = "", 0
     is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
     if not host or not port or not is_plain or parts.scheme not in _PORTS:
@@ -97,4 +97,4 @@ def check_registry(url: str) -> None:
 
 
 def _port(parts: SplitResult) -> int:
-    return parts.port or _PORTS.get(parts.scheme, 0)
+    return _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port

@@ -1,6 +1,7 @@
 """Where trees are kept, and which one each plugin uses.
 
-- `trees/sha256/<digest>/` holds one tree (`tree`), its manifest, its lock and its record; whoever has the digest knows every byte.
+- `sha256/<digest>/` holds one tree (`tree`), its manifest, its lock and its record; whoever has the digest knows every
+  byte.
 - A tree gets its name by one rename, when it is whole and on the disk; what has a name is never written again.
 - `active/<plugin>.json` says which tree a plugin uses and which ones it used before. It is replaced by one rename,
   so a reader, and a machine that lost its power, sees the old state or the new one.
@@ -24,7 +25,7 @@ from typing import Final, Literal
 import msgspec
 
 from sekisho.errors import Misconfigured, Refused, Tampered, Unavailable
-from sekisho.install.manifest import DIGEST, Digests, digests_of, read_manifest, write_manifest
+from sekisho.install.manifest import DIGEST, Digests, Entry, digests_of, read_manifest, write_manifest
 from sekisho.install.tree import (
     Stamp,
     TreeLimits,
@@ -44,12 +45,14 @@ Step = Literal["taken", "listed", "synced", "named", "pointed", "swept"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of one tree besides its files. `command` and `runtime` are relative to the tree.
+    """What is known of one tree besides its files.
 
-    `command` begins with the word that names the interpreter; `{tree}` in it stands for where the tree is.
+    `entry` names the program of the package that `command` runs. In `command`, `{tree}` stands for where the tree is,
+    and `{python}` and `{node}` for the interpreter; `runtime` says which one it was made for.
     """
 
     package: str
+    entry: str
     command: tuple[str, ...]
     lock_name: str
     lock_sha256: str
@@ -62,9 +65,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Active(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The records a plugin uses and used, by digest; the newest of `before` comes first."""
+    """The trees a plugin uses and used, by digest; the newest of `before` comes first.
+
+    `asked` is what the configuration asked for when this was decided; after a step back it is not what is used.
+    """
 
     current: str
+    asked: str
     before: tuple[str, ...] = ()
 
 
@@ -111,20 +118,30 @@ class Store:
             fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise Misconfigured(
-                "config_invalid", f"{self.folder} cannot be written: {error.strerror}", remedy="choose another home"
+                "config_invalid",
+                f"{self.folder} cannot be written: {error.strerror}",
+                remedy="choose another home",
             ) from error
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise Unavailable(
-                    "package_unavailable", "another sekisho install is at work", remedy="wait until it is done"
+                    "package_unavailable",
+                    "another sekisho install is at work",
+                    remedy="wait until it is done",
                 ) from error
-            for leftover in self._work.iterdir():
-                remove_tree(leftover)
-            yield
+            self._clear()
+            try:
+                yield
+            finally:
+                self._clear()
         finally:
             os.close(fd)
+
+    def _clear(self) -> None:
+        for leftover in (*self._work.iterdir(), *self._active.glob("*.json.*")):
+            remove_tree(leftover)
 
     def workplace(self) -> Path:
         """A new folder on the same file system, for us alone."""
@@ -193,15 +210,29 @@ class Store:
         place.rename(aside)
         return aside
 
-    def activate(self, plugin: str, digest: str) -> Active:
+    def take_files(self, lock: bytes, into: Path) -> bool:
+        """Move what was fetched for a lock to `into`, if it is still here. It is only as good as its digests."""
+        try:
+            self._files(digests_of(lock).sha256).rename(into)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keep_files(self, lock: bytes, files: Path) -> None:
+        """Keep what was fetched, so that the same lock can be installed again without a network."""
+        place = self._files(digests_of(lock).sha256)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        remove_tree(place)
+        files.rename(place)
+
+    def activate(self, plugin: str, digest: str, asked: str) -> Active:
         """Let a plugin use this tree from its next start on."""
         now = self.active(plugin)
-        if now is not None and now.current == digest:
-            return now
-        before = () if now is None else (now.current, *(one for one in now.before if one != digest))
-        return self._point(plugin, Active(current=digest, before=before[:KEPT_BEFORE]))
+        used = () if now is None else (now.current, *now.before)
+        before = tuple(one for one in used if one != digest)[:KEPT_BEFORE]
+        return self._point(plugin, Active(current=digest, asked=asked, before=before))
 
-    def roll_back(self, plugin: str) -> Active:
+    def roll_back(self, plugin: str, asked: str) -> Active:
         """Let a plugin use the tree it used before.
 
         Raises:
@@ -214,7 +245,7 @@ class Store:
                 "package_refused", f"{plugin} has used no other package before", remedy="nothing was changed"
             )
         self.prove(self.open(now.before[0]))
-        return self._point(plugin, Active(current=now.before[0], before=now.before[1:]))
+        return self._point(plugin, Active(current=now.before[0], asked=asked, before=now.before[1:]))
 
     def active(self, plugin: str) -> Active | None:
         """Which tree a plugin uses; None when none was installed for it."""
@@ -282,9 +313,13 @@ class Store:
         for stamps in (self.folder / "stamps").glob("*.json"):
             if stamps.stem not in used:
                 stamps.unlink()
+        locks = {self.open(digest).record.lock_sha256 for digest in used if (self._trees / digest).exists()}
+        for files in (self.folder / "files").glob("*"):
+            if files.name not in locks:
+                remove_tree(files)
         self._at("swept")
 
-    def _entries(self, kept: Kept) -> tuple:
+    def _entries(self, kept: Kept) -> tuple[Entry, ...]:
         try:
             manifest = _read(kept.folder / "manifest")
         except FileNotFoundError as error:
@@ -298,6 +333,9 @@ class Store:
         _write(path, msgspec.json.encode(active) + b"\n")
         self._at("pointed")
         return active
+
+    def _files(self, lock_sha256: str) -> Path:
+        return self.folder / "files" / lock_sha256
 
     def _stamps(self, kept: Kept) -> dict[str, Stamp]:
         try:

@@ -25,11 +25,23 @@ from typing import Final
 from sekisho.errors import Refused, Tampered, Unavailable
 from sekisho.install.manifest import Digests, Entry, EntryKind, check_link, check_path, digests_of
 
-__all__ = ["Stamp", "TreeLimits", "hash_all", "look", "remove_tree", "stamps_of", "sync_all", "take", "tree_bytes"]
+__all__ = [
+    "Stamp",
+    "TreeLimits",
+    "hash_all",
+    "look",
+    "remove_tree",
+    "stamps_of",
+    "sync_all",
+    "take",
+    "tree_bytes",
+]
 
 FOLDER_MODE: Final = 0o555
 FILE_MODE: Final = 0o444
-DATE_S: Final = 315_532_800  # 1980, the first that a zip file knows: a date of its own would change with every run
+DATE_S: Final = (
+    315_532_800  # 1980, the first that a zip file knows: a date of its own would change with every run
+)
 _CHUNK_BYTES: Final = 1 << 20
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER: Final = _READ | os.O_DIRECTORY
@@ -88,9 +100,7 @@ def hash_all(root: Path, entries: tuple[Entry, ...]) -> None:
 
 def stamps_of(root: Path) -> dict[str, Stamp]:
     """What the kernel says of each file now; only of a tree that was just hashed does it say anything."""
-    return {
-        path: _stamp(status) for path, _, _, status in _walk(root) if not stat.S_ISDIR(status.st_mode)
-    }
+    return {path: _stamp(status) for path, _, _, status in _walk(root) if not stat.S_ISDIR(status.st_mode)}
 
 
 def tree_bytes(root: Path, limits: TreeLimits) -> int:
@@ -139,7 +149,9 @@ def sync_all(folder: Path) -> None:
     fd = os.open(folder, _FOLDER)
     try:
         if libc.syncfs(fd) != 0:
-            raise Unavailable("package_unavailable", f"{folder} cannot be written: {os.strerror(ctypes.get_errno())}")
+            raise Unavailable(
+                "package_unavailable", f"{folder} cannot be written: {os.strerror(ctypes.get_errno())}"
+            )
     finally:
         os.close(fd)
 

@@ -1,0 +1,140 @@
+"""Commands by which the package of a plugin comes and goes: `install`, `rollback`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find_any, home_of
+from sekisho.cli.saying import note, say, say_json
+from sekisho.config import CoreConfig, PluginConfig, Workload
+from sekisho.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from sekisho.install.installer import Step
+    from sekisho.install.store import Kept
+
+__all__ = ["install", "rollback"]
+
+_SAYS: Final[dict[Step, str]] = {
+    "name": "comparing the name with well-known ones",
+    "fetch": "fetching from the registry, behind walls",
+    "unpack": "unpacking without a network",
+    "judge": "judging what was unpacked",
+    "activate": "activating",
+}
+
+Name = Annotated[str, Parameter(help="The plugin's name.")]
+
+
+def install(
+    name: Name,
+    *,
+    accept_name: Annotated[
+        bool,
+        Parameter(
+            name="--accept-name", negative="", help="The package is meant although its name is suspicious."
+        ),
+    ] = False,
+    fresh: Annotated[
+        bool, Parameter(negative="", help="Look for newer dependencies than those locked before.")
+    ] = False,
+    verify: Annotated[
+        bool, Parameter(negative="", help="Install nothing; read every byte of what is installed.")
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> int:
+    """Install the package of a plugin: fetched behind walls, locked by hash, stored read-only.
+
+    No code of the package runs. The plugin uses it from its next start on; one that runs is started anew.
+    """
+    from sekisho.assembly.packages import install_package, verify_package  # noqa: PLC0415
+
+    found = find_any(config)
+    workload, packages = _workload(found, name), _packages(found, config)
+    if verify:
+        return _tell(name, verify_package(workload, packages), "sound", json=json)
+    with _progress(shown=not json) as tell:
+        done = asyncio.run(
+            install_package(
+                workload,
+                found.install.settings,
+                packages,
+                environment(),
+                is_name_accepted=accept_name,
+                is_fresh=fresh,
+                tell=tell,
+            )
+        )
+    return _tell(name, done.kept, "installed" if done.is_new else "already installed", json=json)
+
+
+def rollback(name: Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
+    """Let a plugin use the package it used before the last sekisho install."""
+    from sekisho.install.store import Store  # noqa: PLC0415
+
+    found = find_any(config)
+    workload = _workload(found, name)
+    if workload.package is None:
+        raise Misconfigured("config_invalid", f"{name} is no package", remedy="nothing was changed")
+    store = Store(_packages(found, config))
+    with store.writing():
+        active = store.roll_back(name, str(workload.package))
+    return _tell(name, store.open(active.current), "rolled back", json=json)
+
+
+def _tell(name: str, kept: Kept, what: str, *, json: bool) -> int:
+    record = kept.record
+    if json:
+        say_json(
+            {
+                "plugin": name,
+                "state": what,
+                "package": record.package,
+                "entry": record.entry,
+                "digest": f"sha256:{kept.digest}",
+                "tree": {"sha256": record.tree_sha256, "blake2b": record.tree_blake2b},
+                "lock_sha256": record.lock_sha256,
+                "packages": record.packages,
+                "files": record.files,
+                "bytes": record.bytes,
+                "path": kept.tree,
+            }
+        )
+    else:
+        size = f"{record.packages} packages, {record.files} files, {record.bytes / 1e6:.1f} MB"
+        say([f"{name}: {what}: {record.package} ({size}), sha256:{kept.digest}"])
+    return 0
+
+
+def _workload(found: CoreConfig | PluginConfig, name: str) -> Workload:
+    if isinstance(found, CoreConfig):
+        return found.plugin(name).workload
+    if found.name != name:
+        raise Misconfigured("config_invalid", f"this file is about {found.name}", remedy=f"type {found.name}")
+    return found.workload
+
+
+def _packages(found: CoreConfig | PluginConfig, config: Path) -> Path:
+    from sekisho.assembly.places import Places  # noqa: PLC0415
+
+    return Places(home=home_of(found), config=config.absolute()).packages
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[Step], None]]:
+    """Say each step: on a terminal on one line that moves, elsewhere a line each."""
+    if not shown or not sys.stderr.isatty():
+        yield (lambda step: note(f"{_SAYS[step]} …")) if shown else (lambda _step: None)
+        return
+    from rich.console import Console  # noqa: PLC0415 - drawing is for terminals
+
+    with Console(stderr=True).status("installing") as status:
+        yield lambda step: status.update(_SAYS[step])
