@@ -29,7 +29,7 @@ def run_egress(config_path: Path, home: Path) -> int:
         more={
             one.name: tuple(places.gate_socket(one.name, slot) for slot in range(1, one.workload.gates + 1))
             for one in config.plugins.servers
-            if one.command and not one.grants.network.is_closed
+            if (one.command or one.package) and not one.grants.network.is_closed
         },
     )
 
