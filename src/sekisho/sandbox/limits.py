@@ -9,10 +9,11 @@ Decides no limit itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,8 @@ __all__ = ["Group", "Usage", "find_parents", "make_group", "sweep"]
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 PERIOD_US: Final = 100_000  # the kernel's default accounting period
-_CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct")
+_CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct", "blkio")
+_DISK: Final = ("io", "blkio")  # as version 2 and version 1 call it
 _NAME: Final = re.compile(r"sekisho-(\d+)-.+")
 
 
@@ -136,9 +138,8 @@ def make_group(
 ) -> Group:
     """A new group with its limits set."""
     folder_name = f"sekisho-{os.getpid()}-{number}-{name}"
-    group = Group(
-        version=version, folders=tuple((one, Path(parent) / folder_name) for one, parent in parents)
-    )
+    wanted = ((one, parent) for one, parent in parents if one not in _DISK or limits.io_bytes_per_s)
+    group = Group(version=version, folders=tuple((one, Path(parent) / folder_name) for one, parent in wanted))
     try:
         for _, folder in group.folders:
             folder.mkdir(exist_ok=version == "v2")
@@ -164,32 +165,42 @@ def sweep(parents: tuple[tuple[str, str], ...]) -> None:
 
 def _settings(group: Group, limits: Limits) -> Iterator[tuple[Path, str]]:
     by_name = dict(group.folders)
-    quota = limits.cpu_percent * PERIOD_US // 100
-    pids = str(limits.pids + OWN_PROCESSES)
-    memory = str(limits.memory_bytes)
     if "pids" in by_name:
-        yield by_name["pids"] / "pids.max", pids
-    if group.version == "v2":
-        if "memory" in by_name:
-            folder = by_name["memory"]
-            yield folder / "memory.max", memory
-            if (folder / "memory.swap.max").exists():
-                yield folder / "memory.swap.max", "0"
-            yield (
-                folder / "memory.oom.group",
-                "1",
-            )  # half a plugin answers nothing; the server restarts a whole one
-        if "cpu" in by_name:
-            yield by_name["cpu"] / "cpu.max", f"{quota} {PERIOD_US}"
-        return
+        yield by_name["pids"] / "pids.max", str(limits.pids + OWN_PROCESSES)
+    yield from (_settings_v2 if group.version == "v2" else _settings_v1)(by_name, limits)
+
+
+def _settings_v2(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[Path, str]]:
     if "memory" in by_name:
         folder = by_name["memory"]
-        yield folder / "memory.limit_in_bytes", memory
+        yield folder / "memory.max", str(limits.memory_bytes)
+        if (folder / "memory.swap.max").exists():
+            yield folder / "memory.swap.max", "0"
+        # half a plugin answers nothing; the server restarts a whole one
+        yield folder / "memory.oom.group", "1"
+    if "cpu" in by_name:
+        yield by_name["cpu"] / "cpu.max", f"{_quota_us(limits)} {PERIOD_US}"
+    if "io" in by_name:
+        rate = limits.io_bytes_per_s
+        yield from ((by_name["io"] / "io.max", f"{disk} rbps={rate} wbps={rate}") for disk in _disks())
+
+
+def _settings_v1(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[Path, str]]:
+    if "memory" in by_name:
+        folder = by_name["memory"]
+        yield folder / "memory.limit_in_bytes", str(limits.memory_bytes)
         if (folder / "memory.memsw.limit_in_bytes").exists():
-            yield folder / "memory.memsw.limit_in_bytes", memory
+            yield folder / "memory.memsw.limit_in_bytes", str(limits.memory_bytes)
     if "cpu" in by_name:
         yield by_name["cpu"] / "cpu.cfs_period_us", str(PERIOD_US)
-        yield by_name["cpu"] / "cpu.cfs_quota_us", str(quota)
+        yield by_name["cpu"] / "cpu.cfs_quota_us", str(_quota_us(limits))
+    if "blkio" in by_name:
+        for disk, way in itertools.product(_disks(), ("read", "write")):
+            yield by_name["blkio"] / f"blkio.throttle.{way}_bps_device", f"{disk} {limits.io_bytes_per_s}"
+
+
+def _quota_us(limits: Limits) -> int:
+    return limits.cpu_percent * PERIOD_US // 100
 
 
 def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:
@@ -199,13 +210,19 @@ def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:
             continue
         control = candidate / "cgroup.subtree_control"
         with contextlib.suppress(OSError):
-            for controller in {"memory", "pids", "cpu"} - {*control.read_text().split()}:
+            for controller in {"memory", "pids", "cpu", "io"} - {*control.read_text().split()}:
                 with contextlib.suppress(OSError):
                     control.write_text(f"+{controller}")
             given = control.read_text().split()
             if "memory" in given:
-                return tuple((one, str(candidate)) for one in ("memory", "pids", "cpu") if one in given)
+                return tuple((one, str(candidate)) for one in ("memory", "pids", "cpu", "io") if one in given)
     return ()
+
+
+def _disks() -> list[str]:
+    """Every disk there is, as the kernel numbers it: a plugin may meet any of them through a folder it was granted."""
+    sizes = sorted(Path("/sys/block").glob("*/size"))
+    return [(one.parent / "dev").read_text().strip() for one in sizes if _number(one)]
 
 
 def _upwards(root: Path, own: str) -> Iterator[Path]:

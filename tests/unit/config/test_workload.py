@@ -22,6 +22,8 @@ max_pids = 8
 max_open_files = 32
 max_tmp_mb = 9
 start_timeout_seconds = 3
+io_mbps = 12
+idle_stop_seconds = 7.5
 isolation = "strict"
 [{0}network_policy]
 allowed_domains = ["api.example.com", "*.example.org"]
@@ -60,6 +62,8 @@ def test_every_limit_reaches_the_grants(core: Callable[[str], CoreConfig]) -> No
         max_open_files=32,
         max_tmp_mb=9,
         start_timeout_s=3.0,
+        io_mbps=12,
+        idle_stop_s=7.5,
     )
     assert grants.network.allowed_domains == ("api.example.com", "*.example.org")
     assert grants.network.localhost_ports == (5432,)

@@ -34,7 +34,7 @@ def shell(program: str) -> subprocess.Popen[bytes]:
 
 
 def end(root: subprocess.Popen[bytes]) -> None:
-    for pid in tree(root.pid):
+    for pid in [*tree(root.pid)]:  # before the first is killed: its children would be somebody else's then
         os.kill(pid, 9)
     root.communicate()
 

@@ -103,7 +103,7 @@ def plan() -> Plan:
             pids=0,
             memory_by="guard",
             pids_by="rlimit",
-            cpu_by="nothing",
+            cpu_by="guard",
             rlimits=(),
             inner_rlimits=(),
         ),

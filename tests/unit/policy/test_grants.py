@@ -41,6 +41,8 @@ def test_an_empty_network_grant_is_closed() -> None:
         lambda: LimitGrant(max_cpu_percent=0),
         lambda: LimitGrant(execution_timeout_s=0),
         lambda: LimitGrant(max_pids=0),
+        lambda: LimitGrant(io_mbps=-1),
+        lambda: LimitGrant(idle_stop_s=-1),
     ],
 )
 def test_a_grant_that_cannot_be_honoured_is_a_mistake(build: Callable[[], object]) -> None:

@@ -46,7 +46,7 @@ def test_the_json_form_names_variables_and_hides_their_values() -> None:
 def test_the_text_form_says_which_limits_are_only_watched() -> None:
     text = describe_text(drawn())
     assert "memory 512 MiB (by guard)" in text
-    assert "cpu 100 % (by nothing)" in text
+    assert "cpu 100 % (by guard)" in text
     assert "s3cret" not in text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,32 @@ def test_version_2_limits_in_one_folder_and_kills_the_whole_plugin_when_memory_r
     assert (folder / "pids.max").read_text() == "12"
     assert (folder / "cpu.max").read_text() == "50000 100000"
     assert group.join_files == (f"{folder}/cgroup.procs",)
+
+
+def disks() -> list[str]:
+    sizes = sorted(Path("/sys/block").glob("*/size"))
+    return [(one.parent / "dev").read_text().strip() for one in sizes if int(one.read_text())]
+
+
+def test_version_1_limits_reading_and_writing_of_every_disk(v1: Path) -> None:
+    (v1 / "blkio").mkdir()
+    make_group("v1", (("blkio", f"{v1}/blkio"),), "notes", 1, replace(LIMITS, io_bytes_per_s=1 << 20))
+    folder = v1 / "blkio" / f"sekisho-{os.getpid()}-1-notes"
+    for way in ("read", "write"):  # the kernel keeps a line for each disk; a file keeps the last
+        text = (folder / f"blkio.throttle.{way}_bps_device").read_text()
+        assert text == f"{disks()[-1]} {1 << 20}"
+
+
+def test_version_2_limits_reading_and_writing_of_every_disk(v2: Path) -> None:
+    make_group("v2", (("io", str(v2)),), "notes", 1, replace(LIMITS, io_bytes_per_s=1 << 20))
+    text = (v2 / f"sekisho-{os.getpid()}-1-notes" / "io.max").read_text()
+    assert text == f"{disks()[-1]} rbps={1 << 20} wbps={1 << 20}"
+
+
+def test_without_a_limit_for_disks_their_controller_is_left_alone(v1: Path) -> None:
+    (v1 / "blkio").mkdir()
+    group = make_group("v1", (("blkio", f"{v1}/blkio"), ("pids", f"{v1}/pids")), "notes", 1, LIMITS)
+    assert [name for name, _ in group.folders] == ["pids"]
 
 
 def test_a_limit_that_cannot_be_set_is_refused(tmp_path: Path) -> None:
