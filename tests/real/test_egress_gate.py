@@ -196,7 +196,7 @@ def test_http_to_a_listed_host_works_and_carries_our_head(tmp_path: Path, loop_f
             b"GET http://api.example.com/x HTTP/1.1\r\nHost: api.example.com\r\nTE: x\r\n\r\n"
         )
         assert answer.startswith(b"HTTP/1.1 200 OK")
-        assert internet.seen == [b"GET /x HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n\r\n"]
+        assert internet.seen == [b"GET /x HTTP/1.1\r\nhost: api.example.com\r\n\r\n"]
 
     through(tmp_path, loop_factory, play)
 

@@ -5,7 +5,7 @@ namespace.
   forge.
 - A connection to port 443 or 80 that did not go to a synthetic address went to an address literal and is
   refused.
-- The number of connections is bounded for each plugin; one more is refused, not queued.
+- What a plugin may use of this process is bounded by its `Share`; one connection too many is refused, not queued.
 - Every refusal, and the end of everything that was let through, is one `EgressEvent`.
 
 The sockets are all it has: the gate itself lives outside, and reaches the world through `Outlet`.
@@ -26,13 +26,13 @@ from sekisho.egress.handoff import GateSockets
 from sekisho.egress.names import SyntheticNames, answer
 from sekisho.egress.outlet import Outlet, SystemResolver
 from sekisho.egress.proxy import EgressEvent, Journey, Kind
+from sekisho.egress.share import Share
 from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
 from sekisho.egress.tunnel import Target
 from sekisho.policy import NetworkGrant, is_listed
 
 __all__ = ["EgressGate"]
 
-MAX_CONNECTIONS: Final = 256  # one plugin must not use up the descriptors of all
 _DESCRIPTORS_GONE_WAIT_S: Final = 0.1
 _DESCRIPTORS_GONE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 logger = logging.getLogger("sekisho.egress")
@@ -50,7 +50,7 @@ class EgressGate:
         on_event: Callable[[EgressEvent], None],
         *,
         outlet: Outlet | None = None,
-        max_connections: int = MAX_CONNECTIONS,
+        share: Share | None = None,
         idle_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self._plugin = plugin
@@ -58,10 +58,9 @@ class EgressGate:
         self._on_event = on_event
         self._resolver = SystemResolver()
         self._outlet = Outlet(network, resolve=self._resolver) if outlet is None else outlet
-        self._max_connections = max_connections
+        self._share = Share() if share is None else share
         self._idle_s = idle_s
         self._names = SyntheticNames()
-        self._open = 0
 
     async def serve(self, sockets: GateSockets) -> None:
         """Serve the sockets until cancelled; they are closed at the end, and every connection with them."""
@@ -92,11 +91,10 @@ class EgressGate:
                         _DESCRIPTORS_GONE_WAIT_S
                     )  # others close theirs; accepting at once would spin
                 continue  # the client went away between its knock and our answer
-            if self._open >= self._max_connections:
+            if not self._share.enter():
                 connection.close()
                 self._refuse("connection", "", 0, "too many open connections")
                 continue
-            self._open += 1
             # A task that is cancelled before its first step closes nothing itself.
             group.create_task(self._serve_one(connection, serve)).add_done_callback(
                 partial(self._end_one, connection)
@@ -104,13 +102,13 @@ class EgressGate:
 
     def _end_one(self, connection: socket.socket, _task: asyncio.Task[None]) -> None:
         connection.close()
-        self._open -= 1
+        self._share.leave()
 
     async def _serve_one(self, connection: socket.socket, serve: Callable[[Stream], Awaitable[None]]) -> None:
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await serve(Stream(connection))
+            await serve(Stream(connection, self._share))
         except Exception:  # the top of this task: a bug of ours ends one connection, not the gate
             logger.exception("egress_connection_failed", extra={"plugin": self._plugin})
             self._refuse("connection", "", 0, "internal error")

@@ -63,6 +63,8 @@ class Ledger:
             "reason": event.reason,
             "bytes": event.bytes,
         }
+        if event.is_learned:
+            entry["learned"] = True
         if self._left_out:
             entry["left_out"] = self._left_out
         if self._append(json.dumps(entry, separators=(",", ":")) + "\n"):

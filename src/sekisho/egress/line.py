@@ -34,6 +34,7 @@ MAX_REASON_CHARS: Final = 200
 TELLING_RATE: Final = RateRule(per_minute=600, burst=120)  # a flood must not fill the audit log
 LEFT_OUT_TOLD_AFTER_S: Final = 0.5
 _REPLACED: Final = b'{"event":"replaced"}'
+_LEARNED: Final = "let through while learning"
 _KINDS: Final = frozenset(get_args(Kind))
 _TYPES: Final = {
     "kind": str,
@@ -142,7 +143,7 @@ class LineEnd:
             kind=event.kind,
             host=event.host,
             port=event.port,
-            reason=event.reason[:MAX_REASON_CHARS],
+            reason=(event.reason or _LEARNED)[:MAX_REASON_CHARS],
             is_observation=event.is_learned,
         )
         now = asyncio.get_running_loop().time()

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 
 from sekisho.egress.tunnel import Target
 from sekisho.errors import Refused, Unavailable
-from sekisho.policy import LOCALHOST, Address, NetworkGrant, carried_address, is_public, permits
+from sekisho.policy import LOCALHOST, Address, NetworkGrant, carried_address, is_learned, is_public, permits
 
 __all__ = ["Outlet", "SystemResolver", "dial_address", "is_outside"]
 
@@ -84,6 +84,10 @@ class Outlet:
                 return await self._dial_first(addresses, target.port)
         except (OSError, TimeoutError, UnicodeError) as error:
             raise Unavailable("plugin_unavailable", "the host cannot be reached") from error
+
+    def is_learned(self, target: Target) -> bool:
+        """Is this permitted only because the grant is learning?"""
+        return is_learned(self._network, target.host, target.port)
 
     async def _addresses(self, host: str) -> Sequence[Address]:
         if host == LOCALHOST:

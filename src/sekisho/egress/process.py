@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from sekisho.egress.gate import EgressGate
 from sekisho.egress.handoff import GateSockets, listen, receive_gate
@@ -29,11 +30,13 @@ from sekisho.egress.ledger import Ledger
 from sekisho.egress.line import LineEnd
 from sekisho.egress.outlet import Outlet
 from sekisho.egress.proxy import EgressEvent
+from sekisho.egress.share import Share
 from sekisho.errors import Misconfigured, RemoteProtocolError
 from sekisho.policy import NetworkGrant
 
 __all__ = ["EgressSettings", "serve"]
 
+MB: Final = 1_000_000
 logger = logging.getLogger("sekisho.egress")
 
 
@@ -71,11 +74,12 @@ async def serve(
         desks = []
         for plugin, (path, network) in settings.sockets.items():
             ledger = Ledger(settings.log_folder / f"{plugin}.jsonl", clock)
+            guest = _Guest(plugin, network, _both(ledger.write, on_event))
             for one in (path, *settings.more.get(plugin, ())):
                 listener = stack.enter_context(_listen(one))
                 stack.callback(one.unlink, missing_ok=True)
                 outlet = None if outlet_for is None else outlet_for(network)
-                desks.append(_Desk(plugin, network, listener, _both(ledger.write, on_event), outlet))
+                desks.append(_Desk(guest, listener, outlet))
         ready()
         async with asyncio.TaskGroup() as group:
             for desk in desks:
@@ -85,21 +89,34 @@ async def serve(
             )  # without plugins there is nothing to do, but no reason to end
 
 
+class _Guest:
+    """One plugin here: what it may reach and use, and the lines of its sandboxes."""
+
+    def __init__(self, name: str, network: NetworkGrant, on_event: Callable[[EgressEvent], None]) -> None:
+        self.name = name
+        self.network = network
+        self.on_event = on_event
+        self.lines: set[LineEnd] = set()
+        self.share = Share(
+            max_connections=network.max_connections,
+            bytes_per_minute=network.max_mb_per_minute * MB,
+            on_slow=self._tell_slow,
+        )
+
+    def _tell_slow(self) -> None:
+        reason = f"slowed down: more than {self.network.max_mb_per_minute} MB in a minute"
+        slow = EgressEvent(plugin=self.name, kind="rate", host="", port=0, allowed=True, reason=reason)
+        self.on_event(slow)
+        for line in list(self.lines)[:1]:  # all of them end at the same plugin server
+            line.tell(slow)
+
+
 class _Desk:
     """Takes the hand-offs at one socket of a plugin and keeps the gate of the newest."""
 
-    def __init__(
-        self,
-        plugin: str,
-        network: NetworkGrant,
-        listener: socket.socket,
-        on_event: Callable[[EgressEvent], None],
-        outlet: Outlet | None,
-    ) -> None:
-        self._plugin = plugin
-        self._network = network
+    def __init__(self, guest: _Guest, listener: socket.socket, outlet: Outlet | None) -> None:
+        self._guest = guest
         self._listener = listener
-        self._on_event = on_event
         self._outlet = outlet
 
     async def serve(self) -> None:
@@ -117,9 +134,14 @@ class _Desk:
                     current[0].cancel()
                 task = group.create_task(self._keep(sockets, line, after=current and current[0]))
                 # A task that is cancelled before its first step never reaches its own `with`.
-                task.add_done_callback(partial(_close_all, sockets, line))
+                task.add_done_callback(partial(self._close, sockets, line))
                 current = task, line
-                logger.info("egress_gate_opened", extra={"plugin": self._plugin})
+                logger.info("egress_gate_opened", extra={"plugin": self._guest.name})
+
+    def _close(self, sockets: GateSockets, line: LineEnd, _task: asyncio.Task[None]) -> None:
+        self._guest.lines.discard(line)
+        sockets.close()
+        line.close()
 
     async def _receive(self, connection: socket.socket) -> GateSockets | None:
         """The four sockets; the connection stays open only when they came."""
@@ -128,7 +150,9 @@ class _Desk:
             return await receive_gate(connection)
         except RemoteProtocolError as error:
             connection.close()
-            logger.warning("egress_handoff_refused", extra={"plugin": self._plugin, "reason": error.message})
+            logger.warning(
+                "egress_handoff_refused", extra={"plugin": self._guest.name, "reason": error.message}
+            )
             return None
         except BaseException:
             connection.close()
@@ -138,19 +162,22 @@ class _Desk:
         """Serve one sandbox until its plugin server hangs up; `after` is the gate whose place it takes."""
         if after is not None:
             await asyncio.wait([after])  # its sockets are closed before the new ones answer
-        gate = EgressGate(self._plugin, self._network, _both(self._on_event, line.tell), outlet=self._outlet)
+        guest = self._guest
+        guest.lines.add(line)
+        gate = EgressGate(
+            guest.name,
+            guest.network,
+            _both(guest.on_event, line.tell),
+            outlet=self._outlet,
+            share=guest.share,
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(gate.serve(sockets))
                 await line.wait_closed()
                 serving.cancel()
         except Exception:  # the top of this task: one plugin loses its network, the others keep theirs
-            logger.exception("egress_gate_failed", extra={"plugin": self._plugin})
-
-
-def _close_all(sockets: GateSockets, line: LineEnd, _task: asyncio.Task[None]) -> None:
-    sockets.close()
-    line.close()
+            logger.exception("egress_gate_failed", extra={"plugin": self._guest.name})
 
 
 def _listen(path: Path) -> socket.socket:

@@ -3,9 +3,12 @@
 Three roads: a request to the explicit proxy, a connection to a synthetic address on port 443, and one on port
 80. Each first learns what is wanted, then lets `Outlet` judge and open it, then carries bytes. On every road:
 - inside TLS the server name must equal the host that was asked for, before the first byte goes out;
-- plain HTTP is one judged request per connection, on ports other than 443;
-- a tunnel to `localhost` carries anything, because its address and port were granted as such. The result is
-  one event, whether it was let through or not; a refused proxy request also gets an answer in words.
+- plain HTTP, on ports other than 443, is one judged request after another; the connection to the host is used again
+  only for the same host, and only after an answer that ended where it said it would;
+- a plain WebSocket is carried unread once the host has agreed to it;
+- a tunnel to `localhost` carries anything, because its address and port were granted as such.
+Every tunnel and every request is one event, whether it was let through or not; a refused request also gets an answer
+in words.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
+from sekisho.egress.exchange import After, exchange
 from sekisho.egress.hello import ALERT_ACCESS_DENIED, server_name
 from sekisho.egress.outlet import Outlet
-from sekisho.egress.stream import IDLE_TIMEOUT_S, OPENING_TIMEOUT_S, Stream, relay
+from sekisho.egress.relay import relay
+from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
 from sekisho.egress.tunnel import (
-    BodyReader,
     ProxyRequest,
     Target,
     find_head,
@@ -36,6 +41,7 @@ Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection",
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TLS_FIRST_BYTE: Final = b"\x16"
 _HTTP_PORT: Final = 80
+KEEP_ALIVE_S: Final = 60.0  # a connection between two requests holds a place of its plugin
 _LAST_WORDS_TIMEOUT_S: Final = 1.0  # a refused client gets no more of our time
 
 
@@ -82,6 +88,10 @@ class Journey:
         self._kind: Kind = "connection"
         self._target = Target(host="", port=0)
         self._host: Stream | None = None
+        self._host_target: Target | None = None
+        self._is_told = False  # nothing has begun since the last event
+        self._told_bytes = 0
+        self._host_bytes = 0  # sent on connections that are closed already
         self._answer: Callable[[SekishoError], bytes] = _silence
 
     async def serve_proxy(self) -> None:
@@ -114,22 +124,20 @@ class Journey:
         else:
             self._report("", allowed=True)
         finally:
-            if self._host is not None:
-                self._host.sock.close()
+            self._hang_up()
 
     async def _proxy(self) -> None:
-        request = judge_proxy_request(self._client.take(await self._client.look(find_head)))
-        self._target = request.target
+        request = judge_proxy_request(await self._head())
         if not request.is_tunnel:
             self._kind = "http"
-            await self._exchange(request)
+            await self._converse(request, judge_proxy_request)
             return
-        self._kind = "tunnel"
-        self._host = Stream(await self._outlet.open(self._target))
+        self._kind, self._target = "tunnel", request.target
+        host = await self._opened()
         self._answer = _silence  # after the 200 a line of text would be taken for the host's answer
         await self._client.write(_ESTABLISHED)
         if self._target.host == LOCALHOST:
-            await self._carry(self._host, _everything)
+            await relay(self._client, host, idle_s=self._idle_s)
         elif self._target.port == _HTTP_PORT and not await self._client.look(_begins_tls):
             await self._http()
         else:
@@ -140,27 +148,62 @@ class Journey:
         self._answer = _by_alert
         if name != self._target.host:
             raise Refused("egress_refused", "the TLS server name is another host")
-        await self._carry(await self._opened(), _everything)
+        host = await self._opened()
+        self._answer = _silence
+        await relay(self._client, host, idle_s=self._idle_s)
 
     async def _http(self) -> None:
-        head = self._client.take(await self._client.look(find_head))
-        await self._exchange(judge_origin_request(head, self._target))
+        judge = partial(judge_origin_request, target=self._target)
+        await self._converse(judge(await self._head()), judge)
 
-    async def _exchange(self, request: ProxyRequest) -> None:
+    async def _converse(self, request: ProxyRequest, judge: Callable[[bytes], ProxyRequest]) -> None:
+        """Carry one judged request after another."""
+        in_words = self._answer
+        while True:
+            self._target = request.target
+            after = await self._exchange(request)
+            if after == "switched" and self._host is not None:
+                await relay(self._client, self._host, idle_s=self._idle_s)
+            if after != "kept":
+                return
+            self._report("", allowed=True)
+            if not await self._has_another():
+                return
+            self._is_told, self._answer = False, in_words
+            request = judge(await self._head())
+            if request.is_tunnel:
+                raise Refused("egress_refused", "a tunnel needs a connection of its own")
+
+    async def _exchange(self, request: ProxyRequest) -> After:
         host = await self._opened()
-        async with asyncio.timeout(OPENING_TIMEOUT_S):
-            await host.write(request.head)
-        body = BodyReader(request.body_length)
-        await self._carry(host, lambda data: None if body.is_done else body.feed(data))
+        self._answer = _silence
+        return await exchange(self._client, host, request, idle_s=self._idle_s)
+
+    async def _head(self) -> bytes:
+        return self._client.take(await self._client.look(find_head))
+
+    async def _has_another(self) -> bool:
+        """Wait for the first byte of another request; silence and a client that leaves are ordinary ends."""
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_S):
+                return self._client.ahead_bytes > 0 or await self._client.more()
+        except OSError:
+            return False
 
     async def _opened(self) -> Stream:
+        """A connection to the target: the one there is, if it still fits, or a new one."""
+        if self._host is not None and (self._host_target != self._target or not self._host.is_quiet):
+            self._hang_up()
         if self._host is None:
-            self._host = Stream(await self._outlet.open(self._target))
+            self._host = Stream(await self._outlet.open(self._target), self._client.share)
+            self._host_target = self._target
         return self._host
 
-    async def _carry(self, host: Stream, filter_out: Callable[[bytes], bytes | None]) -> None:
-        self._answer = _silence
-        await relay(self._client, host, filter_out=filter_out, idle_s=self._idle_s)
+    def _hang_up(self) -> None:
+        if self._host is not None:
+            self._host_bytes += self._host.sent
+            self._host.sock.close()
+            self._host = None
 
     async def _refuse(self, error: SekishoError) -> None:
         self._report(error.message, allowed=False)
@@ -177,7 +220,11 @@ class Journey:
             return
 
     def _report(self, reason: str, *, allowed: bool) -> None:
-        carried = self._client.sent + (self._host.sent if self._host is not None else 0)
+        if self._is_told:
+            return
+        self._is_told = True
+        carried = self._client.sent + self._host_bytes + (self._host.sent if self._host is not None else 0)
+        told, self._told_bytes = self._told_bytes, carried
         self._on_event(
             EgressEvent(
                 plugin=self._plugin,
@@ -186,13 +233,10 @@ class Journey:
                 port=self._target.port,
                 allowed=allowed,
                 reason=reason,
-                bytes=carried,
+                bytes=carried - told,
+                is_learned=allowed and self._outlet.is_learned(self._target),
             )
         )
-
-
-def _everything(data: bytes) -> bytes:
-    return data
 
 
 def _begins_tls(data: bytes) -> bool:

@@ -1,7 +1,7 @@
-"""Bytes in and out of one connection: bounded reads, and the relay between two of them.
+"""Bytes in and out of one connection: bounded reads with a look ahead.
 
-Thin hands over non-blocking sockets; decides nothing. Writing waits for the slower side, so nothing piles up
-in memory.
+Thin hands over a non-blocking socket; decides nothing. Every read waits for its plugin's share of the process
+(`share`), every write for the other side, so nothing piles up in memory.
 """
 
 from __future__ import annotations
@@ -11,51 +11,65 @@ import socket
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from sekisho.egress.share import Share
 from sekisho.errors import Refused
 
-__all__ = ["IDLE_TIMEOUT_S", "OPENING_TIMEOUT_S", "Stream", "relay"]
+__all__ = ["IDLE_TIMEOUT_S", "MAX_AHEAD_BYTES", "OPENING_TIMEOUT_S", "Stream"]
 
 OPENING_TIMEOUT_S: Final = 10.0  # a client that never says what it wants must not hold a place
 IDLE_TIMEOUT_S: Final = 600.0  # neither side said anything: the connection is dead
-_READ_BYTES: Final = 64 << 10
+MAX_AHEAD_BYTES: Final = 64 << 10  # what is read before it is wanted
 _Found = TypeVar("_Found")
 
 
 class Stream:
-    """A socket with a look-ahead buffer and counters."""
+    """A socket with a look-ahead buffer and counters. What is inside TLS can be one too: see `_receive` and `_send`."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, share: Share | None = None) -> None:
         self.sock = sock
+        self.share = Share() if share is None else share
         self._ahead = b""
         self.sent = 0
 
     async def look(self, find: Callable[[bytes], _Found | None]) -> _Found:
         """Read until `find` finds something in what was read so far; what was read stays to be read."""
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(OPENING_TIMEOUT_S):
             while True:
                 found = find(self._ahead) if self._ahead else None
                 if found is not None:
                     return found
-                data = await loop.sock_recv(self.sock, _READ_BYTES)
-                if not data:
+                if not await self.more():
                     raise Refused("egress_refused", "the connection ended before it said what it wants")
-                self._ahead += data
+
+    async def more(self) -> bool:
+        """Read ahead once; False at the end."""
+        data = await self._receive(MAX_AHEAD_BYTES)
+        self._ahead += data
+        return bool(data)
+
+    @property
+    def ahead_bytes(self) -> int:
+        """How much was read that nobody has taken."""
+        return len(self._ahead)
 
     def take(self, count: int) -> bytes:
         """Remove bytes that were looked at."""
         taken, self._ahead = self._ahead[:count], self._ahead[count:]
         return taken
 
+    def put_back(self, data: bytes) -> None:
+        """Return bytes that were read and belong to what comes next."""
+        self._ahead = data + self._ahead
+
     async def read(self) -> bytes:
         """What comes next; empty at the end."""
         if self._ahead:
             return self.take(len(self._ahead))
-        return await asyncio.get_running_loop().sock_recv(self.sock, _READ_BYTES)
+        return await self._receive(MAX_AHEAD_BYTES)
 
     async def write(self, data: bytes) -> None:
         """Send all of it."""
-        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+        await self._send(data)
         self.sent += len(data)
 
     def abort(self) -> None:
@@ -72,53 +86,44 @@ class Stream:
         except OSError:
             return  # the other side is gone already, which says the same
 
-
-async def relay(
-    plugin: Stream,
-    host: Stream,
-    *,
-    filter_out: Callable[[bytes], bytes | None],
-    idle_s: float = IDLE_TIMEOUT_S,
-) -> None:
-    """Carry bytes both ways until the host's side ends, a side breaks, or nothing moves for `idle_s`.
-
-    Args:
-        plugin: the side inside the sandbox.
-        host: the side outside.
-        filter_out: what of the plugin's bytes goes out; None when nothing further may. Its refusal ends the
-        relay.
-        idle_s: how long both sides may be silent.
-    """
-    loop = asyncio.get_running_loop()
-
-    async def outward() -> Refused | None:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the other side is there and has said nothing: a connection that can be used for another request."""
+        if self._ahead:
+            return False
         try:
-            while data := await plugin.read():
-                passed = filter_out(data)
-                if passed is None:
-                    return None
-                await host.write(passed)
-                idle.reschedule(loop.time() + idle_s)
-        except Refused as refusal:
-            host.abort()  # the other direction ends with it
-            return refusal
-        host.end()
-        return None
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # an end, or words nobody asked for
 
-    async def inward() -> None:
-        while data := await host.read():
-            await plugin.write(data)
-            idle.reschedule(loop.time() + idle_s)
+    async def _receive(self, most: int) -> bytes:
+        while True:
+            room = await self.share.wait_room()
+            try:
+                data = self.sock.recv(min(room, most))
+            except (BlockingIOError, InterruptedError):
+                await _readable(self.sock)
+                continue
+            self.share.charge(len(data))
+            return data
 
-    out: asyncio.Task[Refused | None] | None = None
+    async def _send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(sock, _wake, ready)
     try:
-        async with asyncio.timeout(idle_s) as idle, asyncio.TaskGroup() as group:
-            out = group.create_task(outward())
-            await inward()
-            out.cancel()
-    except* OSError:
-        pass  # a side that breaks, or falls silent for too long, is an ordinary end
-    if out is not None and out.done() and not out.cancelled() and out.exception() is None:
-        refusal = out.result()
-        if refusal is not None:
-            raise refusal
+        await ready
+    finally:
+        loop.remove_reader(sock)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

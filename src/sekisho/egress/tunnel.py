@@ -4,8 +4,9 @@
   sent to the proxy or `GET /path` sent to a synthetic address whose name is known.
 - The host is a plain DNS name; the Host header must be present once and name the same host and port (a
   CONNECT may do without).
-- What goes out is written anew: our own Host, our own framing, no hop-by-hop header, `Connection: close`. A
-  body ends where its framing says, so a second request cannot ride behind the first to another host.
+- What goes out is written anew: our own Host, our own framing, no hop-by-hop header. A body ends where its framing
+  says; what follows it is a request of its own and judged like the first.
+- The one upgrade that passes is to a WebSocket; the host's own answer decides whether it happens (`response`).
 - Nothing here decides whether a host is allowed (`policy.hosts`), opens a socket, or looks inside TLS
   (`hello`).
 """
@@ -58,12 +59,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyRequest:
-    """One judged request. `head` is what goes out, empty for a tunnel; `body_length` None means chunked."""
+    """One judged request. `head` is what goes out, empty for a tunnel; `body_length` None means chunked.
+
+    `is_last`: the client wants no other request on this connection. `is_upgrade`: it asks for a WebSocket.
+    """
 
     target: Target
     is_tunnel: bool
     head: bytes = b""
     body_length: int | None = 0
+    method: bytes = b"CONNECT"
+    is_last: bool = False
+    is_upgrade: bool = False
 
 
 def find_head(data: bytes) -> int | None:
@@ -112,7 +119,7 @@ def refusal_bytes(reason: str, *, is_unreachable: bool = False) -> bytes:
 
 
 class BodyReader:
-    """Passes on exactly one request body and drops what follows it; chunks are framed anew."""
+    """Passes on exactly one request body; chunks are framed anew. `surplus` is what followed it."""
 
     def __init__(self, length: int | None) -> None:
         self._is_chunked = length is None
@@ -120,13 +127,15 @@ class BodyReader:
         self._line = b""
         self._expects = "size"
         self.is_done = length == 0
+        self.surplus = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What of these bytes goes on."""
+        """What of these bytes goes on; nothing does once the body is done."""
         if self.is_done:
+            self.surplus += data
             return b""
         if not self._is_chunked:
-            passed = data[: self._left]
+            passed, self.surplus = data[: self._left], data[self._left :]
             self._left -= len(passed)
             self.is_done = self._left == 0
             return passed
@@ -148,6 +157,7 @@ class BodyReader:
                 self._end_line(line)
         if self.is_done:
             out.append(b"0\r\n\r\n")
+            self.surplus = data[at:]
         return out
 
     def _take_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
@@ -198,13 +208,41 @@ def _plain_request(
         raise _refused("port 443 is for TLS only")
     _check_host(fields, target, default_port=_HTTP_PORT)
     length, framing = _framing(fields)
-    named = {word.strip().lower() for word in b",".join(_values(fields, b"connection")).split(b",")}
+    named = _words(fields, b"connection")
+    is_upgrade = b"upgrade" in named and _is_websocket(method, fields, length)
     kept = [field for field in fields if field[0] not in _HOP_BY_HOP | _OURS | named]
     host = target.host if target.port == _HTTP_PORT else f"{target.host}:{target.port}"
     lines = [b"%s %s HTTP/1.1" % (method, path.encode("ascii")), b"host: " + host.encode("ascii")]
     lines += [b"%s: %s" % field for field in kept]
-    head = b"\r\n".join([*lines, *framing, b"connection: close", b"", b""])
-    return ProxyRequest(target=target, is_tunnel=False, head=head, body_length=length)
+    is_last = b"close" in named or b"close" in _words(fields, b"proxy-connection")
+    if is_upgrade:
+        framing = [b"connection: upgrade", b"upgrade: websocket"]
+    elif is_last:
+        framing = [*framing, b"connection: close"]
+    return ProxyRequest(
+        target=target,
+        is_tunnel=False,
+        head=b"\r\n".join([*lines, *framing, b"", b""]),
+        body_length=length,
+        method=method,
+        is_last=is_last,
+        is_upgrade=is_upgrade,
+    )
+
+
+def _is_websocket(method: bytes, fields: list[tuple[bytes, bytes]], length: int | None) -> bool:
+    """Whether this is the opening handshake of RFC 6455 section 4.1; any other upgrade is not passed on."""
+    return (
+        method == b"GET"
+        and length == 0
+        and _words(fields, b"upgrade") == {b"websocket"}
+        and len(_values(fields, b"sec-websocket-key")) == 1
+        and _values(fields, b"sec-websocket-version") == [b"13"]
+    )
+
+
+def _words(fields: list[tuple[bytes, bytes]], name: bytes) -> set[bytes]:
+    return {word.strip().lower() for word in b",".join(_values(fields, name)).split(b",")}
 
 
 def _framing(fields: list[tuple[bytes, bytes]]) -> tuple[int | None, list[bytes]]:

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from sekisho.egress import EgressEvent, EgressGate, GateSockets, Outlet
+from sekisho.egress.share import Share
 from sekisho.policy import Address, NetworkGrant, is_public
 
 NETWORK = NetworkGrant(allowed_domains=("api.example.com",))
@@ -39,7 +40,7 @@ class Door:
         self.events: asyncio.Queue[EgressEvent] = asyncio.Queue()
         outlet = Outlet(NETWORK, resolve=self._resolve, is_allowed_address=is_public)
         self.gate = EgressGate(
-            "a", NETWORK, self.events.put_nowait, outlet=outlet, max_connections=max_connections
+            "a", NETWORK, self.events.put_nowait, outlet=outlet, share=Share(max_connections=max_connections)
         )
 
     async def _resolve(self, _host: str) -> Sequence[Address]:

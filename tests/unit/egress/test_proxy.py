@@ -61,6 +61,10 @@ class Scene:
         await asyncio.get_running_loop().sock_sendall(self._host, data)
         self._host.shutdown(socket.SHUT_WR)
 
+    async def host_keeps(self, data: bytes) -> None:
+        """Say something and stay."""
+        await asyncio.get_running_loop().sock_sendall(self._host, data)
+
     async def host_hears(self, count: int | None = None) -> bytes:
         return await _receive(self._host, count)
 
@@ -187,7 +191,7 @@ async def test_plain_http_inside_a_tunnel_to_port_80_is_judged_like_any_other() 
 async def test_an_absolute_request_is_carried_with_our_own_head() -> None:
     async with served(proxy) as scene:
         await scene.say(GET)
-        sent = b"GET /a HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n\r\n"
+        sent = b"GET /a HTTP/1.1\r\nhost: api.example.com\r\n\r\n"
         assert await scene.host_hears(len(sent)) == sent
         await scene.host_says(b"HTTP/1.1 200 OK\r\n\r\nhi")
         assert await scene.hear() == b"HTTP/1.1 200 OK\r\n\r\nhi"
@@ -197,7 +201,7 @@ async def test_an_absolute_request_is_carried_with_our_own_head() -> None:
 @pytest.mark.threat("T-PARSER")
 async def test_a_second_request_does_not_ride_behind_the_first() -> None:
     first = GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\nok")
-    sent = b"GET /a HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+    sent = b"GET /a HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 2\r\n\r\nok"
     async with served(proxy) as scene:
         await scene.say(first + b"GET / HTTP/1.1\r\nHost: evil\r\n\r\n")
         assert await scene.host_hears(len(sent)) == sent
@@ -205,6 +209,90 @@ async def test_a_second_request_does_not_ride_behind_the_first() -> None:
         assert await scene.hear() == b"HTTP/1.1 200 OK\r\n\r\n"
         assert await scene.host_hears() == b""
     assert scene.event.allowed
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def test_another_request_on_the_connection_is_another_event_and_uses_the_same_way_out() -> None:
+    async with served(proxy) as scene:
+        for _ in range(2):
+            await scene.say(GET)
+            sent = b"GET /a HTTP/1.1\r\nhost: api.example.com\r\n\r\n"
+            assert await scene.host_hears(len(sent)) == sent
+            await scene.host_keeps(OK)
+            assert await scene.hear(len(OK)) == OK
+        scene.leave()
+    assert len(scene.dialled) == 1
+    assert [(event.host, event.allowed, event.bytes) for event in scene.events] == [
+        ("api.example.com", True, len(OK) + len(sent))
+    ] * 2
+
+
+@pytest.mark.threat("T-EGRESS")
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (GET.replace(b"api.", b"other."), "the host or port is not on the allow-list"),
+        (GET.replace(b"Host: api", b"Host: other"), "the Host header names another host"),
+        (CONNECT, "a tunnel needs a connection of its own"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "not an HTTP/1.1 request"),
+    ],
+)
+async def test_every_request_of_a_connection_is_judged(second: bytes, reason: str) -> None:
+    async with served(proxy) as scene:
+        await scene.say(GET + second)
+        await scene.host_hears(10)
+        await scene.host_keeps(OK)
+        assert await scene.hear(len(OK)) == OK
+        scene.leave()
+        assert reason.encode() in await scene.hear()
+    assert [event.allowed for event in scene.events] == [True, False]
+    assert scene.events[1].reason == reason
+    assert len(scene.dialled) == 1
+
+
+WEBSOCKET = GET.replace(
+    b"\r\n\r\n",
+    b"\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+)
+OPENING_BYTES = len(WEBSOCKET) - len("http://api.example.com") - len("keep-alive, ")  # what we write instead
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+async def test_a_plain_websocket_is_carried_both_ways_once_the_host_agrees() -> None:
+    async with served(proxy) as scene:
+        await scene.say(WEBSOCKET)
+        assert b"connection: upgrade\r\nupgrade: websocket\r\n\r\n" in await scene.host_hears(OPENING_BYTES)
+        await scene.host_keeps(SWITCHING + b"\x81\x02hi")
+        assert await scene.hear(len(SWITCHING) + 4) == SWITCHING + b"\x81\x02hi"
+        await scene.say(b"\x81\x85frame")
+        assert (await scene.host_hears(7)).endswith(b"frame")
+        await scene.host_says(b"")
+    assert [event.allowed for event in scene.events] == [True]
+
+
+@pytest.mark.threat("T-EGRESS")
+async def test_a_websocket_that_the_host_declines_opens_nothing() -> None:
+    """The classic smuggle: ask for an upgrade, be declined, and go on as if it had been granted."""
+    async with served(proxy) as scene:
+        await scene.say(WEBSOCKET + GET.replace(b"api.", b"evil."))
+        await scene.host_hears(20)
+        await scene.host_keeps(OK.replace(b"200", b"426"))
+        await scene.hear(len(OK))
+        scene.leave()
+        assert b"not on the allow-list" in await scene.hear()
+    assert [event.allowed for event in scene.events] == [True, False]
+
+
+async def test_a_change_of_protocol_that_nobody_asked_for_is_refused() -> None:
+    async with served(proxy) as scene:
+        await scene.say(GET)
+        await scene.host_hears(20)
+        await scene.host_keeps(SWITCHING)
+        assert await scene.hear() == b""
+    assert (scene.event.allowed, scene.event.reason) == (False, "the host changed the protocol unasked")
 
 
 @pytest.mark.threat("T-EGRESS")

@@ -1,4 +1,4 @@
-"""Bounded looks, and a relay that carries both ways and ends."""
+"""Bounded looks, bytes put back, and reads that wait for their share."""
 
 import asyncio
 import socket
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sekisho.egress.stream import Stream, relay
+from sekisho.egress.share import Share
+from sekisho.egress.stream import Stream
 from sekisho.errors import Refused
 
 
@@ -17,7 +18,8 @@ class Ends:
         (self.inside, near), (far, self.outside) = socket.socketpair(), socket.socketpair()
         for sock in (self.inside, near, far, self.outside):
             sock.setblocking(False)
-        self.plugin, self.host = Stream(near), Stream(far)
+        self.share = Share(turn_bytes=1 << 16)
+        self.plugin, self.host = Stream(near, self.share), Stream(far, self.share)
 
     def close(self) -> None:
         for sock in (self.inside, self.outside, self.plugin.sock, self.host.sock):
@@ -55,55 +57,27 @@ async def test_an_end_before_anything_was_said_is_refused(ends: Ends) -> None:
         await ends.plugin.look(lambda data: data or None)
 
 
-async def test_bytes_go_both_ways_until_the_host_ends(ends: Ends) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(relay(ends.plugin, ends.host, filter_out=lambda data: data))
-        await send(ends.inside, b"question")
-        assert await receive(ends.outside) == b"question"
-        await send(ends.outside, b"answer")
-        assert await receive(ends.inside) == b"answer"
-        ends.outside.close()
-    assert (ends.plugin.sent, ends.host.sent) == (6, 8)
+async def test_what_is_put_back_is_read_first(ends: Ends) -> None:
+    await send(ends.inside, b"c")
+    ends.plugin.put_back(b"b")
+    ends.plugin.put_back(b"a")
+    assert await ends.plugin.more()
+    assert ends.plugin.ahead_bytes == 3
+    assert await ends.plugin.read() == b"abc"
 
 
-async def test_the_end_of_the_plugin_is_passed_on_and_the_answer_still_arrives(ends: Ends) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(relay(ends.plugin, ends.host, filter_out=lambda data: data))
-        ends.inside.shutdown(socket.SHUT_WR)
-        assert await receive(ends.outside) == b""
-        await send(ends.outside, b"late answer")
-        ends.outside.close()
-        assert await receive(ends.inside) == b"late answer"
-
-
-async def test_what_the_filter_stops_never_goes_out(ends: Ends) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(relay(ends.plugin, ends.host, filter_out=lambda data: None))
-        await send(ends.inside, b"second request")
-        await send(ends.outside, b"answer")
-        assert await receive(ends.inside) == b"answer"
-        ends.outside.close()
-    assert ends.host.sent == 0
-
-
-async def test_a_refusal_of_the_filter_ends_the_relay(ends: Ends) -> None:
-    def refuse(_data: bytes) -> bytes | None:
-        raise Refused("egress_refused", "no")
-
-    await send(ends.inside, b"x")
-    with pytest.raises(Refused):
-        await relay(ends.plugin, ends.host, filter_out=refuse)
-
-
-@pytest.mark.threat("T-FLOOD")
-async def test_a_silent_relay_ends(ends: Ends) -> None:
-    async with asyncio.timeout(5):
-        await relay(ends.plugin, ends.host, filter_out=lambda data: data, idle_s=0.01)
-
-
-async def test_a_broken_side_ends_the_relay(ends: Ends) -> None:
-    await send(ends.outside, b"x" * 1000)
-    ends.inside.close()
+async def test_only_a_connection_that_is_there_and_silent_is_quiet(ends: Ends) -> None:
+    found = [ends.host.is_quiet]
+    await send(ends.outside, b"x")
+    found.append(ends.host.is_quiet)
+    assert await ends.host.read() == b"x"
+    found.append(ends.host.is_quiet)
     ends.outside.close()
-    async with asyncio.timeout(5):
-        await relay(ends.plugin, ends.host, filter_out=lambda data: data)
+    found.append(ends.host.is_quiet)
+    assert found == [True, False, True, False]
+
+
+async def test_a_read_waits_for_room_and_then_has_all_its_bytes(ends: Ends) -> None:
+    await send(ends.inside, b"x" * 100)
+    ends.share.charge(1 << 20)
+    assert await ends.plugin.read() == b"x" * 100

@@ -59,8 +59,8 @@ def test_an_absolute_request_is_written_anew() -> None:
         "host: api.example.com",
         "accept: */*",
         "content-length: 5",
-        "connection: close",
     )
+    assert (request.is_last, request.is_upgrade) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,8 @@ def test_a_head_two_parsers_could_read_differently_is_refused(lines: tuple[str, 
 
 def test_a_direct_request_names_a_path_and_the_known_host() -> None:
     request = judge_origin_request(head("GET /x HTTP/1.1", "Host: api.example.com"), API)
-    assert request.head == head("GET /x HTTP/1.1", "host: api.example.com", "connection: close")
+    assert request.head == head("GET /x HTTP/1.1", "host: api.example.com")
+    assert request.method == b"GET"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,7 @@ def test_a_counted_body_ends_where_it_said(length: int, data: bytes, size: int) 
     reader = BodyReader(length)
     assert feed_all(reader, data, size) == data[:length]
     assert reader.is_done is (len(data) >= length)
+    assert reader.surplus == data[length:]
 
 
 @given(
@@ -184,6 +186,7 @@ def test_a_chunked_body_keeps_its_bytes_and_drops_what_follows(
     passed = feed_all(reader, wire + rest, size)
     assert reader.is_done
     assert passed.endswith(b"0\r\n\r\n")
+    assert reader.surplus == rest
     assert payload(passed) == payload(feed_all(again, passed, 7)) == b"".join(chunks)
 
 
@@ -233,3 +236,54 @@ def test_random_bytes_are_judged_or_refused(data: bytes) -> None:
 @given(size=st.integers(1, 5))
 def test_the_example_of_the_specification_passes(size: int) -> None:
     assert payload(feed_all(BodyReader(None), CHUNKED, size)) == b"Wikipedia "
+
+
+WEBSOCKET = (
+    "GET /chat HTTP/1.1",
+    "Host: api.example.com",
+    "Connection: keep-alive, Upgrade",
+    "Upgrade: WebSocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+def test_the_opening_of_a_websocket_is_passed_on_in_our_own_words() -> None:
+    request = judge_origin_request(head(*WEBSOCKET), API)
+    assert request.is_upgrade
+    assert request.head == head(
+        "GET /chat HTTP/1.1",
+        "host: api.example.com",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "connection: upgrade",
+        "upgrade: websocket",
+    )
+
+
+@pytest.mark.threat("T-EGRESS")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("GET /chat", "POST /chat"),
+        ("Upgrade: WebSocket", "Upgrade: h2c"),
+        ("Upgrade: WebSocket", "Upgrade: websocket, h2c"),
+        ("Upgrade: WebSocket", "Accept: */*"),
+        ("keep-alive, Upgrade", "keep-alive"),
+        ("Version: 13", "Version: 12"),
+        ("Sec-WebSocket-Key", "X-Key"),
+        ("Host: api.example.com", "Host: api.example.com\r\nContent-Length: 3"),
+        ("Host: api.example.com", "Host: api.example.com\r\nTransfer-Encoding: chunked"),
+    ],
+)
+def test_no_other_upgrade_is_passed_on(old: str, new: str) -> None:
+    request = judge_origin_request(head(*(line.replace(old, new) for line in WEBSOCKET)), API)
+    assert not request.is_upgrade
+    assert b"upgrade" not in request.head.lower()
+
+
+@pytest.mark.parametrize("line", ["Connection: close", "Connection: x, Close", "Proxy-Connection: close"])
+def test_a_client_that_wants_no_other_request_is_heard(line: str) -> None:
+    request = judge_origin_request(head("GET / HTTP/1.1", "Host: api.example.com", line), API)
+    assert request.is_last
+    assert request.head.endswith(b"\r\nconnection: close\r\n\r\n")
