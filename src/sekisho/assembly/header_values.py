@@ -7,34 +7,25 @@ without the credentials that were meant for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from sekisho.credentials.references import read_reference
 from sekisho.errors import Misconfigured
-from sekisho.keys.files import read_private
+from sekisho.policy import SecretReference
 
 __all__ = ["header_values"]
 
 
 def header_values(references: tuple[tuple[str, str], ...], environment: Mapping[str, str]) -> dict[str, str]:
-    """The values themselves; raises `Misconfigured` for one that is not there."""
-    values: dict[str, str] = {}
-    for name, reference in references:
-        kind, _, where = reference.partition(":")
-        value = environment.get(where) if kind == "env" else _content(Path(where))
-        if not value:
-            raise Misconfigured(
-                "key_unavailable",
-                f"the value of the header {name} is not there",
-                remedy=f"provide {reference}",
-            )
-        values[name] = value
-    return values
+    """The values themselves; raises `Misconfigured` for one that is not there, or could end its line."""
+    return {name: _value(name, reference, environment) for name, reference in references}
 
 
-def _content(path: Path) -> str:
-    try:
-        return read_private(path).decode("ascii").strip()
-    except UnicodeDecodeError as error:
+def _value(name: str, reference: str, environment: Mapping[str, str]) -> str:
+    value = read_reference(SecretReference.parse(reference), environment).strip()
+    if not value.isascii() or not value.isprintable():
         raise Misconfigured(
-            "key_unavailable", f"{path} holds no header value", remedy="write one line of ASCII"
-        ) from error
+            "key_unavailable",
+            f"the value of the header {name} cannot stand in one",
+            remedy=f"provide {reference} as one line of printable ASCII",
+        )
+    return value

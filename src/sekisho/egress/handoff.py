@@ -25,7 +25,7 @@ from typing import Final, Self
 from sekisho.egress.line import GateLine
 from sekisho.errors import RemoteProtocolError, Unavailable
 
-__all__ = ["GateSockets", "listen", "receive_gate", "send_gate"]
+__all__ = ["GateSockets", "check_sender", "listen", "receive_gate", "send_gate"]
 
 _MESSAGE: Final = b'{"v":1}'
 _MAX_MESSAGE_BYTES: Final = 256
@@ -102,7 +102,7 @@ async def receive_gate(connection: socket.socket) -> GateSockets:
     Raises:
         RemoteProtocolError: it came from another user, too late, or is not four sockets of the right kind.
     """
-    _check_sender(connection)
+    check_sender(connection)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             await _readable(connection)
@@ -158,7 +158,8 @@ def _only_sockets(descriptors: Sequence[int]) -> list[int]:
     return list(descriptors)
 
 
-def _check_sender(connection: socket.socket) -> None:
+def check_sender(connection: socket.socket) -> None:
+    """Refuse whoever is neither our own user nor root."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _pid, uid, _gid = _CREDENTIALS.unpack(raw)
     if uid not in (0, os.geteuid()):

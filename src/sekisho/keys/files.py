@@ -81,11 +81,14 @@ def locked(path: Path) -> Iterator[None]:
 
 def _read(path: Path, *, private: bool) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Without waiting: a pipe that somebody put there would hold us for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise _unavailable(path, error) from error
     try:
         facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise Misconfigured("key_unavailable", f"{path} is not a file")
         if private and facts.st_mode & _OTHERS:
             raise Misconfigured(
                 "key_unavailable",

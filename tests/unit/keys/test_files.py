@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -65,3 +66,10 @@ def test_a_lock_can_be_taken_again_after_it_was_left(tmp_path: Path) -> None:
         with files.locked(tmp_path / "lock"):
             pass
     assert len(files.random_bytes(16)) == 16
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(Misconfigured, match="not a file"):
+            files.read_public(path)

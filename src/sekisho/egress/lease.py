@@ -1,0 +1,235 @@
+"""What the gate issues to a plugin before it starts, and takes back when the plugin server is gone: placeholders for its
+secrets, and the certificate of an authority if its TLS is opened.
+
+- Values are read here, in the egress process, and never leave it but in requests to their hosts. What is told is
+  placeholders and a certificate.
+- A lease lives as long as the connection on which it was asked for. With it go placeholders, values and the authority's
+  key. So the other side learns at once that a lease ended, also when this process did.
+- A secret that cannot be read is answered with a sentence and a remedy, to that plugin alone.
+- Only our own user (or root) may ask; no sandbox sees this socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from sekisho.credentials.references import read_reference
+from sekisho.egress.handoff import check_sender
+from sekisho.egress.injection import RANDOM_BYTES, Injection, Planted, placeholder
+from sekisho.egress.interception import InterceptionAuthority
+from sekisho.errors import Misconfigured, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.keys.files import random_bytes
+from sekisho.policy.grants import Grants
+
+__all__ = ["Custody", "Lease", "LeaseDesk", "take_lease"]
+
+MAX_MESSAGE_BYTES: Final = 64 << 10  # a hundred secrets and a certificate are a fifth of it
+READ_TIMEOUT_S: Final = 20.0  # a keyring that asks a person has that long
+LOOK_S: Final = (
+    0.05  # how often a plugin server that starts beside the egress process looks whether it listens
+)
+PATIENCE_S: Final = 20.0
+
+
+class _Refusal(msgspec.Struct):
+    message: str
+    remedy: str
+
+
+class _Told(msgspec.Struct, omit_defaults=True):
+    """The one message on the connection."""
+
+    v: int = 1
+    placeholders: dict[str, str] = {}
+    certificate: str = ""
+    refusal: _Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custody:
+    """What the gate holds for a plugin now. `authority`: present when its TLS is to be opened."""
+
+    injection: Injection = field(repr=False)
+    authority: InterceptionAuthority | None = field(default=None, repr=False)
+    opens_tls: bool = False
+
+
+class LeaseDesk:
+    """Issues the leases of one plugin, and knows which of them live."""
+
+    def __init__(
+        self,
+        grants: Grants,
+        environment: Mapping[str, str],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._grants = grants
+        self._secrets = tuple(one for one in grants.secrets if not one.in_environment)
+        self._environment = environment
+        self._clock = clock
+        self._live: list[tuple[tuple[Planted, ...], InterceptionAuthority | None]] = []
+        self._custody = self._gathered()
+
+    @property
+    def custody(self) -> Custody:
+        """The secrets of all live leases (an old sandbox may still be ending), and the newest authority."""
+        return self._custody
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Issue leases until cancelled."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                connection, _ = await loop.sock_accept(listener)
+                connection.setblocking(False)
+                group.create_task(self._serve_one(connection))
+
+    async def _serve_one(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                check_sender(connection)
+                async with asyncio.timeout(READ_TIMEOUT_S):
+                    lease = await asyncio.to_thread(self._issue)
+            except RemoteProtocolError:
+                return
+            except TimeoutError:
+                _tell(
+                    connection,
+                    _Told(refusal=_Refusal("a secret took too long to read", "unlock the keyring")),
+                )
+                return
+            except SekishoError as error:
+                _tell(connection, _Told(refusal=_Refusal(error.message, error.remedy)))
+                return
+            planted, authority = lease
+            self._live.append(lease)
+            self._custody = self._gathered()
+            try:
+                marks = {one.grant.name: one.placeholder.decode("ascii") for one in planted}
+                certificate = "" if authority is None else authority.certificate_pem
+                if _tell(connection, _Told(placeholders=marks, certificate=certificate)):
+                    await _wait_end(connection)
+            finally:
+                self._live.remove(lease)
+                self._custody = self._gathered()
+
+    def _issue(self) -> tuple[tuple[Planted, ...], InterceptionAuthority | None]:
+        planted = tuple(
+            Planted(
+                grant=one,
+                placeholder=placeholder(random_bytes(RANDOM_BYTES)).encode("ascii"),
+                value=read_reference(one.reference, self._environment),
+            )
+            for one in self._secrets
+        )
+        network = self._grants.network
+        if not network.intercept_tls:
+            return planted, None
+        return planted, InterceptionAuthority(
+            network.allowed_domains, datetime.fromtimestamp(self._clock(), UTC)
+        )
+
+    def _gathered(self) -> Custody:
+        authorities = [authority for _, authority in self._live if authority is not None]
+        return Custody(
+            injection=Injection(one for planted, _ in self._live for one in planted),
+            authority=authorities[-1] if authorities else None,
+            opens_tls=self._grants.network.intercept_tls,
+        )
+
+
+class Lease:
+    """A lease as its plugin server holds it. A context: leaving it gives everything back."""
+
+    def __init__(self, connection: socket.socket, told: _Told) -> None:
+        self._connection = connection
+        self.placeholders: Mapping[str, str] = told.placeholders
+        self.certificate = told.certificate
+
+    async def wait_ended(self) -> None:
+        """Return when the egress process has ended, and with it what the plugin was given."""
+        await _wait_end(self._connection)
+
+    def close(self) -> None:
+        """Give it back."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+async def take_lease(path: Path, *, patience_s: float = PATIENCE_S) -> Lease:
+    """Ask the egress process for what the plugin at this socket needs before it starts.
+
+    Raises:
+        Misconfigured: a secret cannot be read.
+        Unavailable: the egress process does not answer.
+    """
+    try:
+        async with asyncio.timeout(patience_s):
+            connection = await _connected(path)
+            try:
+                told = _read(await asyncio.get_running_loop().sock_recv(connection, MAX_MESSAGE_BYTES))
+            except BaseException:
+                connection.close()
+                raise
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Unavailable(
+            "plugin_unavailable",
+            "the egress proxy does not issue what the plugin needs",
+            remedy="check that the egress process is running",
+        ) from error
+    if told.refusal is not None:
+        connection.close()
+        raise Misconfigured("key_unavailable", told.refusal.message, remedy=told.refusal.remedy)
+    return Lease(connection, told)
+
+
+async def _connected(path: Path) -> socket.socket:
+    """Both processes start at the same time, so a socket that is not there yet is waited for."""
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection.setblocking(False)
+            connection.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            connection.close()
+            await asyncio.sleep(LOOK_S)
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+
+
+async def _wait_end(connection: socket.socket) -> None:
+    """Until the other side hangs up; nobody says anything more."""
+    with contextlib.suppress(OSError):
+        await asyncio.get_running_loop().sock_recv(connection, 1)
+
+
+def _read(data: bytes) -> _Told:
+    if not data:
+        raise ConnectionResetError("the egress process hung up")
+    return msgspec.json.decode(data, type=_Told)
+
+
+def _tell(connection: socket.socket, told: _Told) -> bool:
+    try:
+        connection.send(msgspec.json.encode(told))
+    except OSError:
+        return False
+    return True

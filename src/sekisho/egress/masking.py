@@ -1,0 +1,224 @@
+"""Answers of a host that knows a secret: where it writes the secret back, the plugin reads its placeholder.
+
+- Header values and bodies without compression are searched as they stream; nothing is collected but the bytes of a
+  possible beginning. A body changes its length by it, so it is framed anew, in chunks.
+- What cannot be read is not changed: a body with a content coding (it was asked for without), what follows an upgrade.
+- A head that is malformed or too long is refused.
+
+This keeps an honest host from handing a secret to the plugin by accident (an echo, an error page, a debug header). It
+is no proof against a host that writes it back in another form, or in parts.
+
+Judgement only. Knows no socket.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from sekisho.errors import Refused
+
+__all__ = ["AnswerMask", "StreamReplacer"]
+
+MAX_HEAD_BYTES: Final = 64 << 10  # of an answer, held in memory before it is passed on
+MAX_CHUNK_LINE_BYTES: Final = (
+    4 << 10
+)  # chunk extensions and trailers of a host may not be used to hold memory
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?")
+_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_FRAMING: Final = (b"content-length:", b"transfer-encoding:", b"trailer:")
+
+
+class StreamReplacer:
+    """Replaces words in bytes that come in pieces, the leftmost and longest first."""
+
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        self._by_word = dict(pairs)
+        self._words = sorted(self._by_word, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, self._words)) or b"(?!)")
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be passed on now."""
+        data, out, at = self._held + data, [], 0
+        while True:
+            open_at = self._open_at(data, at)
+            found = self._pattern.search(data, at)
+            if found is None or found.start() >= open_at:
+                break
+            out += [data[at : found.start()], self._by_word[found[0]]]
+            at = found.end()
+        out.append(data[at:open_at])
+        self._held = data[open_at:]
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """What was held back, at the end."""
+        held, self._held = self._held, b""
+        return self._pattern.sub(lambda found: self._by_word[found[0]], held)
+
+    def _open_at(self, data: bytes, start: int) -> int:
+        """Where a word may have begun that is not whole yet; the end when there is none."""
+        first = len(data)
+        for word in self._words:
+            at = data.find(word[:1], max(start, len(data) - len(word) + 1), first)
+            while at >= 0:
+                if word.startswith(data[at:]):
+                    first = at
+                    break
+                at = data.find(word[:1], at + 1, first)
+        return first
+
+
+class AnswerMask:
+    """One answer, from its head to its end."""
+
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]], *, is_head_only: bool = False) -> None:
+        self._pairs = tuple(pairs)
+        self._is_head_only = is_head_only
+        self._body = StreamReplacer(pairs)
+        self._waiting = b""
+        self._left = 0
+        self._state: Literal["head", "length", "size", "data", "data end", "trailer", "open", "raw", "done"]
+        self._state = "head"
+
+    def feed(self, data: bytes) -> bytes:
+        """What of these bytes goes to the plugin."""
+        self._waiting += data
+        out: list[bytes] = []
+        while self._waiting:
+            piece = self._step()
+            if piece is None:
+                break
+            out.append(piece)
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """What is left when the host has ended. An answer that was cut short stays cut short."""
+        return self._body.finish() if self._state == "open" else b""
+
+    def _step(self) -> bytes | None:
+        match self._state:
+            case "head":
+                return self._take_head()
+            case "length" | "data":
+                return self._take_data()
+            case "size" | "data end" | "trailer":
+                line = self._take_line()
+                return None if line is None else self._end_line(line)
+            case "open":
+                return self._body.feed(self._take(len(self._waiting)))
+            case "raw":
+                return self._take(len(self._waiting))
+            case "done":
+                self._waiting = b""  # nothing may follow: the connection closes
+                return None
+
+    def _take(self, count: int) -> bytes:
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def _take_head(self) -> bytes | None:
+        end = self._waiting.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
+        if end < 0:
+            if len(self._waiting) >= MAX_HEAD_BYTES:
+                raise _unreadable("the head of the host's answer is too long")
+            return None
+        first, *fields = self._take(end + 4)[:-4].split(b"\r\n")
+        status = _STATUS.fullmatch(first)
+        if status is None or any(b":" not in one for one in fields):
+            raise _unreadable("the head of the host's answer is malformed")
+        code = int(status[1])
+        fields = self._enter_body(code, fields)
+        head = b"\r\n".join((b"HTTP/1.1" + first[8:], *fields, b"", b""))
+        mask = StreamReplacer(self._pairs)
+        return mask.feed(head) + mask.finish()
+
+    def _enter_body(self, code: int, fields: list[bytes]) -> list[bytes]:
+        """Choose how the body is read; the fields that describe it as the plugin will see it."""
+        if code == 101:
+            self._state = "raw"
+            return fields
+        if code < 200:
+            return fields  # another head follows
+        if self._is_head_only or code in (204, 304):
+            self._state = "done"
+            return fields
+        coding = b",".join(_values(fields, b"content-encoding:")).strip().lower()
+        if coding not in (b"", b"identity"):
+            self._state = "raw"
+            return fields
+        lengths, encodings = set(_values(fields, b"content-length:")), _values(fields, b"transfer-encoding:")
+        if encodings:
+            if [one.lower() for one in encodings] != [b"chunked"] or lengths:
+                raise _unreadable("the host frames its answer in two ways")
+            self._state = "size"
+        elif not lengths:
+            self._state = "open"
+            return fields
+        else:
+            length = lengths.pop()
+            if lengths or not _LENGTH.fullmatch(length):
+                raise _unreadable("the host frames its answer in two ways")
+            self._left = int(length)
+            if not self._left:
+                self._state = "done"
+                return fields
+            self._state = "length"
+        return [
+            *(one for one in fields if not one.lower().startswith(_FRAMING)),
+            b"transfer-encoding: chunked",
+        ]
+
+    def _take_data(self) -> bytes:
+        piece = self._take(min(self._left, len(self._waiting)))
+        self._left -= len(piece)
+        passed = _chunk(self._body.feed(piece))
+        if self._left:
+            return passed
+        if self._state == "data":
+            self._state = "data end"
+            return passed
+        self._state = "done"
+        return passed + self._last()
+
+    def _take_line(self) -> bytes | None:
+        end = self._waiting.find(b"\r\n", 0, MAX_CHUNK_LINE_BYTES)
+        if end < 0:
+            if len(self._waiting) >= MAX_CHUNK_LINE_BYTES:
+                raise _unreadable("the host's chunks are malformed")
+            return None
+        return self._take(end + 2)[:-2]
+
+    def _end_line(self, line: bytes) -> bytes:
+        if self._state == "size":
+            size = _CHUNK_SIZE.fullmatch(line)
+            if size is None:
+                raise _unreadable("the host's chunks are malformed")
+            self._left = int(size[1], 16)
+            self._state = "data" if self._left else "trailer"
+        elif self._state == "data end":
+            if line:
+                raise _unreadable("the host's chunks are malformed")
+            self._state = "size"
+        elif not line:  # a trailer is dropped: its fields were not announced to whoever reads the head
+            self._state = "done"
+            return self._last()
+        return b""
+
+    def _last(self) -> bytes:
+        return _chunk(self._body.finish()) + b"0\r\n\r\n"
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data) if data else b""
+
+
+def _values(fields: Sequence[bytes], name: bytes) -> list[bytes]:
+    return [one[len(name) :].strip(b" \t") for one in fields if one.lower().startswith(name)]
+
+
+def _unreadable(reason: str) -> Refused:
+    return Refused("egress_refused", reason)

@@ -1,0 +1,107 @@
+"""TLS around a stream, so that what is inside can be read and written like any other stream.
+
+Everything goes through the stream below, which counts and waits for both. Reading and writing may be done by two tasks,
+each of them by one. An end without the goodbye of TLS is an error, because it may be a cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sekisho.egress.stream import OPENING_TIMEOUT_S, Stream
+
+__all__ = ["TlsStream"]
+
+RECORD_BYTES: Final = 16 << 10  # what one record of TLS can hold; more at once would only pile up
+_Result = TypeVar("_Result")
+
+
+class TlsStream(Stream):
+    """What is inside the TLS of another stream."""
+
+    def __init__(self, below: Stream, context: ssl.SSLContext, *, server_name: str | None = None) -> None:
+        """`server_name`: the host whose certificate must be shown; without it, we are the server."""
+        super().__init__(below.sock, below.share)
+        self._below = below
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+        )
+        self._turn = (
+            asyncio.Lock()
+        )  # two tasks may have something to send: a request, and what reading answers
+
+    async def shake_hands(self) -> None:
+        """Open it; raises ssl.SSLError when the other side is not to be trusted, or does not want us."""
+        async with asyncio.timeout(OPENING_TIMEOUT_S):
+            try:
+                await self._drive(self._tls.do_handshake)
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):
+                    await self._flush()  # the alert that says why
+                raise
+
+    def end(self) -> None:
+        """Say goodbye, as far as the other side takes it at once, and send nothing more."""
+        with contextlib.suppress(OSError):
+            if not self._turn.locked():
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    self._tls.unwrap()
+                self.sock.send(self._outgoing.read())
+        self._below.end()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was said inside; what TLS says to itself (a ticket) is taken in."""
+        if self._ahead:
+            return False
+        try:
+            while True:
+                try:
+                    self._ahead += self._tls.read(1)
+                    return False
+                except ssl.SSLWantReadError:
+                    data = self._below.take(self._below.ahead_bytes) or self.sock.recv(RECORD_BYTES)
+                    if not data:
+                        return False
+                    self._incoming.write(data)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+
+    async def _receive(self, most: int) -> bytes:
+        try:
+            return await self._drive(lambda: self._tls.read(most))
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    async def _send(self, data: bytes) -> None:
+        whole = memoryview(data)
+        for start in range(0, len(whole), RECORD_BYTES):
+            self._tls.write(whole[start : start + RECORD_BYTES])
+            await self._flush()
+
+    async def _drive(self, step: Callable[[], _Result]) -> _Result:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                data = await self._below.read()
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+                continue
+            await self._flush()
+            return result
+
+    async def _flush(self) -> None:
+        async with self._turn:
+            while data := self._outgoing.read():
+                await self._below.write(data)

@@ -1,0 +1,148 @@
+"""What a host writes back reaches the plugin as its placeholder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.egress.masking import MAX_HEAD_BYTES, AnswerMask, StreamReplacer
+from sekisho.errors import Refused
+
+VALUE, MARK = b"ghp_16C7e42F292c6912E771", b"sekisho-secret-abcdefgh"
+PAIRS = ((VALUE, MARK), (b"Z2hwXzE2QzdlNDJGMjky", b"c2VraXNoby1zZWNyZXQt"))
+
+
+def in_pieces(data: bytes, cuts: Sequence[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+def masked(answer: bytes, cuts: Sequence[int] = (), *, is_head_only: bool = False) -> bytes:
+    mask = AnswerMask(PAIRS, is_head_only=is_head_only)
+    return b"".join(mask.feed(piece) for piece in in_pieces(answer, cuts)) + mask.finish()
+
+
+def read(answer: bytes, method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
+    """As a client understands it."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method=method, target="/", headers=[("host", "a")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(answer)
+    client.receive_data(b"")
+    status, headers, body = 0, {}, b""
+    while not isinstance(event := client.next_event(), h11.EndOfMessage | h11.ConnectionClosed):
+        match event:
+            case h11.Response():
+                status, headers = event.status_code, dict(event.headers)
+            case h11.Data():
+                body += bytes(event.data)
+            case _:
+                assert event not in (h11.NEED_DATA, h11.PAUSED)
+    return status, headers, body
+
+
+BODY = b'{"token":"' + VALUE + b'","more":"ghp_16C7"}'
+SHOWN = b'{"token":"' + MARK + b'","more":"ghp_16C7"}'
+LENGTH = b"HTTP/1.1 200 OK\r\nX-Echo: %s\r\nContent-Length: %d\r\n\r\n%s" % (VALUE, len(BODY), BODY)
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nX-Echo: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"14;x=1\r\n%s\r\n%x\r\n%s\r\n0\r\nX-Trailer: %s\r\n\r\n"
+    % (VALUE, BODY[:20], len(BODY) - 20, BODY[20:], VALUE)
+)
+CLOSE = b"HTTP/1.0 200 OK\r\nX-Echo: %s\r\n\r\n%s" % (VALUE, BODY)
+
+
+@pytest.mark.threat("T-EGRESS")
+@pytest.mark.parametrize("answer", [LENGTH, CHUNKED, CLOSE])
+@given(st.lists(st.integers(0, 400), max_size=8))
+def test_an_echo_is_masked_in_head_and_body_however_it_comes_in(answer: bytes, cuts: list[int]) -> None:
+    found = masked(answer, cuts)
+    assert VALUE not in found
+    status, headers, body = read(found)
+    assert (status, headers[b"x-echo"], body) == (200, MARK, SHOWN)
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 400), max_size=8))
+def test_an_answer_without_the_value_arrives_as_it_was(body: bytes, cuts: list[int]) -> None:
+    answer = b"HTTP/1.1 201 Made\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    assert read(masked(answer, cuts))[2] == body
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"ab", b"abc", b"b", b"cab", b"x"]), min_size=1, unique=True), st.data()
+)
+def test_words_are_replaced_in_pieces_as_in_the_whole(words: list[bytes], data: st.DataObject) -> None:
+    text = data.draw(st.lists(st.sampled_from([b"a", b"b", b"c", b"x"]), max_size=20).map(b"".join))
+    cuts = data.draw(st.lists(st.integers(0, 20), max_size=5))
+    pairs = [(word, b"<%d>" % index) for index, word in enumerate(words)]
+    replacer = StreamReplacer(pairs)
+    found = b"".join(replacer.feed(piece) for piece in in_pieces(text, cuts)) + replacer.finish()
+    pattern = b"|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    assert found == re.sub(pattern, lambda hit: dict(pairs)[hit[0]], text)
+
+
+def test_an_event_is_not_held_back() -> None:
+    mask = AnswerMask(PAIRS)
+    mask.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    event = b"data: hello\n\n"
+    assert mask.feed(b"%x\r\n%s\r\n" % (len(event), event)) == b"d\r\n%s\r\n" % event
+
+
+def test_an_answer_cut_short_stays_cut_short() -> None:
+    assert not masked(LENGTH[:-3]).endswith(b"0\r\n\r\n")
+    assert not masked(CHUNKED[:-40]).endswith(b"0\r\n\r\n")
+
+
+def test_answers_without_a_body_keep_their_length_and_interim_heads_pass() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
+    assert masked(head, is_head_only=True) == head
+    assert masked(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n").endswith(b": 7\r\n\r\n")
+    early = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert masked(early + LENGTH).startswith(early)
+    empty = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    assert masked(empty) == empty
+
+
+def test_what_cannot_be_read_passes_unchanged() -> None:
+    coded = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 24\r\n\r\n" + VALUE
+    assert masked(coded) == coded
+    upgraded = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" + VALUE
+    assert masked(upgraded) == upgraded
+
+
+def test_nothing_follows_the_one_answer() -> None:
+    assert masked(LENGTH + b"HTTP/1.1 200 OK\r\n\r\n" + VALUE) == masked(LENGTH)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/2 200\r\n\r\n",
+        b"SSH-2.0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\naa\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD_BYTES,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 5000,
+    ],
+)
+def test_an_answer_that_two_readers_may_read_differently_is_refused(answer: bytes) -> None:
+    with pytest.raises(Refused):
+        masked(answer)
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=4))
+def test_no_answer_breaks_the_mask(data: bytes, cuts: list[int]) -> None:
+    try:
+        masked(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data, cuts)
+    except Refused:
+        return
