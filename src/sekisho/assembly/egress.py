@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from sekisho.assembly.places import Places
@@ -33,15 +34,17 @@ def run_egress(config_path: Path, home: Path) -> int:
         },
     )
 
-    def tell(event: EgressEvent) -> None:
-        if not event.allowed:
-            log.warning(
-                "egress_refused",
-                plugin=event.plugin,
-                kind=event.kind,
-                host=event.host,
-                port=event.port,
-                reason=event.reason,
-            )
+    for name, (_, network) in settings.sockets.items():
+        if network.mode == "learn":
+            log.warning("egress_learns", plugin=name, remedy=f"sekisho egress propose {name}")
+    return run_until_stopped(serve(settings, on_event=partial(_tell, log)))
 
-    return run_until_stopped(serve(settings, on_event=tell))
+
+def _tell(log: Logger, event: EgressEvent) -> None:
+    """What is worth a line of the process's own log; the ledger has everything."""
+    if event.allowed and not event.is_notable:
+        return
+    name = "egress_learned" if event.is_learned else "egress_slowed" if event.allowed else "egress_refused"
+    log.warning(
+        name, plugin=event.plugin, kind=event.kind, host=event.host, port=event.port, reason=event.reason
+    )

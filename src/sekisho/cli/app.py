@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Final
 
 from cyclopts import App, CycloptsError, Group
@@ -33,6 +34,8 @@ COMMANDS: Final[dict[str, tuple[str, str, Group]]] = {
     "core": ("run:core", "Run the core: the gate, the keys, the log.", _RUN),
     "plugin": ("run:plugin", "Run one plugin server and its plugin behind walls.", _RUN),
     "egress": ("run:egress", "Run the only door out for plugins.", _RUN),
+    "egress log": ("egress:log", "Show what a plugin sent out and what it was refused.", _INSPECT),
+    "egress propose": ("egress:propose", "Print the allow-list a plugin seems to need.", _INSPECT),
     "connect": ("run:connect", "Speak MCP on standard input and output, to a running gateway.", _RUN),
     "install": ("install:install", "Install the package of a plugin, behind walls.", _RUN),
     "rollback": ("install:rollback", "Let a plugin use the package it used before.", _RUN),
@@ -56,6 +59,7 @@ COMMANDS: Final[dict[str, tuple[str, str, Group]]] = {
 }
 
 _FAMILIES: Final = {
+    "egress": ("Run the only door out for plugins.", _RUN),
     "lock": ("The lock file.", _REVIEW),
     "config": ("The configuration.", _INSPECT),
     "audit": ("The audit log.", _INSPECT),
@@ -82,6 +86,10 @@ def app_for(words: Sequence[str]) -> App:
     for family in families.values():
         root.command(family)
     for command, (place, line, group) in COMMANDS.items():
+        if command in families:  # a family that is a command too: imported when it is typed
+            if words[:1] == [command] or words[:1] == (command,):
+                families[command].default(_function(place))
+            continue
         family_name, _, name = command.rpartition(" ")
         owner = families[family_name] if family_name else root
         # Inside a family the family's own group has said it already.
@@ -93,6 +101,12 @@ def app_for(words: Sequence[str]) -> App:
             group=None if family_name else group,
         )
     return root
+
+
+def _function(place: str) -> Callable[..., object]:
+    module, _, name = place.partition(":")
+    found: Callable[..., object] = getattr(import_module(f"sekisho.cli.{module}"), name)
+    return found
 
 
 def _version() -> str:

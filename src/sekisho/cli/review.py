@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from sekisho.assembly.household import dossiers
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find, person
-from sekisho.cli.saying import ask, columns, say, say_json
+from sekisho.cli.saying import ask, columns, note, say, say_json
 from sekisho.config import PluginEntry
 from sekisho.errors import Refused, Unavailable
 from sekisho.protocol import PluginName, plugin_name
@@ -47,6 +47,11 @@ def plugins(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
     else:
         names = ("name", "state", "summary", "definitions", "where")
         columns(names, [[str(row[name]) for name in names] for row in rows])
+    for entry in site.config.plugins.servers:
+        if entry.grants.network.mode == "learn":
+            note(
+                f'{entry.name}: network_policy.mode = "learn": it reaches every public host it asks for by name'
+            )
     return 0
 
 

@@ -116,6 +116,8 @@ def _workload_warnings(workload: Workload, table: str) -> Iterator[str]:
     for secret in workload.grants.secrets:
         if secret.in_environment:
             yield f"{workload.name}.secrets.{secret.name}: the plugin gets the value itself, not a placeholder"
+    if workload.grants.network.mode == "learn":
+        yield f"{workload.name}.network_policy.mode = learn: it reaches every public host it asks for by name"
     if workload.grants.network.intercept_tls:
         yield f"{workload.name}.network_policy.intercept_tls: the gate reads what the plugin sends inside TLS"
     if workload.upstream and workload.upstream.startswith("http:"):

@@ -1,0 +1,61 @@
+"""What the ledger of a plugin says, read back: the newest events, oldest first.
+
+Two files at most are read, which is all there ever is. A line that cannot be read (half written, or of another
+version) is left out: this is the operator's view, and the proof is the audit log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LedgerEntry", "read_entries"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One line of a ledger; `left_out` counts refusals before it that were not written."""
+
+    time: str
+    kind: str
+    host: str
+    port: int
+    allowed: bool
+    reason: str
+    bytes: int
+    learned: bool = False
+    left_out: int = 0
+
+
+def read_entries(folder: Path, plugin: str) -> Iterator[LedgerEntry]:
+    """The events of one plugin; nothing when there is no ledger of it."""
+    for path in (folder / f"{plugin}.jsonl.1", folder / f"{plugin}.jsonl"):
+        try:
+            with path.open(encoding="ascii", errors="replace") as lines:
+                for line in lines:
+                    entry = _entry(line)
+                    if entry is not None:
+                        yield entry
+        except FileNotFoundError:
+            continue
+
+
+def _entry(line: str) -> LedgerEntry | None:
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        return LedgerEntry(
+            time=str(fields["time"]),
+            kind=str(fields["kind"]),
+            host=str(fields["host"]),
+            port=int(fields["port"]),
+            allowed=fields["allowed"] is True,
+            reason=str(fields["reason"]),
+            bytes=int(fields["bytes"]),
+            learned=fields.get("learned") is True,
+            left_out=int(fields.get("left_out", 0)),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,82 @@
+"""`egress log` and `egress propose` print what the ledger says; `egress` alone is still the process."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekisho.egress import EgressEvent
+from sekisho.egress.ledger import Ledger
+
+Type = Callable[..., Any]
+
+
+@pytest.fixture
+def ledger(home: Path) -> Ledger:
+    return Ledger(home / "egress" / "notes.jsonl", lambda: 1.9e9)
+
+
+def event(host: str, *, allowed: bool = True, is_learned: bool = False) -> EgressEvent:
+    return EgressEvent(
+        plugin="notes",
+        kind="tls",
+        host=host,
+        port=443,
+        allowed=allowed,
+        reason="" if allowed else "the host or port is not on the allow-list",
+        bytes=1234,
+        is_learned=is_learned,
+    )
+
+
+def test_what_went_out_and_what_was_refused_is_listed(typed: Type, ledger: Ledger) -> None:
+    ledger.write(event("api.example.com"))
+    ledger.write(event("evil.example", allowed=False))
+    answer = typed("egress", "log", "notes", "--json")
+    assert answer.status == 0
+    assert [(one["host"], one["allowed"]) for one in answer.json["events"]] == [
+        ("api.example.com", True),
+        ("evil.example", False),
+    ]
+    shown = typed("egress", "log", "notes").out
+    assert "passed" in shown
+    assert "REFUSED" in shown
+    only = typed("egress", "log", "notes", "--refused", "--json").json["events"]
+    assert [one["host"] for one in only] == ["evil.example"]
+    assert len(typed("egress", "log", "notes", "-n", "1", "--json").json["events"]) == 1
+
+
+def test_an_empty_ledger_is_said(typed: Type, home: Path) -> None:
+    del home
+    assert "nothing was asked" in typed("egress", "log", "notes").err
+    assert "nothing was learned" in typed("egress", "propose", "notes").err
+    assert typed("egress", "propose", "notes", "--json").json["allowed_domains"] == []
+
+
+def test_the_proposal_is_a_table_to_paste(typed: Type, ledger: Ledger) -> None:
+    ledger.write(event("api.example.com", is_learned=True))
+    ledger.write(event("other.example"))
+    answer = typed("egress", "propose", "notes")
+    table = tomllib.loads(answer.out)["plugins"]["servers"]["network_policy"]
+    assert table == {"mode": "enforce", "allowed_domains": ["api.example.com"], "allowed_ports": [443]}
+
+
+@pytest.mark.parametrize("command", ["log", "propose"])
+def test_a_plugin_that_learns_is_warned_of_everywhere(typed: Type, home: Path, command: str) -> None:
+    path = home.parent / "sekisho.toml"
+    learning = 'allowed_operations = ["add"]\nnetwork_policy = { mode = "learn" }'
+    path.write_text(path.read_text().replace('allowed_operations = ["add"]', learning))
+    for words in (("egress", command, "notes"), ("plugins",)):
+        assert 'mode = "learn"' in typed(*words).err
+    assert any("mode = learn" in one for one in typed("config", "check", "--json").json["warnings"])
+
+
+def test_a_mistyped_name_is_answered_with_the_names_there_are(typed: Type, home: Path) -> None:
+    del home
+    answer = typed("egress", "log", "nots", "--json")
+    assert answer.status == 2
+    assert "notes" in answer.error["message"]
