@@ -311,7 +311,7 @@ class Core:
 
     def took_state(self, name: PluginName, frame: StateFrame) -> None:
         """A plugin server says how its plugin is."""
-        self._metrics.plugin_state(name, is_up=frame.state == "ready", restarts=frame.restarts)
+        self._metrics.plugin_state(name, is_up=frame.state in ("ready", "idle"), restarts=frame.restarts)
         self._log.info(
             "plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts
         )

@@ -28,6 +28,7 @@ from sekisho.plugin_server import (
     InstanceRules,
     Instances,
     Reach,
+    Resting,
     StaticHeaders,
     Warden,
     WardenRules,
@@ -146,8 +147,13 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
 
 def _keeper(
     workload: Workload, connect: SlotConnector, listener: Listener, rules: WardenRules, log: Logger
-) -> Warden | Instances:
+) -> Warden | Resting | Instances:
     """Who takes the calls: one plugin for all clients, or a pool of them."""
+    idle_s = workload.grants.limits.idle_stop_s
+    if workload.instances == "shared" and idle_s and workload.command:
+        return Resting(
+            connect=partial(connect, 0), publisher=listener, rules=rules, idle_s=idle_s, log=log.info
+        )
     if workload.instances == "shared":
         return Warden(connect=partial(connect, 0), publisher=listener, rules=rules, log=log.info)
     bounds = InstanceRules(most=workload.max_instances, idle_s=workload.instance_idle_s)

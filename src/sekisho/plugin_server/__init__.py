@@ -3,6 +3,7 @@
 from sekisho.plugin_server.authoriser import Authoriser, StaticHeaders
 from sekisho.plugin_server.instances import InstanceRules, Instances
 from sekisho.plugin_server.remote import Reach, connect_url
+from sekisho.plugin_server.resting import Resting
 from sekisho.plugin_server.roots import told_roots
 from sekisho.plugin_server.site import Site, trusting
 from sekisho.plugin_server.upstream import Upstream
@@ -14,6 +15,7 @@ __all__ = [
     "InstanceRules",
     "Instances",
     "Reach",
+    "Resting",
     "Site",
     "StaticHeaders",
     "Upstream",

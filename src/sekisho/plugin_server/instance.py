@@ -14,20 +14,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from functools import partial
-from typing import Final
-
-import msgspec
 
 from sekisho.errors import SekishoError
 from sekisho.plugin_server.face import Face
 from sekisho.plugin_server.opening import EraMemory
+from sekisho.plugin_server.waiting import Waiting
 from sekisho.plugin_server.warden import BACKOFF_FIRST_S, BACKOFF_MOST_S, Connection, Warden, WardenRules
 from sekisho.wire import DenialFrame, Inbound, StateFrame, SurfaceFrame
 
 __all__ = ["Instance", "SlotConnector"]
 
-MAX_WAITING: Final = 64  # calls of one client, each at most a message long, while its plugin starts
 
 # Starts the plugin in a slot; slot 0 is the listed instance's.
 SlotConnector = Callable[[int, Callable[[], None]], AbstractAsyncContextManager[Connection]]
@@ -55,7 +51,7 @@ class Instance:
         self._log = log
         self.publish_denial = publish_denial
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[Inbound, tuple[float, asyncio.TimerHandle]] = {}
+        self._waiting = Waiting(rules.execution_timeout_s)
         self._was_ready = False
         self._is_ending = False
         self._backoff_s = 0.0
@@ -110,28 +106,16 @@ class Instance:
 
     def wait(self, inbound: Inbound) -> None:
         """Keep a call until the plugin takes it."""
-        if len(self._waiting) >= MAX_WAITING:
-            inbound.fail("busy", "the plugin is being started, and many calls wait already")
-            return
-        timeout_s = min(inbound.frame.timeout_s, self._rules.execution_timeout_s)
-        deadline = self._loop.time() + timeout_s
-        alarm = self._loop.call_at(deadline, partial(self._overdue, inbound, timeout_s))
-        self._waiting[inbound] = (deadline, alarm)
+        self._waiting.hold(inbound)
 
     def cancel(self, inbound: Inbound) -> None:
         """The core no longer waits for this call."""
-        waiting = self._waiting.pop(inbound, None)
-        if waiting is None:
+        if not self._waiting.withdraw(inbound):
             self.desk.cancel(inbound)
-        else:
-            waiting[1].cancel()
 
     def refuse(self, reason: SekishoError) -> None:
         """Nothing more is waited for."""
-        waiting, self._waiting = self._waiting, {}
-        for inbound, (_, alarm) in waiting.items():
-            alarm.cancel()
-            inbound.fail(reason.code, reason.message)
+        self._waiting.refuse(reason)
 
     # its process
 
@@ -164,12 +148,7 @@ class Instance:
             return
         self._was_ready, self._backoff_s, self._problem = True, 0.0, None
         self.used_at = self._loop.time()
-        waiting, self._waiting = self._waiting, {}
-        for inbound, (deadline, alarm) in waiting.items():
-            alarm.cancel()
-            left_s = max(deadline - self._loop.time(), 0.0)
-            inbound.frame = msgspec.structs.replace(inbound.frame, timeout_s=left_s)
-            self.desk.call(inbound)
+        self._waiting.release(self.desk.call)
 
     async def _live(self, on_end: Callable[[Instance, int], None]) -> None:
         try:
@@ -188,7 +167,3 @@ class Instance:
         self._not_before = self._loop.time() + self._backoff_s
         self._problem = reason
         self.refuse(reason)
-
-    def _overdue(self, inbound: Inbound, timeout_s: float) -> None:
-        if self._waiting.pop(inbound, None) is not None:
-            inbound.fail("plugin_timeout", f"the plugin did not start within {timeout_s:g} s")

@@ -92,7 +92,9 @@ async def connect_walled(
             sandbox.gate_sockets.close()
         pipes.close()
         status = await sandbox.kill_tree()
-        if status.reason == "oom":  # told here, because the pipes may have ended before the process was reaped
+        if (
+            status.reason == "oom"
+        ):  # told here, because the pipes may have ended before the process was reaped
             on_denial(DenialFrame("memory", memory_rule, "the plugin used too much memory, and was ended"))
         if session.counters.garbage or pipes.stderr_tail:
             log("plugin_noise", garbage_lines=session.counters.garbage, stderr_bytes=len(pipes.stderr_tail))

@@ -104,7 +104,7 @@ class Warden:
     async def run(self) -> None:
         """Keep the plugin running until cancelled."""
         try:
-            await self._live_on()
+            await self.live_on()
         finally:
             self.desk.close()
             await self.settle()
@@ -115,7 +115,8 @@ class Warden:
             killer.cancel()
         await asyncio.gather(*self._killers, return_exceptions=True)
 
-    async def _live_on(self) -> None:
+    async def live_on(self) -> None:
+        """Start the plugin again whenever it ended, until cancelled."""
         backoff_s = 0.0  # one end is an accident, and a forked plugin is back in tens of milliseconds
         while True:
             self._tell("starting" if self._restarts == 0 else "restarting", "")

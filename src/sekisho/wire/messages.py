@@ -132,7 +132,7 @@ class SurfaceFrame(msgspec.Struct, frozen=True):
 class StateFrame(msgspec.Struct, frozen=True):
     """Plugin server to core: how the plugin is."""
 
-    state: Literal["starting", "ready", "restarting", "failed"]
+    state: Literal["starting", "ready", "restarting", "failed", "idle"]
     detail: str = ""
     restarts: int = 0
 

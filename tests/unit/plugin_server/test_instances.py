@@ -11,6 +11,7 @@ import pytest
 from sekisho.errors import Unavailable
 from sekisho.plugin_server import instance as instance_module
 from sekisho.plugin_server import instances as instances_module
+from sekisho.plugin_server import waiting
 from sekisho.plugin_server.instances import InstanceRules, Instances
 from sekisho.plugin_server.warden import WardenRules
 from sekisho.wire import AnswerFrame, CallContext
@@ -152,7 +153,7 @@ async def test_a_call_that_names_no_instance_is_refused(
 async def test_calls_wait_for_one_start_and_are_bounded(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance_module, "MAX_WAITING", 2)
+    monkeypatch.setattr(waiting, "MAX_WAITING", 2)
     async with opened() as pool:
         first, second, third = (pool.call("a") for _ in range(3))
         assert await third.code() == "busy"
