@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sekisho.assembly.asking import client_requests
+from sekisho.assembly.enclosed import enclosed
 from sekisho.assembly.header_values import header_values
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.assembly.logins import authoriser_for
@@ -19,10 +20,12 @@ from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.packages import follow_package, wait_installed
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
+from sekisho.assembly.runtimes import within_runtime
 from sekisho.assembly.spares import Spares
 from sekisho.assembly.telling import told
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
-from sekisho.errors import Misconfigured, SekishoError
+from sekisho.egress import Lease, take_lease
+from sekisho.errors import Misconfigured, SekishoError, Unavailable
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
 from sekisho.plugin_server import (
     InstanceRules,
@@ -63,6 +66,7 @@ class _Post:
     core_token_public: bytes
     ops: frozenset[str] | None  # None: what the core's token names is the only limit
     gate_of: Callable[[int], Path]
+    lease_path: Path
     health_interval_s: float
     keys: KeyFolder
     limits: PluginLimits
@@ -94,20 +98,32 @@ def run_plugin(
     return run_until_stopped(_serve(post, environment, launcher))
 
 
-def sandbox_spec(workload: Workload, environment: Mapping[str, str]) -> SandboxSpec:
-    """The wall of one plugin, as its configuration states it; `environment` is ours, of which it gets named parts."""
+def sandbox_spec(
+    workload: Workload, environment: Mapping[str, str], lease: Lease | None = None
+) -> SandboxSpec:
+    """The wall of one plugin, as its configuration states it; `environment` is ours, of which it gets named parts.
+
+    `lease`: what the gate issued for its secrets; without it, the plan of its walls is true but for them.
+    """
     passed = {key: environment[key] for key in workload.grants.environment if key in environment}
-    return SandboxSpec(
+    stated = SandboxSpec(
         name=workload.name,
         argv=workload.command,
         grants=workload.grants,
-        environment={**passed, **workload.settings_environment, **told(workload)},
+        environment={
+            **passed,
+            **workload.settings_environment,
+            **told(workload),
+            **enclosed(workload, lease, environment),
+        },
+        certificate=lease.certificate.encode("ascii") if lease is not None else b"",
         cwd=str(workload.working_directory) if workload.working_directory is not None else None,
         runtime_paths=tuple(str(path) for path in workload.runtime_paths),
         isolation=workload.isolation,
         wants_network=not workload.grants.network.is_closed,
         search_path=environment.get("PATH"),
     )
+    return within_runtime(stated, workload.runtime)
 
 
 async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLauncher | None) -> None:
@@ -141,6 +157,7 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
             group.create_task(listener.serve())
             group.create_task(warden.run())
             group.create_task(_follow_revocations(post.keys, revoked))
+            group.create_task(walls.follow_lease())
             if active is not None:
                 group.create_task(follow_package(workload.name, post.packages, active))
 
@@ -179,6 +196,7 @@ class _Walls:
         self._driver = Bubblewrap(forked=launcher)
         self._stack = AsyncExitStack()
         self._limits = _message_limits(post.limits)
+        self._lease: Lease | None = None
         self.connect: SlotConnector
 
     async def __aenter__(self) -> _Walls:
@@ -195,13 +213,25 @@ class _Walls:
                 remedy="write command = [...] or package = in its file, or give the command after --",
             )
         await self._stack.enter_async_context(self._driver)
-        self._spares = await self._starters(sandbox_spec(workload, self._environment))
+        if workload.grants.needs_lease:
+            self._lease = self._stack.enter_context(await take_lease(self._post.lease_path))
+        self._spares = await self._starters(sandbox_spec(workload, self._environment, self._lease))
         self._start = await self._stack.enter_async_context(self._spares.listed())
         self.connect = self._connect_here
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+
+    async def follow_lease(self) -> None:
+        """End with what the gate issued: placeholders and certificate are of no use any more, and are baked in."""
+        if self._lease is not None:
+            await self._lease.wait_ended()
+            raise Unavailable(
+                "plugin_unavailable",
+                f"the egress process ended, and with it the secrets of {self._post.workload.name}",
+                remedy="nothing to do: the plugin starts anew with new ones",
+            )
 
     @asynccontextmanager
     async def _connect_here(
@@ -231,7 +261,8 @@ class _Walls:
         plain = await self._driver.plan(spec)
         launch = partial(self._driver.launch, plain)
         workload = self._post.workload
-        ready = make_ready(spec, plain.command, workload.preload) if workload.warm else None
+        is_plain = spec.argv == workload.command  # an inner runtime is no Python program to be forked
+        ready = make_ready(spec, plain.command, workload.preload) if workload.warm and is_plain else None
         if ready is None:
             return Spares(launch, None)
         warm_spec, message = ready
@@ -307,6 +338,7 @@ def _from_core_file(config_path: Path, home: Path, name: str) -> _Post:
         core_token_public=core.token_public,
         ops=frozenset(entry.allowed_operations) | METHODS,
         gate_of=partial(places.gate_socket, name),
+        lease_path=places.lease_socket(name),
         health_interval_s=config.plugins.health_check_interval_seconds,
         keys=keys,
         limits=config.limits,
@@ -338,6 +370,7 @@ def _from_plugin_file(config_path: Path, home: Path) -> _Post:
         core_token_public=core[1],
         ops=None if server.allowed_operations is None else frozenset(server.allowed_operations) | METHODS,
         gate_of=partial(places.gate_socket, config.name),
+        lease_path=places.lease_socket(config.name),
         health_interval_s=HEALTH_INTERVAL_S,
         keys=keys,
         limits=config.limits,

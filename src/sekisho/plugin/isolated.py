@@ -48,9 +48,10 @@ class IsolatedPlugin:
     instructions: ClassVar[str | None] = None
     requires_walls: ClassVar[bool] = False
 
-    def __init__(self) -> None:
+    def __init__(self, tools: Mapping[str, Tool] | None = None) -> None:
+        """`tools` are those of a plugin that does not write them as methods."""
         self.redaction: Final = Redaction()
-        self.tools: Final[Mapping[str, Tool]] = declared(self)
+        self.tools: Final[Mapping[str, Tool]] = declared(self) if tools is None else tools
         self.sandbox = SandboxConfig()
         self._is_ready = False
 

@@ -83,7 +83,7 @@ def test_any_other_flag_is_refused(flag: str) -> None:
 
 @pytest.mark.parametrize("word", ["task", "eval", "repl", "serve", "install", "x", "compile"])
 def test_another_subcommand_is_refused(word: str) -> None:
-    with pytest.raises(Misconfigured, match="deno run SCRIPT|starts no server"):
+    with pytest.raises(Misconfigured, match="starts no server"):
         for_deno(spec("deno", word, "main.ts"))
 
 

@@ -25,6 +25,14 @@ GRANTS = Grants(
         localhost_ports=(5432,),
     ),
 )
+HOSTS = (
+    "api.example.com:443",
+    "*.cdn.example.com:443",
+    "localhost:5432",
+    "127.0.0.1:5432",
+    "[::1]:5432",
+    "127.0.0.1:3128",
+)
 ACCESS = DenoAccess(grants=GRANTS, code=("/opt/server",))
 
 
@@ -34,8 +42,7 @@ def test_the_flags_are_the_grants() -> None:
         "--allow-write=/srv/data,/tmp,/home/plugin",
         "--deny-read=/srv/data/secret",
         "--deny-write=/srv/data/secret,/srv/read,/srv/data/fixed",
-        "--allow-net=api.example.com:443,*.cdn.example.com:443,"
-        "localhost:5432,127.0.0.1:5432,[::1]:5432,127.0.0.1:3128",
+        f"--allow-net={','.join(HOSTS)}",
         "--deny-net=bad.cdn.example.com",
         "--allow-env",
     )

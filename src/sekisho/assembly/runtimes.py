@@ -1,0 +1,73 @@
+"""What runs a plugin's command inside its walls: the program itself, Deno with permissions of its own, or a module's
+worker. An inner runtime changes the command, never the walls.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+import sekisho
+from sekisho.errors import Misconfigured
+from sekisho.sandbox import SandboxSpec
+from sekisho.sandbox.deno import for_deno, is_deno
+from sekisho.sandbox.spec import DEFAULT_SEARCH_PATH
+
+__all__ = ["Runtime", "chosen", "within_runtime"]
+
+Runtime = Literal["auto", "deno", "wasm"]
+MODULE: Final = ".wasm"
+
+
+def chosen(runtime: Runtime, argv: tuple[str, ...]) -> Literal["", "deno", "wasm"]:
+    """The inner runtime of a command; "" for none."""
+    if runtime != "auto" or not argv:
+        return "" if runtime == "auto" else runtime
+    return "deno" if is_deno(argv) else "wasm" if PurePosixPath(argv[0]).suffix == MODULE else ""
+
+
+def within_runtime(spec: SandboxSpec, runtime: Runtime) -> SandboxSpec:
+    """The spec with its inner runtime.
+
+    Raises:
+        Misconfigured: the runtime is not installed, or cannot run this command.
+    """
+    match chosen(runtime, spec.argv):
+        case "deno":
+            # the binary of the extra sekisho[deno] lies beside our own interpreter
+            path = f"{spec.search_path or DEFAULT_SEARCH_PATH}:{Path(sys.executable).parent}"
+            return replace(for_deno(spec), search_path=path)
+        case "wasm":
+            return _for_wasm(spec)
+        case _:
+            return spec
+
+
+def _for_wasm(spec: SandboxSpec) -> SandboxSpec:
+    """Our own worker, which is given the module and the description beside it, and nothing else."""
+    module = spec.argv[0]
+    if len(spec.argv) != 1 or not module.startswith("/") or PurePosixPath(module).suffix != MODULE:
+        raise _unavailable(
+            f'runtime = "wasm" runs one module; the command of plugin {spec.name!r} is something else',
+            'write command = ["/path/of/MODULE.wasm"]',
+        )
+    if find_spec("wasmtime") is None:
+        raise _unavailable("wasmtime is not installed", "pip install 'sekisho[wasm]'")
+    described = str(PurePosixPath(module).with_suffix(".json"))
+    for path in (module, described):
+        if not os.access(path, os.R_OK):
+            raise _unavailable(f"{path} cannot be read", "put the module and its description there")
+    ours = str(Path(sekisho.__file__).parent)
+    return replace(
+        spec,
+        argv=(sys.executable, "-I", "-m", "sekisho.wasm", module),
+        runtime_paths=tuple(dict.fromkeys((*spec.runtime_paths, ours, module, described))),
+    )
+
+
+def _unavailable(message: str, remedy: str) -> Misconfigured:
+    return Misconfigured("sandbox_unavailable", message, remedy=remedy)

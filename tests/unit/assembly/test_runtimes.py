@@ -1,0 +1,79 @@
+"""Which program runs a command inside the walls, and what it is given."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import sekisho
+from sekisho.assembly.runtimes import Runtime, chosen, within_runtime
+from sekisho.errors import Misconfigured
+from sekisho.policy.grants import FileGrant, Grants
+from sekisho.sandbox import SandboxSpec
+
+
+def spec(*argv: str) -> SandboxSpec:
+    grants = Grants(files=FileGrant(read_only_paths=("/srv/data",)))
+    return SandboxSpec(name="p", argv=argv, grants=grants, runtime_paths=("/opt/x",))
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    path = tmp_path / "sums.wasm"
+    path.write_bytes(b"")
+    path.with_suffix(".json").write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("runtime", "argv", "expected"),
+    [
+        ("auto", ("python3", "x.py"), ""),
+        ("auto", ("/opt/deno/bin/deno", "run", "x.ts"), "deno"),
+        ("auto", ("/x/y.wasm",), "wasm"),
+        ("auto", (), ""),
+        ("deno", ("npm:x",), "deno"),
+        ("wasm", ("/x/y.wasm",), "wasm"),
+    ],
+)
+def test_the_runtime_is_stated_or_seen(runtime: Runtime, argv: tuple[str, ...], expected: str) -> None:
+    assert chosen(runtime, argv) == expected
+
+
+def test_an_ordinary_program_stays_as_it_is() -> None:
+    assert within_runtime(spec("python3", "x.py"), "auto") == spec("python3", "x.py")
+
+
+def test_deno_is_given_the_permissions_of_the_grants_and_is_found_beside_us() -> None:
+    made = within_runtime(spec("deno", "run", "x.ts"), "auto")
+    assert "--allow-read=/opt/x,/srv/data,/tmp,/home/plugin" in made.argv
+    assert made.search_path is not None
+    assert made.search_path.endswith(f":{Path(sys.executable).parent}")
+
+
+def test_a_module_runs_in_our_own_worker_and_sees_itself_alone(module: Path) -> None:
+    made = within_runtime(spec(str(module)), "auto")
+    assert made.argv == (sys.executable, "-I", "-m", "sekisho.wasm", str(module))
+    assert made.runtime_paths == (
+        "/opt/x",
+        str(Path(sekisho.__file__).parent),
+        str(module),
+        str(module.with_suffix(".json")),
+    )
+
+
+@pytest.mark.parametrize(
+    "argv", [("python3", "x.py"), ("sums.wasm",), ("/x/sums.wasm", "--flag"), ("/x/y.py",)]
+)
+def test_what_is_no_module_is_refused(argv: tuple[str, ...]) -> None:
+    with pytest.raises(Misconfigured, match="runs one module") as caught:
+        within_runtime(spec(*argv), "wasm")
+    assert "MODULE.wasm" in caught.value.remedy
+
+
+def test_a_module_without_its_description_is_refused(module: Path) -> None:
+    module.with_suffix(".json").unlink()
+    with pytest.raises(Misconfigured, match=r"sums\.json cannot be read"):
+        within_runtime(spec(str(module)), "wasm")
