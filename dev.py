@@ -22,6 +22,7 @@ CACHE = ROOT / ".cache"
 DEMO = ROOT / "demo"
 FUZZ = ROOT / "fuzz"
 SUITE = ROOT / "tests" / "conformance" / "suite"
+DENO = "deno==2.9.8"
 MIN_NODE = 22  # what the conformance suite asks for
 
 # program it is found by → Debian package
@@ -84,6 +85,7 @@ def prepare(extras: str) -> None:
     install_git_server()
     install_filesystem_server()
     install_node()
+    install_deno()
 
 
 def install_system() -> None:
@@ -158,6 +160,17 @@ def install_node() -> None:
     """A Node.js of our own where the system's is missing or old."""
     if node_major() < MIN_NODE:
         npm_ci("node", "installing node 22")
+
+
+def install_deno() -> None:
+    """The binary of the extra sekisho[deno], outside our own environment: most installations have none."""
+    folder, stamp = CACHE / "deno", DENO + sys.version
+    if once(folder, stamp):
+        return
+    say(f"installing {DENO}")
+    make_venv(folder)
+    pip(folder / "bin" / "python", "--only-binary=:all:", "--no-deps", DENO)
+    done(folder, stamp)
 
 
 def node_major() -> int:
