@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -81,7 +81,7 @@ def _run(
         case "egress":
             from sekisho.assembly.egress import run_egress  # noqa: PLC0415
 
-            return run_egress(config_path, home_path)
+            return run_egress(config_path, home_path, environment)
     raise Misconfigured("internal", f"there is no role {role!r}")
 
 
@@ -177,10 +177,13 @@ class _Program:
         return await self._process.wait()
 
 
-async def start_program(arguments: list[str]) -> Life:
-    """Start a child with an interpreter of its own."""
+async def start_program(arguments: list[str], environment: Mapping[str, str] | None = None) -> Life:
+    """Start a child with an interpreter of its own; without an environment, it has ours."""
     process = await asyncio.create_subprocess_exec(
-        *command_line(*arguments), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        *command_line(*arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment,
     )
     assert process.stdout is not None  # noqa: S101  # it was asked for
     return _Program(process, process.stdout)

@@ -58,8 +58,13 @@ class Cradle:
         """End it."""
         self._close()
 
-    async def start(self, arguments: list[str]) -> _Forked:
-        """A new child with this role.
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Ours, of which each child gets what concerns it."""
+        return self._environment
+
+    async def start(self, arguments: list[str], environment: Mapping[str, str] | None = None) -> _Forked:
+        """A new child with this role; without an environment, a plugin server has ours and others next to nothing.
 
         Raises:
             Unavailable: the nursery could not fork it.
@@ -72,7 +77,8 @@ class Cradle:
             self._is_heard = True
             loop.add_reader(self._control, self._hear)
         ident = next(self._numbers)
-        environment = self._environment if arguments[0] == "plugin" else self._kept
+        if environment is None:
+            environment = self._environment if arguments[0] == "plugin" else self._kept
         birth: asyncio.Future[_Forked] = loop.create_future()
         self._births[ident] = birth
         ours, theirs = os.pipe()

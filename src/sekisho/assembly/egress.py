@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from sekisho.assembly.discretion import hide_memory
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
 from sekisho.config import load_core
-from sekisho.egress import EgressEvent, EgressSettings, serve
+from sekisho.egress import EgressEvent, EgressSettings, outer_context, serve
 from sekisho.telemetry import Logger
 
 __all__ = ["run_egress"]
 
 
-def run_egress(config_path: Path, home: Path) -> int:
-    """Serve the gates of all plugins this machine runs, until SIGTERM; returns the exit status."""
+def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) -> int:
+    """Serve the gates of all plugins this machine runs, until SIGTERM; returns the exit status.
+
+    `environment`: ours, in which secrets are found that are named by a variable.
+    """
+    hide_memory()
     config = load_core(config_path)
     places = Places(home=home, config=config_path)
     places.make_folders()
@@ -32,12 +38,25 @@ def run_egress(config_path: Path, home: Path) -> int:
             for one in config.plugins.servers
             if (one.command or one.package) and not one.grants.network.is_closed
         },
+        leases={
+            one.name: (places.lease_socket(one.name), one.grants)
+            for one in config.plugins.servers
+            if one.runs_here and one.grants.needs_lease
+        },
     )
+    opens_tls = any(grants.network.intercept_tls for _, grants in settings.leases.values())
 
     for name, (_, network) in settings.sockets.items():
         if network.mode == "learn":
             log.warning("egress_learns", plugin=name, remedy=f"sekisho egress propose {name}")
-    return run_until_stopped(serve(settings, on_event=partial(_tell, log)))
+    return run_until_stopped(
+        serve(
+            settings,
+            on_event=partial(_tell, log),
+            environment=environment,
+            outer=outer_context() if opens_tls else None,
+        )
+    )
 
 
 def _tell(log: Logger, event: EgressEvent) -> None:

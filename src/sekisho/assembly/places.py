@@ -69,6 +69,10 @@ class Places:
         """
         return self.run / (f"egress-{name}.{slot}.sock" if slot else f"egress-{name}.sock")
 
+    def lease_socket(self, name: str) -> Path:
+        """Where the egress proxy issues what a plugin with secrets needs before it starts."""
+        return self.run / f"lease-{name}.sock"
+
     def chosen_port(self) -> int | None:
         """The port the front chose for itself when it last ran here."""
         try:

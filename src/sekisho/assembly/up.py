@@ -6,13 +6,15 @@ import asyncio
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from sekisho.assembly.children import Child
+from sekisho.assembly.children import Child, start_program
 from sekisho.assembly.cradle import Cradle
 from sekisho.assembly.identities import ensure_all
+from sekisho.assembly.inheritance import inherited
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped, worker_count
 from sekisho.config import CoreConfig, check_paths, load_core
@@ -127,7 +129,8 @@ class Up:
         assert self._group is not None  # noqa: S101  # serve made it
         arguments = [*command, str(self._places.config), str(self._places.home), *rest]
         # The core has an address layout and secrets of its own, so it is never forked beside plugin servers.
-        start = None if command[0] == "core" else self._cradle.start
+        given = inherited(self._config, command, self._cradle.environment)
+        start = partial(start_program if command[0] == "core" else self._cradle.start, environment=given)
         child = self._children[role] = Child(role, arguments, log=self._log.warning, start=start)
         self._tasks[role] = self._group.create_task(child.run())
         return child
@@ -156,7 +159,9 @@ class _Told(msgspec.Struct):
 def _ways_out(config: CoreConfig) -> dict[str, object]:
     """What the egress process has to know of each plugin."""
     entries = {name: config.plugin(name) for name in _local(config)}
-    return {name: (one.grants.network, one.workload.gates) for name, one in entries.items()}
+    return {
+        name: (one.grants.network, one.grants.secrets, one.workload.gates) for name, one in entries.items()
+    }
 
 
 def _local(config: CoreConfig) -> tuple[str, ...]:

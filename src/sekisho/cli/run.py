@@ -76,7 +76,7 @@ def egress(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
 
     del json
     site = find(config)
-    return run_egress(site.path, site.home)
+    return run_egress(site.path, site.home, environment())
 
 
 def connect(

@@ -2,7 +2,8 @@
 
 - Of the plugin's bytes only the judged head and the body it announced go out; what follows is put back, to be judged as
   a request of its own.
-- The answer is passed on as it comes. Its end is what allows another request on the connection (`response`).
+- The answer is passed on as it comes, but for what it must not tell (`masking`). Its end is what allows another request
+  on the connection (`response`).
 - A plugin that ends its side is passed on as an end to the host, whose answer still arrives.
 
 Decides nothing about hosts; whoever calls it has opened the right one.
@@ -11,8 +12,10 @@ Decides nothing about hosts; whoever calls it has opened the right one.
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
+from sekisho.egress.masking import AnswerMask
 from sekisho.egress.response import ResponseReader
 from sekisho.egress.stream import IDLE_TIMEOUT_S, MAX_AHEAD_BYTES, OPENING_TIMEOUT_S, Stream
 from sekisho.egress.tunnel import BodyReader, ProxyRequest
@@ -21,30 +24,49 @@ from sekisho.errors import Refused
 __all__ = ["After", "exchange"]
 
 After = Literal["kept", "closed", "switched"]
+Masks: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 async def exchange(
-    plugin: Stream, host: Stream, request: ProxyRequest, *, idle_s: float = IDLE_TIMEOUT_S
+    plugin: Stream,
+    host: Stream,
+    request: ProxyRequest,
+    *,
+    masks: Masks = (),
+    watch: Callable[[bytes], object] | None = None,
+    idle_s: float = IDLE_TIMEOUT_S,
 ) -> After:
     """Carry one request and its answer; what the connections are good for afterwards.
+
+    `masks`: what the answer must not tell, each with what stands for it. `watch`: sees the request's body and may refuse.
 
     Raises:
         Refused: the body or the answer breaks the rules of HTTP in a way that could hide another request.
     """
     async with asyncio.timeout(OPENING_TIMEOUT_S):
         await host.write(request.head)
-    carriage = _Carriage(plugin, host, request, idle_s)
+    carriage = _Carriage(plugin, host, request, masks=masks, watch=watch, idle_s=idle_s)
     return await carriage.run()
 
 
 class _Carriage:
     """Both directions of one exchange, and the clock that ends it when neither moves."""
 
-    def __init__(self, plugin: Stream, host: Stream, request: ProxyRequest, idle_s: float) -> None:
+    def __init__(
+        self,
+        plugin: Stream,
+        host: Stream,
+        request: ProxyRequest,
+        *,
+        masks: Masks,
+        watch: Callable[[bytes], object] | None,
+        idle_s: float,
+    ) -> None:
         self._plugin = plugin
         self._host = host
-        self._body = BodyReader(request.body_length)
+        self._body = BodyReader(request.body_length, watch)
         self._answer = ResponseReader(request)
+        self._mask = AnswerMask(masks, is_head_only=request.method == b"HEAD") if masks else None
         self._idle_s = idle_s
         self._idle: asyncio.Timeout | None = None
 
@@ -94,12 +116,14 @@ class _Carriage:
         while not self._answer.is_done:
             data = await self._host.read()
             if not data:
+                await self._plugin.write(b"" if self._mask is None else self._mask.finish())
                 return None
             try:
                 count = self._answer.feed(data)
+                shown = data[:count] if self._mask is None else self._mask.feed(data[:count])
             except Refused as refusal:
                 return refusal
-            await self._plugin.write(data[:count])
+            await self._plugin.write(shown)
             self._host.put_back(data[count:])
             self._moved()
         return None

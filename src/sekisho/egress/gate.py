@@ -22,7 +22,9 @@ from functools import partial
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final, cast
 
+from sekisho.egress.custody import Custody, nothing_held
 from sekisho.egress.handoff import GateSockets
+from sekisho.egress.injection import names_placeholder
 from sekisho.egress.names import SyntheticNames, answer
 from sekisho.egress.outlet import Outlet, SystemResolver
 from sekisho.egress.proxy import EgressEvent, Journey, Kind
@@ -51,8 +53,10 @@ class EgressGate:
         *,
         outlet: Outlet | None = None,
         share: Share | None = None,
+        custody: Callable[[], Custody | None] = nothing_held,
         idle_s: float = IDLE_TIMEOUT_S,
     ) -> None:
+        self._custody = custody
         self._plugin = plugin
         self._network = network
         self._on_event = on_event
@@ -136,6 +140,7 @@ class EgressGate:
             client=client,
             outlet=self._outlet,
             on_event=self._on_event,
+            custody=self._custody,
             idle_s=self._idle_s,
         )
 
@@ -146,12 +151,18 @@ class EgressGate:
         return None if name is None else Target(host=name, port=port)
 
     def _answer(self, query: bytes) -> bytes | None:
-        reply = answer(query, lambda host: is_listed(self._network, host), self._names)
+        reply = answer(query, self._is_known, self._names)
         if reply is None:
             return None
-        if reply.refused is not None:
+        if reply.refused is not None and names_placeholder(reply.refused):
+            self._refuse("secret", "", 53, "a placeholder stands in a host name")
+        elif reply.refused is not None:
             self._refuse("dns", reply.refused, 53, "the name is not on the allow-list")
         return reply.data
+
+    def _is_known(self, host: str) -> bool:
+        # Below a *.suffix every name is listed, also one that carries a placeholder.
+        return is_listed(self._network, host) and not names_placeholder(host)
 
     def _refuse(self, kind: Kind, host: str, port: int, reason: str) -> None:
         self._on_event(

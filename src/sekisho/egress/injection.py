@@ -26,7 +26,7 @@ from sekisho.egress.tunnel import ProxyRequest, Target
 from sekisho.errors import Misconfigured, Refused
 from sekisho.policy.secrets import Place, SecretGrant
 
-__all__ = ["Injection", "PlaceholderWatch", "Planted", "Prepared", "check_name", "placeholder"]
+__all__ = ["Injection", "PlaceholderWatch", "Planted", "Prepared", "names_placeholder", "placeholder"]
 
 PLACEHOLDER_PREFIX: Final = "sekisho-secret-"
 RANDOM_BYTES: Final = 20  # 160 bits, 32 characters of base32: nobody guesses one
@@ -123,10 +123,9 @@ class Injection:
         return Prepared(request=replace(request, head=head), masks=masks)
 
 
-def check_name(name: str) -> None:
-    """Refuse a host name that holds a placeholder."""
-    if _holds_placeholder(name.encode("ascii", "replace")):
-        raise _refused("a placeholder stands in a host name")
+def names_placeholder(host: str) -> bool:
+    """Does this host name hold a placeholder?"""
+    return _holds_placeholder(host.encode("ascii", "replace"))
 
 
 def _in_line(line: bytes, usable: Iterable[Planted]) -> bytes:

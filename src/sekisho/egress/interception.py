@@ -40,7 +40,8 @@ _ALPN: Final = ["http/1.1"]
 class InterceptionAuthority:
     """Makes certificates for the hosts of one plugin."""
 
-    def __init__(self, allowed_domains: Sequence[str], now: datetime) -> None:
+    def __init__(self, allowed_domains: Sequence[str] | None, now: datetime) -> None:
+        """`allowed_domains`: None while the gate learns which hosts the plugin wants."""
         self._now = now
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._host_key = ec.generate_private_key(ec.SECP256R1())
@@ -76,12 +77,11 @@ class InterceptionAuthority:
         _load(context, self._make_certificate(host), self._host_key)
         return context
 
-    def _make_authority(self, allowed_domains: Sequence[str]) -> x509.Certificate:
-        names = dict.fromkeys(rule.removeprefix("*.") for rule in allowed_domains)
-        no_address = [x509.IPAddress(ip_network(text)) for text in ("0.0.0.0/0", "::/0")]
+    def _make_authority(self, allowed_domains: Sequence[str] | None) -> x509.Certificate:
+        names = dict.fromkeys(rule.removeprefix("*.") for rule in allowed_domains or ())
+        addresses = [x509.IPAddress(ip_network(text)) for text in ("0.0.0.0/0", "::/0")]
         constraints = x509.NameConstraints(
-            permitted_subtrees=[x509.DNSName(name) for name in names] or None,
-            excluded_subtrees=no_address if names else [*no_address, x509.DNSName("")],
+            permitted_subtrees=[x509.DNSName(name) for name in names] or None, excluded_subtrees=addresses
         )
         key = self._key.public_key()
         return (

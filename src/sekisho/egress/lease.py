@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -23,6 +23,7 @@ from typing import Final, Self
 import msgspec
 
 from sekisho.credentials.references import read_reference
+from sekisho.egress.custody import Custody
 from sekisho.egress.handoff import check_sender
 from sekisho.egress.injection import RANDOM_BYTES, Injection, Planted, placeholder
 from sekisho.egress.interception import InterceptionAuthority
@@ -30,7 +31,7 @@ from sekisho.errors import Misconfigured, RemoteProtocolError, SekishoError, Una
 from sekisho.keys.files import random_bytes
 from sekisho.policy.grants import Grants
 
-__all__ = ["Custody", "Lease", "LeaseDesk", "take_lease"]
+__all__ = ["Lease", "LeaseDesk", "take_lease"]
 
 MAX_MESSAGE_BYTES: Final = 64 << 10  # a hundred secrets and a certificate are a fifth of it
 READ_TIMEOUT_S: Final = 20.0  # a keyring that asks a person has that long
@@ -54,15 +55,6 @@ class _Told(msgspec.Struct, omit_defaults=True):
     refusal: _Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Custody:
-    """What the gate holds for a plugin now. `authority`: present when its TLS is to be opened."""
-
-    injection: Injection = field(repr=False)
-    authority: InterceptionAuthority | None = field(default=None, repr=False)
-    opens_tls: bool = False
-
-
 class LeaseDesk:
     """Issues the leases of one plugin, and knows which of them live."""
 
@@ -72,7 +64,9 @@ class LeaseDesk:
         environment: Mapping[str, str],
         *,
         clock: Callable[[], float],
+        outer: ssl.SSLContext | None = None,
     ) -> None:
+        self._outer = outer
         self._grants = grants
         self._secrets = tuple(one for one in grants.secrets if not one.in_environment)
         self._environment = environment
@@ -135,8 +129,9 @@ class LeaseDesk:
         network = self._grants.network
         if not network.intercept_tls:
             return planted, None
+        now = datetime.fromtimestamp(self._clock(), UTC)
         return planted, InterceptionAuthority(
-            network.allowed_domains, datetime.fromtimestamp(self._clock(), UTC)
+            None if network.mode == "learn" else network.allowed_domains, now
         )
 
     def _gathered(self) -> Custody:
@@ -145,6 +140,7 @@ class LeaseDesk:
             injection=Injection(one for planted, _ in self._live for one in planted),
             authority=authorities[-1] if authorities else None,
             opens_tls=self._grants.network.intercept_tls,
+            outer=self._outer,
         )
 
 

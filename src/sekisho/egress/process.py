@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -24,8 +25,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from sekisho.egress.custody import Custody
 from sekisho.egress.gate import EgressGate
 from sekisho.egress.handoff import GateSockets, listen, receive_gate
+from sekisho.egress.lease import LeaseDesk
 from sekisho.egress.ledger import Ledger
 from sekisho.egress.line import LineEnd
 from sekisho.egress.outlet import Outlet
@@ -33,6 +36,7 @@ from sekisho.egress.proxy import EgressEvent
 from sekisho.egress.share import Share
 from sekisho.errors import Misconfigured, RemoteProtocolError
 from sekisho.policy import NetworkGrant
+from sekisho.policy.grants import Grants
 
 __all__ = ["EgressSettings", "serve"]
 
@@ -43,11 +47,13 @@ logger = logging.getLogger("sekisho.egress")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressSettings:
     """`sockets`: for each plugin the path of its hand-off socket and its grant. `log_folder`: one file a
-    plugin. `more`: hand-off sockets of further sandboxes of a plugin, which have its grant and its file."""
+    plugin. `more`: hand-off sockets of further sandboxes of a plugin, which have its grant and its file. `leases`:
+    where plugins with secrets, or with TLS to be opened, ask for what they need before they start."""
 
     sockets: Mapping[str, tuple[Path, NetworkGrant]]
     log_folder: Path
     more: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    leases: Mapping[str, tuple[Path, Grants]] = field(default_factory=dict)
 
 
 async def serve(
@@ -57,6 +63,8 @@ async def serve(
     on_event: Callable[[EgressEvent], None] = lambda _event: None,
     clock: Callable[[], float] = time.time,
     outlet_for: Callable[[NetworkGrant], Outlet] | None = None,
+    environment: Mapping[str, str] | None = None,
+    outer: ssl.SSLContext | None = None,
 ) -> None:
     """Serve all gates until cancelled.
 
@@ -66,15 +74,24 @@ async def serve(
         on_event: told of every event, after it was written.
         clock: Unix time in seconds, for the log.
         outlet_for: how connections are opened for a grant; by default through the system's resolver.
+        environment: where secrets are found that are named by a variable.
+        outer: whom real hosts must be vouched for by, where TLS is opened.
 
     Raises:
         Misconfigured: a hand-off socket cannot be opened.
     """
     with ExitStack() as stack:
         desks = []
+        listening: dict[str, tuple[LeaseDesk, socket.socket]] = {}
         for plugin, (path, network) in settings.sockets.items():
             ledger = Ledger(settings.log_folder / f"{plugin}.jsonl", clock)
-            guest = _Guest(plugin, network, _both(ledger.write, on_event))
+            leases = None
+            if plugin in settings.leases:
+                lease_path, grants = settings.leases[plugin]
+                leases = LeaseDesk(grants, environment or {}, clock=clock, outer=outer)
+                listening[plugin] = (leases, stack.enter_context(_listen(lease_path)))
+                stack.callback(lease_path.unlink, missing_ok=True)
+            guest = _Guest(plugin, network, _both(ledger.write, on_event), leases)
             for one in (path, *settings.more.get(plugin, ())):
                 listener = stack.enter_context(_listen(one))
                 stack.callback(one.unlink, missing_ok=True)
@@ -84,6 +101,8 @@ async def serve(
         async with asyncio.TaskGroup() as group:
             for desk in desks:
                 group.create_task(desk.serve())
+            for leases, listener in listening.values():
+                group.create_task(leases.serve(listener))
             group.create_task(
                 asyncio.Event().wait()
             )  # without plugins there is nothing to do, but no reason to end
@@ -92,8 +111,15 @@ async def serve(
 class _Guest:
     """One plugin here: what it may reach and use, and the lines of its sandboxes."""
 
-    def __init__(self, name: str, network: NetworkGrant, on_event: Callable[[EgressEvent], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: NetworkGrant,
+        on_event: Callable[[EgressEvent], None],
+        leases: LeaseDesk | None,
+    ) -> None:
         self.name = name
+        self._leases = leases
         self.network = network
         self.on_event = on_event
         self.lines: set[LineEnd] = set()
@@ -102,6 +128,10 @@ class _Guest:
             bytes_per_minute=network.max_mb_per_minute * MB,
             on_slow=self._tell_slow,
         )
+
+    def custody(self) -> Custody | None:
+        """What is held for it now."""
+        return None if self._leases is None else self._leases.custody
 
     def _tell_slow(self) -> None:
         reason = f"slowed down: more than {self.network.max_mb_per_minute} MB in a minute"
@@ -170,6 +200,7 @@ class _Desk:
             _both(guest.on_event, line.tell),
             outlet=self._outlet,
             share=guest.share,
+            custody=guest.custody,
         )
         try:
             async with asyncio.TaskGroup() as group:

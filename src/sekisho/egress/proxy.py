@@ -3,6 +3,8 @@
 Three roads: a request to the explicit proxy, a connection to a synthetic address on port 443, and one on port
 80. Each first learns what is wanted, then lets `Outlet` judge and open it, then carries bytes. On every road:
 - inside TLS the server name must equal the host that was asked for, before the first byte goes out;
+- where the plugin's TLS is opened, the real host proves itself to the gate, and what is inside is judged like plain HTTP;
+- a secret's placeholder becomes its value in requests to that secret's hosts, and is refused elsewhere (`injection`);
 - plain HTTP, on ports other than 443, is one judged request after another; the connection to the host is used again
   only for the same host, and only after an answer that ended where it said it would;
 - a plain WebSocket is carried unread once the host has agreed to it;
@@ -14,16 +16,20 @@ in words.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
+from sekisho.egress.custody import Custody, nothing_held
 from sekisho.egress.exchange import After, exchange
 from sekisho.egress.hello import ALERT_ACCESS_DENIED, server_name
+from sekisho.egress.injection import PlaceholderWatch, names_placeholder
 from sekisho.egress.outlet import Outlet
 from sekisho.egress.relay import relay
 from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
+from sekisho.egress.tls_stream import TlsStream, carry
 from sekisho.egress.tunnel import (
     ProxyRequest,
     Target,
@@ -37,7 +43,7 @@ from sekisho.policy import LOCALHOST
 
 __all__ = ["EgressEvent", "Journey", "Kind"]
 
-Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection", "rate"]
+Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection", "rate", "secret"]
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TLS_FIRST_BYTE: Final = b"\x16"
 _HTTP_PORT: Final = 80
@@ -78,8 +84,11 @@ class Journey:
         client: Stream,
         outlet: Outlet,
         on_event: Callable[[EgressEvent], None],
+        custody: Callable[[], Custody | None] = nothing_held,
         idle_s: float = IDLE_TIMEOUT_S,
     ) -> None:
+        self._custody = custody
+        self._is_secure = False  # what the plugin sends came inside TLS that ends here
         self._plugin = plugin
         self._client = client
         self._outlet = outlet
@@ -124,6 +133,8 @@ class Journey:
         else:
             self._report("", allowed=True)
         finally:
+            if self._is_secure:
+                self._client.end()  # without a goodbye inside TLS, an answer that ends here looks cut
             self._hang_up()
 
     async def _proxy(self) -> None:
@@ -148,12 +159,25 @@ class Journey:
         self._answer = _by_alert
         if name != self._target.host:
             raise Refused("egress_refused", "the TLS server name is another host")
+        custody = self._custody()
+        if custody is not None and custody.opens_tls:
+            await self._open_tls(custody)
+            return
         host = await self._opened()
         self._answer = _silence
         await relay(self._client, host, idle_s=self._idle_s)
 
+    async def _open_tls(self, custody: Custody) -> None:
+        """End the plugin's TLS here, and go on with what is inside."""
+        if custody.authority is None:
+            raise Refused("egress_refused", "TLS is to be opened, and no lease allows it")
+        inside = TlsStream(self._client, custody.authority.context_for(self._target.host))
+        await inside.shake_hands()
+        self._client, self._is_secure, self._answer = inside, True, _in_words
+        await self._http()
+
     async def _http(self) -> None:
-        judge = partial(judge_origin_request, target=self._target)
+        judge = partial(judge_origin_request, target=self._target, is_secure=self._is_secure)
         await self._converse(judge(await self._head()), judge)
 
     async def _converse(self, request: ProxyRequest, judge: Callable[[bytes], ProxyRequest]) -> None:
@@ -163,7 +187,8 @@ class Journey:
             self._target = request.target
             after = await self._exchange(request)
             if after == "switched" and self._host is not None:
-                await relay(self._client, self._host, idle_s=self._idle_s)
+                carry_on = carry if self._is_secure else relay
+                await carry_on(self._client, self._host, idle_s=self._idle_s)
             if after != "kept":
                 return
             self._report("", allowed=True)
@@ -175,9 +200,22 @@ class Journey:
                 raise Refused("egress_refused", "a tunnel needs a connection of its own")
 
     async def _exchange(self, request: ProxyRequest) -> After:
+        custody = self._custody()
+        if custody is None:
+            host = await self._opened()
+            self._answer = _silence
+            return await exchange(self._client, host, request, idle_s=self._idle_s)
+        prepared = custody.injection.prepare(request, is_secure=self._is_secure)
         host = await self._opened()
         self._answer = _silence
-        return await exchange(self._client, host, request, idle_s=self._idle_s)
+        return await exchange(
+            self._client,
+            host,
+            prepared.request,
+            masks=prepared.masks,
+            watch=PlaceholderWatch().feed,
+            idle_s=self._idle_s,
+        )
 
     async def _head(self) -> bytes:
         return self._client.take(await self._client.look(find_head))
@@ -194,10 +232,29 @@ class Journey:
         """A connection to the target: the one there is, if it still fits, or a new one."""
         if self._host is not None and (self._host_target != self._target or not self._host.is_quiet):
             self._hang_up()
+        if names_placeholder(self._target.host):
+            raise Refused("secret_refused", "a placeholder stands in a host name")
         if self._host is None:
             self._host = Stream(await self._outlet.open(self._target), self._client.share)
             self._host_target = self._target
+        if self._is_secure and not isinstance(self._host, TlsStream):
+            self._host = await self._secured(self._host)
         return self._host
+
+    async def _secured(self, host: Stream) -> TlsStream:
+        """TLS to the real host, which must prove that it is the one the plugin asked for."""
+        custody = self._custody()
+        if custody is None or custody.outer is None:
+            raise Refused("egress_refused", "TLS is to be opened, and no lease allows it")
+        secured = TlsStream(host, custody.outer, server_name=self._target.host)
+        try:
+            await secured.shake_hands()
+        except ssl.SSLCertVerificationError as error:
+            reason = f"the certificate of the host is not valid: {error.verify_message}"
+            raise Refused("egress_refused", reason) from error
+        except OSError as error:
+            raise Unavailable("plugin_unavailable", "the host does not speak TLS as it should") from error
+        return secured
 
     def _hang_up(self) -> None:
         if self._host is not None:
@@ -206,6 +263,8 @@ class Journey:
             self._host = None
 
     async def _refuse(self, error: SekishoError) -> None:
+        if error.code == "secret_refused":
+            self._kind = "secret"
         self._report(error.message, allowed=False)
         words = self._answer(error)
         if not words:

@@ -105,3 +105,25 @@ class TlsStream(Stream):
         async with self._turn:
             while data := self._outgoing.read():
                 await self._below.write(data)
+
+
+async def carry(plugin: Stream, host: Stream, *, idle_s: float) -> None:
+    """Carry bytes both ways, unread, until the host ends, a side breaks, or nothing moves for `idle_s`.
+
+    What `relay` does for sockets, for what is inside TLS.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def one_way(source: Stream, sink: Stream) -> None:
+        while data := await source.read():
+            await sink.write(data)
+            idle.reschedule(loop.time() + idle_s)
+        sink.end()
+
+    try:
+        async with asyncio.timeout(idle_s) as idle, asyncio.TaskGroup() as group:
+            outward = group.create_task(one_way(plugin, host))
+            await one_way(host, plugin)
+            outward.cancel()
+    except* OSError:
+        pass  # a side that breaks, or falls silent for too long, is an ordinary end

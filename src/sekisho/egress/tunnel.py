@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,12 +101,15 @@ def judge_proxy_request(head: bytes) -> ProxyRequest:
     return _plain_request(method, (match[2] or "/") + (match[3] or ""), fields, target)
 
 
-def judge_origin_request(head: bytes, target: Target) -> ProxyRequest:
-    """Read the head of a request that was sent straight to a host whose name is already known."""
+def judge_origin_request(head: bytes, target: Target, *, is_secure: bool = False) -> ProxyRequest:
+    """Read the head of a request that was sent straight to a host whose name is already known.
+
+    `is_secure`: it came inside TLS that the gate opened, and goes out inside TLS.
+    """
     method, text, fields = _parse(head)
     if method == b"CONNECT" or not text.startswith("/"):
         raise _refused("a request to a host names a path")
-    return _plain_request(method, text, fields, target)
+    return _plain_request(method, text, fields, target, is_secure=is_secure)
 
 
 def refusal_bytes(reason: str, *, is_unreachable: bool = False) -> bytes:
@@ -119,9 +123,13 @@ def refusal_bytes(reason: str, *, is_unreachable: bool = False) -> bytes:
 
 
 class BodyReader:
-    """Passes on exactly one request body; chunks are framed anew. `surplus` is what followed it."""
+    """Passes on exactly one request body; chunks are framed anew. `surplus` is what followed it.
 
-    def __init__(self, length: int | None) -> None:
+    `watch` sees the content, without its framing, before it is passed on, and may refuse it.
+    """
+
+    def __init__(self, length: int | None, watch: Callable[[bytes], object] | None = None) -> None:
+        self._watch = watch
         self._is_chunked = length is None
         self._left = length or 0
         self._line = b""
@@ -137,6 +145,8 @@ class BodyReader:
         if not self._is_chunked:
             passed, self.surplus = data[: self._left], data[self._left :]
             self._left -= len(passed)
+            if self._watch is not None:
+                self._watch(passed)
             self.is_done = self._left == 0
             return passed
         return b"".join(self._chunks(data))
@@ -149,6 +159,8 @@ class BodyReader:
                 piece = data[at : at + self._left]
                 at += len(piece)
                 self._left -= len(piece)
+                if self._watch is not None:
+                    self._watch(piece)
                 out.append(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self._expects = "data" if self._left else "data end"
                 continue
@@ -202,16 +214,22 @@ def _parse(head: bytes) -> tuple[bytes, str, list[tuple[bytes, bytes]]]:
 
 
 def _plain_request(
-    method: bytes, path: str, fields: list[tuple[bytes, bytes]], target: Target
+    method: bytes,
+    path: str,
+    fields: list[tuple[bytes, bytes]],
+    target: Target,
+    *,
+    is_secure: bool = False,
 ) -> ProxyRequest:
-    if target.port == _TLS_PORT:
+    if target.port == _TLS_PORT and not is_secure:
         raise _refused("port 443 is for TLS only")
-    _check_host(fields, target, default_port=_HTTP_PORT)
+    usual_port = _TLS_PORT if is_secure else _HTTP_PORT
+    _check_host(fields, target, default_port=usual_port)
     length, framing = _framing(fields)
     named = _words(fields, b"connection")
     is_upgrade = b"upgrade" in named and _is_websocket(method, fields, length)
     kept = [field for field in fields if field[0] not in _HOP_BY_HOP | _OURS | named]
-    host = target.host if target.port == _HTTP_PORT else f"{target.host}:{target.port}"
+    host = target.host if target.port == usual_port else f"{target.host}:{target.port}"
     lines = [b"%s %s HTTP/1.1" % (method, path.encode("ascii")), b"host: " + host.encode("ascii")]
     lines += [b"%s: %s" % field for field in kept]
     is_last = b"close" in named or b"close" in _words(fields, b"proxy-connection")
