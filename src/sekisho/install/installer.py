@@ -107,7 +107,7 @@ class Installer:
             kept = self._sound(known, entry)
             is_new = kept is None
             if kept is None:
-                kept = await self._install(package, None if known is None else self._lock_of(known), entry)
+                kept = await self._install(package, None if known is None else known.lock, entry)
             self._tell("activate")
             self._store.activate(plugin, kept.digest, str(package))
             self._store.sweep()
@@ -134,25 +134,35 @@ class Installer:
             return None
         return known
 
-    def _lock_of(self, known: Kept) -> bytes:
-        return known.lock
-
     async def _install(self, package: PackageSpec, lock: bytes | None, entry: str | None) -> Kept:
-        place = self._store.workplace()
-        for name in ("tree", "trial", "tmp"):
-            (place / name).mkdir()
-        if lock is None or not self._store.take_files(lock, place / "files"):
-            self._tell("fetch")
-            (place / "files").mkdir()
-            lock = await self._fetch(package, place, lock)
+        place = self._workplace()
+        if lock is not None and self._store.take_files(lock, place / "files"):
+            try:
+                return await self._make(package, place, lock, entry)
+            except Refused:
+                # What was kept is damaged, or came from another registry: it is fetched again, as locked.
+                place = self._workplace()
+        self._tell("fetch")
+        (place / "files").mkdir()
+        return await self._make(package, place, await self._fetch(package, place, lock), entry)
+
+    async def _make(self, package: PackageSpec, place: Path, lock: bytes, entry: str | None) -> Kept:
+        """From fetched files and their lock to a tree in the store."""
         packages = _check_lock(package, lock)
         self._tell("unpack")
         _write_project(package, place / "tree", lock)
         (place / LOCK_NAMES["pypi"]).write_bytes(lock)
-        for command in unpack(package, place, python=self._tools.python):
+        registry = self._settings.registry(package.ecosystem)
+        for command in unpack(package, place, registry=registry, python=self._tools.python):
             await self._run(command, place, None)
         self._tell("judge")
         return self._keep(package, place, lock, packages, entry)
+
+    def _workplace(self) -> Path:
+        place = self._store.workplace()
+        for name in ("tree", "trial", "tmp"):
+            (place / name).mkdir()
+        return place
 
     async def _fetch(self, package: PackageSpec, place: Path, lock: bytes | None) -> bytes:
         reach = Reach(

@@ -56,11 +56,11 @@ def fetch(
     return (Command(argv=argv, cwd=place),)
 
 
-def unpack(package: PackageSpec, place: Path, *, python: str) -> tuple[Command, ...]:
-    """Make the tree from what was fetched and the lock, without any network."""
+def unpack(package: PackageSpec, place: Path, *, registry: str, python: str) -> tuple[Command, ...]:
+    """Make the tree from what was fetched from this registry and the lock, without any network."""
     tree = place / "tree"
     if package.ecosystem == "npm":
-        argv = ("npm", "ci", "--offline", f"--cache={place / 'files'}", *_NPM)
+        argv = ("npm", "ci", "--offline", f"--registry={registry}/", f"--cache={place / 'files'}", *_NPM)
         return (Command(argv=argv, cwd=tree, environment=_NPM_ENVIRONMENT),)
     site = tree / SITE
     install = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -49,10 +50,8 @@ def test_one_changed_byte_makes_another_tree_or_none(entries: list[Entry], data:
     text = bytearray(write_manifest(entries))
     place = data.draw(st.integers(0, len(text) - 1))
     text[place] ^= data.draw(st.integers(1, 255))
-    try:
+    with contextlib.suppress(Tampered):
         assert set(read_manifest(bytes(text))) != set(entries)
-    except Tampered:
-        pass
     assert digests_of(bytes(text)) != digests_of(write_manifest(entries))
 
 

@@ -1,0 +1,178 @@
+"""A lock names every file by digest, and only what the registry may give."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import Refused, Tampered
+from sekisho.install.locks import (
+    Wheel,
+    check_npm_lock,
+    check_python_lock,
+    is_same_release,
+    read_wheel_name,
+    write_python_lock,
+)
+from sekisho.install.package import read_package
+
+TIME = read_package("pypi:mcp-server-time==2026.10.19")
+EVERYTHING = read_package("npm:@a/everything@1.2.3")
+HASH = "0" * 64
+GOOD = "sha512-" + base64.b64encode(b"x" * 64).decode()
+
+wheels = st.lists(
+    st.builds(
+        Wheel,
+        name=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True).filter(
+            lambda name: "--" not in name
+        ),
+        version=st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}", fullmatch=True),
+        sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    ),
+    max_size=5,
+    unique_by=lambda wheel: wheel.name,
+)
+OWN = Wheel(name="mcp-server-time", version="2026.10.19", sha256=HASH)
+
+
+@given(wheels)
+def test_a_lock_we_wrote_is_one_we_take(others: list[Wheel]) -> None:
+    assert check_python_lock(write_python_lock([*others, OWN]), TIME) == len(others) + 1
+
+
+@given(wheels, st.data())
+def test_one_changed_byte_of_a_lock_is_noticed(others: list[Wheel], data: st.DataObject) -> None:
+    text = bytearray(write_python_lock([*others, OWN]))
+    place = data.draw(st.integers(0, len(text) - 1))
+    text[place] ^= data.draw(st.integers(1, 255))
+    try:
+        check_python_lock(bytes(text), TIME)
+    except (Tampered, Refused):
+        return
+    # What is still a lock states another file, so nothing that was fetched for the first one fits it.
+    assert bytes(text) != write_python_lock([*others, OWN])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url=https://evil.example\n",
+        "mcp-server-time @ https://evil.example/x.whl\n",
+        "-e .\n",
+        "mcp-server-time==2026.10.19\n",
+        f"mcp-server-time==2026.10.19 --hash=md5:{'0' * 32}\n",
+    ],
+)
+def test_a_line_that_is_no_locked_wheel_is_refused(line: str) -> None:
+    with pytest.raises(Tampered):
+        check_python_lock(write_python_lock([OWN]) + line.encode(), TIME)
+
+
+def test_a_registry_that_gives_another_version_or_another_package_is_refused() -> None:
+    for answer in (
+        Wheel(name="mcp-server-time", version="2026.10.20", sha256=HASH),
+        Wheel(name="mcp-server-tlme", version="2026.10.19", sha256=HASH),
+    ):
+        with pytest.raises(Refused, match="the registry gave mcp-server-time"):
+            check_python_lock(write_python_lock([answer]), TIME)
+
+
+def test_two_versions_of_one_package_are_refused() -> None:
+    other = Wheel(name="mcp-server-time", version="1.0", sha256=HASH)
+    with pytest.raises(Refused, match="two versions"):
+        check_python_lock(write_python_lock([OWN, other]), TIME)
+
+
+@pytest.mark.parametrize(
+    ("file_name", "name", "version"),
+    [
+        ("mcp_server_time-2026.10.19-py3-none-any.whl", "mcp-server-time", "2026.10.19"),
+        ("Some.Name-1.0.post1-2build-cp311-cp311-manylinux_2_17_x86_64.whl", "some-name", "1.0.post1"),
+        ("torch-2.1.0+cpu-cp311-cp311-linux_x86_64.whl", "torch", "2.1.0+cpu"),
+    ],
+)
+def test_a_wheel_is_read_by_its_name(file_name: str, name: str, version: str) -> None:
+    assert read_wheel_name(file_name, HASH) == Wheel(name=name, version=version, sha256=HASH)
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    ["x-1.0.tar.gz", "x.whl", "x-1.0-py3-none-any.whl.exe", "../x-1.0-py3-none-any.whl", "-x-1-a-b-c.whl"],
+)
+def test_a_file_that_is_no_wheel_is_refused(file_name: str) -> None:
+    with pytest.raises(Refused, match="no wheel"):
+        read_wheel_name(file_name, HASH)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1.0", "1"), ("1.0.0", "1.0"), ("1.0RC1", "1rc1"), ("1+a-b", "1+A.b")]
+)
+def test_spellings_of_one_release_are_the_same(one: str, other: str) -> None:
+    assert is_same_release(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1.0", "1.1"), ("1.0", "10"), ("1.0", "1.0.post1"), ("", "0"), ("1", "1!1")]
+)
+def test_other_releases_are_not(one: str, other: str) -> None:
+    assert not is_same_release(one, other)
+
+
+def _npm(**entries: dict[str, Any]) -> bytes:
+    packages = {
+        "": {"dependencies": {"@a/everything": "1.2.3"}},
+        "node_modules/@a/everything": {"version": "1.2.3", "integrity": GOOD},
+        **{f"node_modules/{name}": entry for name, entry in entries.items()},
+    }
+    return json.dumps({"lockfileVersion": 3, "packages": packages}).encode()
+
+
+def test_a_lock_whose_packages_all_come_from_the_registry_is_taken() -> None:
+    assert check_npm_lock(_npm(), EVERYTHING) == 1
+    assert (
+        check_npm_lock(
+            _npm(b={"version": "2.0.0", "integrity": f"sha1-abc {GOOD}", "optional": True}), EVERYTHING
+        )
+        == 2
+    )
+    assert check_npm_lock(_npm(b={"version": "2.0.0", "inBundle": True}), EVERYTHING) == 2
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"version": "1.0.0"},
+        {"version": "1.0.0", "integrity": "sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk="},
+        {"version": "1.0.0", "integrity": "sha512-abc"},
+        {"version": "1.0.0", "integrity": "sha512-!!!"},
+        {"resolved": "git+ssh://git@evil.example/x.git#abc", "integrity": GOOD},
+        {"resolved": "https://evil.example/x.tgz", "integrity": GOOD},
+        {"resolved": "file:../../etc", "link": True},
+        {"link": True, "integrity": GOOD},
+        {"version": "1.0.0", "inBundle": True, "resolved": "https://evil.example/x.tgz"},
+        "1.0.0",
+        None,
+    ],
+)
+def test_a_dependency_from_elsewhere_or_without_a_digest_is_refused(entry: Any) -> None:
+    with pytest.raises(Refused):
+        check_npm_lock(_npm(b=entry), EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"{}", b"null", b'{"packages": []}', b'{"packages": {"": {}}}', b"[" * 100_000, b"\xff",
+        json.dumps({"packages": {"node_modules/@a/everything": {"version": "1.2.4", "integrity": GOOD}}}).encode(),
+        json.dumps({"packages": {"../x": {"integrity": GOOD}, **json.loads(_npm())["packages"]}}).encode(),
+    ],
+)  # fmt: skip
+def test_a_lock_that_cannot_be_read_or_lacks_the_package_is_refused(content: bytes) -> None:
+    with pytest.raises(Refused):
+        check_npm_lock(content, EVERYTHING)
