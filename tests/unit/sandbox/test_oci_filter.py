@@ -1,0 +1,97 @@
+"""The profile for container engines decides like our own filter."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.sandbox.test_seccomp import ALLOW, CHECKED, ask
+
+from sekisho.errors import Misconfigured
+from sekisho.sandbox.oci_filter import profile
+from sekisho.sandbox.seccomp import MACHINES
+
+INTERESTING = st.sampled_from(
+    [
+        *(
+            0,
+            1,
+            2,
+            5,
+            6,
+            10,
+            16,
+            17,
+            0x5411,
+            0x5412,
+            0x5413,
+            0x541C,
+            0x541D,
+            0x541E,
+            0o100,
+            0o755,
+            0o4755,
+            0o2644,
+        ),
+        *(0x1000_0000, 0x0002_0000, 0o100644, 0o104644, 0o020666, 0o010600, 0o20200000, 0xFFFF_FFFF),
+    ]
+)
+ARGUMENTS = st.lists(
+    st.one_of(INTERESTING, st.integers(0, 2**32 - 1), INTERESTING.map(lambda value: value | 1 << 32)),
+    min_size=6,
+    max_size=6,
+)
+
+
+def decide(machine: str, name: str, arguments: list[int]) -> str | int:
+    """What a runtime makes of the profile: rules of one call are alternatives, the conditions of one rule are not."""
+    said: dict[str, Any] = json.loads(profile(machine))
+    mine = [rule for rule in said["syscalls"] if name in rule["names"]]
+    if not mine:
+        return int(said["defaultErrnoRet"])
+    for rule in mine:
+        if all(
+            arguments[one["index"]] & one["value"] == one["valueTwo"] and one["op"] == "SCMP_CMP_MASKED_EQ"
+            for one in rule.get("args", [])
+        ):
+            return "allow" if rule["action"] == "SCMP_ACT_ALLOW" else int(rule["errnoRet"])
+    return int(said["defaultErrnoRet"])
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_calls_without_conditions_are_decided_alike(machine: str) -> None:
+    for name in sorted(set(MACHINES[machine].numbers) - CHECKED):
+        ours = ask(machine, name)
+        theirs = decide(machine, name, [0] * 6)
+        assert (theirs == "allow") == (ours == ALLOW), name
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+@given(arguments=ARGUMENTS, data=st.data())
+def test_calls_with_conditions_are_allowed_alike(
+    machine: str, arguments: list[int], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(CHECKED & set(MACHINES[machine].numbers))))
+    assert (decide(machine, name, arguments) == "allow") == (ask(machine, name, *arguments) == ALLOW)
+
+
+def test_what_nobody_has_heard_of_is_refused_and_what_has_a_fallback_does_not_exist() -> None:
+    assert decide("x86_64", "not_a_call", [0] * 6) == 1
+    assert decide("x86_64", "clone3", [0] * 6) == decide("x86_64", "openat2", [0] * 6) == 38
+
+
+def test_only_machines_with_a_filter_get_a_profile() -> None:
+    with pytest.raises(Misconfigured, match="no system call filter for vax"):
+        profile("vax")
+
+
+def test_no_call_is_named_under_two_actions() -> None:
+    said = json.loads(profile("x86_64"))
+    actions: dict[str, set[str]] = {}
+    for rule in said["syscalls"]:
+        for name in rule["names"]:
+            actions.setdefault(name, set()).add(rule["action"])
+    assert {name for name, ways in actions.items() if len(ways) > 1} == set()
