@@ -129,7 +129,7 @@ class Up:
         assert self._group is not None  # noqa: S101  # serve made it
         arguments = [*command, str(self._places.config), str(self._places.home), *rest]
         # The core has an address layout and secrets of its own, so it is never forked beside plugin servers.
-        given = inherited(self._config, command, self._cradle.environment)
+        given = inherited(self._config, [*command, *rest], self._cradle.environment)
         start = partial(start_program if command[0] == "core" else self._cradle.start, environment=given)
         child = self._children[role] = Child(role, arguments, log=self._log.warning, start=start)
         self._tasks[role] = self._group.create_task(child.run())
