@@ -29,6 +29,9 @@ from sekisho.sandbox import (
     Bubblewrap,
     Capabilities,
     Exit,
+    Launched,
+    Mount,
+    Native,
     Plan,
     Running,
     SandboxSpec,
@@ -39,15 +42,19 @@ from sekisho.sandbox import (
     probe,
     survey,
 )
+from sekisho.sandbox.spec import DriverName
 
 pytestmark = pytest.mark.real
 
 PYTHON: Final = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
 END_S: Final = 30.0
 HOST = probe()
+CAN: Final[dict[DriverName, Capabilities]] = {"bubblewrap": HOST, "native": probe("native")}
 
-if HOST.missing:
-    pytest.skip("no walls here: " + "; ".join(HOST.missing), allow_module_level=True)
+if HOST.missing or CAN["native"].missing:
+    pytest.skip(
+        "no walls here: " + "; ".join((*HOST.missing, *CAN["native"].missing)), allow_module_level=True
+    )
 
 CALL: Final = """
 import ctypes, errno, json, os, socket, sys
@@ -70,11 +77,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path.resolve()
 
 
-class WarmDriver(Bubblewrap):
+class WarmDriver(Launched):
     """Forks every Python probe inside its walls; the one that is watched is the second life there."""
 
-    def __init__(self) -> None:
-        super().__init__(HOST)
+    def __init__(self, name: DriverName) -> None:
+        self.name = name
+        super().__init__(CAN[name])
         self._warm: dict[int, tuple[Plan, Warm]] = {}
 
     async def plan(self, spec: SandboxSpec) -> Plan:
@@ -108,21 +116,23 @@ def _only_warm(event: str, **facts: object) -> None:
     assert event == "plugin_walls_raised", facts
 
 
-@pytest.fixture
-async def plain() -> AsyncIterator[Bubblewrap]:
+@pytest.fixture(params=["bubblewrap", "native"])
+async def plain(request: pytest.FixtureRequest) -> AsyncIterator[Launched]:
     """Starts each probe with an interpreter of its own."""
-    async with Bubblewrap(HOST) as made:
+    kind = Bubblewrap if request.param == "bubblewrap" else Native
+    async with kind(CAN[kind.name]) as made:
         yield made
 
 
-@pytest.fixture(params=["ordinary", "warm"])
-async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Bubblewrap]:
-    """Both ways to start a plugin: the walls are the same."""
-    async with Bubblewrap(HOST) if request.param == "ordinary" else WarmDriver() as made:
+@pytest.fixture(params=["bubblewrap", "bubblewrap-warm", "native", "native-warm"])
+async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Launched]:
+    """Both kinds of walls and both ways to start a plugin: what holds is the same."""
+    kind = Bubblewrap if request.param.startswith("bubblewrap") else Native
+    async with WarmDriver(kind.name) if request.param.endswith("warm") else kind(CAN[kind.name]) as made:
         yield made
 
 
-async def launch(driver: Bubblewrap, plan: Plan) -> Running:
+async def launch(driver: Launched, plan: Plan) -> Running:
     """Start a probe the driver's way."""
     return await driver.start(plan) if isinstance(driver, WarmDriver) else await driver.launch(plan)
 
@@ -178,11 +188,11 @@ async def finish(sandbox: Running) -> tuple[Exit, str, str]:
         sandbox.close_fds()
 
 
-async def run(driver: Bubblewrap, wanted: SandboxSpec) -> tuple[Exit, str, str]:
+async def run(driver: Launched, wanted: SandboxSpec) -> tuple[Exit, str, str]:
     return await finish(await launch(driver, await driver.plan(wanted)))
 
 
-async def answer(driver: Bubblewrap, program: str, **more: Any) -> Any:
+async def answer(driver: Launched, program: str, **more: Any) -> Any:
     """What a probe printed, as JSON."""
     ended, out, err = await run(driver, spec(program, **more))
     assert ended.code == 0, (ended, err)
@@ -213,7 +223,7 @@ async def wait_until(condition: Any, bound_s: float = 5.0) -> bool:
 # --- what must work ------------------------------------------------------------------------------------------------
 
 
-async def test_python_starts_and_works_inside(driver: Bubblewrap) -> None:
+async def test_python_starts_and_works_inside(driver: Launched) -> None:
     shown = await answer(
         driver,
         "import asyncio, ssl, sqlite3, multiprocessing as mp\n"
@@ -229,7 +239,7 @@ async def test_python_starts_and_works_inside(driver: Bubblewrap) -> None:
     assert shown == ["", "/home/plugin", 1000, "plugin"]
 
 
-async def test_the_interpreter_of_a_virtual_environment_starts_inside(driver: Bubblewrap) -> None:
+async def test_the_interpreter_of_a_virtual_environment_starts_inside(driver: Launched) -> None:
     ended, out, err = await run(
         driver, spec("", sys.executable, "-c", "import msgspec, sys; print(sys.prefix)")
     )
@@ -240,7 +250,7 @@ async def test_the_interpreter_of_a_virtual_environment_starts_inside(driver: Bu
 @pytest.mark.skipif(
     shutil.which("node", path="/usr/bin:/usr/local/bin") is None, reason="node is not installed"
 )
-async def test_node_starts_and_works_inside(driver: Bubblewrap) -> None:
+async def test_node_starts_and_works_inside(driver: Launched) -> None:
     program = (
         "const os=require('os');require('fs').writeFileSync('/tmp/x','1');new Worker_();"
         "function Worker_(){const {Worker}=require('worker_threads');"
@@ -255,7 +265,7 @@ async def test_node_starts_and_works_inside(driver: Bubblewrap) -> None:
 @pytest.mark.skipif(
     shutil.which("git", path="/usr/bin:/usr/local/bin") is None, reason="git is not installed"
 )
-async def test_git_makes_a_commit_in_a_writable_folder(driver: Bubblewrap, root: Path) -> None:
+async def test_git_makes_a_commit_in_a_writable_folder(driver: Launched, root: Path) -> None:
     folder = root / "repository"
     folder.mkdir()
     script = (
@@ -268,7 +278,7 @@ async def test_git_makes_a_commit_in_a_writable_folder(driver: Bubblewrap, root:
     assert (folder / "f").read_text() == "x\n"
 
 
-async def test_the_pipes_carry_a_conversation(driver: Bubblewrap) -> None:
+async def test_the_pipes_carry_a_conversation(driver: Launched) -> None:
     sandbox = await launch(driver, await driver.plan(spec("", "cat")))
     os.write(sandbox.stdin_fd, b"hello\n")
     reading = asyncio.ensure_future(read_all(sandbox.stdout_fd))
@@ -280,7 +290,7 @@ async def test_the_pipes_carry_a_conversation(driver: Bubblewrap) -> None:
     sandbox.close_fds()
 
 
-async def test_an_exit_code_and_a_signal_are_told_apart(driver: Bubblewrap) -> None:
+async def test_an_exit_code_and_a_signal_are_told_apart(driver: Launched) -> None:
     assert (await run(driver, spec("sys.exit(7)")))[0] == Exit(code=7, signal=None, reason="exited")
     assert (await run(driver, spec("os.kill(os.getpid(), 15)")))[0] == Exit(
         code=None, signal=15, reason="signalled"
@@ -292,7 +302,7 @@ async def test_an_exit_code_and_a_signal_are_told_apart(driver: Bubblewrap) -> N
 
 @pytest.mark.threat("T-READ-HOST")
 @pytest.mark.threat("T-READ-PEER")
-async def test_files_of_the_host_and_of_other_plugins_are_not_there(driver: Bubblewrap, root: Path) -> None:
+async def test_files_of_the_host_and_of_other_plugins_are_not_there(driver: Launched, root: Path) -> None:
     secrets = [root / "home" / ".ssh" / "id_ed25519", root / "plugins" / "other" / "data.db", root / "note"]
     for path in secrets:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -319,7 +329,7 @@ async def test_files_of_the_host_and_of_other_plugins_are_not_there(driver: Bubb
 
 
 @pytest.mark.threat("T-READ-HOST")
-async def test_the_root_holds_nothing_of_the_host(driver: Bubblewrap) -> None:
+async def test_the_root_holds_nothing_of_the_host(driver: Launched) -> None:
     shown = await answer(
         driver,
         "print(json.dumps([os.listdir('/tmp'), os.listdir('/home'), sorted(os.listdir('/etc')), os.listdir('/dev/shm'),"
@@ -332,7 +342,7 @@ async def test_the_root_holds_nothing_of_the_host(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.threat("T-READ-HOST")
-async def test_nothing_but_scratch_space_and_grants_can_be_written(driver: Bubblewrap, root: Path) -> None:
+async def test_nothing_but_scratch_space_and_grants_can_be_written(driver: Launched, root: Path) -> None:
     for name in ("read", "write"):
         (root / name).mkdir()
     targets = [
@@ -358,7 +368,7 @@ async def test_nothing_but_scratch_space_and_grants_can_be_written(driver: Bubbl
 
 @pytest.mark.threat("T-READ-HOST")
 async def test_a_blocked_path_inside_a_grant_is_empty_and_cannot_be_uncovered(
-    driver: Bubblewrap, root: Path
+    driver: Launched, root: Path
 ) -> None:
     root /= "data"
     (root / "private" / "shared").mkdir(parents=True)
@@ -384,7 +394,7 @@ async def test_a_blocked_path_inside_a_grant_is_empty_and_cannot_be_uncovered(
 
 
 async def test_a_listed_path_that_is_missing_or_leads_elsewhere_is_refused(
-    driver: Bubblewrap, tmp_path: Path
+    driver: Launched, tmp_path: Path
 ) -> None:
     (tmp_path / "link").symlink_to("/etc")
     for path in (tmp_path / "none", tmp_path / "link"):
@@ -394,7 +404,7 @@ async def test_a_listed_path_that_is_missing_or_leads_elsewhere_is_refused(
         assert str(path) in caught.value.message
 
 
-async def test_scratch_space_ends(driver: Bubblewrap) -> None:
+async def test_scratch_space_ends(driver: Launched) -> None:
     shown = await answer(
         driver,
         "print(json.dumps([attempt(lambda p: open(p, 'wb').write(b'x' * (n << 20)), p)[0]"
@@ -408,7 +418,7 @@ async def test_scratch_space_ends(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.threat("T-READ-CORE")
-async def test_processes_of_the_host_are_not_visible(driver: Bubblewrap) -> None:
+async def test_processes_of_the_host_are_not_visible(driver: Launched) -> None:
     shown = await answer(
         driver,
         "print(json.dumps([sorted(int(n) for n in os.listdir('/proc') if n.isdigit()),"
@@ -426,7 +436,7 @@ async def test_processes_of_the_host_are_not_visible(driver: Bubblewrap) -> None
 
 @pytest.mark.threat("T-READ-CORE")
 async def test_the_environment_of_the_host_stays_outside(
-    driver: Bubblewrap, monkeypatch: pytest.MonkeyPatch
+    driver: Launched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     async with Bubblewrap(HOST) as fresh:
@@ -440,7 +450,7 @@ async def test_the_environment_of_the_host_stays_outside(
 
 
 @pytest.mark.threat("T-READ-CORE")
-async def test_no_environment_value_shows_on_a_command_line(driver: Bubblewrap) -> None:
+async def test_no_environment_value_shows_on_a_command_line(driver: Launched) -> None:
     wanted = spec("input()", environment={"API_KEY": "needle-in-cmdline"})
     sandbox = await launch(driver, await driver.plan(wanted))
     assert not processes_with("needle-in-cmdline")
@@ -461,7 +471,7 @@ async def test_no_descriptor_leaks_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat("T-READ-HOST")
-async def test_no_privilege_is_left(driver: Bubblewrap) -> None:
+async def test_no_privilege_is_left(driver: Launched) -> None:
     status = await answer(
         driver,
         "lines = open('/proc/self/status').read().splitlines()\n"
@@ -473,7 +483,7 @@ async def test_no_privilege_is_left(driver: Bubblewrap) -> None:
     assert status["Groups"].strip() in {"", "65534"}
 
 
-async def test_limits_of_a_process_are_set(driver: Bubblewrap) -> None:
+async def test_limits_of_a_process_are_set(driver: Launched) -> None:
     shown = await answer(
         driver,
         "import resource as r\nprint(json.dumps([r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_NOFILE)]))",
@@ -482,7 +492,7 @@ async def test_limits_of_a_process_are_set(driver: Bubblewrap) -> None:
     assert shown == [[0, 0], [77, 77]]
 
 
-async def test_signals_arrive_as_the_kernel_made_them(driver: Bubblewrap) -> None:
+async def test_signals_arrive_as_the_kernel_made_them(driver: Launched) -> None:
     assert (
         await answer(driver, "import signal\nprint(json.dumps(sorted(signal.pthread_sigmask(0, []))))") == []
     )
@@ -493,7 +503,7 @@ async def test_signals_arrive_as_the_kernel_made_them(driver: Bubblewrap) -> Non
 
 @pytest.mark.skipif(HOST.machine != "x86_64", reason="the numbers below are of x86_64")
 @pytest.mark.threat("T-READ-HOST")
-async def test_the_kernels_dangerous_doors_are_shut(driver: Bubblewrap) -> None:
+async def test_the_kernels_dangerous_doors_are_shut(driver: Launched) -> None:
     doors = {
         "unshare user": (272, 0x10000000),
         "unshare net": (272, 0x40000000),
@@ -525,7 +535,7 @@ async def test_the_kernels_dangerous_doors_are_shut(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.threat("T-EGRESS")
-async def test_only_plain_sockets_can_be_made(driver: Bubblewrap) -> None:
+async def test_only_plain_sockets_can_be_made(driver: Launched) -> None:
     kinds = {
         "tcp": (2, 1, 0), "udp6": (10, 2, 17), "unix": (1, 1, 0), "route": (16, 3, 0),
         "vsock": (40, 1, 0), "packet": (17, 3, 0), "raw": (2, 3, 6), "icmp": (2, 2, 1), "alg": (38, 5, 0),
@@ -540,7 +550,7 @@ async def test_only_plain_sockets_can_be_made(driver: Bubblewrap) -> None:
 
 @pytest.mark.skipif(HOST.machine != "x86_64", reason="int 0x80 exists on x86_64 only")
 @pytest.mark.threat("T-READ-HOST")
-async def test_the_32_bit_entry_kills(driver: Bubblewrap) -> None:
+async def test_the_32_bit_entry_kills(driver: Launched) -> None:
     program = (
         "import mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(bytes.fromhex('b814000000cd80c3'))\n"
         "print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))())"
@@ -553,7 +563,7 @@ async def test_the_32_bit_entry_kills(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.threat("T-EGRESS")
-async def test_without_a_grant_there_is_no_network(driver: Bubblewrap) -> None:
+async def test_without_a_grant_there_is_no_network(driver: Launched) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         abstract = socket.socket(socket.AF_UNIX)
@@ -580,7 +590,7 @@ async def test_without_a_grant_there_is_no_network(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.threat("T-EGRESS")
-async def test_with_a_grant_the_only_way_out_is_the_gates_four_sockets(driver: Bubblewrap) -> None:
+async def test_with_a_grant_the_only_way_out_is_the_gates_four_sockets(driver: Launched) -> None:
     program = (
         "def connect(address):\n"
         "    s = socket.socket(); s.settimeout(5); s.connect(address); return s.recv(10).decode()\n"
@@ -642,7 +652,7 @@ async def test_a_memory_hog_is_killed_and_the_reason_is_told(host: Capabilities)
 
 @pytest.mark.skipif(not HOST.enforces("pids"), reason="no pids control group here")
 @pytest.mark.threat("T-FLOOD")
-async def test_a_fork_bomb_meets_its_limit(driver: Bubblewrap) -> None:
+async def test_a_fork_bomb_meets_its_limit(driver: Launched) -> None:
     program = (
         "import time\nn = 0\n"
         "for _ in range(100):\n"
@@ -674,7 +684,7 @@ async def test_a_fork_bomb_without_control_groups_is_stopped() -> None:
 
 @pytest.mark.skipif(not HOST.enforces("cpu"), reason="no cpu control group here")
 @pytest.mark.threat("T-FLOOD")
-async def test_processor_time_is_rationed(driver: Bubblewrap) -> None:
+async def test_processor_time_is_rationed(driver: Launched) -> None:
     program = (
         "import time\nend = time.monotonic() + 2\nstart = time.process_time()\n"
         "while time.monotonic() < end: pass\nprint(json.dumps(time.process_time() - start))"
@@ -684,7 +694,7 @@ async def test_processor_time_is_rationed(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.skipif(not HOST.enforces("memory"), reason="no memory control group here")
-async def test_what_a_plugin_uses_can_be_asked(plain: Bubblewrap) -> None:
+async def test_what_a_plugin_uses_can_be_asked(plain: Launched) -> None:
     sandbox = await plain.launch(await plain.plan(spec("input()")))
     usage = sandbox.stats()
     assert usage.memory_bytes
@@ -694,7 +704,7 @@ async def test_what_a_plugin_uses_can_be_asked(plain: Bubblewrap) -> None:
 
 
 @pytest.mark.skipif(HOST.cgroup == "none", reason="no control groups here")
-async def test_no_control_group_stays_behind(plain: Bubblewrap) -> None:
+async def test_no_control_group_stays_behind(plain: Launched) -> None:
     await answer(plain, "print(0)")
     assert not own_groups()
 
@@ -715,7 +725,7 @@ print("ready", flush=True)
 """
 
 
-async def start_daemons(driver: Bubblewrap, marker: str, then: str = "time.sleep(300)") -> Running:
+async def start_daemons(driver: Launched, marker: str, then: str = "time.sleep(300)") -> Running:
     program = f"MARKER = {marker!r}\n" + DAEMONS + then
     sandbox = await launch(driver, await driver.plan(spec(program)))
     assert await wait_until(lambda: len(processes_with(marker)) >= 3)
@@ -723,7 +733,7 @@ async def start_daemons(driver: Bubblewrap, marker: str, then: str = "time.sleep
 
 
 @pytest.mark.threat("T-ORPHAN")
-async def test_killing_the_tree_leaves_no_daemon(driver: Bubblewrap) -> None:
+async def test_killing_the_tree_leaves_no_daemon(driver: Launched) -> None:
     marker = f"daemon-{os.getpid()}-tree"
     sandbox = await start_daemons(driver, marker)
     started = time.monotonic()
@@ -735,7 +745,7 @@ async def test_killing_the_tree_leaves_no_daemon(driver: Bubblewrap) -> None:
 
 
 @pytest.mark.threat("T-ORPHAN")
-async def test_a_plugin_that_ends_takes_its_daemons_along(driver: Bubblewrap) -> None:
+async def test_a_plugin_that_ends_takes_its_daemons_along(driver: Launched) -> None:
     marker = f"daemon-{os.getpid()}-end"
     sandbox = await start_daemons(driver, marker, "sys.stdin.read()")
     os.close(sandbox.stdin_fd)
@@ -747,7 +757,7 @@ async def test_a_plugin_that_ends_takes_its_daemons_along(driver: Bubblewrap) ->
 
 
 @pytest.mark.threat("T-ORPHAN")
-async def test_killing_the_launcher_leaves_no_process_and_the_next_plugin_starts(driver: Bubblewrap) -> None:
+async def test_killing_the_launcher_leaves_no_process_and_the_next_plugin_starts(driver: Launched) -> None:
     marker = f"daemon-{os.getpid()}-launcher"
     sandbox = await start_daemons(driver, marker)
     assert driver.launcher_pid is not None
@@ -805,7 +815,7 @@ async def test_leaving_the_driver_kills_what_it_started() -> None:
 
 
 async def test_a_wall_that_cannot_be_built_fails_the_start_and_says_what_is_missing(
-    plain: Bubblewrap, root: Path
+    plain: Launched, root: Path
 ) -> None:
     gone = root / "gone"
     gone.mkdir()
@@ -816,9 +826,10 @@ async def test_a_wall_that_cannot_be_built_fails_the_start_and_says_what_is_miss
     assert caught.value.code == "sandbox_unavailable"
 
 
-async def test_a_launch_that_fails_holds_no_descriptor_and_no_group(plain: Bubblewrap) -> None:
+async def test_a_launch_that_fails_holds_no_descriptor_and_no_group(plain: Launched) -> None:
     drawn = await plain.plan(spec("", wants_network=True))
-    broken = replace(drawn, options=("--no-such-option", *drawn.options))
+    strange = Mount(kind="read", path="/no-such-option", source="/no-such-option")
+    broken = replace(drawn, options=("--no-such-option", *drawn.options), mounts=(*drawn.mounts, strange))
     before = own_descriptors()
     for _ in range(3):
         with pytest.raises(Misconfigured, match="no-such-option"):
@@ -827,7 +838,7 @@ async def test_a_launch_that_fails_holds_no_descriptor_and_no_group(plain: Bubbl
     assert not own_groups()
 
 
-async def test_a_program_that_bwrap_is_not_is_reported(plain: Bubblewrap) -> None:
+async def test_a_program_that_bwrap_is_not_is_reported(plain: Launched) -> None:
     drawn = await plain.plan(spec(""))
     with pytest.raises(Misconfigured, match="could not be built"):
         await plain.launch(replace(drawn, program="/no/such/bwrap"))
@@ -839,7 +850,7 @@ async def test_a_host_that_lacks_a_wall_starts_nothing() -> None:
             await driver.plan(spec(""))
 
 
-async def test_many_sandboxes_live_at_once_and_end_alone(plain: Bubblewrap) -> None:
+async def test_many_sandboxes_live_at_once_and_end_alone(plain: Launched) -> None:
     drawn = await plain.plan(spec("print(input())"))
     made = [await plain.launch(drawn) for _ in range(5)]
     for number, sandbox in reversed(list(enumerate(made))):
@@ -848,13 +859,13 @@ async def test_many_sandboxes_live_at_once_and_end_alone(plain: Bubblewrap) -> N
         assert (ended.code, out) == (0, f"{number}\n")
 
 
-async def test_the_printed_plan_is_the_one_that_runs(plain: Bubblewrap) -> None:
+async def test_the_printed_plan_is_the_one_that_runs(plain: Launched) -> None:
     wanted = spec("print(0)")
     drawn = await plain.plan(wanted)
-    assert describe(drawn) == describe(plan(wanted, HOST, survey(wanted)))
+    assert describe(drawn) == describe(plan(wanted, CAN[plain.name], survey(wanted)))
 
 
-async def test_our_own_limits_stay_as_they_were(driver: Bubblewrap) -> None:
+async def test_our_own_limits_stay_as_they_were(driver: Launched) -> None:
     before = resource.getrlimit(resource.RLIMIT_CORE)
     await answer(driver, "print(0)")
     assert resource.getrlimit(resource.RLIMIT_CORE) == before

@@ -1,28 +1,25 @@
-"""What a forked child does before it is the plugin: join its limits, enter its network, drop all else, become bwrap."""
+"""What a forked child does before it is the plugin: join its limits, then raise the walls of the kind it was told."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import errno
 import os
-import signal
 import socket
-from dataclasses import dataclass
-from typing import Any, NoReturn
+import struct
+from typing import Any, Final, NoReturn
 
+from sekisho.launcher.alarm import load
+from sekisho.launcher.calls import no_new_privileges
+from sekisho.launcher.confined import confine
 from sekisho.launcher.kernel import close_others, die_with_parent, memory_file, set_limit, write
+from sekisho.launcher.native import raise_walls
 from sekisho.launcher.network import enter_network, hand_over, open_gate_sockets
+from sekisho.launcher.program import Ends, decoded, default_signals
 
 __all__ = ["Ends", "become", "fill"]
 
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """The child's ends: the gate it waits at, bwrap's report, and our own complaint."""
-
-    gate: int
-    status: int
-    failure: int
+LET_PASS: Final = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF_0000)  # return SECCOMP_RET_ALLOW
 
 
 def become(
@@ -32,46 +29,88 @@ def become(
     theirs: list[int],
     ends: Ends,
 ) -> NoReturn:
-    """In the child: join the limits, enter the network namespace, drop everything else, become bwrap."""
+    """In the child: join the limits, then raise the walls; what fails is said to the launcher."""
     try:
         launcher = os.getppid()
         die_with_parent(launcher)
         for path in request["join"]:
             write(path, "0")
-        if request["network"]:
-            enter_network()
-            die_with_parent(launcher)  # new credentials clear the request
-            hand_over(control, launch_id, open_gate_sockets())
         for name, value in request["rlimits"].items():
             set_limit(name, value, 0)
-        numbers = {"gate": ends.gate, "status": ends.status}
-        for name, content in request["data"].items():
-            numbers[name] = memory_file(base64.b64decode(content))
-        stdio, channel = theirs[:3], theirs[3:]
-        if channel:
-            numbers["channel"] = channel[0]
-        words = [fill(word, numbers) for word in request["options"]]
-        # In a descriptor, because a command line is public and these words hold the plugin's environment.
-        options = memory_file(b"".join(word.encode() + b"\0" for word in words))
-        keep = {*numbers.values(), options, ends.failure}
-        command = [fill(word, numbers) if channel else word for word in request["command"]]
-        for target, fd in enumerate(stdio):
-            os.dup2(fd, target)
-        close_others(keep)
-        for fd in keep - {ends.failure}:
-            os.set_inheritable(fd, True)
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            with contextlib.suppress(OSError, ValueError):
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.umask(0o022)
-        os.chdir("/")
-        argv = ["bwrap", "--args", str(options), "--", *command]
-        os.execve(request["program"], argv, {})  # noqa: S606 - no shell is the point
+        leave_groups()
+        match request["kind"]:
+            case "bubblewrap":
+                become_bwrap(control, launch_id, request, theirs, ends)
+            case "native":
+                raise_walls(control, launch_id, request, theirs, ends)
+            case "landlock" | "unsafe-none":
+                confine(request, theirs, ends)
+            case other:
+                raise ValueError(f"walls of kind {other!r} are unknown")
     except (OSError, ValueError, KeyError) as error:
         os.write(ends.failure, str(error).encode()[:4000] or b"unknown")
     finally:
         os._exit(127)
+
+
+def become_bwrap(
+    control: socket.socket, launch_id: int, request: dict[str, Any], theirs: list[int], ends: Ends
+) -> NoReturn:
+    """Enter the network namespace, drop everything else, become bwrap."""
+    launcher = os.getppid()
+    if request["network"]:
+        enter_network()
+        die_with_parent(launcher)  # new credentials clear the request
+        hand_over(control, launch_id, open_gate_sockets())
+    data = decoded(request["data"])
+    stdio, channel = theirs[:3], theirs[3:]
+    numbers = {"gate": ends.gate, "status": ends.status}
+    if channel:
+        numbers["channel"] = channel[0]
+    if "alarm" in data and ring(data["alarm"], ends.gate):
+        data["filter"] = LET_PASS  # one that refuses by itself would silence the alarm
+    numbers |= {name: memory_file(content) for name, content in data.items() if name != "alarm"}
+    words = [fill(word, numbers) for word in request["options"]]
+    # In a descriptor, because a command line is public and these words hold the plugin's environment.
+    options = memory_file(b"".join(word.encode() + b"\0" for word in words))
+    keep = {*numbers.values(), options, ends.failure}
+    command = [fill(word, numbers) if channel else word for word in request["command"]]
+    for target, fd in enumerate(stdio):
+        os.dup2(fd, target)
+    close_others(keep)
+    for fd in keep - {ends.failure}:
+        os.set_inheritable(fd, True)
+    default_signals()
+    os.umask(0o022)
+    os.chdir("/")
+    argv = ["bwrap", "--args", str(options), "--", *command]
+    os.execve(request["program"], argv, {})  # noqa: S606 - no shell is the point
+
+
+def leave_groups() -> None:
+    """Groups of the host open files of the host; only root may leave them."""
+    if os.geteuid() == 0 and os.getgroups():
+        with contextlib.suppress(PermissionError):  # root of a namespace that has no groups to leave
+            os.setgroups([])
+
+
+def ring(code: bytes, gate: int) -> bool:
+    """Load the filter with its alarm before bwrap, which knows only silent ones; False where none may be had.
+
+    The launcher lets bwrap's own calls through until bwrap closes the gate, and none of the plugin's after it.
+    """
+    no_new_privileges()
+    try:
+        listener = load(code, alarm=True)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    assert listener is not None  # noqa: S101 - an alarm that was loaded has one
+    with socket.socket(fileno=os.dup(gate)) as sender:
+        socket.send_fds(sender, [b"l"], [listener])
+    os.close(listener)
+    return True
 
 
 def fill(word: str, numbers: dict[str, int]) -> str:

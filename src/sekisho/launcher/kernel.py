@@ -55,10 +55,10 @@ def entitle(*words: str) -> None:
         memory.write(text.ljust(end - start, b"\0"))
 
 
-def receive(control: socket.socket) -> tuple[bytes, list[int]]:
+def receive(control: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
     """One message and its descriptors, closed on exec (socket.recv_fds forgets its flags)."""
     room = socket.CMSG_SPACE(MAX_FDS * struct.calcsize("i"))
-    data, extras, _, _ = control.recvmsg(MAX_MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    data, extras, _, _ = control.recvmsg(MAX_MESSAGE_BYTES, room, flags | socket.MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, content in extras:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -143,5 +143,6 @@ def resident_at_most(pid: int) -> int:
 
 def read_text(path: str) -> str:
     """A kernel file as text."""
-    with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - pathlib is not imported here
+    # UTF-8, because its codec is there from the start: others would be looked for behind walls that hide them.
+    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib is not imported here
         return file.read()

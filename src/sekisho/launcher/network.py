@@ -14,7 +14,7 @@ from typing import Final
 
 from sekisho.launcher.kernel import libc, write
 
-__all__ = ["enter_network", "hand_over", "open_gate_sockets", "probe_network"]
+__all__ = ["enter_network", "hand_over", "map_ids", "open_gate_sockets", "probe_network", "raise_loopback"]
 
 CLONE_NEWUSER: Final = 0x1000_0000
 CLONE_NEWNET: Final = 0x4000_0000
@@ -35,14 +35,24 @@ GATE_SOCKETS: Final = (
 
 def enter_network() -> None:
     """A network namespace of our own with nothing in it but a loopback."""
-    uid, gid = os.geteuid(), os.getegid()
+    ids = os.geteuid(), os.getegid()
     if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
         raise OSError(
             ctypes.get_errno(), "cannot make a network namespace: " + os.strerror(ctypes.get_errno())
         )
+    map_ids(ids, ids)
+    raise_loopback()
+
+
+def map_ids(inner: tuple[int, int], outer: tuple[int, int]) -> None:
+    """In a new user namespace: one user and one group, and no others."""
     write("/proc/self/setgroups", "deny")
-    write("/proc/self/uid_map", f"{uid} {uid} 1")
-    write("/proc/self/gid_map", f"{gid} {gid} 1")
+    write("/proc/self/uid_map", f"{inner[0]} {outer[0]} 1")
+    write("/proc/self/gid_map", f"{inner[1]} {outer[1]} 1")
+
+
+def raise_loopback() -> None:
+    """Bring lo up, the only interface of a new network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         request = bytearray(struct.pack("16sh14x", b"lo", 0))
         fcntl.ioctl(probe, SIOCGIFFLAGS, request)

@@ -25,8 +25,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from sekisho.launcher.child import Ends, become
+from sekisho.launcher.alarm import Alarm
+from sekisho.launcher.child import become
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, set_limit, tree
+from sekisho.launcher.program import Ends
+from sekisho.launcher.throttle import Throttle
 
 __all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner", "status_member"]
 
@@ -39,9 +42,10 @@ GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a
 
 @dataclass(slots=True)
 class Child:
-    """One bwrap and the world below it."""
+    """One plugin's outermost process and the world below it."""
 
     id: int
+    kind: str
     pid: int
     pidfd: int
     gate: socket.socket
@@ -49,8 +53,13 @@ class Child:
     inner_rlimits: dict[str, int]
     guard_bytes: int
     guard_pids: int
+    guard_cpu_percent: int
+    throttle: Throttle | None
+    alarm: Alarm | None = None
     started: bool = False
     exceeded: bool = False
+    is_adopted: bool = False
+    is_let_go: bool = False
     inner_pidfd: int | None = None
     status: bytes = field(default=b"")
 
@@ -107,9 +116,12 @@ class Launcher:
                 kill_tree(child)
 
     def _turn(self) -> bool:
-        guarded = any(child.guard_bytes or child.guard_pids for child in self._children.values())
-        ready = {fd for fd, _ in self._poll.poll(GUARD_PERIOD_S * 1000 if guarded else None)}
+        guarded = any(map(is_guarded, self._children.values()))
+        events = dict(self._poll.poll(GUARD_PERIOD_S * 1000 if guarded else None))
+        ready = events.keys()
         for child in list(self._children.values()):
+            if child.alarm is not None and child.alarm.fd in ready:
+                self._hear_alarm(child, child.alarm, events[child.alarm.fd])
             if child.status_fd in ready:
                 self._read_status(child)
             if not child.started and child.gate.fileno() in ready:
@@ -157,6 +169,7 @@ class Launcher:
         # The pidfd is taken before anything can reap the child, so it names this child for ever.
         child = Child(
             id=launch_id,
+            kind=request["kind"],
             pid=pid,
             pidfd=os.pidfd_open(pid),
             gate=gate,
@@ -164,14 +177,21 @@ class Launcher:
             inner_rlimits=request["inner_rlimits"],
             guard_bytes=request["guard_bytes"],
             guard_pids=request["guard_pids"],
+            guard_cpu_percent=request["guard_cpu_percent"],
+            throttle=throttle_for(pid, request["guard_cpu_percent"]),
         )
         message = read_failure(failure)
         if message:
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             os.waitpid(pid, 0)
+            if child.kind == "native":
+                end_first_process(child)
             self._close(child)
             raise OSError(message)
+        child.alarm = take_alarm(gate, {int(call): error for call, error in request["refusals"].items()})
         self._children[launch_id] = child
+        if child.alarm is not None:
+            self._poll.register(child.alarm.fd, select.POLLIN)
         for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
             self._poll.register(fd, select.POLLIN)
 
@@ -190,9 +210,11 @@ class Launcher:
         """
         try:
             child.inner_pidfd = os.pidfd_open(inner)
-            for name, value in child.inner_rlimits.items():
-                set_limit(name, value, inner)
+            if child.kind == "bubblewrap":  # elsewhere the program lowers its own
+                for name, value in child.inner_rlimits.items():
+                    set_limit(name, value, inner)
             child.gate.send(b"x")
+            child.is_let_go = True
         except OSError as error:
             if child.inner_rlimits and not isinstance(error, (ProcessLookupError, BrokenPipeError)):
                 sys.stderr.write(f"launcher: limits of a plugin were refused: {error}\n")
@@ -201,42 +223,89 @@ class Launcher:
     def _gate_moved(self, child: Child) -> None:
         """bwrap reads the gate after its last mount; closing it unread means that it died before."""
         try:
-            stands = child.gate.recv(1) == b"" and child.inner_pidfd is not None
+            stands = child.gate.recv(1) == b"" and child.is_let_go
         except ConnectionError:
             stands = False
         self._poll.unregister(child.gate.fileno())
         if stands:
             child.started = True
+            inner = status_member(child.status, "child-pid")
             self._tell(
-                event="started", id=child.id, pid=child.pid, inner=status_member(child.status, "child-pid")
+                event="started", id=child.id, pid=inner if child.kind == "native" else child.pid, inner=inner
             )
 
+    def _adopt(self, child: Child) -> bool:
+        """Our own walls are raised by a process that leaves the first one inside to us, its parent's parent."""
+        if child.kind != "native" or child.is_adopted:
+            return False
+        if child.inner_pidfd is None:
+            self._read_status(child)  # it was written before its writer went
+        inner = status_member(child.status, "child-pid")
+        if inner is None:
+            return False
+        os.waitpid(child.pid, 0)
+        self._poll.unregister(child.pidfd)
+        os.close(child.pidfd)
+        child.is_adopted = True
+        child.pid, child.pidfd = inner, os.pidfd_open(inner)
+        child.throttle = throttle_for(inner, child.guard_cpu_percent)
+        self._poll.register(child.pidfd, select.POLLIN)
+        return True
+
     def _reap(self, child: Child) -> None:
+        if self._adopt(child):
+            return
         _, status = os.waitpid(child.pid, 0)
         end_inner(child)
         while chunk := os.read(child.status_fd, 65536):
             child.status += chunk
         if child.started:
-            code = os.waitstatus_to_exitcode(status)
-            ran = status_member(child.status, "exit-code") is not None
-            self._tell(event="exit", id=child.id, code=code, ran=ran, exceeded=child.exceeded)
+            told = status_member(child.status, "exit-code")
+            code = os.waitstatus_to_exitcode(status) if told is None or child.kind == "bubblewrap" else told
+            self._tell_alarms(child)
+            self._tell(event="exit", id=child.id, code=code, ran=told is not None, exceeded=child.exceeded)
         else:
             self._tell(event="failed", id=child.id, message="")
         del self._children[child.id]
-        for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
+        fds = (child.pidfd, child.status_fd, child.gate.fileno())
+        for fd in fds if child.alarm is None else (*fds, child.alarm.fd):
             with contextlib.suppress(KeyError):
                 self._poll.unregister(fd)
         self._close(child)
 
     def _close(self, child: Child) -> None:
         child.gate.close()
+        if child.alarm is not None:
+            child.alarm.close()
         for fd in (child.pidfd, child.status_fd, child.inner_pidfd):
             if fd is not None:
                 os.close(fd)
 
+    def _hear_alarm(self, child: Child, alarm: Alarm, event: int) -> None:
+        """A call that the filter refuses: bwrap's own while it builds, and from then on the plugin's."""
+        if not event & select.POLLIN:  # everybody whom it watched is gone
+            self._poll.unregister(alarm.fd)
+            return
+        number = alarm.answer(lambda: is_building(child))
+        if number is not None and alarm.count(number):
+            self._tell(event="alarm", id=child.id, call=number, times=1)
+        if alarm.is_patient:
+            self._poll.unregister(alarm.fd)  # until the next period
+
+    def _tell_alarms(self, child: Child) -> None:
+        """How often each call was refused, beyond the first time, which was told at once."""
+        for number, times in () if child.alarm is None else child.alarm.counts.items():
+            if times > 1:
+                self._tell(event="alarm", id=child.id, call=number, times=times)
+
     def _guard(self) -> None:
         for child in self._children.values():
-            members = list(tree(child.pid)) if child.guard_bytes or child.guard_pids else []
+            if child.alarm is not None and child.alarm.is_patient:
+                child.alarm.refill()
+                self._poll.register(child.alarm.fd, select.POLLIN)
+            members = list(tree(child.pid)) if is_guarded(child) else []
+            if child.throttle is not None and child.started:
+                child.throttle.turn(members, time.monotonic())
             if child.guard_pids and len(members) > child.guard_pids:
                 kill_tree(child)  # RLIMIT_NPROC says nothing to root, so we count as well
             elif child.guard_bytes and sum(map(resident, members)) > child.guard_bytes:
@@ -248,12 +317,38 @@ class Launcher:
             self._control.send(json.dumps(message).encode())
 
 
+def is_building(child: Child) -> bool:
+    """Whether bwrap still raises walls: it closes the gate after its last one, before the plugin's first instruction."""
+    return child.kind == "bubblewrap" and not select.select([child.gate], [], [], 0)[0]
+
+
+def is_guarded(child: Child) -> bool:
+    """True for a child whose tree is watched, because no control group holds it."""
+    is_ringing = child.alarm is not None and child.alarm.is_patient
+    return bool(child.guard_bytes or child.guard_pids or child.throttle or is_ringing)
+
+
+def throttle_for(root: int, percent: int) -> Throttle | None:
+    """The throttle of a tree; none where a control group holds its share, or where its share is all there is."""
+    if not percent or percent >= 100 * (os.cpu_count() or 1):
+        return None
+    return Throttle(root, percent, time.monotonic())
+
+
 def kill_tree(child: Child) -> None:
-    """Kill the first process of the inner world: the kernel then kills all others, before it can be
-    reaped.
+    """Kill the first process of the inner world: the kernel then kills all others, or its minder does, before it can
+    be reaped.
     """
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(child.inner_pidfd or child.pidfd, signal.SIGKILL)
+
+
+def end_first_process(child: Child) -> None:
+    """A first process that was left to us, and whose walls do not stand; written before its writer went, or never."""
+    inner = status_member(os.read(child.status_fd, 65536), "child-pid")
+    if inner is not None:
+        os.kill(inner, signal.SIGKILL)
+        os.waitpid(inner, 0)
 
 
 def end_inner(child: Child) -> None:
@@ -264,6 +359,15 @@ def end_inner(child: Child) -> None:
         kill_tree(child)
         if not select.select([child.inner_pidfd], [], [], END_S)[0]:
             sys.stderr.write(f"launcher: the world of process {child.pid} does not end\n")
+
+
+def take_alarm(gate: socket.socket, refusals: dict[int, int]) -> Alarm | None:
+    """The listener of a filter with an alarm, which was sent before its sender went on."""
+    try:
+        _, fds = receive(gate, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    return Alarm(fds[0], refusals) if fds else None
 
 
 def read_failure(fd: int) -> str:

@@ -2,18 +2,25 @@
 kernel.
 """
 
-from sekisho.sandbox.bubblewrap import Bubblewrap, Driver
+from sekisho.sandbox.bubblewrap import Bubblewrap, Landlock, Launched, Native, UnsafeNone
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.describe import describe, describe_text
+from sekisho.sandbox.doctor import Row, doctor
+from sekisho.sandbox.driver import Driver, Offer, choose
 from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.limits import Usage
+from sekisho.sandbox.obstacles import APPARMOR_PROFILE
 from sekisho.sandbox.plan import Limits, Mount, Plan, plan
-from sekisho.sandbox.probe import Row, doctor, probe
+from sekisho.sandbox.probe import glance, probe
+from sekisho.sandbox.raising import driver_for, offers
 from sekisho.sandbox.running import Exit, GateSockets, Sandbox
-from sekisho.sandbox.spec import Capabilities, Closure, Link, SandboxSpec
+from sekisho.sandbox.spec import CERTIFICATE_PATH, Capabilities, Closure, Link, SandboxSpec
+from sekisho.sandbox.violations import Violation
 from sekisho.sandbox.warm import Running, Warm, make_ready
 
 __all__ = [
+    "APPARMOR_PROFILE",
+    "CERTIFICATE_PATH",
     "Bubblewrap",
     "Capabilities",
     "Closure",
@@ -21,20 +28,30 @@ __all__ = [
     "Exit",
     "ForkedLauncher",
     "GateSockets",
+    "Landlock",
+    "Launched",
     "Limits",
     "Link",
     "Mount",
+    "Native",
+    "Offer",
     "Plan",
     "Row",
     "Running",
     "Sandbox",
     "SandboxSpec",
+    "UnsafeNone",
     "Usage",
+    "Violation",
     "Warm",
+    "choose",
     "describe",
     "describe_text",
     "doctor",
+    "driver_for",
+    "glance",
     "make_ready",
+    "offers",
     "plan",
     "probe",
     "survey",

@@ -1,4 +1,4 @@
-"""The bubblewrap driver: draws a plan, has the launcher carry it out, and holds the life of what runs inside.
+"""The drivers whose walls our launcher raises: draw a plan, have it carried out, hold the life of what runs inside.
 
 Guarantees
 - `launch` returns only when every wall stands; else it raises, says what is missing, and nothing keeps
@@ -21,8 +21,10 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final, Self
 
 from sekisho.errors import SekishoError
 from sekisho.launcher.kernel import receive
@@ -30,12 +32,14 @@ from sekisho.launcher.serving import ENTRY
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.limits import Group, make_group, sweep
-from sekisho.sandbox.plan import OWN_PROCESSES, Plan, plan
+from sekisho.sandbox.locks import SCRATCH
+from sekisho.sandbox.plan import Plan, plan
 from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.running import END_S, Pipes, Sandbox, close_fds
-from sekisho.sandbox.spec import Capabilities, SandboxSpec, unavailable
+from sekisho.sandbox.scratch import make_scratch
+from sekisho.sandbox.spec import Capabilities, DriverName, SandboxSpec, unavailable
 
-__all__ = ["Bubblewrap", "Driver"]
+__all__ = ["LAUNCHED", "Bubblewrap", "Landlock", "Launched", "Native", "UnsafeNone"]
 
 START_S: Final = 15.0  # all walls stand within milliseconds; a host that needs longer is broken
 MAX_COMPLAINT_BYTES: Final = 2000
@@ -45,25 +49,16 @@ MAX_COMPLAINT_BYTES: Final = 2000
 _numbers: Final = itertools.count(1)
 
 
-class Driver(Protocol):
-    """What a plugin server needs of any kind of wall."""
+class Launched:
+    """A driver whose walls our launcher raises: entered once per plugin server, in the thread that lives as long as it.
 
-    async def probe(self) -> Capabilities:
-        """What this host can enforce."""
-
-    async def plan(self, spec: SandboxSpec) -> Plan:
-        """The walls for one spec."""
-
-    async def launch(self, plan: Plan, channel: int | None = None) -> Sandbox:
-        """Raise them and start the plugin; `channel` is a descriptor that a warm plan's program inherits."""
-
-
-class Bubblewrap:
-    """A driver and its launcher: entered once per plugin server, in the thread that lives as long as it.
+    A subclass says which kind of walls; nothing else differs here.
 
     The launcher dies with the thread that started it, because that is what the kernel calls a parent. `forked` is one
     that runs already; when it ends, another is started in the ordinary way.
     """
+
+    name: DriverName
 
     def __init__(
         self, capabilities: Capabilities | None = None, forked: ForkedLauncher | None = None
@@ -80,7 +75,7 @@ class Bubblewrap:
         """The launcher's process, while it runs."""
         return None if self._launcher is None else self._launcher.pid
 
-    async def __aenter__(self) -> Bubblewrap:
+    async def __aenter__(self) -> Self:
         """Start the launcher."""
         capabilities = await self.probe()
         sweep(capabilities.cgroup_parents)
@@ -107,7 +102,7 @@ class Bubblewrap:
     async def probe(self) -> Capabilities:
         """What this host can enforce. Seen, not tried: no plugin starts before its own walls stand."""
         if self._capabilities is None:
-            self._capabilities = glance()
+            self._capabilities = glance(self.name)
         return self._capabilities
 
     async def plan(self, spec: SandboxSpec) -> Plan:
@@ -128,9 +123,12 @@ class Bubblewrap:
         if plan.cgroup_parents and plan.cgroup_version != "none":
             group = make_group(plan.cgroup_version, plan.cgroup_parents, plan.name, number, plan.limits)
         pipes = Pipes()
-        sandbox = Sandbox(number=number, ask_to_kill=self._ask_to_kill, pipes=pipes, group=group)
+        scratch = None if plan.has_own_root else make_scratch(plan.name)
+        sandbox = Sandbox(
+            number=number, ask_to_kill=self._ask_to_kill, pipes=pipes, group=group, scratch=scratch
+        )
         self._sandboxes[number] = sandbox
-        complaint = self._send(number, plan, pipes, group, channel)
+        complaint = self._send(sandbox, plan, pipes, group, channel)
         if complaint is not None:
             sandbox.hear({"event": "failed", "message": complaint}, [])
         pipes.close_theirs()
@@ -138,14 +136,14 @@ class Bubblewrap:
             async with asyncio.timeout(START_S):
                 complaint = await sandbox.wait_started()
         except TimeoutError:
-            complaint = f"bwrap did not finish within {START_S:.0f} s"
+            complaint = f"{plan.driver} did not finish within {START_S:.0f} s"
         except asyncio.CancelledError:
             await self._abandon(sandbox, number)
             raise
         if complaint is not None:
-            complaint = complaint or _complaint(sandbox.stderr_fd) or "bwrap gave no reason"
+            complaint = complaint or _complaint(sandbox.stderr_fd) or f"{plan.driver} gave no reason"
             await self._abandon(sandbox, number)
-            missing = "; ".join((await asyncio.to_thread(probe)).missing)
+            missing = "; ".join((await asyncio.to_thread(probe, plan.driver)).missing)
             raise unavailable(
                 f"the walls of plugin {plan.name!r} could not be built: {complaint}"
                 + (f" ({missing})" if missing else "")
@@ -169,11 +167,14 @@ class Bubblewrap:
         sandbox.close_fds()
 
     def _send(
-        self, number: int, plan: Plan, pipes: Pipes, group: Group | None, channel: int | None
+        self, sandbox: Sandbox, plan: Plan, pipes: Pipes, group: Group | None, channel: int | None
     ) -> str | None:
         """Hand the plan to the launcher; returns a complaint when that is not possible."""
         limits = plan.limits
         request = {
+            "kind": plan.driver,
+            **_own_walls(plan, sandbox.scratch),
+            "refusals": {str(call): error for call, error in plan.refusals.items()},
             "program": plan.program,
             "options": plan.options,
             "command": plan.command,
@@ -182,14 +183,15 @@ class Bubblewrap:
             "rlimits": dict(limits.rlimits),
             "inner_rlimits": dict(limits.inner_rlimits),
             "guard_bytes": limits.memory_bytes if limits.memory_by == "guard" else 0,
-            "guard_pids": limits.pids + OWN_PROCESSES if limits.pids_by == "rlimit" else 0,
+            "guard_cpu_percent": limits.cpu_percent if limits.cpu_by == "guard" else 0,
+            "guard_pids": limits.pids + limits.own_processes if limits.pids_by != "cgroup" else 0,
             "network": plan.wants_network,
         }
         if self._control is None:
             return "the launcher is gone"
         with open(os.memfd_create("sekisho"), "w+b", buffering=0) as file:  # noqa: PTH123 - it has no path
             file.write(json.dumps(request).encode())
-            message = json.dumps({"op": "launch", "id": number}).encode()
+            message = json.dumps({"op": "launch", "id": sandbox.number}).encode()
             extra = () if channel is None else (channel,)
             try:
                 socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs, *extra])
@@ -257,6 +259,51 @@ class Bubblewrap:
             sandbox.orphaned()
             self._leftovers.append(sandbox)
         self._sandboxes.clear()
+
+
+class Bubblewrap(Launched):
+    """Walls by bwrap."""
+
+    name = "bubblewrap"
+
+
+class Native(Launched):
+    """The same walls by our own system calls."""
+
+    name = "native"
+
+
+class Landlock(Launched):
+    """Walls without namespaces, for plugins without network."""
+
+    name = "landlock"
+
+
+class UnsafeNone(Launched):
+    """No walls: limits and a declared environment, and nothing else."""
+
+    name = "unsafe-none"
+
+
+LAUNCHED: Final[tuple[type[Launched], ...]] = (Bubblewrap, Native, Landlock, UnsafeNone)
+
+
+def _own_walls(plan: Plan, scratch: Path | None) -> dict[str, object]:
+    """What bwrap is told by its options, for the walls that are ours; the private folder's name is known now."""
+    if plan.program:
+        return {}
+
+    def filled(text: str) -> str:
+        return text if scratch is None else text.replace(SCRATCH, str(scratch), 1)
+
+    return {
+        "mounts": [asdict(mount) for mount in plan.mounts],
+        "rules": [(filled(path), right) for path, right in plan.rules],
+        "environment": {name: filled(value) for name, value in plan.environment.items()},
+        "cwd": filled(plan.cwd),
+        "scratch": "" if scratch is None else str(scratch),
+        "scratch_bytes": plan.scratch_bytes,
+    }
 
 
 def _complaint(stderr_fd: int) -> str:

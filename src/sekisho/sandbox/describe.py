@@ -33,6 +33,7 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
             "memory_by": limits.memory_by,
             "cpu_percent": limits.cpu_percent,
             "cpu_by": limits.cpu_by,
+            "io_mb_per_s": limits.io_bytes_per_s // MIB or None,
             "pids": limits.pids,
             "pids_by": limits.pids_by,
             "cgroup": plan.cgroup_version,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sekisho.sandbox.plan import OWN_PROCESSES, Limits
+from sekisho.sandbox.plan import Limits
 from sekisho.sandbox.spec import CgroupVersion, unavailable
 
 __all__ = ["Group", "Usage", "find_parents", "make_group", "sweep"]
@@ -166,7 +166,7 @@ def sweep(parents: tuple[tuple[str, str], ...]) -> None:
 def _settings(group: Group, limits: Limits) -> Iterator[tuple[Path, str]]:
     by_name = dict(group.folders)
     if "pids" in by_name:
-        yield by_name["pids"] / "pids.max", str(limits.pids + OWN_PROCESSES)
+        yield by_name["pids"] / "pids.max", str(limits.pids + limits.own_processes)
     yield from (_settings_v2 if group.version == "v2" else _settings_v1)(by_name, limits)
 
 

@@ -21,13 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from sekisho.sandbox.seccomp import assemble
+from sekisho.sandbox.locks import SCRATCH, Rule, rules_of, shared_rules
+from sekisho.sandbox.mount import Mount, MountKind
+from sekisho.sandbox.seccomp import assemble, refusals
 from sekisho.sandbox.spec import (
+    CERTIFICATE_PATH,
     DEFAULT_SEARCH_PATH,
     INNER_HOME,
     Capabilities,
     CgroupVersion,
     Closure,
+    DriverName,
     SandboxSpec,
     unavailable,
 )
@@ -38,7 +42,7 @@ INNER_ID: Final = "1000"
 HOST_NAME: Final = "plugin"
 PROXY_URL: Final = "http://127.0.0.1:3128"
 FORK_SERVER: Final = "/etc/sekisho/warm.py"  # where the plugin may read it, and nobody may write
-OWN_PROCESSES: Final = 2  # bwrap and the first process of the inner world count against the limit too
+OWN_PROCESSES: Final = 2  # bwrap and the first process of the inner world count against the limit too; ours is one
 HARD_DATA_FACTOR: Final = (
     4  # RLIMIT_DATA is per process and counts untouched pages; it only stops a sudden burst
 )
@@ -46,19 +50,7 @@ MIN_DATA_BYTES: Final = 1 << 30  # Node reserves this much before it runs a line
 SHM_BYTES: Final = 16 << 20  # semaphores and small shared maps; the memory limit counts it as well
 _MIB: Final = 1 << 20
 _KERNEL_FOLDERS: Final = ("/proc", "/sys", "/dev")
-
-MountKind = Literal["read", "write", "cover", "link", "tmpfs", "file", "proc", "dev"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """One thing that is visible inside, and where it comes from."""
-
-    kind: MountKind
-    path: str
-    source: str = ""
-    size: int = 0
-    mode: str = ""
+_SHARING: Final = ("landlock", "unsafe-none")  # drivers that leave the plugin in the host's own file system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +61,21 @@ class Limits:
     cpu_percent: int
     pids: int
     memory_by: Literal["cgroup", "guard"]
-    pids_by: Literal["cgroup", "rlimit"]
-    cpu_by: Literal["cgroup", "nothing"]
+    pids_by: Literal["cgroup", "rlimit", "guard"]
+    cpu_by: Literal["cgroup", "guard"]
     rlimits: tuple[tuple[str, int], ...]
     inner_rlimits: tuple[tuple[str, int], ...]
+    io_bytes_per_s: int = 0  # without limit
+    own_processes: int = OWN_PROCESSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything the driver needs, and everything a person may want to read first.
 
-    `program` is bwrap, `options` its words; `{fd:NAME}` in them stands for a descriptor that holds
-    `data[NAME]`.
+    Where bwrap raises the walls, `program` is bwrap and `options` its words; `{fd:NAME}` in them stands for a
+    descriptor that holds `data[NAME]`. Elsewhere `mounts` and `rules` say the same; `{scratch}` in them stands for the
+    private folder of a plugin without a file system of its own.
     """
 
     name: str
@@ -94,13 +89,23 @@ class Plan:
     wants_network: bool
     cgroup_parents: tuple[tuple[str, str], ...]
     cgroup_version: CgroupVersion
+    driver: DriverName = "bubblewrap"
+    cwd: str = INNER_HOME
+    rules: tuple[Rule, ...] = ()
+    refusals: Mapping[int, int] = field(default_factory=dict)
+    scratch_bytes: int = 0
+
+    @property
+    def has_own_root(self) -> bool:
+        """Whether the plugin sees a file system of its own."""
+        return self.driver not in _SHARING
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The whole command, as it would be typed; environment values are hidden."""
         hidden = {index + 2 for index, word in enumerate(self.options) if word == "--setenv"}
         shown = ("…" if index in hidden else word for index, word in enumerate(self.options))
-        return (self.program, *shown, "--", *self.command)
+        return (self.program, *shown, "--", *self.command) if self.program else self.command
 
     @property
     def filter_digest(self) -> str:
@@ -114,17 +119,22 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
     Raises:
         Misconfigured: a wall cannot be built here, or a grant cannot be honoured.
     """
-    if capabilities.missing or capabilities.bwrap is None:
+    driver = capabilities.driver
+    if capabilities.missing or (driver == "bubblewrap" and capabilities.bwrap is None):
         missing = "; ".join(capabilities.missing) or "bwrap is not installed"
         raise unavailable(f"this host cannot wall in plugin {spec.name!r}: {missing}")
-    data = {"filter": assemble(capabilities.machine), **_etc(closure)}
+    if driver in _SHARING:
+        return _shared(spec, capabilities, closure)
+    data = {**_filters(capabilities, shared=False), **_etc(closure)}
+    if spec.certificate:
+        data[CERTIFICATE_PATH] = spec.certificate
     command = closure.argv
     if spec.warm is not None:
         data[FORK_SERVER] = spec.warm.code
         command = (*spec.warm.interpreter, FORK_SERVER, "{fd:channel}", " " * spec.warm.room)
     mounts = (*_base(spec, data, closure), *_listed(spec, closure))
     environment = _environment(spec, closure)
-    options = (
+    options = () if driver != "bubblewrap" else (
         *_namespaces(spec),
         *(word for mount in mounts for word in _words(mount)),
         *(word for mount in mounts if _is_folder_cover(mount) for word in ("--remount-ro", mount.path)),
@@ -138,7 +148,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
     )  # fmt: skip
     return Plan(
         name=spec.name,
-        program=capabilities.bwrap,
+        program=(capabilities.bwrap or "") if driver == "bubblewrap" else "",
         options=options,
         command=command,
         mounts=mounts,
@@ -148,7 +158,53 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         wants_network=spec.wants_network,
         cgroup_parents=capabilities.cgroup_parents,
         cgroup_version=capabilities.cgroup,
+        driver=driver,
+        cwd=spec.cwd or INNER_HOME,
+        rules=rules_of(mounts),
+        refusals=refusals(capabilities.machine),
     )
+
+
+def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Plan:
+    """Walls without namespaces: no root of its own, but the same grants as rules, and a narrower filter."""
+    if spec.wants_network and capabilities.driver == "landlock":
+        raise unavailable(
+            f"plugin {spec.name!r} wants the network, which Landlock alone cannot lead through the gate",
+            "take the hosts out of network_policy, or make user namespaces work (see sekisho doctor)",
+        )
+    data = _filters(capabilities, shared=True) if capabilities.driver == "landlock" else {}
+    if spec.warm is not None:
+        raise unavailable(f"plugin {spec.name!r} cannot be forked inside walls without namespaces")
+    listed = _listed(spec, closure)
+    environment = _environment(spec, closure, home=f"{SCRATCH}/home", tmp=f"{SCRATCH}/tmp", has_gate=False)  # noqa: S108
+    return Plan(
+        name=spec.name,
+        program="",
+        options=(),
+        command=closure.argv,
+        mounts=tuple(mount for mount in listed if mount.kind in {"read", "write", "cover"}),
+        environment=environment,
+        data=data,
+        limits=_limits(spec, capabilities),
+        wants_network=spec.wants_network,
+        cgroup_parents=capabilities.cgroup_parents,
+        cgroup_version=capabilities.cgroup,
+        driver=capabilities.driver,
+        cwd=spec.cwd or f"{SCRATCH}/home",
+        rules=shared_rules(listed, has_time_zone=bool(closure.localtime))
+        if capabilities.driver == "landlock"
+        else (),
+        refusals=refusals(capabilities.machine),
+        scratch_bytes=spec.grants.limits.max_tmp_mb * _MIB,
+    )
+
+
+def _filters(capabilities: Capabilities, *, shared: bool) -> dict[str, bytes]:
+    """The system call filter; and where the kernel can report, the same one with an alarm."""
+    silent = {"filter": assemble(capabilities.machine, shared=shared)}
+    if not capabilities.alarm:
+        return silent
+    return {**silent, "alarm": assemble(capabilities.machine, shared=shared, alarm=True)}
 
 
 def _namespaces(spec: SandboxSpec) -> tuple[str, ...]:
@@ -219,10 +275,11 @@ def _listed(spec: SandboxSpec, closure: Closure) -> tuple[Mount, ...]:
                 "create it empty, or grant less",
             )
     for path, is_folder in closure.blocked:
-        if path == "/" or _is_below("/usr", (path,)):
+        if path == "/usr":
             raise unavailable(f"blocked path {path} would hide the system itself", "block what lies below it")
-        # Where nothing is bound above and nothing below, there is nothing to hide.
-        if _is_below(path, bound) or any(_is_below(other, (path,)) for other in bound):
+        # Where nothing is bound at it or above it, nothing of the host is there to hide: what is listed below is longer
+        # and wins, and the rest was never shown. So "/" says in words what holds in any case.
+        if _is_below(path, bound):
             chosen[path] = _cover(path, is_folder=is_folder)
     links = tuple(Mount(kind="link", path=link.path, source=link.target) for link in closure.links)
     return (*links, *(chosen[path] for path in sorted(chosen, key=_depth)))
@@ -259,15 +316,22 @@ def _words(mount: Mount) -> tuple[str, ...]:
             return ("--perms", "0555", "--size", str(mount.size), "--tmpfs", mount.path)
 
 
-def _environment(spec: SandboxSpec, closure: Closure) -> dict[str, str]:
+def _environment(
+    spec: SandboxSpec,
+    closure: Closure,
+    *,
+    home: str = INNER_HOME,
+    tmp: str = "/tmp",  # noqa: S108 - inside the wall
+    has_gate: bool = True,
+) -> dict[str, str]:
     program_folder = str(PurePosixPath(closure.argv[0]).parent)
     direct = {} if spec.grants.network.allow_localhost else {"NO_PROXY": "localhost,127.0.0.1,::1"}
-    proxies = {"HTTP_PROXY": PROXY_URL, "HTTPS_PROXY": PROXY_URL, **direct}
+    proxies = {"HTTP_PROXY": PROXY_URL, "HTTPS_PROXY": PROXY_URL, **direct} if has_gate else {}
     return {
         "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp",  # noqa: S108 - inside the wall
+        "TMPDIR": tmp,
         **spec.environment,
-        "HOME": INNER_HOME,
+        "HOME": home,
         "PATH": ":".join(dict.fromkeys((program_folder, *DEFAULT_SEARCH_PATH.split(":")))),
         **proxies,
         **{name.lower(): value for name, value in proxies.items()},
@@ -276,9 +340,15 @@ def _environment(spec: SandboxSpec, closure: Closure) -> dict[str, str]:
 
 def _limits(spec: SandboxSpec, capabilities: Capabilities) -> Limits:
     asked = spec.grants.limits
+    if asked.io_mbps and not capabilities.enforces("io"):
+        raise unavailable(
+            f"io_mbps of plugin {spec.name!r} cannot be enforced: there is no control group for disks here",
+            "leave io_mbps out, or delegate the io controller to this user (systemd: Delegate=yes)",
+        )
     memory = asked.max_memory_mb * _MIB
     by_group = capabilities.enforces("memory")
     pids_by_group = capabilities.enforces("pids")
+    is_sharing = capabilities.driver in _SHARING  # then the kernel would count all processes of our user
     # Deno reserves more than any sensible limit and dies under RLIMIT_DATA; the guard alone watches it.
     bounds_data = not by_group and PurePosixPath(spec.argv[0]).name != "deno"
     data_bytes = max(memory * HARD_DATA_FACTOR, MIN_DATA_BYTES)
@@ -287,14 +357,16 @@ def _limits(spec: SandboxSpec, capabilities: Capabilities) -> Limits:
         memory_bytes=memory,
         cpu_percent=asked.max_cpu_percent,
         pids=pids,
+        own_processes=OWN_PROCESSES if capabilities.driver == "bubblewrap" else 1,
         memory_by="cgroup" if by_group else "guard",
-        pids_by="cgroup" if pids_by_group else "rlimit",
-        cpu_by="cgroup" if capabilities.enforces("cpu") else "nothing",
+        pids_by="cgroup" if pids_by_group else "guard" if is_sharing else "rlimit",
+        cpu_by="cgroup" if capabilities.enforces("cpu") else "guard",
+        io_bytes_per_s=asked.io_mbps * _MIB,
         rlimits=(("CORE", 0),),
         inner_rlimits=(
             ("NOFILE", asked.max_open_files),
             # Set inside, where the kernel counts the processes of this plugin alone.
-            *(() if pids_by_group else (("NPROC", pids + 1),)),
+            *(() if pids_by_group or is_sharing else (("NPROC", pids + 1),)),
             *((("DATA", data_bytes),) if bounds_data else ()),
         ),
     )

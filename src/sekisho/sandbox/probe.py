@@ -1,4 +1,4 @@
-"""Finds out what this host can enforce, by trying it: a wall counts when it has stood once.
+"""Finds out what one driver can enforce on this host, by trying it: a wall counts when it has stood once.
 
 Guarantees that `probe` names every missing wall together with what to do about it, and that it leaves nothing
 behind. `glance` only looks, because the first launch tries every wall anyway. Decides nothing: `plan` refuses when
@@ -10,133 +10,112 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from sekisho.errors import Misconfigured
+from sekisho.launcher.calls import call
+from sekisho.launcher.ruleset import SCOPE_ABI, abi
 from sekisho.launcher.serving import ENTRY
 from sekisho.sandbox.limits import find_parents
-from sekisho.sandbox.seccomp import assemble
-from sekisho.sandbox.spec import Capabilities
+from sekisho.sandbox.obstacles import INSTALL_BWRAP, obstacle
+from sekisho.sandbox.seccomp import MACHINES, assemble
+from sekisho.sandbox.spec import Capabilities, DriverName, Level
 
-__all__ = ["Row", "doctor", "glance", "probe"]
+__all__ = ["glance", "probe", "run_trial", "try_bwrap", "try_landlock", "try_native", "try_network"]
 
 TRIAL_S: Final = 10.0
 OLDEST_BWRAP: Final = (0, 6)  # --size and --clearenv
-_INSTALL: Final = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
-_ALLOW: Final = "allow unprivileged user namespaces for bwrap (sysctl or AppArmor profile)"
+OLDEST_ALARM: Final = (5, 5)  # a listener may let a call go on
+OLDEST_NATIVE: Final = (5, 12)  # mount_setattr
+GET_ACTION_AVAIL: Final = 2
+USER_NOTIF: Final = (0x7FC0_0000).to_bytes(4, sys.byteorder)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of `sekisho doctor`."""
-
-    what: str
-    ok: bool
-    detail: str
-    fix: str = ""
-
-
-def probe() -> Capabilities:
-    """What this host can enforce, tried just now."""
-    version, parents = find_parents()
-    return Capabilities(
-        bwrap=shutil.which("bwrap"),
-        machine=platform.machine(),
-        cgroup=version,
-        cgroup_parents=parents,
-        missing=tuple(f"{row.what}: {row.detail} ({row.fix})" for row in _walls() if not row.ok),
-    )
-
-
-def glance() -> Capabilities:
+def glance(driver: DriverName = "bubblewrap") -> Capabilities:
     """What this host seems to offer, nothing tried: for a start that fails as a whole when a wall does not stand."""
     version, parents = find_parents()
     bwrap = shutil.which("bwrap")
-    return Capabilities(
+    seen = Capabilities(
         bwrap=bwrap,
         machine=platform.machine(),
         cgroup=version,
         cgroup_parents=parents,
-        missing=() if bwrap is not None else (f"bubblewrap: bwrap is not installed ({_INSTALL})",),
+        driver=driver,
+        landlock_abi=abi(),
+        alarm=_can_ring(driver, bwrap),
     )
+    missing = _seen_missing(driver, seen)
+    return replace(seen, missing=missing, level=_level(driver, seen.landlock_abi))
 
 
-def doctor() -> tuple[Row, ...]:
-    """Every wall and every limit, whether it stands here, and how to get it."""
-    version, parents = find_parents()
-    held = {name for name, _ in parents}
-    limits = tuple(
-        Row(
-            what=f"limit: {name}",
-            ok=name in held,
-            detail=f"control group {version}" if name in held else instead,
-            fix="" if name in held else "delegate control groups to this user (systemd: Delegate=yes)",
-        )
-        for name, instead in (
-            ("memory", "watched 20 times a second instead"),
-            ("pids", "RLIMIT_NPROC instead"),
-            ("cpu", "not limited"),
-        )
-    )
-    return (*_walls(), *limits)
+def probe(driver: DriverName = "bubblewrap") -> Capabilities:
+    """What this host can enforce, tried just now."""
+    seen = glance(driver)
+    if seen.missing:
+        return seen
+    trials = {
+        "bubblewrap": (try_bwrap, try_network),
+        "native": (try_native,),
+        "landlock": (try_landlock,),
+    }.get(driver, ())
+    for trial in trials:
+        complaint = trial()
+        if complaint:
+            return replace(seen, missing=(obstacle(complaint),))
+    return seen
 
 
-def _walls() -> tuple[Row, ...]:
-    bwrap = _bwrap_row()
-    if not bwrap.ok:
-        return (bwrap,)
-    return (bwrap, _filter_row(), _network_row())
-
-
-def _bwrap_row() -> Row:
+def try_bwrap() -> str:
+    """Namespaces and the system call filter together: the same call a plugin's start makes. Says what failed."""
     program = shutil.which("bwrap")
     if program is None:
-        return Row(what="bubblewrap", ok=False, detail="bwrap is not installed", fix=_INSTALL)
-    said = _run([program, "--version"]).stdout.strip()
+        return "bwrap is not installed"
+    said = run_trial([program, "--version"]).stdout.strip()
     numbers = tuple(int(part) for part in said.split()[-1].split(".") if part.isdigit()) if said else ()
     if numbers[:2] < OLDEST_BWRAP:
-        return Row(
-            what="bubblewrap", ok=False, detail=f"{said or program} is too old", fix="install 0.6 or newer"
-        )
-    return Row(what="bubblewrap", ok=True, detail=f"{said} at {program}")
-
-
-def _filter_row() -> Row:
-    """Namespaces and the system call filter together: the same call a plugin's start makes."""
-    what = "namespaces and system call filter"
+        return f"{said or program} is too old: install 0.6 or newer"
     try:
         code = assemble(platform.machine())
     except Misconfigured as error:
-        return Row(what=what, ok=False, detail=error.message, fix=error.remedy)
+        return error.message
     with open(os.memfd_create("sekisho"), "w+b") as file:  # noqa: PTH123 - a memfd has no path
         file.write(code)
         file.flush()
         file.seek(0)
         argv = [
-            shutil.which("bwrap") or "bwrap",
+            program,
             "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net",
             "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
             "--die-with-parent", "--new-session", "--cap-drop", "ALL",
             "--seccomp", str(file.fileno()),
             "--", shutil.which("true") or "/bin/true",
         ]  # fmt: skip
-        ended = _run(argv, file.fileno())
-    if ended.returncode != 0:
-        return Row(what=what, ok=False, detail=ended.stderr.strip()[:400] or "bwrap failed", fix=_ALLOW)
-    return Row(what=what, ok=True, detail=f"tried, {len(code) // 8} filter instructions")
+        ended = run_trial(argv, file.fileno())
+    return "" if ended.returncode == 0 else ended.stderr.strip()[:400] or "bwrap failed"
 
 
-def _network_row() -> Row:
-    said = _run([sys.executable, "-I", "-S", ENTRY, "probe", str(os.getpid())]).stdout.strip()
-    if said:
-        return Row(what="network namespace", ok=False, detail=said[:400], fix=_ALLOW)
-    return Row(what="network namespace", ok=True, detail="tried, the gate's sockets open in it")
+def try_network() -> str:
+    """A network of its own with the gate's sockets in it. Says what failed."""
+    return _launcher("probe")
 
 
-def _run(argv: list[str], *pass_fds: int) -> subprocess.CompletedProcess[str]:
+def try_native() -> str:
+    """Every namespace at once, with a root and a /proc of its own. Says what failed."""
+    return _launcher("probe-native")
+
+
+def try_landlock() -> str:
+    """A ruleset on a short process. Says what failed."""
+    return _launcher("probe-landlock")
+
+
+def run_trial(argv: list[str], *pass_fds: int) -> subprocess.CompletedProcess[str]:
+    """A short program, bounded; one that cannot be started is one that failed."""
     try:
         return subprocess.run(
             argv,
@@ -150,3 +129,49 @@ def _run(argv: list[str], *pass_fds: int) -> subprocess.CompletedProcess[str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(argv, 1, "", str(error))
+
+
+def _launcher(word: str) -> str:
+    ended = run_trial([sys.executable, "-I", "-S", ENTRY, word, str(os.getpid())])
+    return (ended.stdout or ended.stderr).strip()[:400]
+
+
+def _seen_missing(driver: DriverName, seen: Capabilities) -> tuple[str, ...]:
+    if seen.machine not in MACHINES and driver != "unsafe-none":
+        return (
+            f"system call filter: none is written for {seen.machine} (use {' or '.join(sorted(MACHINES))})",
+        )
+    match driver:
+        case "bubblewrap" if seen.bwrap is None:
+            return (f"bubblewrap: bwrap is not installed ({INSTALL_BWRAP})",)
+        case "native" if _release() < OLDEST_NATIVE:
+            return ("native: Linux 5.12 or newer is needed (use bubblewrap: " + INSTALL_BWRAP + ")",)
+        case "landlock" if not seen.landlock_abi:
+            return ("Landlock: the kernel has it not, or not switched on (boot with lsm=landlock,...)",)
+        case _:
+            return ()
+
+
+def _level(driver: DriverName, landlock_abi: int) -> Level:
+    match driver:
+        case "landlock":
+            return "standard" if landlock_abi >= SCOPE_ABI else "minimal"
+        case "unsafe-none":
+            return "unsafe-none"
+        case _:
+            return "strict"
+
+
+def _can_ring(driver: DriverName, bwrap: str | None) -> bool:
+    """Whether refused calls can be reported. A set-uid bwrap would lose its right to no_new_privs, which we need."""
+    if driver == "bubblewrap" and bwrap is not None and Path(bwrap).stat().st_mode & stat.S_ISUID:
+        return False
+    try:
+        call("seccomp", GET_ACTION_AVAIL, 0, USER_NOTIF)
+    except OSError:
+        return False
+    return _release() >= OLDEST_ALARM
+
+
+def _release() -> tuple[int, ...]:
+    return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2] if part.isdigit())

@@ -13,10 +13,13 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from sekisho.errors import Unavailable
 from sekisho.sandbox.limits import Group, Usage
+from sekisho.sandbox.scratch import remove_scratch
+from sekisho.sandbox.violations import Violation, of_calls, of_exit, of_group
 
 __all__ = ["DOORS", "Exit", "GateSockets", "Pipes", "Sandbox", "close_fds"]
 
@@ -60,16 +63,26 @@ class Sandbox:
     """One running plugin behind its walls; the caller owns, and closes, its three pipes and gate sockets."""
 
     def __init__(
-        self, *, number: int, ask_to_kill: Callable[[int], None], pipes: Pipes, group: Group | None
+        self,
+        *,
+        number: int,
+        ask_to_kill: Callable[[int], None],
+        pipes: Pipes,
+        group: Group | None,
+        scratch: Path | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.stdin_fd, self.stdout_fd, self.stderr_fd = pipes.ours
         self.pid = 0
         self.inner_pid = 0
         self.gate_sockets: GateSockets | None = None
-        self._number = number
+        self.number = number
         self._ask_to_kill = ask_to_kill
         self._group = group
+        self.scratch = scratch
+        self._refused: dict[int, int] = {}
+        self._last: tuple[Violation, ...] = ()
+        self._on_violation: list[Callable[[Violation], None]] = []
         self._started: asyncio.Future[str | None] = loop.create_future()
         self._ended: asyncio.Future[Exit] = loop.create_future()
         self._is_killed = False
@@ -86,6 +99,14 @@ class Sandbox:
         """How many of its processes the kernel killed for their memory."""
         return 0 if self._group is None else self._group.oom_kills()
 
+    def violations(self) -> tuple[Violation, ...]:
+        """What its walls refused until now."""
+        return (*of_calls(self._refused), *(self._last or of_group(self._group)))
+
+    def when_refused(self, callback: Callable[[Violation], None]) -> None:
+        """Call back as soon as its system call filter refuses something it has not refused before."""
+        self._on_violation.append(callback)
+
     async def kill_tree(self) -> Exit:
         """Kill every process of the plugin; returns when none is left.
 
@@ -94,7 +115,7 @@ class Sandbox:
         """
         if not self._ended.done():
             self._is_killed = True
-            self._ask_to_kill(self._number)
+            self._ask_to_kill(self.number)
         try:
             async with asyncio.timeout(END_S):
                 return await self.wait()
@@ -129,6 +150,10 @@ class Sandbox:
             case "started":
                 self.pid, self.inner_pid = message["pid"], message["inner"]
                 self._resolve(self._started, None)
+            case "alarm":
+                self._refused[message["call"]] = message["times"]
+                for callback in self._on_violation if message["times"] == 1 else ():
+                    callback(of_calls({message["call"]: 1})[0])
             case "failed":
                 self._resolve(self._started, message["message"])
                 self.end(Exit(code=None, signal=None, reason="not_run"))
@@ -138,6 +163,7 @@ class Sandbox:
     def end(self, how: Exit) -> None:
         """Record the end, once, and free what the kernel held for it."""
         self._resolve(self._started, "the launcher is gone")
+        self._last = (*of_exit(how.signal), *of_group(self._group))
         if not self._ended.done():
             self._ended.set_result(how)
         self.forget()
@@ -150,7 +176,8 @@ class Sandbox:
 
     def forget(self) -> bool:
         """Remove what the kernel still keeps for it; False when that has to be tried again."""
-        return self._group is None or self._group.remove()
+        is_cleared = self.scratch is None or remove_scratch(self.scratch)
+        return (self._group is None or self._group.remove()) and is_cleared
 
     def _judge_exit(self, message: dict[str, Any]) -> Exit:
         code = message["code"]

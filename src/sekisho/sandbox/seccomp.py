@@ -22,15 +22,19 @@ from typing import Final
 from sekisho.errors import Misconfigured
 from sekisho.sandbox.syscalls import AARCH64, X86_64
 
-__all__ = ["ALLOWED", "MACHINES", "Machine", "assemble"]
+__all__ = ["ALLOWED", "MACHINES", "Machine", "assemble", "call_name", "refusals"]
 
 EPERM: Final = 1
 ENOSYS: Final = 38
+ENOTSUP: Final = 95
 EAFNOSUPPORT: Final = 97
 
 KILL: Final = 0x8000_0000  # SECCOMP_RET_KILL_PROCESS
 ALLOW: Final = 0x7FFF_0000
 ERRNO: Final = 0x0005_0000
+NOTIFY: Final = (
+    0x7FC0_0000  # SECCOMP_RET_USER_NOTIF: refused by whoever listens, or by the kernel when nobody does
+)
 
 _LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _AND: Final = 0x54  # BPF_ALU | BPF_AND | BPF_K
@@ -102,8 +106,14 @@ ALLOWED: Final = frozenset(  # one text reads better than three hundred quotes
 )
 
 
-def assemble(machine: str) -> bytes:
-    """The filter for one machine, as the array of `struct sock_filter` that seccomp takes."""
+def assemble(machine: str, *, shared: bool = False, alarm: bool = False) -> bytes:
+    """The filter for one machine, as the array of `struct sock_filter` that seccomp takes.
+
+    Args:
+        machine: as `uname` calls it.
+        shared: for a plugin without namespaces, which shares the host's sockets, objects, files and processes.
+        alarm: whether what is refused rings with a listener; what does not exist (ENOSYS) never does.
+    """
     known = MACHINES.get(machine)
     if known is None:
         raise Misconfigured(
@@ -115,10 +125,33 @@ def assemble(machine: str) -> bytes:
     code += [(_LOAD, 0, 0, _NR_OFFSET)]
     if machine == "x86_64":
         code += [(_AT_LEAST, 0, 1, _X32_BIT), _answer(KILL)]
-    code += _search(_intervals(known.numbers))
+    code += _search(_intervals(known.numbers, shared=shared))
+    if alarm:
+        code = [_rung(step) for step in code]
     if len(code) > MAX_INSTRUCTIONS:
         raise Misconfigured("sandbox_unavailable", "the system call filter is too long for the kernel")
     return b"".join(struct.pack("=HBBI", *step) for step in code)
+
+
+def refusals(machine: str) -> dict[int, int]:
+    """What a listener answers where EPERM would not do: numbers of calls and their errors."""
+    numbers = MACHINES[machine].numbers if machine in MACHINES else {}
+    return {numbers[name]: EAFNOSUPPORT for name in ("socket", "socketpair") if name in numbers}
+
+
+def call_name(machine: str, number: int) -> str:
+    """A call's name, for a person."""
+    known = MACHINES.get(machine)
+    return (
+        next((name for name, one in known.numbers.items() if one == number), str(number))
+        if known
+        else str(number)
+    )
+
+
+def _rung(step: Step) -> Step:
+    refused = step[0] == _RETURN and step[3] in {ERRNO | EPERM, ERRNO | EAFNOSUPPORT}
+    return _answer(NOTIFY) if refused else step
 
 
 def _answer(value: int) -> Step:
@@ -219,6 +252,17 @@ def _socket() -> Code:
     ]
 
 
+def _is_zero(index: int) -> Code:
+    """Allow when argument `index` is 0, which names the caller itself, and nothing else."""
+    return [_argument(index), *_one_of((0,), EPERM)]
+
+
+def _pair_of_streams() -> Code:
+    """A pair that cannot be pointed elsewhere: a datagram socket sends to any path, though it is one of a pair."""
+    kind: Code = [_argument(1), (_AND, 0, 0, 0xF), *_one_of((1, 5), EAFNOSUPPORT)]
+    return [_argument(0), (_EQUAL, 1, 0, 1), *_error(EAFNOSUPPORT), *kind]
+
+
 _CHECKED: Final[dict[str, Callable[[], Code]]] = {
     "chmod": lambda: _mode(1),
     "clone": _clone,
@@ -239,7 +283,28 @@ _CHECKED: Final[dict[str, Callable[[], Code]]] = {
 }
 
 
-def _intervals(numbers: dict[str, int]) -> list[tuple[int, tuple[Step, ...]]]:
+# Without namespaces each of these reaches the host: other processes of our user, its System V objects and queues, its
+# sockets by their path, its folders (inotify asks no Landlock), and modes, owners and times of every file that we own.
+_SHARED: Final[dict[str, Code]] = {
+    name: code
+    for names, code in (
+        ("socket", _error(EAFNOSUPPORT)),
+        ("socketpair", _pair_of_streams()),
+        ("accept accept4 bind connect listen inotify_add_watch", _error(EPERM)),
+        ("mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink", _error(EPERM)),
+        ("msgctl msgget msgrcv msgsnd semctl semget semop semtimedop shmat shmctl shmget", _error(EPERM)),
+        # Answered as if done: git, tar and cp ask for it all the time, and nothing inside depends on it.
+        ("chmod chown fchmod fchmodat fchmodat2 fchown fchownat lchown", _error(0)),
+        ("futimesat utime utimensat utimes", _error(0)),
+        ("fremovexattr fsetxattr lremovexattr lsetxattr removexattr setxattr", _error(ENOTSUP)),
+        ("prlimit64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler", _is_zero(0)),
+        ("setpriority ioprio_set", _is_zero(1)),
+    )
+    for name in names.split()
+}
+
+
+def _intervals(numbers: dict[str, int], *, shared: bool) -> list[tuple[int, tuple[Step, ...]]]:
     """(first number, what to do) in order; each holds up to the next one."""
     by_number = {number: name for name, number in numbers.items()}
     # fchmodat2 is newer than the table around it; calls between are unknown to us and answer so.
@@ -247,6 +312,8 @@ def _intervals(numbers: dict[str, int]) -> list[tuple[int, tuple[Step, ...]]]:
 
     def leaf(number: int) -> tuple[Step, ...]:
         name = by_number.get(number)
+        if shared and name in _SHARED:
+            return tuple(_SHARED[name])
         if name in _CHECKED:
             return tuple(_CHECKED[name]())
         if name in ALLOWED:

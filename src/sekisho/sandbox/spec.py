@@ -14,11 +14,14 @@ from sekisho.errors import Misconfigured
 from sekisho.policy.grants import Grants
 
 __all__ = [
+    "CERTIFICATE_PATH",
     "DEFAULT_SEARCH_PATH",
     "INNER_HOME",
     "Capabilities",
     "CgroupVersion",
     "Closure",
+    "DriverName",
+    "Level",
     "Link",
     "SandboxSpec",
     "WarmStart",
@@ -27,8 +30,13 @@ __all__ = [
 
 DEFAULT_SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 INNER_HOME: Final = "/home/plugin"
+CERTIFICATE_PATH: Final = "/etc/sekisho/gate.pem"  # of the authority with which the gate opens the plugin's TLS
 
 CgroupVersion = Literal["v1", "v2", "none"]
+Level = Literal["strict", "standard", "minimal", "unsafe-none"]
+DriverName = Literal["bubblewrap", "native", "oci", "landlock", "unsafe-none"]
+LEVELS: Final[tuple[Level, ...]] = ("strict", "standard", "minimal", "unsafe-none")  # strongest first
+CHOICES: Final = ("auto", "bubblewrap", "native", "oci", "landlock")
 
 
 def unavailable(message: str, remedy: str | None = None) -> Misconfigured:
@@ -54,6 +62,7 @@ class SandboxSpec:
     """One plugin: what to run, and what it may touch.
 
     `environment` holds values, not names; it is the whole environment besides the fixed part of `plan`.
+    `certificate`: PEM of an authority that the plugin shall trust; it stands at `CERTIFICATE_PATH` inside.
     `runtime_paths` are read-only extras its interpreter needs; `search_path` finds `argv[0]` on the host.
     """
 
@@ -61,9 +70,11 @@ class SandboxSpec:
     argv: tuple[str, ...]
     grants: Grants
     environment: Mapping[str, str] = field(default_factory=dict)
+    certificate: bytes = b""
     cwd: str | None = None
     runtime_paths: tuple[str, ...] = ()
     isolation: str = "strict"
+    driver: str = "auto"
     wants_network: bool = False
     search_path: str | None = None
     warm: WarmStart | None = None
@@ -73,8 +84,10 @@ class SandboxSpec:
             raise unavailable(
                 f"plugin {self.name!r} has no command", "write its command in the configuration"
             )
-        if self.isolation != "strict":
-            raise unavailable(f"isolation {self.isolation!r} cannot be given", 'write isolation = "strict"')
+        if self.isolation not in LEVELS:
+            raise unavailable(f"isolation {self.isolation!r} is unknown", "write one of " + ", ".join(LEVELS))
+        if self.driver not in CHOICES:
+            raise unavailable(f"driver {self.driver!r} is unknown", "write one of " + ", ".join(CHOICES))
         for text in (*self.argv, *self.environment, *self.environment.values(), *self.runtime_paths):
             if "\0" in text:
                 raise unavailable(f"plugin {self.name!r} has a NUL character in its command or environment")
@@ -85,11 +98,11 @@ class SandboxSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What this host can enforce.
+    """What this host can enforce, with one driver: `level` is the strongest that it gives here.
 
-    `missing` names each wall that cannot be built; empty means all stand. `cgroup_parents` are (controller,
-    folder) pairs below which a group may be made; without a controller a weaker limit takes its place, and
-    the plan says so.
+    `alarm` tells whether the kernel can report a refused system call to us. `missing` names each wall that
+    cannot be built; empty means all stand. `cgroup_parents` are (controller, folder) pairs below which a group
+    may be made; without a controller a weaker limit takes its place, and the plan says so.
     """
 
     bwrap: str | None
@@ -97,10 +110,15 @@ class Capabilities:
     cgroup: CgroupVersion = "none"
     cgroup_parents: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
+    driver: DriverName = "bubblewrap"
+    level: Level = "strict"
+    landlock_abi: int = 0
+    alarm: bool = False
 
     def enforces(self, controller: str) -> bool:
         """True when the kernel itself holds this limit for a whole tree of processes."""
-        return any(name == controller for name, _ in self.cgroup_parents)
+        names = ("io", "blkio") if controller == "io" else (controller,)
+        return any(name in names for name, _ in self.cgroup_parents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

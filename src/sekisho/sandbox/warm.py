@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sekisho.errors import SekishoError, Unavailable
-from sekisho.sandbox.bubblewrap import Driver
 from sekisho.sandbox.interpreter import PythonCommand, read_command, uses_sdk
 from sekisho.sandbox.plan import Plan
 from sekisho.sandbox.running import Exit, GateSockets, Pipes, Sandbox, close_fds
@@ -66,6 +65,13 @@ class Running(Protocol):
 
     def close_fds(self) -> None:
         """Close the pipes and the gate sockets, for a caller that has not taken them elsewhere."""
+
+
+class Raises(Protocol):
+    """Whoever raises walls."""
+
+    async def launch(self, plan: Plan, channel: int | None = None) -> Sandbox:
+        """Raise those of a plan; `channel` is a descriptor that its program inherits."""
 
 
 def make_ready(
@@ -112,7 +118,7 @@ class Warm:
     """Starts one plugin again and again. A context: leaving it tears its walls down."""
 
     def __init__(
-        self, *, driver: Driver, plain: Plan, warm: Plan, message: bytes, log: Callable[..., None]
+        self, *, driver: Raises, plain: Plan, warm: Plan, message: bytes, log: Callable[..., None]
     ) -> None:
         self._driver = driver
         self._plain = plain

@@ -38,6 +38,7 @@ PR_SET_DUMPABLE = 4  # prctl(2); 0 closes /proc/<pid>/mem and fd to others of th
 PR_SET_CHILD_SUBREAPER = 36
 MAX_MESSAGE_BYTES = 64 << 10
 STDIO = 3
+FIRST_PROCESSES = ("bwrap\n", "sekisho-init\n")
 MAX_LEFT = 2_000  # files a plugin leaves behind; more are not worth deleting one by one
 MAX_DEPTH = 32
 SYSTEM_V = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
@@ -95,9 +96,9 @@ def serve(channel: socket.socket) -> dict[str, Any]:
 
 
 def is_inside() -> bool:
-    """Whether bwrap is the first process here. Elsewhere `end_all` would end everything this user runs."""
+    """Whether the first process here is that of our walls. Elsewhere `end_all` would end all that this user runs."""
     with open("/proc/1/comm") as file:
-        return os.getppid() == 1 and file.read() == "bwrap\n"
+        return os.getppid() == 1 and file.read() in FIRST_PROCESSES
 
 
 def shield() -> None:

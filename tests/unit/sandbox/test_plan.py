@@ -170,10 +170,21 @@ def test_a_blocked_path_that_cannot_be_covered_is_refused() -> None:
     draw(FileGrant(read_only_paths=("/other",)), closure=closure)
 
 
-@pytest.mark.parametrize("path", ["/", "/usr"])
-def test_blocking_the_system_itself_is_refused(path: str) -> None:
+def test_blocking_the_system_itself_is_refused() -> None:
     with pytest.raises(Misconfigured, match="the system itself"):
-        draw(closure=replace(FOUND, blocked=((path, True),)))
+        draw(closure=replace(FOUND, blocked=(("/usr", True),)))
+
+
+@pytest.mark.requirement("A5.1")
+def test_the_blocks_of_the_sample_file_say_what_holds_in_any_case() -> None:
+    files = FileGrant(read_only_paths=("/app/config",), writable_paths=("/tmp/plugin-cache",))
+    blocked = replace(FOUND, blocked=(("/", True), ("/etc", True), ("/var", True)))
+    drawn = draw(files, closure=blocked)
+    assert drawn.mounts == draw(files).mounts
+    assert visible(drawn, "/app/config/x") == "read"
+    assert (
+        visible(drawn, "/app/other") == visible(drawn, "/var/log") == visible(drawn, "/etc/shadow") == "none"
+    )
 
 
 @pytest.mark.parametrize("path", ["/proc", "/proc/1", "/sys/fs/cgroup", "/dev", "//proc/self"])
@@ -231,8 +242,18 @@ def test_limits_are_held_by_the_kernel_where_it_can() -> None:
 def test_limits_without_control_groups_are_watched_and_say_so() -> None:
     host = replace(HOST, cgroup="none", cgroup_parents=())
     limits = draw(host=host).limits
-    assert (limits.memory_by, limits.pids_by, limits.cpu_by) == ("guard", "rlimit", "nothing")
+    assert (limits.memory_by, limits.pids_by, limits.cpu_by) == ("guard", "rlimit", "guard")
     assert dict(limits.inner_rlimits) == {"NOFILE": 1024, "NPROC": 65, "DATA": 2 << 30}
+
+
+def test_a_rate_for_disks_is_refused_where_nothing_can_hold_it() -> None:
+    assert draw(
+        limits=LimitGrant(io_mbps=3), host=replace(HOST, cgroup_parents=(("blkio", "/x"),))
+    ).limits == replace(
+        draw(host=replace(HOST, cgroup_parents=(("blkio", "/x"),))).limits, io_bytes_per_s=3 << 20
+    )
+    with pytest.raises(Misconfigured, match="io_mbps of plugin 'notes' cannot be enforced"):
+        draw(limits=LimitGrant(io_mbps=3), host=replace(HOST, cgroup="none", cgroup_parents=()))
 
 
 def test_deno_gets_no_data_limit_because_it_dies_under_one() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.sandbox.probe import doctor, glance, probe
+from sekisho.sandbox.probe import glance, probe, run_trial, try_landlock, try_native, try_network
 
 
 def pretend(folder: Path, text: str) -> None:
@@ -25,7 +25,6 @@ def test_a_host_without_bwrap_is_told_how_to_get_it(host: Path) -> None:
     capabilities = probe()
     assert capabilities.bwrap is None
     assert "apt install bubblewrap" in capabilities.missing[0]
-    assert not doctor()[0].ok
 
 
 def test_an_old_bwrap_is_named_as_too_old(host: Path) -> None:
@@ -43,13 +42,6 @@ def test_a_bwrap_that_cannot_build_walls_is_quoted(host: Path) -> None:
     assert "user namespaces" in missing
 
 
-def test_the_doctor_says_what_stands_in_for_a_missing_limit() -> None:
-    rows = {row.what: row for row in doctor()}
-    for name in ("memory", "pids", "cpu"):
-        row = rows[f"limit: {name}"]
-        assert row.ok or row.fix
-
-
 def test_a_glance_tries_nothing_and_still_misses_bwrap(host: Path) -> None:
     assert "apt install bubblewrap" in glance().missing[0]
     pretend(host, f"touch {host}/tried; exit 1")
@@ -61,3 +53,34 @@ def test_a_glance_tries_nothing_and_still_misses_bwrap(host: Path) -> None:
         probe().cgroup_parents,
         probe().machine,
     )
+
+
+def test_every_kind_of_walls_names_its_own_level_and_what_it_misses() -> None:
+    assert glance("native").level == glance("bubblewrap").level == "strict"
+    landlock = glance("landlock")
+    assert landlock.missing or landlock.level == ("standard" if landlock.landlock_abi >= 6 else "minimal")
+    assert glance("unsafe-none").level == "unsafe-none"
+    assert not glance("unsafe-none").missing
+
+
+def test_a_trial_leaves_this_process_as_it_was() -> None:
+    before = Path("/proc/self/status").read_text().splitlines()
+    for trial in (try_native, try_network, try_landlock):
+        assert isinstance(trial(), str)
+    after = Path("/proc/self/status").read_text().splitlines()
+    watched = ("Seccomp:", "NoNewPrivs:", "CapBnd:", "Uid:")
+    assert [one for one in before if one.startswith(watched)] == [
+        one for one in after if one.startswith(watched)
+    ]
+
+
+def test_a_program_that_cannot_be_started_is_one_that_failed(tmp_path: Path) -> None:
+    ended = run_trial([str(tmp_path / "none")])
+    assert ended.returncode != 0
+    assert ended.stderr
+
+
+def test_a_set_uid_bwrap_gets_no_alarm_because_that_would_take_its_right_away(host: Path) -> None:
+    pretend(host, "exit 0")
+    (host / "bwrap").chmod(0o4755)
+    assert not glance().alarm

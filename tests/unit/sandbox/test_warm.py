@@ -85,7 +85,7 @@ def drawn(name: str) -> Plan:
         pids=0,
         memory_by="guard",
         pids_by="rlimit",
-        cpu_by="nothing",
+        cpu_by="guard",
         rlimits=(),
         inner_rlimits=(),
     )

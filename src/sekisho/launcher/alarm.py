@@ -1,0 +1,100 @@
+"""The system call filter as it is loaded: silent, or with an alarm that tells what it refused.
+
+Guarantees
+- a filter with an alarm lets nothing pass that a silent one refuses: the kernel waits for an answer, and without one
+  (nobody listens any more) the call fails;
+- a call is let through only while the caller says that walls are being built, before any program of the plugin's runs;
+- answers come at a bounded rate, so that a plugin that rings for ever waits for us, and we never work for it.
+
+Needs no privilege but no_new_privs. One listener for each process tree: where somebody above has one, the kernel says
+EBUSY, and the filter is loaded silently. Decides nothing about calls: what rings is written in the filter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from sekisho.launcher.calls import call
+
+__all__ = ["Alarm", "load"]
+
+SET_MODE_FILTER: Final = 1
+NEW_LISTENER: Final = 1 << 3
+NOTIF_RECV: Final = 0xC050_2100
+NOTIF_SEND: Final = 0xC018_2101
+CONTINUE: Final = 1
+EPERM: Final = 1
+EAFNOSUPPORT: Final = 97
+ANSWERS_PER_PERIOD: Final = (
+    8  # at 20 periods a second: what a ringing plugin costs us stays below one percent
+)
+MAX_KINDS: Final = 64  # different calls that are told apart for one plugin
+_NOTICE: Final = struct.Struct("=QIIiIQ6Q")
+_ANSWER: Final = struct.Struct("=QqiI")
+_SOCK_FILTER_BYTES: Final = 8
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
+
+
+def load(code: bytes, *, alarm: bool) -> int | None:
+    """Filter this process and all it will start; the listener, when an alarm was asked for and may be had."""
+    program = _Program(len(code) // _SOCK_FILTER_BYTES, code)
+    pointer = ctypes.cast(ctypes.pointer(program), ctypes.c_void_p).value or 0
+    fd = call("seccomp", SET_MODE_FILTER, NEW_LISTENER if alarm else 0, pointer)
+    return fd if alarm else None
+
+
+class Alarm:
+    """Our end of one plugin's filter: reads what rings, answers, and counts."""
+
+    def __init__(self, fd: int, refusals: dict[int, int]) -> None:
+        self.fd = fd
+        self.counts: dict[int, int] = {}
+        self._refusals = refusals
+        self._left = ANSWERS_PER_PERIOD
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether it has answered enough for this period."""
+        return self._left == 0
+
+    def refill(self) -> None:
+        """A new period."""
+        self._left = ANSWERS_PER_PERIOD
+
+    def answer(self, is_building: Callable[[], bool]) -> int | None:
+        """Answer the one call that waits; its number when it was refused.
+
+        Asked after the call was received: whoever calls has then done everything that comes before the call.
+        """
+        notice = bytearray(_NOTICE.size)
+        with contextlib.suppress(OSError):  # whoever rang is gone
+            fcntl.ioctl(self.fd, NOTIF_RECV, notice)
+            number = _NOTICE.unpack(notice)[3]
+            key = _NOTICE.unpack(notice)[0]
+            proceed = is_building()
+            error = 0 if proceed else -self._refusals.get(number, EPERM)
+            fcntl.ioctl(self.fd, NOTIF_SEND, _ANSWER.pack(key, 0, error, CONTINUE if proceed else 0))
+            if not proceed:
+                self._left -= 1
+                return int(number)
+        return None
+
+    def count(self, number: int) -> bool:
+        """Remember a refusal; True when it is the first of its kind."""
+        if number not in self.counts and len(self.counts) >= MAX_KINDS:
+            return False
+        self.counts[number] = self.counts.get(number, 0) + 1
+        return self.counts[number] == 1
+
+    def close(self) -> None:
+        """Nobody listens any more: from now on what rings fails by itself."""
+        os.close(self.fd)

@@ -1,0 +1,135 @@
+"""The plugin's first process, and the one that minds it: started as the request says, reaped, its end told.
+
+Guarantees
+- the program gets its pipes, its channel if it has one, its environment and default signals; no other descriptor;
+- a program that could not be executed is told apart from one that ended: only the latter has an exit code;
+- whoever minds it reaps every orphan and returns with the program's own end.
+
+Knows no wall: whatever holds the caller holds the program.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import resource
+import signal
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from sekisho.launcher.kernel import close_others
+
+__all__ = ["NOT_RUN", "Ends", "Program", "decoded", "default_signals", "exit_code", "mind", "say"]
+
+NOT_RUN = 127
+SIGNAL_CODE = 128  # as a shell says it
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """A child's ends: the gate it waits at, the report of its life, and its complaint while walls are raised."""
+
+    gate: int
+    status: int
+    failure: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is to run, and the descriptors it gets: its three pipes, and a channel or nothing."""
+
+    command: list[str]
+    environment: dict[str, str]
+    cwd: str
+    limits: dict[str, int]
+    stdio: list[int]
+    channel: int | None
+
+    @classmethod
+    def of(cls, request: dict[str, Any], theirs: list[int]) -> Program:
+        """From the words of a launch."""
+        channel = theirs[3] if len(theirs) > 3 else None
+        named = {"{fd:channel}": str(channel)}
+        return cls(
+            command=[named.get(word, word) for word in request["command"]],
+            environment=request["environment"],
+            cwd=request["cwd"],
+            limits=request["inner_rlimits"],
+            stdio=theirs[:3],
+            channel=channel,
+        )
+
+    @property
+    def fds(self) -> set[int]:
+        """All it gets."""
+        return {*self.stdio, *(() if self.channel is None else (self.channel,))}
+
+    def become(self, complain: int) -> NoReturn:
+        """In a child of our own: run it; what goes wrong is written to `complain`, which closes when it runs."""
+        try:
+            os.setsid()
+            default_signals()
+            os.umask(0o022)
+            for target, fd in enumerate(self.stdio):
+                os.dup2(fd, target)
+            close_others({complain, *(() if self.channel is None else (self.channel,))})
+            if self.channel is not None:
+                os.set_inheritable(self.channel, True)
+            os.chdir(self.cwd)
+            for name, value in self.limits.items():
+                lower(name, value)
+            os.execve(self.command[0], self.command, self.environment)  # noqa: S606 - no shell is the point
+        except (OSError, ValueError) as error:
+            os.write(complain, f"{self.command[0]}: {error}\n".encode()[:4000])
+        finally:
+            os._exit(NOT_RUN)
+
+
+def mind(pid: int, complaint: int, status: int) -> int:
+    """Reap whoever ends until it was this one; its end is told in `status`, unless it never ran."""
+    text = os.read(complaint, 4096)
+    os.close(complaint)
+    if text:
+        os.write(2, text)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+    while True:
+        ended, how = os.wait()
+        if ended == pid:
+            if not text:
+                say(status, {"exit-code": os.waitstatus_to_exitcode(how)})
+            return NOT_RUN if text else exit_code(how)
+
+
+def say(status: int, member: dict[str, int]) -> None:
+    """One line of the report."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(status, json.dumps(member).encode() + b"\n")
+
+
+def exit_code(how: int) -> int:
+    """A wait status as the code that a shell would give it."""
+    code = os.waitstatus_to_exitcode(how)
+    return code if code >= 0 else SIGNAL_CODE - code
+
+
+def default_signals() -> None:
+    """What the launcher ignores or blocks is no plugin's business."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def decoded(data: dict[str, str]) -> dict[str, bytes]:
+    """The files of a request."""
+    return {name: base64.b64decode(content) for name, content in data.items()}
+
+
+def lower(name: str, value: int) -> None:
+    """Lower one limit of this process, never raise it."""
+    which = getattr(resource, f"RLIMIT_{name}")
+    hard = resource.getrlimit(which)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (value, value))

@@ -1,0 +1,121 @@
+"""What `sekisho doctor` says of walls: each layer and each limit, tried just now, and which driver gives what here.
+
+Guarantees that a row is good only when the thing was tried, or, for what cannot be tried without changing something,
+read from the kernel; each row that is not good says what to type. Judges nothing: whether a start is refused is decided
+by `driver.choose`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import Final
+
+from sekisho.launcher.ruleset import NEWEST_ABI, SCOPE_ABI, abi
+from sekisho.sandbox.driver import AUTO_ORDER, Offer
+from sekisho.sandbox.limits import find_parents
+from sekisho.sandbox.obstacles import explain_here
+from sekisho.sandbox.probe import glance, try_bwrap, try_landlock, try_native, try_network
+from sekisho.sandbox.raising import offer_of
+from sekisho.sandbox.spec import LEVELS, Level
+
+__all__ = ["Row", "doctor"]
+
+_MEANS: Final[dict[Level, str]] = {
+    "strict": "namespaces, system call filter, a root of its own, the gate",
+    "standard": "Landlock and system call filter, no network",
+    "minimal": "as standard, with an older Landlock",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of `sekisho doctor`; one that is not `needed` has another that stands in for it."""
+
+    what: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    needed: bool = True
+
+
+def doctor() -> tuple[Row, ...]:
+    """Every wall and every limit, whether it stands here, and how to get it."""
+    return (*_layers(), *_levels(tuple(map(offer_of, AUTO_ORDER))), *_limits())
+
+
+def _layers() -> tuple[Row, ...]:
+    return (
+        _tried("bubblewrap", try_bwrap(), "namespaces and system call filter stood"),
+        _tried("network namespace", try_network(), "the gate's sockets open in it"),
+        _tried("own walls", try_native(), "every namespace, with a root and a /proc of our own"),
+        _landlock(),
+        _alarm(),
+    )
+
+
+def _tried(what: str, complaint: str, good: str) -> Row:
+    if not complaint:
+        return Row(what=what, ok=True, detail=f"tried: {good}", needed=False)
+    return Row(what=what, ok=False, detail=complaint, fix=explain_here(complaint), needed=False)
+
+
+def _landlock() -> Row:
+    version = abi()
+    complaint = try_landlock() if version else "the kernel has it not, or not switched on"
+    if complaint:
+        fix = "boot with lsm=landlock,... (Linux 5.13 or newer)"
+        return Row(what="Landlock", ok=False, detail=complaint, fix=fix, needed=False)
+    also = "" if version >= SCOPE_ABI else "; signals and abstract sockets need ABI 6 (Linux 6.12)"
+    return Row(what="Landlock", ok=True, detail=f"tried: ABI {version} of {NEWEST_ABI}{also}", needed=False)
+
+
+def _alarm() -> Row:
+    what = "refused system calls are told"
+    if glance("native").alarm:
+        return Row(what=what, ok=True, detail=f"the kernel can ({platform.machine()})", needed=False)
+    return Row(
+        what=what, ok=False, detail="they are refused all the same", fix="Linux 5.5 or newer", needed=False
+    )
+
+
+def _levels(offers: tuple[Offer, ...]) -> tuple[Row, ...]:
+    """Which driver gives each level here."""
+    rows = []
+    for level, means in _MEANS.items():
+        giving = [one for one in offers if not one.missing and LEVELS.index(one.level) <= LEVELS.index(level)]
+        reasons = "; ".join(
+            f"{one.driver}: {', '.join(one.missing) or 'gives ' + one.level}" for one in offers
+        )
+        rows.append(
+            Row(
+                what=f"isolation {level}",
+                ok=bool(giving),
+                detail=f"{' or '.join(one.driver for one in giving)} ({means})" if giving else reasons,
+                fix="" if giving else "any one of the drivers above is enough",
+                needed=level == "strict",
+            )
+        )
+    return tuple(rows)
+
+
+def _limits() -> tuple[Row, ...]:
+    version, parents = find_parents()
+    held = {"io" if name == "blkio" else name for name, _ in parents}
+    whom = "this user" if os.geteuid() else "this service"
+    return tuple(
+        Row(
+            what=f"limit: {name}",
+            ok=name in held,
+            detail=f"control group {version}" if name in held else instead,
+            fix="" if name in held else f"delegate control groups to {whom} (systemd: Delegate=yes)",
+            needed=name != "io",
+        )
+        for name, instead in (
+            ("memory", "watched 20 times a second instead"),
+            ("pids", "RLIMIT_NPROC instead"),
+            ("cpu", "stopped and continued in turns instead"),
+            ("io", "not limited; a plugin that states io_mbps is refused"),
+        )
+    )

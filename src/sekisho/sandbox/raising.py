@@ -1,0 +1,63 @@
+"""From a plugin's wish to a driver: looks at what this host offers, in the order of strength, and makes the first that
+will do.
+
+Guarantees that the driver that is usual here costs nothing to find (bwrap is looked at, not tried: its first launch
+tries it), and that one which this host is likely to refuse is tried before it is chosen. `driver.choose` decides.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from sekisho.sandbox.bubblewrap import LAUNCHED
+from sekisho.sandbox.driver import AUTO_ORDER, Driver, Offer, choose
+from sekisho.sandbox.forked import ForkedLauncher
+from sekisho.sandbox.obstacles import read_settings
+from sekisho.sandbox.probe import glance, probe
+from sekisho.sandbox.spec import DriverName, SandboxSpec, unavailable
+
+__all__ = ["driver_for", "offer_of", "offers"]
+
+
+def driver_for(spec: SandboxSpec, forked: ForkedLauncher | None = None) -> Driver:
+    """The driver for one plugin; `forked` is a launcher that runs already.
+
+    Raises:
+        Misconfigured: this host cannot give what the plugin wants.
+    """
+    name = choose(spec, offers(spec))
+    return next(kind for kind in LAUNCHED if kind.name == name)(forked=forked)
+
+
+def offers(spec: SandboxSpec) -> Iterator[Offer]:
+    """What this host offers, each driver looked at only when those before would not do."""
+    if spec.isolation == "unsafe-none" and spec.driver != "auto":
+        raise unavailable(
+            f'plugin {spec.name!r} wants driver = "{spec.driver}" and no walls',
+            'take one of the two out: isolation = "unsafe-none" has no driver',
+        )
+    wanted = (
+        AUTO_ORDER if spec.driver == "auto" else tuple(name for name in AUTO_ORDER if name == spec.driver)
+    )
+    for name in wanted:
+        yield offer_of(name, is_tried=name != "landlock" and (name != "bubblewrap" or _is_doubtful()))
+
+
+def offer_of(name: DriverName, *, is_tried: bool = True) -> Offer:
+    """What one driver gives here."""
+    if name == "oci":
+        return Offer(driver="oci", level="strict", missing=("not built",))
+    found = probe(name) if is_tried else glance(name)
+    return Offer(driver=name, level=found.level, missing=found.missing, has_gate=name != "landlock")
+
+
+def _is_doubtful() -> bool:
+    """Whether something about this host makes it likely that namespaces are refused to us."""
+    settings = read_settings()
+    if settings.get("user/max_user_namespaces") == "0":
+        return True
+    return os.geteuid() != 0 and (
+        settings.get("kernel/unprivileged_userns_clone") == "0"
+        or settings.get("kernel/apparmor_restrict_unprivileged_userns") == "1"
+    )

@@ -1,0 +1,37 @@
+"""The doctor: a row for every layer, level and limit, each with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sekisho.sandbox.doctor import doctor
+
+
+def test_every_layer_level_and_limit_has_a_row_and_what_fails_has_a_remedy() -> None:
+    rows = {row.what: row for row in doctor()}
+    for name in ("bubblewrap", "network namespace", "own walls", "Landlock", "refused system calls are told"):
+        assert name in rows
+    for level in ("strict", "standard", "minimal"):
+        assert f"isolation {level}" in rows
+    for name in ("memory", "pids", "cpu", "io"):
+        assert f"limit: {name}" in rows
+    assert all(row.ok or row.fix for row in rows.values())
+
+
+def test_without_bwrap_our_own_walls_give_the_same_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    rows = {row.what: row for row in doctor()}
+    assert not rows["bubblewrap"].ok
+    assert not rows["bubblewrap"].needed
+    if rows["own walls"].ok:
+        assert rows["isolation strict"].ok
+        assert "native" in rows["isolation strict"].detail
+
+
+def test_only_the_strict_level_and_the_limits_of_a_plugin_are_needed() -> None:
+    needed = {row.what for row in doctor() if row.needed}
+    assert needed == {"isolation strict", "limit: memory", "limit: pids", "limit: cpu"}
