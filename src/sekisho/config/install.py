@@ -25,7 +25,7 @@ from sekisho.config.field import (
     whole,
 )
 from sekisho.config.values import web_address
-from sekisho.errors import Misconfigured
+from sekisho.errors import Misconfigured, Refused
 from sekisho.install import (
     NPM_REGISTRY,
     PYPI_INDEX,
@@ -71,6 +71,13 @@ def arguments() -> Kind[tuple[str, ...]]:
     return Kind("list of text", 'a list of words such as ["--verbose"]', read)
 
 
+def _host(name: str) -> None:
+    try:
+        canonical_host(name)
+    except Refused as problem:
+        raise Wrong(f"is {described(name)}", remedy="write one host name in full") from problem
+
+
 def check_package(
     package: str | None,
     entry: str | None,
@@ -110,7 +117,7 @@ class Install:
         default=NPM_REGISTRY,
     )
     hosts: tuple[str, ...] = setting(
-        listed(judged(text(), canonical_host, "a host name")),
+        listed(judged(text(), _host, "a host name such as files.example.com")),
         "Further hosts that an index names its files at; of pypi.org they are known.",
         default=(),
     )

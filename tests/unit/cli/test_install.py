@@ -1,0 +1,126 @@
+"""What a person hears of packages: what to type next, what is there, and what was before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekisho.assembly.packages import runtime
+from sekisho.install.manifest import Digests, digests_of
+from sekisho.install.store import Record, Store
+from sekisho.install.tree import TreeLimits
+
+Type = Callable[..., Any]
+LOCK = b"lock\n"
+
+
+@pytest.fixture
+def store(home: Path) -> Store:
+    """A house whose plugin `clock` is a package."""
+    _configure(home, "1.0")
+    return Store(home / "packages")
+
+
+def _configure(home: Path, version: str) -> None:
+    (home.parent / "sekisho.toml").write_text(
+        f'[[plugins.servers]]\nname = "clock"\npackage = "pypi:tool=={version}"\n'
+        '[[plugins.servers]]\nname = "notes"\ncommand = ["/bin/echo"]\n',
+        encoding="utf-8",
+    )
+
+
+def _put(store: Store, version: str) -> Path:
+    """What an installation leaves."""
+
+    def describe(digests: Digests, files: int, size: int) -> Record:
+        return Record(
+            package=f"pypi:tool=={version}",
+            entry="tool",
+            command=("{python}", "-I", "-S", "-c", "pass"),
+            lock_name="requirements.txt",
+            lock_sha256=digests_of(LOCK).sha256,
+            tree_sha256=digests.sha256,
+            tree_blake2b=digests.blake2b,
+            files=files,
+            bytes=size,
+            packages=1,
+            runtime=runtime(),
+        )
+
+    with store.writing():
+        staged = store.workplace()
+        (staged / "tree").mkdir()
+        (staged / "tree" / "tool.py").write_text(version, encoding="utf-8")
+        limits = TreeLimits(max_bytes=1000, max_files=10)
+        kept = store.keep(staged, lock_name="requirements.txt", lock=LOCK, limits=limits, describe=describe)
+        store.activate("clock", kept.digest, f"pypi:tool=={version}")
+    return kept.tree / "tool.py"
+
+
+def test_what_is_not_installed_is_said_with_the_command_to_type(store: Store, typed: Type) -> None:
+    del store
+    answer = typed("install", "clock", "--verify", "--json")
+    assert (answer.status, answer.error["code"]) == (1, "package_missing")
+    assert answer.error["remedy"] == "run sekisho install clock"
+    assert typed("sandbox", "plan", "clock", "--json").error["code"] == "package_missing"
+
+
+def test_a_plugin_that_is_no_package_has_nothing_to_install(store: Store, typed: Type) -> None:
+    del store
+    for words in (("install", "notes"), ("install", "notes", "--verify"), ("rollback", "notes")):
+        answer = typed(*words)
+        assert answer.status == 2
+        assert "no package" in answer.err
+
+
+def test_a_suspicious_name_is_refused_before_anything_is_fetched(home: Path, typed: Type) -> None:
+    (home.parent / "sekisho.toml").write_text(
+        '[[plugins.servers]]\nname = "clock"\npackage = "pypi:mcp-server-tlme==1.0"\n', encoding="utf-8"
+    )
+    answer = typed("install", "clock", "--json")
+    assert (answer.status, answer.error["code"]) == (1, "package_refused")
+    assert "mcp-server-time" in answer.error["message"]
+    assert "--accept-name" in answer.error["remedy"]
+    assert not (home / "packages" / "sha256").exists()
+
+
+def test_an_installed_package_is_proved_and_its_walls_are_printed(store: Store, typed: Type) -> None:
+    file = _put(store, "1.0")
+    told = typed("install", "clock", "--verify", "--json").json
+    assert (told["state"], told["package"]) == ("sound", "pypi:tool==1.0")
+    assert "clock: sound: pypi:tool==1.0 (1 packages, 1 files" in typed("install", "clock", "--verify").out
+    plan = typed("sandbox", "plan", "clock", "--json").json
+    assert str(file.parent) in plan["read_only"]
+    assert plan["writable"] == []
+
+
+def test_a_changed_file_is_found_by_reading_it(store: Store, typed: Type) -> None:
+    file = _put(store, "1.0")
+    file.chmod(0o644)
+    file.write_text("2.0", encoding="utf-8")
+    answer = typed("install", "clock", "--verify", "--json")
+    assert (answer.status, answer.error["code"]) == (1, "package_tampered")
+
+
+def test_another_version_in_the_file_is_another_installation(home: Path, store: Store, typed: Type) -> None:
+    _put(store, "1.0")
+    _configure(home, "2.0")
+    answer = typed("install", "clock", "--verify", "--json")
+    assert answer.error["code"] == "package_missing"
+    assert "pypi:tool==1.0 is installed, and pypi:tool==2.0 is asked for" in answer.error["message"]
+
+
+def test_rolling_back_uses_the_package_before_although_the_file_names_another(
+    home: Path, store: Store, typed: Type
+) -> None:
+    _put(store, "1.0")
+    assert typed("rollback", "clock", "--json").error["code"] == "package_refused"
+    _configure(home, "2.0")
+    _put(store, "2.0")
+    told = typed("rollback", "clock", "--json").json
+    assert (told["state"], told["package"]) == ("rolled back", "pypi:tool==1.0")
+    assert typed("install", "clock", "--verify", "--json").json["package"] == "pypi:tool==1.0"
+    assert "runs pypi:tool==2.0" in typed("plugins").out
