@@ -15,6 +15,7 @@ from typing import Final
 from sekisho.config import Workload
 from sekisho.errors import Misconfigured, SekishoError, Unavailable
 from sekisho.install import InstallSettings, PackageSpec
+from sekisho.install.forwarding import read_proxy
 from sekisho.install.installer import Installed, Installer, Step, Tools
 from sekisho.install.launch import fill
 from sekisho.install.store import Active, Kept, Store
@@ -178,6 +179,7 @@ def _tools(environment: Mapping[str, str]) -> Tools:
         runtime=runtime(),
         search_path=environment.get("PATH"),
         ca_path=named[0] if named else _system_authorities(),
+        proxy=read_proxy(environment),
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from sekisho.errors import Misconfigured, Refused, SekishoError
+from sekisho.install.forwarding import ForwardProxy
 from sekisho.install.launch import Entry, find_entry
 from sekisho.install.locks import check_npm_lock, check_python_lock, read_wheel_name, write_python_lock
 from sekisho.install.manifest import Digests, digests_of
@@ -47,6 +48,7 @@ class Tools:
     runtime: str
     search_path: str | None
     ca_path: Path | None
+    proxy: ForwardProxy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,9 @@ class Installer:
 
     async def _fetch(self, package: PackageSpec, place: Path, lock: bytes | None) -> bytes:
         reach = Reach(
-            network=self._settings.grant(package.ecosystem), is_allowed_address=address_rule(self._settings)
+            network=self._settings.grant(package.ecosystem),
+            is_allowed_address=address_rule(self._settings),
+            proxy=self._tools.proxy,
         )
         if lock is not None:
             (place / LOCK_NAMES["pypi"]).write_bytes(lock)

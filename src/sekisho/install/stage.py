@@ -23,6 +23,7 @@ from typing import Final
 
 from sekisho.egress import EgressEvent, EgressGate, GateSockets, Outlet, SystemResolver
 from sekisho.errors import Refused, SekishoError, Unavailable
+from sekisho.install.forwarding import ForwardProxy, ProxiedOutlet
 from sekisho.install.stages import Command
 from sekisho.install.tree import TreeLimits, tree_bytes
 from sekisho.policy import Address, FileGrant, Grants, LimitGrant, NetworkGrant
@@ -43,6 +44,14 @@ class Reach:
 
     network: NetworkGrant
     is_allowed_address: Callable[[Address], bool]
+    proxy: ForwardProxy | None = None
+
+    def outlet(self, resolver: SystemResolver) -> Outlet:
+        """How connections are opened."""
+        rule = self.is_allowed_address
+        if self.proxy is None:
+            return Outlet(self.network, resolve=resolver, is_allowed_address=rule)
+        return ProxiedOutlet(self.network, self.proxy, resolve=resolver, is_allowed_address=rule)
 
 
 async def run(
@@ -156,9 +165,8 @@ async def _gate(
         yield
         return
     resolver = SystemResolver()
-    outlet = Outlet(reach.network, resolve=resolver, is_allowed_address=reach.is_allowed_address)
     proxy, tls, http, dns = (_taken_over(fd) for fd in sandbox.gate_sockets.fds)
-    gate = EgressGate("install", reach.network, on_event, outlet=outlet)
+    gate = EgressGate("install", reach.network, on_event, outlet=reach.outlet(resolver))
     serving = asyncio.ensure_future(gate.serve(GateSockets(proxy=proxy, tls=tls, http=http, dns=dns)))
     try:
         yield
