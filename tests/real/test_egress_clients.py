@@ -125,6 +125,18 @@ _PRIVATE: Final = (
 )  # fmt: skip
 
 
+_WAYS_AROUND: Final = {
+    "DNS over TCP": "s.create_connection(('127.0.0.1', 53), timeout=5)",
+    "another name server": "s.socket(2, 2).sendto(b'x', ('93.184.216.35', 53))",
+    "another name server by TCP": "s.create_connection(('93.184.216.35', 53), timeout=5)",
+    "QUIC": "s.socket(2, 2).sendto(b'x', ('93.184.216.34', 443))",
+    "the address itself": "s.create_connection(('93.184.216.34', 443), timeout=5)",
+    "another port of a listed name": "s.create_connection(('api.example.com', 22), timeout=5)",
+    "an address nobody was told": "c = s.create_connection(('127.1.200.200', 443), timeout=5); c.recv(1) or exit(1)",
+    "IPv6": "s.create_connection(('2606:4700::1111', 443), timeout=5)",
+}
+
+
 def _others() -> Iterator[tuple[str, Job]]:
     for proxy in (False, True):
         how = f"{'with' if proxy else 'without'} proxy variables"
@@ -188,6 +200,8 @@ def _others() -> Iterator[tuple[str, Job]]:
             f"{name}: another host's socket",
             Job(words=(*words, "-e", WEBSOCKET, "wss://evil.example.net/chat"), prints=None),
         )
+    for what, code in _WAYS_AROUND.items():
+        yield what, Job(words=(SYSTEM_PYTHON, "-c", "import socket as s\n" + code), prints=None)
     prior = ("curl", "-sSf", "--http2-prior-knowledge", "http://api.example.com/")
     yield "h2 with prior knowledge on port 80", Job(words=prior, prints=None)
     yield (
