@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from tests.real.inner import END_S, OPENING, call, read_all, talk
 from tests.real.test_egress_gate import Internet
 
 from sekisho.assembly.runtimes import within_runtime
@@ -34,7 +34,6 @@ pytestmark = pytest.mark.real
 ROOT: Final = Path(__file__).parents[2]
 DENO: Final = ROOT / ".cache" / "deno" / "bin" / "deno"
 FILESYSTEM: Final = ROOT / ".cache" / "demo" / "filesystem"
-END_S: Final = 30.0
 NETWORK: Final = NetworkGrant(
     allowed_domains=("api.example.com", "*.listed.example"), blocked_domains=("*", "bad.listed.example")
 )
@@ -101,18 +100,6 @@ def place(tmp_path: Path) -> Place:
     return Place.made(tmp_path)
 
 
-async def _read_all(fd: int) -> bytes:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(fd), "rb", buffering=0)
-    )
-    try:
-        return await reader.read()
-    finally:
-        transport.close()
-
-
 async def run(wanted: SandboxSpec, gate: Path | None = None) -> dict[str, str]:
     """What a program found, behind the walls."""
     async with asyncio.timeout(END_S), Bubblewrap() as driver:
@@ -121,7 +108,7 @@ async def run(wanted: SandboxSpec, gate: Path | None = None) -> dict[str, str]:
         try:
             if gate is not None and sandbox.gate_sockets is not None:
                 line = send_gate(gate, sandbox.gate_sockets.fds)  # the gate serves while this is open
-            out, err = await asyncio.gather(_read_all(sandbox.stdout_fd), _read_all(sandbox.stderr_fd))
+            out, err = await asyncio.gather(read_all(sandbox.stdout_fd), read_all(sandbox.stderr_fd))
             ended = await sandbox.wait()
         finally:
             sandbox.close_fds()
@@ -322,53 +309,6 @@ async def test_listed_hosts_are_reached_with_and_without_a_proxy_and_nothing_els
     assert {"metadata.listed.example", "lan.listed.example", "me.listed.example"} <= refused
 
 
-async def _talk(wanted: SandboxSpec, *messages: dict[str, Any]) -> list[dict[str, Any]]:
-    """The answers of a server behind the walls."""
-    async with asyncio.timeout(END_S), Bubblewrap() as driver:
-        sandbox = await driver.launch(await driver.plan(wanted))
-        try:
-            os.write(sandbox.stdin_fd, b"".join(json.dumps(one).encode() + b"\n" for one in messages))
-            loop = asyncio.get_running_loop()
-            reader = asyncio.StreamReader(limit=1 << 20)
-            transport, _ = await loop.connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader),
-                os.fdopen(os.dup(sandbox.stdout_fd), "rb", buffering=0),
-            )
-            wanted_ids = [one["id"] for one in messages if "id" in one]
-            answers: dict[int, dict[str, Any]] = {}
-            while len(answers) < len(wanted_ids):
-                line = await reader.readline()
-                assert line, os.read(sandbox.stderr_fd, 4000)
-                answer = json.loads(line)
-                answers[answer["id"]] = answer
-            transport.close()
-            await sandbox.kill_tree()
-        finally:
-            sandbox.close_fds()
-    return [answers[one] for one in wanted_ids]
-
-
-def _call(number: int, tool: str, **arguments: object) -> dict[str, Any]:
-    params = {"name": tool, "arguments": arguments}
-    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
-
-
-OPENING: Final[tuple[dict[str, Any], ...]] = (
-    {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "test", "version": "1"},
-        },
-    },
-    {"jsonrpc": "2.0", "method": "notifications/initialized"},
-    {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
-)
-
-
 @pytest.mark.parametrize("named", ["path", "npm"])
 async def test_a_server_of_npm_runs_offline_unchanged(place: Place, named: str) -> None:
     if not FILESYSTEM.exists():
@@ -383,12 +323,12 @@ async def test_a_server_of_npm_runs_offline_unchanged(place: Place, named: str) 
         cwd=str(FILESYSTEM) if named == "npm" else None,
         runtime_paths=(str(FILESYSTEM),) if named == "npm" else (),
     )
-    opened, listed, own, foreign, written = await _talk(
+    opened, listed, own, foreign, written = await talk(
         within_runtime(given, "auto"),
         *OPENING,
-        _call(3, "read_text_file", path=str(place.data / "x.txt")),
-        _call(4, "read_text_file", path=str(place.secret / "x.txt")),
-        _call(5, "write_file", path=str(place.data / "z.txt"), content="z"),
+        call(3, "read_text_file", path=str(place.data / "x.txt")),
+        call(4, "read_text_file", path=str(place.secret / "x.txt")),
+        call(5, "write_file", path=str(place.data / "z.txt"), content="z"),
     )
     assert opened["result"]["serverInfo"]["name"] == "secure-filesystem-server"
     assert len(listed["result"]["tools"]) >= 10
