@@ -77,12 +77,13 @@ def _planted(tmp_path: Path) -> list[Path]:
     return [*tmp_path.rglob(f"*{PLANTED}*"), *Path("/tmp").glob(f"{PLANTED}*")]
 
 
+@pytest.mark.threat("T-PACKAGE")
 async def test_an_honest_wheel_is_installed_with_what_it_needs(installer: Installer, liar: Registry) -> None:
     liar.add_python("tool-1.0-py3-none-any.whl", wheel("tool", "1.0", {}, needs="part==2"), project="tool")
     liar.add_python("part-2-py3-none-any.whl", wheel("part", "2", {}), project="part")
     done = await _install(installer, "pypi:tool==1.0")
     assert done.is_new
-    assert done.kept.record.packages == 2
+    assert done.kept.receipt.packages == 2
     assert (done.kept.tree / "site" / "part.py").exists()
     assert list(done.kept.tree.rglob("*.pyc"))
     assert b"tool==1.0 --hash=sha256:" in done.kept.lock
@@ -96,7 +97,7 @@ async def test_an_honest_tarball_is_installed_with_what_it_needs(
     liar.add_npm("tool", "1.0.0", tarball("tool", "1.0.0", {}, **needs), told=needs)
     liar.add_npm("part", "2.3.4", tarball("part", "2.3.4", {}))
     done = await _install(installer, "npm:tool@1.0.0")
-    assert done.kept.record.packages == 2
+    assert done.kept.receipt.packages == 2
     assert (done.kept.tree / "node_modules" / "part" / "cli.js").exists()
 
 
@@ -145,6 +146,7 @@ async def test_a_lock_is_kept_until_somebody_asks_for_newer_dependencies(
     assert b"part==2" in fresh.kept.lock
 
 
+@pytest.mark.threat("T-PACKAGE")
 async def test_a_source_archive_is_never_built(installer: Installer, liar: Registry, tmp_path: Path) -> None:
     setup = f"open('/tmp/{PLANTED}', 'w')\nfrom setuptools import setup\nsetup(name='tool', version='1.0')\n"
     liar.add_python("tool-1.0.tar.gz", sdist("tool", "1.0", setup), project="tool")
@@ -154,6 +156,7 @@ async def test_a_source_archive_is_never_built(installer: Installer, liar: Regis
     assert not _planted(tmp_path)
 
 
+@pytest.mark.threat("T-PACKAGE")
 @needs_npm
 async def test_no_lifecycle_script_runs(installer: Installer, liar: Registry, tmp_path: Path) -> None:
     plant = f"node -e \"require('fs').writeFileSync('{PLANTED}', '')\""
@@ -165,6 +168,7 @@ async def test_no_lifecycle_script_runs(installer: Installer, liar: Registry, tm
     assert not (done.kept.tree / "node_modules" / "tool" / "build").exists()
 
 
+@pytest.mark.threat("T-PACKAGE")
 @pytest.mark.parametrize(
     "path",
     [
@@ -193,6 +197,7 @@ async def test_a_link_in_a_wheel_is_no_link_in_the_tree(installer: Installer, li
     assert (done.kept.tree / "site" / "link").read_bytes() == b"/etc/passwd"
 
 
+@pytest.mark.threat("T-PACKAGE")
 @needs_npm
 @pytest.mark.parametrize(
     "files",
@@ -243,6 +248,7 @@ async def test_a_tarball_that_is_not_what_its_digest_says_or_has_none_is_refused
     assert store.active("tool") is None
 
 
+@pytest.mark.threat("T-PACKAGE")
 async def test_a_file_that_changed_since_it_was_locked_is_refused(
     installer: Installer, store: Store, liar: Registry
 ) -> None:
@@ -351,6 +357,7 @@ async def test_a_failed_installation_leaves_the_package_before(
     assert active.current == first.kept.digest
 
 
+@pytest.mark.threat("T-LOOKALIKE")
 async def test_a_look_alike_is_not_even_asked_for(installer: Installer, liar: Registry) -> None:
     for package in ("pypi:bubblewrap==1.2.0", "pypi:mcp-server-tlme==1.0", "npm:server-filesystem@1.0.0"):
         with pytest.raises(Refused, match="may not be what it sounds like") as caught:

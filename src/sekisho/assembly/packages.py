@@ -40,7 +40,7 @@ def installed_workload(workload: Workload, packages: Path) -> Workload:
     store = Store(packages)
     kept = _kept(store, store.active(workload.name), workload)
     store.prove(kept)
-    command = fill(kept.record.command, tree=kept.tree, python=_interpreter(), node="node")
+    command = fill(kept.receipt.command, tree=kept.tree, python=_interpreter(), node="node")
     return replace(
         workload,
         command=(*command, *workload.arguments),
@@ -138,15 +138,15 @@ def _kept(store: Store, active: Active | None, workload: Workload) -> Kept:
             "package_missing", f"{active.asked} is installed, and {package} is asked for", remedy=remedy
         )
     kept = store.open(active.current)
-    record = kept.record
-    if workload.entry is not None and workload.entry != record.entry:
+    receipt = kept.receipt
+    if workload.entry is not None and workload.entry != receipt.entry:
         raise Misconfigured(
-            "package_missing", f"it was installed to run {record.entry}, not {workload.entry}", remedy=remedy
+            "package_missing", f"it was installed to run {receipt.entry}, not {workload.entry}", remedy=remedy
         )
-    if record.runtime not in (runtime(), "node"):
+    if receipt.runtime not in (runtime(), "node"):
         raise Misconfigured(
             "package_missing",
-            f"it was installed for {record.runtime}, and this is {runtime()}",
+            f"it was installed for {receipt.runtime}, and this is {runtime()}",
             remedy=remedy,
         )
     return kept

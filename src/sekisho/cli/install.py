@@ -91,26 +91,26 @@ def rollback(name: Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = Fa
 
 
 def _tell(name: str, kept: Kept, what: str, *, json: bool) -> int:
-    record = kept.record
+    receipt = kept.receipt
     if json:
         say_json(
             {
                 "plugin": name,
                 "state": what,
-                "package": record.package,
-                "entry": record.entry,
+                "package": receipt.package,
+                "entry": receipt.entry,
                 "digest": f"sha256:{kept.digest}",
-                "tree": {"sha256": record.tree_sha256, "blake2b": record.tree_blake2b},
-                "lock_sha256": record.lock_sha256,
-                "packages": record.packages,
-                "files": record.files,
-                "bytes": record.bytes,
+                "tree": {"sha256": receipt.tree_sha256, "blake2b": receipt.tree_blake2b},
+                "lock_sha256": receipt.lock_sha256,
+                "packages": receipt.packages,
+                "files": receipt.files,
+                "bytes": receipt.bytes,
                 "path": kept.tree,
             }
         )
     else:
-        size = f"{record.packages} packages, {record.files} files, {record.bytes / 1e6:.1f} MB"
-        say([f"{name}: {what}: {record.package} ({size}), sha256:{kept.digest}"])
+        size = f"{receipt.packages} packages, {receipt.files} files, {receipt.bytes / 1e6:.1f} MB"
+        say([f"{name}: {what}: {receipt.package} ({size}), sha256:{kept.digest}"])
     return 0
 
 

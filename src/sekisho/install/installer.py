@@ -30,7 +30,7 @@ from sekisho.install.package import PackageSpec
 from sekisho.install.settings import InstallSettings
 from sekisho.install.stage import Reach, run
 from sekisho.install.stages import LOCK_NAMES, Command, fetch, project, unpack
-from sekisho.install.store import Kept, Record, Store
+from sekisho.install.store import Kept, Receipt, Store
 from sekisho.install.tree import TreeLimits
 from sekisho.sandbox import Driver
 
@@ -123,12 +123,12 @@ class Installer:
                 kept = self._store.open(digest)
             except SekishoError:
                 continue  # broken or gone: it is installed anew
-            if kept.record.package == str(package) and kept.record.runtime == self._runtime(package):
+            if kept.receipt.package == str(package) and kept.receipt.runtime == self._runtime(package):
                 return kept
         return None
 
     def _sound(self, known: Kept | None, entry: str | None) -> Kept | None:
-        if known is None or (entry is not None and entry != known.record.entry):
+        if known is None or (entry is not None and entry != known.receipt.entry):
             return None
         try:
             self._store.prove(known, wholly=True)
@@ -197,9 +197,9 @@ class Installer:
         staged = self._store.workplace()
         (place / "tree").rename(staged / "tree")
 
-        def describe(digests: Digests, files: int, size: int) -> Record:
+        def describe(digests: Digests, files: int, size: int) -> Receipt:
             found: Entry = find_entry(package, staged / "tree", entry)
-            return Record(
+            return Receipt(
                 package=str(package),
                 entry=found.name,
                 command=found.command,

@@ -1,6 +1,6 @@
 """Where trees are kept, and which one each plugin uses.
 
-- `sha256/<digest>/` holds one tree (`tree`), its manifest, its lock and its record; whoever has the digest knows every
+- `sha256/<digest>/` holds one tree (`tree`), its manifest, its lock and its receipt; whoever has the digest knows every
   byte.
 - A tree gets its name by one rename, when it is whole and on the disk; what has a name is never written again.
 - `active/<plugin>.json` says which tree a plugin uses and which ones it used before. It is replaced by one rename,
@@ -37,14 +37,14 @@ from sekisho.install.tree import (
     take,
 )
 
-__all__ = ["Active", "Kept", "Record", "Store"]
+__all__ = ["Active", "Kept", "Receipt", "Store"]
 
 KEPT_BEFORE: Final = 5  # trees that a plugin used before, and that it can go back to
 MAX_FILE_BYTES: Final = 64 << 20  # a manifest of a million files is larger than any we would have made
 Step = Literal["taken", "listed", "synced", "named", "pointed", "swept"]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is known of one tree besides its files.
 
     `entry` names the program of the package that `command` runs. In `command`, `{tree}` stands for where the tree is,
@@ -81,7 +81,7 @@ class Kept:
 
     digest: str
     folder: Path
-    record: Record
+    receipt: Receipt
 
     @property
     def tree(self) -> Path:
@@ -91,7 +91,7 @@ class Kept:
     @property
     def lock(self) -> bytes:
         """What exactly was installed, as the ecosystem writes it."""
-        return (self.folder / self.record.lock_name).read_bytes()
+        return (self.folder / self.receipt.lock_name).read_bytes()
 
 
 class Store:
@@ -156,7 +156,7 @@ class Store:
         lock_name: str,
         lock: bytes,
         limits: TreeLimits,
-        describe: Callable[[Digests, int, int], Record],
+        describe: Callable[[Digests, int, int], Receipt],
     ) -> Kept:
         """Take a staged tree into the store; one that is there already is proved instead.
 
@@ -165,18 +165,18 @@ class Store:
             lock_name: the name of the lock.
             lock: what exactly was installed.
             limits: how much the tree may be.
-            describe: makes the record from the tree's digests, number of entries and bytes.
+            describe: makes the receipt from the tree's digests, number of entries and bytes.
         """
         entries = take(staged / "tree", limits)
         self._at("taken")
         manifest = write_manifest(entries)
         digests = digests_of(manifest)
         size = sum(entry.size for entry in entries)
-        record = describe(digests, len(entries), size)
-        content = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
-        # The name covers the record too, which says what of the tree is run.
+        receipt = describe(digests, len(entries), size)
+        content = msgspec.json.format(msgspec.json.encode(receipt), indent=1) + b"\n"
+        # The name covers the receipt too, which says what of the tree is run.
         digest = digests_of(content).sha256
-        for name, data in (("manifest", manifest), (lock_name, lock), ("record.json", content)):
+        for name, data in (("manifest", manifest), (lock_name, lock), ("receipt.json", content)):
             path = staged / name
             path.write_bytes(data)
             path.chmod(0o444)
@@ -262,29 +262,29 @@ class Store:
         return found
 
     def open(self, digest: str) -> Kept:
-        """The tree of this name, its record proved by it.
+        """The tree of this name, its receipt proved by it.
 
         Raises:
             Misconfigured: it is not here.
-            Tampered: its record is not as it was written.
+            Tampered: its receipt is not as it was written.
         """
         folder = self._trees / digest
         try:
-            content = _read(folder / "record.json")
+            content = _read(folder / "receipt.json")
         except FileNotFoundError as error:
             raise Misconfigured("package_missing", "the installed package is gone") from error
         if digests_of(content).sha256 != digest:
-            raise _broken("the record of a package is not as it was written")
+            raise _broken("the receipt of a package is not as it was written")
         try:
-            record = msgspec.json.decode(content, type=Record)
+            receipt = msgspec.json.decode(content, type=Receipt)
         except msgspec.MsgspecError as error:
-            raise _broken("the record of a package cannot be read") from error
-        kept = Kept(digest=digest, folder=folder, record=record)
+            raise _broken("the receipt of a package cannot be read") from error
+        kept = Kept(digest=digest, folder=folder, receipt=receipt)
         try:
-            lock = _read(folder / record.lock_name)
+            lock = _read(folder / receipt.lock_name)
         except FileNotFoundError as error:
             raise _broken("the lock of a package is gone") from error
-        if digests_of(lock).sha256 != record.lock_sha256:
+        if digests_of(lock).sha256 != receipt.lock_sha256:
             raise _broken("the lock of a package is not as it was written")
         return kept
 
@@ -313,7 +313,7 @@ class Store:
         for stamps in (self.folder / "stamps").glob("*.json"):
             if stamps.stem not in used:
                 stamps.unlink()
-        locks = {self.open(digest).record.lock_sha256 for digest in used if (self._trees / digest).exists()}
+        locks = {self.open(digest).receipt.lock_sha256 for digest in used if (self._trees / digest).exists()}
         for files in (self.folder / "files").glob("*"):
             if files.name not in locks:
                 remove_tree(files)
@@ -324,7 +324,9 @@ class Store:
             manifest = _read(kept.folder / "manifest")
         except FileNotFoundError as error:
             raise _broken("the list of a package's files is gone") from error
-        if digests_of(manifest) != Digests(sha256=kept.record.tree_sha256, blake2b=kept.record.tree_blake2b):
+        if digests_of(manifest) != Digests(
+            sha256=kept.receipt.tree_sha256, blake2b=kept.receipt.tree_blake2b
+        ):
             raise _broken("the list of a package's files is not as it was written")
         return read_manifest(manifest)
 

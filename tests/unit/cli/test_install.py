@@ -10,7 +10,7 @@ import pytest
 
 from sekisho.assembly.packages import runtime
 from sekisho.install.manifest import Digests, digests_of
-from sekisho.install.store import Record, Store
+from sekisho.install.store import Receipt, Store
 from sekisho.install.tree import TreeLimits
 
 Type = Callable[..., Any]
@@ -35,8 +35,8 @@ def _configure(home: Path, version: str) -> None:
 def _put(store: Store, version: str) -> Path:
     """What an installation leaves."""
 
-    def describe(digests: Digests, files: int, size: int) -> Record:
-        return Record(
+    def describe(digests: Digests, files: int, size: int) -> Receipt:
+        return Receipt(
             package=f"pypi:tool=={version}",
             entry="tool",
             command=("{python}", "-I", "-S", "-c", "pass"),

@@ -12,7 +12,7 @@ import pytest
 
 from sekisho.errors import Misconfigured, Refused, Tampered, Unavailable
 from sekisho.install.manifest import Digests, digests_of
-from sekisho.install.store import KEPT_BEFORE, Kept, Record, Step, Store
+from sekisho.install.store import KEPT_BEFORE, Kept, Receipt, Step, Store
 from sekisho.install.tree import TreeLimits
 
 LIMITS = TreeLimits(max_bytes=1 << 20, max_files=50)
@@ -25,8 +25,8 @@ def keep(store: Store, text: str) -> Kept:
     (staged / "tree").mkdir()
     (staged / "tree" / "file").write_text(text, encoding="utf-8")
 
-    def describe(digests: Digests, files: int, size: int) -> Record:
-        return Record(
+    def describe(digests: Digests, files: int, size: int) -> Receipt:
+        return Receipt(
             package=f"npm:x@{text}",
             entry="x",
             command=("{node}", "{tree}/file"),
@@ -124,7 +124,7 @@ def test_a_changed_tree_is_replaced_when_it_is_installed_again(store: Store) -> 
     assert _used(store) == "1"
 
 
-@pytest.mark.parametrize("name", ["manifest", "record.json", "package-lock.json"])
+@pytest.mark.parametrize("name", ["manifest", "receipt.json", "package-lock.json"])
 def test_a_changed_or_lost_note_about_a_tree_is_noticed(store: Store, name: str) -> None:
     kept = install(store, "1")
     path = kept.folder / name
