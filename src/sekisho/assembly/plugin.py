@@ -44,7 +44,7 @@ from sekisho.plugin_server.instance import SlotConnector
 from sekisho.plugin_server.warden import Connection
 from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
-from sekisho.sandbox import Bubblewrap, ForkedLauncher, SandboxSpec, Warm, make_ready
+from sekisho.sandbox import Driver, ForkedLauncher, SandboxSpec, Warm, driver_for, make_ready
 from sekisho.telemetry import Logger
 from sekisho.wire import Address, DenialFrame, Listener, TcpAddress, UnixAddress
 
@@ -120,6 +120,10 @@ def sandbox_spec(
         cwd=str(workload.working_directory) if workload.working_directory is not None else None,
         runtime_paths=tuple(str(path) for path in workload.runtime_paths),
         isolation=workload.isolation,
+        driver=workload.driver,
+        engine=workload.engine,
+        image=workload.image,
+        oci_runtime=workload.oci_runtime,
         wants_network=not workload.grants.network.is_closed,
         search_path=environment.get("PATH"),
     )
@@ -193,7 +197,7 @@ class _Walls:
         self._environment = environment
         self._log = log
         self._launcher = launcher
-        self._driver = Bubblewrap(forked=launcher)
+        self._driver: Driver
         self._stack = AsyncExitStack()
         self._limits = _message_limits(post.limits)
         self._lease: Lease | None = None
@@ -212,10 +216,17 @@ class _Walls:
                 f"plugin {workload.name!r} has neither command nor upstream",
                 remedy="write command = [...] or package = in its file, or give the command after --",
             )
-        await self._stack.enter_async_context(self._driver)
         if workload.grants.needs_lease:
             self._lease = self._stack.enter_context(await take_lease(self._post.lease_path))
-        self._spares = await self._starters(sandbox_spec(workload, self._environment, self._lease))
+        spec = sandbox_spec(workload, self._environment, self._lease)
+        self._driver = await self._stack.enter_async_context(driver_for(spec, self._launcher))
+        if self._driver.name == "unsafe-none":
+            self._log.warning(
+                "plugin_without_walls",
+                plugin=workload.name,
+                meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
+            )
+        self._spares = await self._starters(spec)
         self._start = await self._stack.enter_async_context(self._spares.listed())
         self.connect = self._connect_here
         return self
@@ -261,7 +272,8 @@ class _Walls:
         plain = await self._driver.plan(spec)
         launch = partial(self._driver.launch, plain)
         workload = self._post.workload
-        is_plain = spec.argv == workload.command  # an inner runtime is no Python program to be forked
+        # an inner runtime is no Python program to be forked, and walls without namespaces hold one life
+        is_plain = spec.argv == workload.command and plain.can_be_warm
         ready = make_ready(spec, plain.command, workload.preload) if workload.warm and is_plain else None
         if ready is None:
             return Spares(launch, None)

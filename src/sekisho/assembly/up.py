@@ -102,6 +102,12 @@ class Up:
     def _start_missing(self) -> None:
         for name in _local(self._config):
             if f"plugin {name}" not in self._children:
+                if self._config.plugin(name).grants.isolation == "unsafe-none":
+                    self._log.warning(
+                        "plugin_without_walls",
+                        plugin=name,
+                        meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
+                    )
                 self._start(f"plugin {name}", ["plugin"], name)
 
     def _retire(self, name: str) -> None:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find
-from sekisho.cli.saying import columns, note, say_json
+from sekisho.cli.saying import columns, note, say, say_json
 from sekisho.errors import SekishoError
-from sekisho.sandbox import Row
+from sekisho.sandbox import APPARMOR_PROFILE, Row
 from sekisho.sandbox import doctor as examine
 
 __all__ = ["doctor"]
 
 
-def doctor(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
+def doctor(
+    *,
+    apparmor_profile: Annotated[
+        bool, Parameter(negative="", help="Print the AppArmor profile that Ubuntu 24.04 needs, and nothing else.")
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> int:
     """Try what this machine can enforce, and ask the authorization servers of the core file.
 
-    Ends with 1 when a wall is missing, or an issuer does not answer; each row says how to mend it.
+    Ends with 1 when no driver gives isolation = "strict", a limit has no control group, or an issuer does not answer;
+    each row says how to mend it.
     """
+    if apparmor_profile:
+        say(APPARMOR_PROFILE.rstrip("\n").split("\n"))
+        return 0
     rows = (*examine(), *_configured(config))
     is_good = all(row.ok for row in rows if row.needed)
     if json:

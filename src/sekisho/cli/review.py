@@ -52,6 +52,10 @@ def plugins(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
             note(
                 f'{entry.name}: network_policy.mode = "learn": it reaches every public host it asks for by name'
             )
+        if entry.grants.isolation == "unsafe-none":
+            note(
+                f'{entry.name}: sandbox.isolation = "unsafe-none": it runs without walls, as you would run it yourself'
+            )
     return 0
 
 

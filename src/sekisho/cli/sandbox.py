@@ -11,7 +11,7 @@ from sekisho.assembly.plugin import sandbox_spec
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find
 from sekisho.cli.saying import say, say_json
 from sekisho.errors import Misconfigured
-from sekisho.sandbox import describe, describe_text, probe, survey
+from sekisho.sandbox import choose, describe, describe_text, offers, probe, survey
 from sekisho.sandbox import plan as plan_of
 
 __all__ = ["plan"]
@@ -31,7 +31,7 @@ def plan(
             "config_invalid", f"{name} is not started by this machine", remedy="its walls are its own host's"
         )
     spec = sandbox_spec(workload, environment())
-    made = plan_of(spec, probe(), survey(spec))
+    made = plan_of(spec, probe(choose(spec, offers(spec))), survey(spec))
     if json:
         say_json(describe(made))
     else:

@@ -105,7 +105,40 @@ class Sandbox:
         "Time without calls after which it is ended, to be started again by the next; 0 is never.",
         default=_BASE.idle_stop_s,
     )
-    isolation: str = setting(choice("strict"), "Which walls; there is no weaker word.", default="strict")
+    isolation: str = setting(
+        choice("strict", "standard", "minimal", "unsafe-none"),
+        "How strong its walls have to be; what this host cannot give is refused, never weakened in silence. "
+        '"unsafe-none" starts it without walls.',
+        default="strict",
+    )
+    driver: str = setting(
+        choice("auto", "bubblewrap", "native", "oci", "landlock"),
+        "Who raises them; auto takes the first that gives the wanted isolation, in this order.",
+        default="auto",
+    )
+    engine: str = setting(
+        choice("auto", "podman", "docker"), "Container engine of the driver oci.", default="auto"
+    )
+    image: str = setting(
+        text(
+            r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}",
+            "an image that the engine has, such as localhost/notes@sha256:…",
+        ),
+        "Container image that brings its programs, never fetched; else those of this host are shown in an empty one.",
+        default="",
+    )
+    oci_runtime: str = setting(
+        text(r"[a-z0-9][a-z0-9_-]{0,63}", "a runtime the engine knows, such as runsc"),
+        'Runtime of the engine; "runsc" is gVisor, for plugins without network. Else the engine\'s own.',
+        default="",
+    )
+
+    def __post_init__(self) -> None:
+        for key in ("image", "oci_runtime"):
+            if getattr(self, key) and self.driver != "oci":
+                raise Wrong('stands without driver = "oci"', remedy='add driver = "oci"', key=key)
+        if self.engine != "auto" and self.driver != "oci":
+            raise Wrong('stands without driver = "oci"', remedy='add driver = "oci"', key="engine")
 
 
 def _hosts(judge: Callable[[tuple[str, ...]], object], star: str) -> Kind[tuple[str, ...]]:
@@ -257,6 +290,10 @@ class Workload:
     settings: tuple[tuple[str, str], ...]
     grants: Grants
     isolation: str
+    driver: str = "auto"
+    engine: str = "auto"
+    image: str = ""
+    oci_runtime: str = ""
     warm: bool = True
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)
@@ -333,6 +370,7 @@ def grants_of(
         environment=environment,
         allowed_operations=allowed_operations,
         secrets=secrets,
+        isolation=sandbox.isolation,
     )
 
 

@@ -148,6 +148,7 @@ class Grants:
     environment: tuple[str, ...] = ()
     allowed_operations: tuple[str, ...] = ()
     secrets: tuple[SecretGrant, ...] = ()
+    isolation: str = "strict"
 
     def __post_init__(self) -> None:
         names = (*self.environment, *(one.name for one in self.secrets))

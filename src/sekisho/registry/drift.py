@@ -113,6 +113,8 @@ def grants_digest(grants: Grants) -> str:
     if grants.network.mode == "enforce":
         del network["mode"]
     del network["max_connections"], network["max_mb_per_minute"]
+    if grants.isolation != "strict":
+        reach["isolation"] = grants.isolation
     if grants.secrets:
         reach["secrets"] = [*sorted(one.reach for one in grants.secrets)]
     return digest("sekisho/grants/1", canonical_bytes(reach))

@@ -20,6 +20,7 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
     limits = plan.limits
     return {
         "plugin": plan.name,
+        "driver": plan.driver,
         "command": list(plan.command),
         "read_only": [*_paths(plan, "read")],
         "writable": [*_paths(plan, "write")],
@@ -28,6 +29,7 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
         "environment": [*sorted(plan.environment)],
         "network": "through the gate" if plan.wants_network else "none",
         "system_call_filter": plan.filter_digest,
+        "landlock": [*(f"{right} {path}" for path, right in plan.rules)],
         "limits": {
             "memory_mb": limits.memory_bytes // MIB,
             "memory_by": limits.memory_by,
@@ -47,6 +49,7 @@ def describe_text(plan: Plan) -> str:
     """The plan as lines for a person."""
     limits = plan.limits
     sections = (
+        ("driver", [plan.driver]),
         ("command", [" ".join(plan.command)]),
         ("reads", _paths(plan, "read")),
         ("writes", _paths(plan, "write")),

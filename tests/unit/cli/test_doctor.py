@@ -15,7 +15,7 @@ def test_every_row_says_what_was_tried_and_how_to_mend_it(typed: Type) -> None:
     answer = typed("doctor", "--json")
     rows = answer.json["rows"]
     assert rows
-    assert all(set(row) == {"what", "ok", "detail", "fix"} for row in rows)
+    assert all(set(row) == {"what", "ok", "detail", "fix", "needed"} for row in rows)
     assert all(row["fix"] for row in rows if not row["ok"])
     assert answer.json["ok"] == all(row["ok"] for row in rows)
     assert answer.status == (0 if answer.json["ok"] else 1)
@@ -46,3 +46,11 @@ def test_issuers_of_the_core_file_are_rows(typed: Type, tmp_path: Any) -> None:
     rows = {one["what"]: one for one in typed("doctor", "--json", "--config", str(file)).json["rows"]}
     assert not rows["issuer corp"]["ok"]
     assert not rows["auth.resource"]["ok"]
+
+
+def test_the_apparmor_profile_is_printed_alone_so_that_it_can_be_piped(typed: Type) -> None:
+    answer = typed("doctor", "--apparmor-profile")
+    assert answer.status == 0
+    assert "profile bwrap /usr/bin/bwrap" in answer.out
+    assert "userns," in answer.out
+    assert "what" not in answer.out.split("\n")[0].split()
