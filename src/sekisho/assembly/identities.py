@@ -14,6 +14,7 @@ __all__ = [
     "DEFAULT_CLIENT",
     "audit_key",
     "core_id",
+    "core_names",
     "ensure_all",
     "front_id",
     "front_names",
@@ -51,11 +52,17 @@ def front_names(config: CoreConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(sorted(names)), tuple(sorted(addresses))
 
 
+def core_names(config: CoreConfig) -> tuple[str, ...]:
+    """Host names the core is known by: a plugin file may ask for one of them in `core_server_url`."""
+    hosts = {host_only(host) for host in config.core_server.allowed_hosts}
+    return tuple(sorted(host for host in hosts if not _is_address(host)))
+
+
 def ensure_all(keys: KeyFolder, config: CoreConfig, plugins: Iterable[str], now: float) -> None:
     """Make everything the processes of this machine need; what is there and good stays."""
     domain = config.core_server.trust_domain
     keys.ensure_authority(now)
-    keys.ensure_identity(core_id(domain), now)
+    keys.ensure_identity(core_id(domain), now, dns=core_names(config))
     names, addresses = front_names(config)
     keys.ensure_identity(front_id(domain), now, dns=names, ips=addresses)
     for name in plugins:

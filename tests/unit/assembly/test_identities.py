@@ -7,6 +7,7 @@ import pytest
 from sekisho.assembly.identities import (
     audit_key,
     core_id,
+    core_names,
     ensure_all,
     front_id,
     front_names,
@@ -54,6 +55,15 @@ def test_only_what_lived_half_its_life_is_issued_again(keys: KeyFolder) -> None:
     life_s = (first.not_valid_after_utc - first.not_valid_before_utc).total_seconds()
     renew_all(keys, CONFIG, ["files"], NOW + life_s * 0.7)
     assert keys.identity(front_id(DOMAIN)).certificate.serial_number != first.serial_number
+
+
+@pytest.mark.requirement("A5.1")
+def test_the_core_carries_the_names_a_plugin_file_may_ask_for(keys: KeyFolder) -> None:
+    named = CoreConfig(core_server=CoreServer(allowed_hosts=("mcp-core:8080", "mcp-core", "10.0.0.1:8080")))
+    assert core_names(named) == ("mcp-core",)
+    ensure_all(keys, named, [], NOW)
+    assert keys.identity(core_id(DOMAIN)).names == (("mcp-core",), ())
+    assert core_names(CONFIG) == ()
 
 
 def test_the_front_carries_the_names_clients_use() -> None:
