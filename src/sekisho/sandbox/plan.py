@@ -42,7 +42,9 @@ INNER_ID: Final = "1000"
 HOST_NAME: Final = "plugin"
 PROXY_URL: Final = "http://127.0.0.1:3128"
 FORK_SERVER: Final = "/etc/sekisho/warm.py"  # where the plugin may read it, and nobody may write
-OWN_PROCESSES: Final = 2  # bwrap and the first process of the inner world count against the limit too; ours is one
+OWN_PROCESSES: Final = (
+    2  # bwrap and the first process of the inner world count against the limit too; ours is one
+)
 HARD_DATA_FACTOR: Final = (
     4  # RLIMIT_DATA is per process and counts untouched pages; it only stops a sudden burst
 )
@@ -50,6 +52,10 @@ MIN_DATA_BYTES: Final = 1 << 30  # Node reserves this much before it runs a line
 SHM_BYTES: Final = 16 << 20  # semaphores and small shared maps; the memory limit counts it as well
 _MIB: Final = 1 << 20
 _KERNEL_FOLDERS: Final = ("/proc", "/sys", "/dev")
+_OWN_NAMESPACES: Final = (
+    "bubblewrap",
+    "native",
+)  # drivers with process numbers and a file system of their own
 _SHARING: Final = ("landlock", "unsafe-none")  # drivers that leave the plugin in the host's own file system
 
 
@@ -96,6 +102,11 @@ class Plan:
     scratch_bytes: int = 0
 
     @property
+    def can_be_warm(self) -> bool:
+        """Whether a fork server may live in these walls: it needs processes and scratch space of its own."""
+        return self.driver in _OWN_NAMESPACES
+
+    @property
     def has_own_root(self) -> bool:
         """Whether the plugin sees a file system of its own."""
         return self.driver not in _SHARING
@@ -110,7 +121,8 @@ class Plan:
     @property
     def filter_digest(self) -> str:
         """The SHA-256 of the system call filter."""
-        return "sha256:" + hashlib.sha256(self.data["filter"]).hexdigest()
+        code = self.data.get("filter")
+        return "none" if code is None else "sha256:" + hashlib.sha256(code).hexdigest()
 
 
 def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Plan:

@@ -38,7 +38,6 @@ PR_SET_DUMPABLE = 4  # prctl(2); 0 closes /proc/<pid>/mem and fd to others of th
 PR_SET_CHILD_SUBREAPER = 36
 MAX_MESSAGE_BYTES = 64 << 10
 STDIO = 3
-FIRST_PROCESSES = ("bwrap\n", "sekisho-init\n")
 MAX_LEFT = 2_000  # files a plugin leaves behind; more are not worth deleting one by one
 MAX_DEPTH = 32
 SYSTEM_V = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
@@ -96,9 +95,11 @@ def serve(channel: socket.socket) -> dict[str, Any]:
 
 
 def is_inside() -> bool:
-    """Whether the first process here is that of our walls. Elsewhere `end_all` would end all that this user runs."""
-    with open("/proc/1/comm") as file:
-        return os.getppid() == 1 and file.read() in FIRST_PROCESSES
+    """Whether these are walls of ours: their first process started us, and there is one user and no other. Elsewhere
+    `end_all` would end all that this user runs.
+    """
+    with open("/proc/self/uid_map") as file:
+        return os.getppid() == 1 and file.read().split()[2:] == ["1"]
 
 
 def shield() -> None:
