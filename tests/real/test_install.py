@@ -17,7 +17,7 @@ from sekisho.install.installer import Installed, Installer, Tools
 from sekisho.install.package import read_package
 from sekisho.install.settings import InstallSettings
 from sekisho.install.store import Store
-from sekisho.sandbox import Launched
+from sekisho.sandbox import Bubblewrap
 
 pytestmark = pytest.mark.real
 
@@ -37,13 +37,13 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-async def driver() -> AsyncIterator[Launched]:
-    async with Launched() as driver:
+async def driver() -> AsyncIterator[Bubblewrap]:
+    async with Bubblewrap() as driver:
         yield driver
 
 
 def _installer(
-    driver: Launched, store: Store, liar: Registry, *, max_tree_mb: int = 100, max_files: int = 10_000
+    driver: Bubblewrap, store: Store, liar: Registry, *, max_tree_mb: int = 100, max_files: int = 10_000
 ) -> Installer:
     return Installer(
         driver=driver,
@@ -60,7 +60,7 @@ def _installer(
 
 
 @pytest.fixture
-def installer(driver: Launched, store: Store, liar: Registry) -> Installer:
+def installer(driver: Bubblewrap, store: Store, liar: Registry) -> Installer:
     return _installer(driver, store, liar)
 
 
@@ -331,7 +331,7 @@ async def test_a_page_that_leads_to_another_host_is_not_followed(
         await _install(installer, "pypi:tool==1.0")
 
 
-async def test_a_package_that_is_too_large_is_refused(driver: Launched, store: Store, liar: Registry) -> None:
+async def test_a_package_that_is_too_large_is_refused(driver: Bubblewrap, store: Store, liar: Registry) -> None:
     files = {f"part{number}.py": b"" for number in range(60)}
     liar.add_python("tool-1.0-py3-none-any.whl", wheel("tool", "1.0", files), project="tool")
     with pytest.raises(Refused, match="larger"):
@@ -371,7 +371,7 @@ async def test_a_look_alike_is_not_even_asked_for(installer: Installer, liar: Re
 
 
 async def test_nothing_of_this_machine_is_seen_while_fetching(
-    driver: Launched, store: Store, liar: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: Bubblewrap, store: Store, liar: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The configuration, and so the credentials, of whoever installs is not there to be read or sent."""
     (tmp_path / ".npmrc").write_text(

@@ -19,12 +19,14 @@ from sekisho.install.forwarding import read_proxy
 from sekisho.install.installer import Installed, Installer, Step, Tools
 from sekisho.install.launch import fill
 from sekisho.install.store import Active, Kept, Store
-from sekisho.sandbox import Bubblewrap
+from sekisho.policy import Grants
+from sekisho.sandbox import Driver, SandboxSpec, choose, driver_for, offers
 from sekisho.telemetry import Logger
 
 __all__ = ["follow_package", "install_package", "installed_workload", "verify_package", "wait_installed"]
 
 LOOK_S: Final = 1.0
+_WALLS: Final = ("bubblewrap", "native")
 _AUTHORITIES: Final = ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
 
 
@@ -104,7 +106,7 @@ async def install_package(
             "pip is missing beside sekisho",
             remedy="install pip into sekisho's environment",
         )
-    async with Bubblewrap() as driver:
+    async with _driver() as driver:
         installer = Installer(driver=driver, store=Store(packages), settings=settings, tools=tools, tell=tell)
         return await installer.install(
             workload.name,
@@ -160,6 +162,13 @@ def _package(workload: Workload) -> PackageSpec:
             remedy='write package = "npm:name@1.2.3" or "pypi:name==1.2.3" for it',
         )
     return workload.package
+
+
+def _driver() -> Driver:
+    """The strongest walls here that show the installers of this machine; a container would have its own."""
+    spec = SandboxSpec(name="install", argv=("pip",), grants=Grants(), wants_network=True)
+    name = choose(spec, (one for one in offers(spec) if one.driver in _WALLS))
+    return driver_for(replace(spec, driver=name))
 
 
 def runtime() -> str:
