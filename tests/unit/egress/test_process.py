@@ -169,3 +169,59 @@ async def test_a_gate_closes_when_its_plugin_server_hangs_up(tmp_path: Path) -> 
                 await ask(port)
             except OSError:
                 break
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_whoever_carries_too_much_is_slowed_down_and_told_once_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    """A megabyte a minute, a tenth of it at once: 110 kB take a little longer than that allows, and arrive."""
+    sent = bytes(110_000)
+
+    async def pour(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        await writer.drain()
+        writer.close()
+
+    heard: list[EgressRefusal] = []
+    events: list[EgressEvent] = []
+    ready = asyncio.Event()
+    server = await asyncio.start_server(pour, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    network = NetworkGrant(allow_localhost=True, localhost_ports=(port,), max_mb_per_minute=1)
+    settings = EgressSettings(sockets={"a": (tmp_path / "a", network)}, log_folder=tmp_path / "log")
+    async with asyncio.timeout(20), server, asyncio.TaskGroup() as group:
+        task = group.create_task(serve(settings, ready=ready.set, on_event=events.append))
+        await ready.wait()
+        proxy = hand_off(tmp_path / "a")
+        listening = group.create_task(HELD[0].follow(heard.append))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy)
+        writer.write(f"CONNECT localhost:{port} HTTP/1.1\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.read(1) + await reader.read() == sent
+        writer.close()
+        task.cancel()
+        assert await listening is False
+    slow = [event for event in events if event.kind == "rate"]
+    assert [(event.allowed, event.reason) for event in slow] == [
+        (True, "slowed down: more than 1 MB in a minute")
+    ]
+    assert [one.kind for one in heard] == ["rate"]
+
+
+async def test_all_sandboxes_of_a_plugin_share_its_connections(tmp_path: Path) -> None:
+    ready = asyncio.Event()
+    events: asyncio.Queue[EgressEvent] = asyncio.Queue()
+    network = NetworkGrant(max_connections=2)
+    settings = EgressSettings(
+        sockets={"a": (tmp_path / "a", network)}, log_folder=tmp_path / "log", more={"a": (tmp_path / "a.1",)}
+    )
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        task = group.create_task(serve(settings, ready=ready.set, on_event=events.put_nowait))
+        await ready.wait()
+        ports = [hand_off(tmp_path / name) for name in ("a", "a.1", "a.1")]
+        held = [await asyncio.open_connection("127.0.0.1", port) for port in (ports[0], ports[2], ports[2])]
+        assert (await events.get()).reason == "too many open connections"
+        for _reader, writer in held:
+            writer.close()
+        task.cancel()
