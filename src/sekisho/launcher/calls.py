@@ -33,6 +33,7 @@ PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 CAP_VERSION_3: Final = 0x2008_0522
 MAX_CAPABILITIES: Final = 64  # the width of the kernel's own set
+EPERM: Final = 1
 EINVAL: Final = 22
 
 # Those from 424 on are the same everywhere.
@@ -90,6 +91,8 @@ def drop_bounding_set() -> None:
         except OSError as error:
             if error.errno == EINVAL:
                 break  # beyond the last one this kernel knows
+            if error.errno == EPERM:
+                break  # not ours to drop: who has no capability gains none at exec either, with no_new_privs
             raise
     prctl("capabilities", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -19,6 +20,10 @@ from sekisho.launcher.program import Ends, decoded, default_signals
 
 __all__ = ["Ends", "become", "fill"]
 
+BINDS: Final = ("--bind", "--ro-bind")
+SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+MFD_EXEC: Final = 0x10
+OTHERS_WRITE: Final = 0o022
 LET_PASS: Final = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF_0000)  # return SECCOMP_RET_ALLOW
 
 
@@ -71,20 +76,54 @@ def become_bwrap(
         data["filter"] = LET_PASS  # one that refuses by itself would silence the alarm
     numbers |= {name: memory_file(content) for name, content in data.items() if name != "alarm"}
     words = [fill(word, numbers) for word in request["options"]]
+    refuse_links(words)
+    program = beyond_reach(request["program"])
     # In a descriptor, because a command line is public and these words hold the plugin's environment.
     options = memory_file(b"".join(word.encode() + b"\0" for word in words))
-    keep = {*numbers.values(), options, ends.failure}
+    keep = {*numbers.values(), options, ends.failure, *([program] if isinstance(program, int) else [])}
     command = [fill(word, numbers) if channel else word for word in request["command"]]
     for target, fd in enumerate(stdio):
         os.dup2(fd, target)
     close_others(keep)
-    for fd in keep - {ends.failure}:
+    for fd in keep - {ends.failure, program}:
         os.set_inheritable(fd, True)
     default_signals()
     os.umask(0o022)
     os.chdir("/")
     argv = ["bwrap", "--args", str(options), "--", *command]
-    os.execve(request["program"], argv, {})  # noqa: S606 - no shell is the point
+    os.execve(program, argv, {})  # noqa: S606 - no shell is the point
+
+
+def refuse_links(words: list[str]) -> None:
+    """A part of the host that became a link since the walls were drawn would bring in a place that nobody listed."""
+    at = 0
+    while at < len(words):
+        if words[at] in BINDS and os.path.realpath(words[at + 1]) != words[at + 1]:
+            raise ValueError(f"{words[at + 1]} leads through a symbolic link now")
+        at += 3 if words[at] in (*BINDS, "--setenv") else 1  # a value of the environment is no option
+
+
+def beyond_reach(path: str) -> str | int:
+    """A sealed copy in memory of a program that our uid may write, as root may; else the program itself.
+
+    The inner world's first process is this program, and a plugin, which has our uid, finds its file in /proc: on the
+    host's own mount, where it could be written as soon as nobody runs it (the way of CVE-2019-5736).
+    """
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not imported here
+        owner = os.fstat(file.fileno())
+        if owner.st_uid != os.geteuid() and not owner.st_mode & OTHERS_WRITE:
+            return path
+        content = file.read()
+    flags = os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC
+    try:
+        copy = os.memfd_create("bwrap", flags | MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        copy = os.memfd_create("bwrap", flags)  # before Linux 6.3 every one may be executed
+    os.write(copy, content)
+    fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEALS)
+    return copy
 
 
 def leave_groups() -> None:
