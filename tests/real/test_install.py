@@ -101,6 +101,7 @@ async def test_an_honest_tarball_is_installed_with_what_it_needs(
     assert (done.kept.tree / "node_modules" / "part" / "cli.js").exists()
 
 
+@pytest.mark.requirement("B3")
 async def test_the_same_lock_gives_the_same_tree_without_a_registry(
     installer: Installer, store: Store, liar: Registry
 ) -> None:
@@ -226,6 +227,7 @@ async def test_a_tarball_that_breaks_out_leaves_nothing_outside_and_no_odd_file(
         assert not path.lstat().st_mode & 0o7000
 
 
+@pytest.mark.requirement("B1")
 async def test_a_wheel_that_is_not_what_its_hash_says_is_refused(
     installer: Installer, store: Store, liar: Registry
 ) -> None:
@@ -248,6 +250,7 @@ async def test_a_tarball_that_is_not_what_its_digest_says_or_has_none_is_refused
     assert store.active("tool") is None
 
 
+@pytest.mark.requirement("B1")
 @pytest.mark.threat("T-PACKAGE")
 async def test_a_file_that_changed_since_it_was_locked_is_refused(
     installer: Installer, store: Store, liar: Registry
@@ -265,6 +268,7 @@ async def test_a_file_that_changed_since_it_was_locked_is_refused(
         await _install(installer, "pypi:tool==1.0")
 
 
+@pytest.mark.requirement("B1")
 async def test_a_registry_that_answers_another_version_is_refused(
     installer: Installer, store: Store, liar: Registry
 ) -> None:
@@ -278,6 +282,7 @@ async def test_a_registry_that_answers_another_version_is_refused(
     assert store.active("tool") is None
 
 
+@pytest.mark.requirement("B1")
 @needs_npm
 async def test_an_npm_registry_that_answers_another_version_is_refused(
     installer: Installer, store: Store, liar: Registry
@@ -331,7 +336,10 @@ async def test_a_page_that_leads_to_another_host_is_not_followed(
         await _install(installer, "pypi:tool==1.0")
 
 
-async def test_a_package_that_is_too_large_is_refused(driver: Bubblewrap, store: Store, liar: Registry) -> None:
+@pytest.mark.requirement("B3")
+async def test_a_package_that_is_too_large_is_refused(
+    driver: Bubblewrap, store: Store, liar: Registry
+) -> None:
     files = {f"part{number}.py": b"" for number in range(60)}
     liar.add_python("tool-1.0-py3-none-any.whl", wheel("tool", "1.0", files), project="tool")
     with pytest.raises(Refused, match="larger"):
@@ -345,6 +353,7 @@ async def test_a_package_that_is_too_large_is_refused(driver: Bubblewrap, store:
     assert not list((store.folder / "work").iterdir())
 
 
+@pytest.mark.requirement("B3")
 async def test_a_failed_installation_leaves_the_package_before(
     installer: Installer, store: Store, liar: Registry
 ) -> None:

@@ -77,6 +77,7 @@ def house(walls: None, tmp_path: Path) -> Iterator[House]:
     made.stop()
 
 
+@pytest.mark.requirement("B1")
 def test_packages_come_in_while_the_house_runs_and_a_changed_one_goes_out(
     house: House, tmp_path: Path
 ) -> None:

@@ -203,6 +203,7 @@ install(Store(Path(sys.argv[2]), at=at), "2")
 """
 
 
+@pytest.mark.requirement("B3")
 @pytest.mark.parametrize("step", get_args(Step))
 def test_a_writer_killed_at_any_step_leaves_the_old_tree_or_the_new_one(store: Store, step: Step) -> None:
     install(store, "1")
