@@ -20,7 +20,7 @@ from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.packages import follow_package, wait_installed
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
-from sekisho.assembly.runtimes import within_runtime
+from sekisho.assembly.runtimes import asks_broker, with_broker, within_runtime
 from sekisho.assembly.spares import Spares
 from sekisho.assembly.telling import told
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
@@ -41,6 +41,7 @@ from sekisho.plugin_server import (
     trusting,
 )
 from sekisho.plugin_server.instance import SlotConnector
+from sekisho.plugin_server.permission_broker import permission_broker
 from sekisho.plugin_server.warden import Connection
 from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
@@ -226,6 +227,11 @@ class _Walls:
                 plugin=workload.name,
                 meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
             )
+        access = asks_broker(workload, self._driver.name)
+        if access is not None:
+            folder = self._post.gate_of(0).with_suffix(".deno")
+            broker = permission_broker(folder, access, self._on_denial)
+            spec = with_broker(spec, await self._stack.enter_async_context(broker))
         self._spares = await self._starters(spec)
         self._start = await self._stack.enter_async_context(self._spares.listed())
         self.connect = self._connect_here

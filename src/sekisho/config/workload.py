@@ -217,6 +217,12 @@ class FilesystemPolicy:
     blocked_paths: tuple[str, ...] = setting(
         _folders(lambda value: FileGrant(blocked_paths=value)), "Paths taken out of the others.", default=()
     )
+    persist: Literal["direct", "review", "discard"] = setting(
+        choice("direct", "review", "discard"),
+        "Where its writes go: into the paths; review: into a draft, until sekisho changes keeps or discards it; "
+        "discard: nowhere, they end with the plugin.",
+        default="direct",
+    )
 
 
 def command_words() -> Kind[tuple[str, ...]]:
@@ -355,6 +361,7 @@ def grants_of(
             read_only_paths=files.read_only_paths,
             writable_paths=files.writable_paths,
             blocked_paths=files.blocked_paths,
+            persist=files.persist,
         ),
         limits=LimitGrant(
             max_memory_mb=sandbox.max_memory_mb,

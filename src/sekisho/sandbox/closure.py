@@ -14,6 +14,7 @@ Decides nothing about walls: `plan` does. Reads the file system, writes nothing.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -57,7 +58,9 @@ _ROOT_PROC: Final = (
 _PROC: Final = ("keys",)  # names the keys of our uid to whoever shares it
 # Version managers put scripts here that look for the real program at run time; inside the wall they would not
 # find it.
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")  # how the mount table writes spaces and their kin
 _SHIM_FOLDER: Final = "shims"
+_NOTHING: Final[tuple[tuple[str, ...], tuple[Link, ...]]] = ((), ())
 
 
 def survey(spec: SandboxSpec) -> Closure:
@@ -66,12 +69,9 @@ def survey(spec: SandboxSpec) -> Closure:
     Raises:
         Misconfigured: a path or the program is missing, or a granted path leads elsewhere.
     """
-    program = _program(spec)
     trail = _Trail(spec.search_path or DEFAULT_SEARCH_PATH)
-    trail.follow_program(program)
-    arguments = tuple(spec.argv[1:])
-    for argument in _script_arguments(arguments):
-        trail.follow_script(argument)
+    argv = spec.argv if spec.image else _follow_command(spec, trail)  # an image brings its own programs
+    system, links = _system() if not spec.image else _NOTHING
     for path in spec.runtime_paths:
         trail.follow_listed(path)
     files = spec.grants.files
@@ -79,10 +79,9 @@ def survey(spec: SandboxSpec) -> Closure:
     for path in listed:
         _refuse_astray(path)
     blocked, missing = _blocked(files.blocked_paths)
-    system, links = _system()
     masks = [Path("/proc", name) for name in (*_PROC, *(_ROOT_PROC if os.geteuid() == 0 else ()))]
     return Closure(
-        argv=(str(program), *arguments),
+        argv=argv,
         read_only=tuple(dict.fromkeys((*system, *trail.folders))),
         links=tuple(dict.fromkeys((*links, *trail.links))),
         blocked=blocked,
@@ -90,7 +89,18 @@ def survey(spec: SandboxSpec) -> Closure:
         proc_masks=tuple(str(path) for path in masks if path.exists()),
         proc_folders=tuple(str(path) for path in masks if path.is_dir()),
         localtime=_localtime(),
+        files=tuple(path for path in map(os.path.normpath, files.writable_paths) if not Path(path).is_dir()),
+        mounts_below=_mounts_below(files.writable_paths) if files.persist != "direct" else (),
     )
+
+
+def _follow_command(spec: SandboxSpec, trail: _Trail) -> tuple[str, ...]:
+    """The command with an absolute program; the trail knows then what it needs."""
+    program, arguments = _program(spec), spec.argv[1:]
+    trail.follow_program(program)
+    for argument in _script_arguments(arguments):
+        trail.follow_script(argument)
+    return (str(program), *arguments)
 
 
 def _program(spec: SandboxSpec) -> Path:
@@ -152,6 +162,14 @@ def _blocked(paths: tuple[str, ...]) -> tuple[tuple[tuple[str, bool], ...], tupl
         else:
             missing.append(real)
     return tuple(found.items()), tuple(missing)
+
+
+def _mounts_below(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """File systems inside these folders: an overlay lies over one, and hides what is mounted in it."""
+    folders = tuple(map(os.path.normpath, paths))
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    places = dict.fromkeys(_OCTAL.sub(lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in lines)
+    return tuple(place for place in places if place not in folders and _is_below(place, folders))
 
 
 def _system() -> tuple[tuple[str, ...], tuple[Link, ...]]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from sekisho.errors import Misconfigured
 from sekisho.sandbox.bubblewrap import LAUNCHED
 from sekisho.sandbox.driver import AUTO_ORDER, Driver, Offer, choose
+from sekisho.sandbox.engine import find_engine
 from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.obstacles import read_settings
+from sekisho.sandbox.oci import GVISOR, Oci
 from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.spec import DriverName, SandboxSpec, unavailable
 
@@ -27,6 +30,10 @@ def driver_for(spec: SandboxSpec, forked: ForkedLauncher | None = None) -> Drive
         Misconfigured: this host cannot give what the plugin wants.
     """
     name = choose(spec, offers(spec))
+    if name == "oci":
+        if forked is not None:
+            forked.dismiss()  # an engine starts what there is to start
+        return Oci(spec.engine, spec.image, spec.oci_runtime)
     return next(kind for kind in LAUNCHED if kind.name == name)(forked=forked)
 
 
@@ -41,15 +48,31 @@ def offers(spec: SandboxSpec) -> Iterator[Offer]:
         AUTO_ORDER if spec.driver == "auto" else tuple(name for name in AUTO_ORDER if name == spec.driver)
     )
     for name in wanted:
+        if name == "oci":
+            yield oci_offer(spec.engine, spec.oci_runtime)
+            continue
         yield offer_of(name, is_tried=name != "landlock" and (name != "bubblewrap" or _is_doubtful()))
 
 
 def offer_of(name: DriverName, *, is_tried: bool = True) -> Offer:
     """What one driver gives here."""
     if name == "oci":
-        return Offer(driver="oci", level="strict", missing=("not built",))
+        return oci_offer("auto", "")
     found = probe(name) if is_tried else glance(name)
     return Offer(driver=name, level=found.level, missing=found.missing, has_gate=name != "landlock")
+
+
+def oci_offer(engine: str, runtime: str) -> Offer:
+    """What containers give here. With an engine that does not work, the first start says so in the engine's words."""
+    missing: tuple[str, ...] = ()
+    try:
+        find_engine(engine, runtime)
+    except Misconfigured as error:
+        missing = (f"{error.message} ({error.remedy})",)
+    is_gvisor = runtime == GVISOR
+    return Offer(
+        driver="oci", level="standard" if is_gvisor else "strict", missing=missing, has_gate=not is_gvisor
+    )
 
 
 def _is_doubtful() -> bool:

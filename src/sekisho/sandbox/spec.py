@@ -30,7 +30,9 @@ __all__ = [
 
 DEFAULT_SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 INNER_HOME: Final = "/home/plugin"
-CERTIFICATE_PATH: Final = "/etc/sekisho/gate.pem"  # of the authority with which the gate opens the plugin's TLS
+CERTIFICATE_PATH: Final = (
+    "/etc/sekisho/gate.pem"  # of the authority with which the gate opens the plugin's TLS
+)
 
 CgroupVersion = Literal["v1", "v2", "none"]
 Level = Literal["strict", "standard", "minimal", "unsafe-none"]
@@ -63,7 +65,9 @@ class SandboxSpec:
 
     `environment` holds values, not names; it is the whole environment besides the fixed part of `plan`.
     `certificate`: PEM of an authority that the plugin shall trust; it stands at `CERTIFICATE_PATH` inside.
-    `runtime_paths` are read-only extras its interpreter needs; `search_path` finds `argv[0]` on the host.
+    `engine`, `image` and `oci_runtime` are for containers: an image brings the programs, which are not sought here then.
+    `drafts`: the folder for what it writes, while that waits to be kept. `owner`: its own user on this host, None for
+    ours. `runtime_paths` are read-only extras its interpreter needs; `search_path` finds `argv[0]` on the host.
     """
 
     name: str
@@ -75,9 +79,14 @@ class SandboxSpec:
     runtime_paths: tuple[str, ...] = ()
     isolation: str = "strict"
     driver: str = "auto"
+    engine: str = "auto"
+    image: str = ""
+    oci_runtime: str = ""
     wants_network: bool = False
     search_path: str | None = None
     warm: WarmStart | None = None
+    drafts: str | None = None
+    owner: int | None = None
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
@@ -135,7 +144,8 @@ class Closure:
 
     `argv` is the command with an absolute program; `blocked` maps each blocked path that exists to whether it
     is a folder; `missing_blocked` are those that do not exist. `proc_masks` are parts of /proc to hide,
-    `proc_folders` those of them that are folders.
+    `proc_folders` those of them that are folders. `files` are writable paths that are no folders, `mounts_below` other
+    file systems inside writable ones.
     """
 
     argv: tuple[str, ...]
@@ -146,3 +156,5 @@ class Closure:
     proc_masks: tuple[str, ...] = ()
     proc_folders: tuple[str, ...] = ()
     localtime: bytes = b""
+    files: tuple[str, ...] = ()
+    mounts_below: tuple[str, ...] = ()

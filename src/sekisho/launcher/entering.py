@@ -1,0 +1,49 @@
+"""Opens the gate's sockets in the network of a container: `python -I -S <this file> PID FD`.
+
+The container has a network namespace of its own with nothing in it; its first process names it. Without root, the user
+namespace that owns it is entered first, which only its owner can. The sockets go out through the descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+
+if __name__ == "__main__":
+    sys.path.append(__file__.removesuffix("/sekisho/launcher/entering.py"))
+
+from sekisho.launcher.calls import call
+from sekisho.launcher.network import CLONE_NEWNET, CLONE_NEWUSER, hand_over, open_gate_sockets, raise_loopback
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Enter, open, hand over; returns the exit status, 1 with one line of why."""
+    pid, control = int(arguments[0]), socket.socket(fileno=int(arguments[1]))
+    try:
+        if os.geteuid() != 0:
+            enter(pid, "user", CLONE_NEWUSER)
+        enter(pid, "net", CLONE_NEWNET)
+        with contextlib.suppress(PermissionError):  # up already, where the engine did it
+            raise_loopback()
+        hand_over(control, 0, open_gate_sockets())
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def enter(pid: int, name: str, kind: int) -> None:
+    """Join one namespace of a process."""
+    fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        call("setns", fd, kind)
+    finally:
+        os.close(fd)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""A container engine as a program: podman or docker, found, asked, and told.
+
+Guarantees that every command is bounded in time, that a failure is told in the engine's own last line, and that the
+engine inherits only what it needs of our environment. Knows no plugin and no plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sekisho.sandbox.oci_words import LABEL, EngineName
+from sekisho.sandbox.spec import Link, unavailable
+
+__all__ = ["ENGINES", "Engine", "find_engine", "owner_of"]
+
+ENGINES: Final[tuple[EngineName, ...]] = ("podman", "docker")
+COMMAND_S: Final = 30.0  # a first import writes a layer; everything else takes a tenth of a second
+FRAME: Final = "localhost/sekisho-frame"
+_PASSED: Final = (
+    "PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS", "TMPDIR",
+    "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF", "STORAGE_DRIVER", "DOCKER_HOST",
+    "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
+)  # fmt: skip
+_FOLDERS: Final = ("dev", "etc", "home", "home/plugin", "proc", "run", "sys", "tmp", "usr", "var")
+_SCRATCH: Final = ("tmp", "home/plugin")
+_INSTALL: Final = "install podman (apt install podman, dnf install podman), or docker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """One engine of this host; `options` go before each of its commands."""
+
+    name: EngineName
+    program: str
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_rootless(self) -> bool:
+        """Whether containers are the user's own; docker's belong to its service, which is root."""
+        return self.name == "podman" and os.geteuid() != 0
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """The whole command line."""
+        return (self.program, *self.options, *words)
+
+    async def say(self, *words: str, given: bytes = b"") -> str:
+        """What one command prints.
+
+        Raises:
+            Misconfigured: it failed, or took too long.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *self.command(*words),
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+        )
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                said, complaint = await process.communicate(given or None)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise unavailable(f"{self.name} {words[0]} did not finish within {COMMAND_S:.0f} s") from None
+        if process.returncode != 0:
+            lines = complaint.decode(errors="replace").strip().splitlines()
+            raise unavailable(f"{self.name} {words[0]}: {lines[-1] if lines else 'no reason given'}"[:500])
+        return said.decode(errors="replace").strip()
+
+    async def frame(self, links: Iterable[Link]) -> str:
+        """An image with empty folders and these links, made once: all else of a plugin is mounted into it."""
+        layer = _layer(links)
+        tag = f"{FRAME}:{hashlib.sha256(layer).hexdigest()[:16]}"
+        if not await self.say("images", "--quiet", tag):
+            await self.say("import", "-", tag, given=layer)
+        return tag
+
+    async def sweep(self, is_alive: frozenset[str]) -> None:
+        """Remove containers of owners that are dead."""
+        found = (await self.say("ps", "--all", "--quiet", "--filter", f"label={LABEL}")).split()
+        if not found:
+            return
+        wanted = '{{.Id}} {{index .Config.Labels "' + LABEL + '"}}'
+        for line in (await self.say("inspect", "--format", wanted, *found)).splitlines():
+            ident, _, owner = line.partition(" ")
+            if owner not in is_alive and not _lives(owner):
+                await self.say("rm", "--force", ident)
+
+
+def find_engine(wanted: str, runtime: str = "") -> Engine:
+    """The engine of this host, of the wanted name or any.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    for name in ENGINES:
+        program = shutil.which(name)
+        if program is not None and wanted in ("auto", name):
+            passed = {key: os.environ[key] for key in _PASSED if key in os.environ}
+            options = _podman_options(runtime) if name == "podman" else ()
+            return Engine(name=name, program=program, options=options, environment=passed)
+    missing = "no container engine is installed" if wanted == "auto" else f"{wanted} is not installed"
+    raise unavailable(missing, _INSTALL)
+
+
+def owner_of(pid: int) -> str:
+    """A process and its birth: a number that is given again is another owner."""
+    try:
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return ""
+    return f"{pid}-{fields[19]}"
+
+
+def _lives(owner: str) -> bool:
+    pid = owner.partition("-")[0]
+    return pid.isdigit() and owner_of(int(pid)) == owner
+
+
+def _podman_options(runtime: str) -> tuple[str, ...]:
+    """Without systemd podman has to manage control groups itself, and crun refuses their mixed form."""
+    has_systemd = Path("/run/systemd/system").is_dir()
+    is_mixed = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    chosen = runtime or ("runc" if is_mixed and shutil.which("runc") else "")
+    return (
+        *(() if has_systemd else ("--cgroup-manager", "cgroupfs")),
+        "--events-backend", "none",
+        *(("--runtime", chosen) if chosen else ()),
+    )  # fmt: skip
+
+
+def _layer(links: Iterable[Link]) -> bytes:
+    """The same bytes for the same links, so that the image is found again."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in _FOLDERS:
+            entry = tarfile.TarInfo(name)
+            # runtimes give a tmpfs the mode of the folder below it
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name in _SCRATCH else 0o755
+            tar.addfile(entry)
+        for link in sorted(links, key=lambda one: one.path):
+            entry = tarfile.TarInfo(link.path.lstrip("/"))
+            entry.type, entry.linkname = tarfile.SYMTYPE, link.target
+            tar.addfile(entry)
+    return archive.getvalue()

@@ -1,0 +1,154 @@
+"""A plan in the words of a container engine: one `create` command line that podman and docker both take.
+
+Guarantees
+- no capability, no new privilege, no network, no host file but those of the plan, a root nobody can write to, a user of
+  its own, our own system call filter, every limit of the plan;
+- environment values and files stand in a folder that only we can read, not on a command line.
+
+Judgement only: which engine there is, and whether it works, is `engine`'s business. Source: podman-create(1) 4.3, docker
+create 20.10; both read `--mount` as one line of CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sekisho.errors import Misconfigured
+from sekisho.sandbox.mount import Mount
+from sekisho.sandbox.plan import Plan
+
+__all__ = [
+    "ENVIRONMENT_FILE",
+    "FILTER_FILE",
+    "LABEL",
+    "EngineName",
+    "Frame",
+    "create_words",
+    "environment_file",
+]
+
+EngineName = Literal["podman", "docker"]
+
+FILTER_FILE: Final = "filter.json"
+ENVIRONMENT_FILE: Final = "environment"
+LABEL: Final = "sekisho.owner"  # who answers for the container: process and its birth
+INNER_HOST: Final = "plugin"
+_HIDDEN: Final = (
+    "/sys:/proc/acpi:/proc/keys:/proc/timer_list:/proc/irq:/proc/bus:/proc/scsi:/proc/sched_debug"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Where one container comes from: its engine, image and user, and the folder that holds its files on the host.
+
+    `user` is a number on the host; without root it is mapped to the one who started us. `runtime` is a name the engine
+    knows, or empty for its own.
+    """
+
+    engine: EngineName
+    name: str
+    image: str
+    folder: str
+    owner: str
+    user: int
+    is_rootless: bool
+    runtime: str = ""
+
+
+def create_words(plan: Plan, frame: Frame) -> tuple[str, ...]:
+    """The arguments of the engine that make one container; it is not started by them."""
+    limits = plan.limits
+    memory = str(limits.memory_bytes)
+    return (
+        "create", "--interactive", "--pull", "never",
+        "--name", frame.name, "--label", f"{LABEL}={frame.owner}",
+        *(("--runtime", frame.runtime) if frame.runtime and frame.engine == "docker" else ()),
+        "--network", "none", "--hostname", INNER_HOST, "--ipc", "private", "--cgroupns", "private",
+        "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+        "--security-opt", f"seccomp={frame.folder}/{FILTER_FILE}",
+        "--log-driver", "none", "--stop-timeout", "0",
+        *_of_engine(frame),
+        "--memory", memory, "--memory-swap", memory, "--pids-limit", str(limits.pids),
+        "--cpus", f"{limits.cpu_percent / 100:g}",
+        *(word for name, value in _ulimits(plan) for word in ("--ulimit", f"{name}={value}:{value}")),
+        *(word for mount in _mounts(plan, frame) for word in ("--mount", mount)),
+        "--env-file", f"{frame.folder}/{ENVIRONMENT_FILE}",
+        "--workdir", plan.cwd,
+        "--entrypoint", plan.command[0],
+        frame.image,
+        *plan.command[1:],
+    )  # fmt: skip
+
+
+def environment_file(environment: Mapping[str, str]) -> bytes:
+    """The environment as both engines read it from a file.
+
+    Raises:
+        Misconfigured: a value has a line end, which such a file cannot hold.
+    """
+    for name, value in environment.items():
+        if "\n" in value or "\r" in value:
+            raise Misconfigured(
+                "sandbox_unavailable",
+                f"the value of {name} has a line end, which no container engine takes from a file",
+                remedy="take the line end out of the value, or choose another driver",
+            )
+    return "".join(f"{name}={value}\n" for name, value in environment.items()).encode()
+
+
+def _of_engine(frame: Frame) -> Iterator[str]:
+    if frame.engine == "podman":
+        # its own hosts file would tell the host's names; and what it hides of /proc and /sys is too little
+        yield from ("--no-hosts", "--read-only-tmpfs=false", "--security-opt", f"mask={_HIDDEN}")
+    if frame.is_rootless:
+        yield from ("--userns", "keep-id:uid=1000,gid=1000", "--user", "1000:1000")
+    else:
+        yield from ("--user", f"{frame.user}:{frame.user}")
+
+
+def _ulimits(plan: Plan) -> Iterator[tuple[str, int]]:
+    yield "core", 0
+    for name, value in plan.limits.inner_rlimits:
+        if name == "NOFILE":
+            yield "nofile", value
+    yield "nproc", plan.limits.pids + 1  # an engine may set one that we must not raise
+
+
+def _mounts(plan: Plan, frame: Frame) -> Iterator[str]:
+    for mount in plan.mounts:
+        line = _mount(mount, frame)
+        if line:
+            yield line
+
+
+def _mount(mount: Mount, frame: Frame) -> str:
+    """One `--mount`; nothing for what every container has of its own, or what lies in the image."""
+    match mount.kind:
+        case "read" if not mount.path.startswith("/proc/"):
+            return _csv("type=bind", f"source={mount.source}", f"target={mount.path}", "readonly")
+        case "write":
+            return _csv("type=bind", f"source={mount.source}", f"target={mount.path}")
+        case "file":
+            return _csv("type=bind", f"source={frame.folder}{mount.path}", f"target={mount.path}", "readonly")
+        case "tmpfs":
+            mode = "1777"  # the container's user is no owner of what the engine makes
+            return _csv(
+                "type=tmpfs", f"target={mount.path}", f"tmpfs-size={mount.size}", f"tmpfs-mode={mode}"
+            )
+        case "cover" if not mount.path.startswith("/proc/"):
+            if mount.source:
+                return _csv("type=bind", "source=/dev/null", f"target={mount.path}", "readonly")
+            return _csv("type=bind", f"source={frame.folder}/empty", f"target={mount.path}", "readonly")
+        case _:
+            return ""
+
+
+def _csv(*fields: str) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()

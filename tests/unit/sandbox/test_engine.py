@@ -1,0 +1,96 @@
+"""Which engine there is, what it says, and how its failures are told; engines are small programs here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from sekisho.errors import Misconfigured
+from sekisho.sandbox.engine import find_engine, owner_of
+from sekisho.sandbox.spec import Link
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+def pretend(folder: Path, name: str, text: str) -> None:
+    tool = folder / name
+    tool.write_text(f"#!/bin/sh\n{text}\n")
+    tool.chmod(0o755)
+
+
+def test_an_engine_that_is_wanted_by_name_is_taken_or_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Misconfigured, match="no container engine is installed") as refused:
+        find_engine("auto")
+    assert "apt install podman" in (refused.value.remedy or "")
+    pretend(tmp_path, "docker", "")
+    assert find_engine("auto").name == "docker"
+    with pytest.raises(Misconfigured, match="podman is not installed"):
+        find_engine("podman")
+    pretend(tmp_path, "podman", "")
+    assert find_engine("auto").name == "podman"
+
+
+async def test_it_inherits_what_it_needs_and_no_secret(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "secret")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/x.sock")
+    pretend(host, "docker", "env")
+    said = await find_engine("docker").say("info")
+    assert "DOCKER_HOST=unix:///run/x.sock" in said
+    assert "API_TOKEN" not in said
+
+
+async def test_a_failure_is_told_in_its_last_line(host: Path) -> None:
+    pretend(host, "docker", "echo first >&2; echo 'no such image' >&2; exit 125")
+    with pytest.raises(Misconfigured, match="docker create: no such image"):
+        await find_engine("docker").say("create", "x")
+
+
+async def test_the_frame_is_imported_once_and_found_again(host: Path) -> None:
+    pretend(
+        host,
+        "docker",
+        f'case "$1" in images) cat {host}/tag 2>/dev/null || true;; import) cat > {host}/layer; echo "$3" > {host}/tag;; esac',
+    )
+    engine = find_engine("docker")
+    links = (Link(path="/lib", target="usr/lib"), Link(path="/bin", target="usr/bin"))
+    tag = await engine.frame(links)
+    layer = (host / "layer").read_bytes()
+    with tarfile.open(fileobj=BytesIO(layer)) as tar:
+        assert {one.name: one.linkname for one in tar if one.issym()} == {"bin": "usr/bin", "lib": "usr/lib"}
+        assert all(one.uid == 0 and one.mtime == 0 for one in tar.getmembers())
+        assert tar.getmember("tmp").mode == 0o1777
+    (host / "layer").unlink()
+    assert await engine.frame(reversed(links)) == tag
+    assert not (host / "layer").exists()
+
+
+async def test_only_containers_of_dead_owners_are_swept(host: Path) -> None:
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-Ic", "pass")
+    await ended.wait()
+    alive, foreign = owner_of(os.getpid()), owner_of(os.getppid())
+    pretend(
+        host,
+        "docker",
+        f'case "$1" in ps) echo a b c d;; inspect) echo "a {alive}"; echo "b {ended.pid}-1"; echo "c {foreign}";'
+        f' echo "d {os.getppid()}-1";; rm) echo "$3" >> {host}/removed;; esac',
+    )
+    await find_engine("docker").sweep(frozenset({alive}))
+    assert (host / "removed").read_text().split() == ["b", "d"]
+
+
+def test_an_owner_is_a_process_and_its_birth() -> None:
+    assert owner_of(os.getpid()).startswith(f"{os.getpid()}-")
+    assert owner_of(2**22 + 1) == ""

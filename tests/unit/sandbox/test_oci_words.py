@@ -1,0 +1,100 @@
+"""A plan in an engine's words: nothing is left to its defaults that matters."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.sandbox.test_plan import FOUND, HOST, draw
+
+from sekisho.errors import Misconfigured
+from sekisho.policy.grants import FileGrant, LimitGrant
+from sekisho.sandbox.oci_words import Frame, create_words, environment_file
+
+PODMAN = Frame(
+    engine="podman", name="c", image="frame:1", folder="/f", owner="1-2", user=600_007, is_rootless=False
+)
+DOCKER = replace(PODMAN, engine="docker", runtime="runsc")
+CONTAINED = replace(HOST, driver="oci")
+
+
+def words(
+    frame: Frame = PODMAN, *, files: FileGrant | None = None, limits: LimitGrant | None = None
+) -> list[str]:
+    return list(create_words(draw(files, host=CONTAINED, limits=limits), frame))
+
+
+def mounts(said: list[str]) -> list[list[str]]:
+    lines = [said[index + 1] for index, word in enumerate(said) if word == "--mount"]
+    return [next(csv.reader([line])) for line in lines]
+
+
+@pytest.mark.parametrize("frame", [PODMAN, DOCKER])
+def test_every_wall_is_asked_for_by_name(frame: Frame) -> None:
+    said = " ".join(words(frame))
+    for option in (
+        "--network none", "--read-only", "--cap-drop ALL", "--security-opt no-new-privileges",
+        "--security-opt seccomp=/f/filter.json", "--user 600007:600007", "--ipc private", "--cgroupns private",
+        "--hostname plugin", "--pull never", "--log-driver none", "--ulimit core=0:0",
+    ):  # fmt: skip
+        assert option in said
+    assert "--privileged" not in said
+
+
+def test_limits_are_the_plans() -> None:
+    limits = LimitGrant(max_memory_mb=100, max_cpu_percent=50, max_pids=9, max_open_files=77)
+    said = " ".join(words(limits=limits))
+    assert f"--memory {100 << 20} --memory-swap {100 << 20} --pids-limit 9 --cpus 0.5" in said
+    assert "--ulimit nofile=77:77" in said
+
+
+def test_environment_values_are_on_no_command_line() -> None:
+    drawn = draw(host=CONTAINED, environment={"API_TOKEN": "very-secret"})
+    said = create_words(drawn, PODMAN)
+    assert "very-secret" not in " ".join(said)
+    assert said[said.index("--env-file") + 1] == "/f/environment"
+    assert b"API_TOKEN=very-secret\n" in environment_file(drawn.environment)
+
+
+@pytest.mark.parametrize("value", ["a\nB=c", "a\rb"])
+def test_a_value_that_would_be_a_second_variable_is_refused(value: str) -> None:
+    with pytest.raises(Misconfigured, match="the value of A has a line end"):
+        environment_file({"A": value})
+
+
+def test_what_is_granted_is_mounted_as_it_was_granted_and_the_rest_is_the_images() -> None:
+    seen = mounts(words(files=FileGrant(read_only_paths=("/srv/in",), writable_paths=("/srv/out",))))
+    assert ["type=bind", "source=/srv/in", "target=/srv/in", "readonly"] in seen
+    assert ["type=bind", "source=/srv/out", "target=/srv/out"] in seen
+    assert ["type=bind", "source=/f/etc/passwd", "target=/etc/passwd", "readonly"] in seen
+    sources = {one[1] for one in seen if one[0] == "type=bind" and not one[1].startswith("source=/f/")}
+    assert sources == {f"source={path}" for path in (*FOUND.read_only, "/srv/in", "/srv/out")}
+
+
+@given(
+    name=st.text(
+        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=20
+    )
+)
+def test_no_name_of_a_folder_can_add_a_word_to_its_mount(name: str) -> None:
+    if name in {".", ".."}:
+        return
+    path = f"/srv/{name}"
+    seen = [
+        one for one in mounts(words(files=FileGrant(read_only_paths=(path,)))) if one[2] == f"target={path}"
+    ]
+    assert seen == [["type=bind", f"source={path}", f"target={path}", "readonly"]]
+
+
+def test_without_root_the_user_inside_is_the_one_who_started_it() -> None:
+    said = " ".join(words(replace(PODMAN, is_rootless=True)))
+    assert "--userns keep-id:uid=1000,gid=1000 --user 1000:1000" in said
+    assert "600007" not in said
+
+
+def test_a_runtime_is_named_to_docker_as_podman_got_it_before() -> None:
+    assert "--runtime runsc" in " ".join(words(DOCKER))
+    assert "--runtime" not in " ".join(words(replace(PODMAN, runtime="runsc")))
