@@ -1,5 +1,5 @@
-"""What stands inside a sandbox in place of secrets: placeholders, the certificate of an authority, and, where the operator
-asked for it by name, a value.
+"""What stands inside a sandbox in place of secrets: placeholders, the certificate of an authority, and, where the
+operator asked for it by name, a value.
 
 Guarantees that a secret which the gate keeps is in the sandbox as its placeholder only, and that a plugin whose TLS is
 opened trusts the gate's authority and no other.

@@ -26,7 +26,7 @@ _OWN_TABLE = """
 
 One more table may carry the plugin's name, or the part of it before the first hyphen (`[wordpress]` for
 `wordpress-handler`). Its texts, numbers and true/false reach the plugin as variables: `url` becomes
-`WORDPRESS_URL`. Secrets do not belong here: name a variable in `environment`.
+`WORDPRESS_URL`. Secrets do not belong here: write them in `secrets`.
 """
 
 

@@ -91,15 +91,20 @@ class TlsStream(Stream):
             try:
                 result = step()
             except ssl.SSLWantReadError:
-                await self._flush()
+                await self._answer()
                 data = await self._below.read()
                 if data:
                     self._incoming.write(data)
                 else:
                     self._incoming.write_eof()
                 continue
-            await self._flush()
+            await self._answer()
             return result
+
+    async def _answer(self) -> None:
+        """Send what reading has to say. Never waits for a writer, whose other side may be waiting for us to read."""
+        if not self._turn.locked():
+            await self._flush()
 
     async def _flush(self) -> None:
         async with self._turn:

@@ -24,7 +24,7 @@ from sekisho.egress.tunnel import Target, judge_origin_request
 from sekisho.errors import Misconfigured, Refused
 from sekisho.policy.secrets import DEFAULT_PLACES, Place, SecretGrant, SecretHost, SecretReference
 
-pytestmark = pytest.mark.threat("T-EGRESS")
+pytestmark = pytest.mark.threat("T-SECRET")
 
 VALUE = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 MARK = placeholder(bytes(range(RANDOM_BYTES))).encode()

@@ -58,7 +58,7 @@ CHUNKED = (
 CLOSE = b"HTTP/1.0 200 OK\r\nX-Echo: %s\r\n\r\n%s" % (VALUE, BODY)
 
 
-@pytest.mark.threat("T-EGRESS")
+@pytest.mark.threat("T-SECRET")
 @pytest.mark.parametrize("answer", [LENGTH, CHUNKED, CLOSE])
 @given(st.lists(st.integers(0, 400), max_size=8))
 def test_an_echo_is_masked_in_head_and_body_however_it_comes_in(answer: bytes, cuts: list[int]) -> None:

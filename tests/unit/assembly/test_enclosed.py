@@ -1,0 +1,65 @@
+"""What stands inside a sandbox in place of secrets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sekisho.assembly.enclosed import TRUST_VARIABLES, enclosed
+from sekisho.assembly.plugin import sandbox_spec
+from sekisho.config import Workload, load_plugin
+from sekisho.egress import take_lease
+from sekisho.egress.handoff import listen
+from sekisho.egress.lease import LeaseDesk
+from sekisho.errors import Misconfigured
+from sekisho.policy.environment import is_dangerous
+
+FILE = """
+[plugin_server]
+name = "github"
+command = ["/bin/true"]
+environment = ["LEVEL"]
+[network_policy]
+allowed_domains = ["api.github.com"]
+intercept_tls = true
+[secrets]
+TOKEN = { from = "env:GH", hosts = ["api.github.com"] }
+OPEN = { from = "env:OPEN_VALUE", environment = true }
+"""
+ENVIRONMENT = {"GH": "the-real-value-1", "OPEN_VALUE": "the-real-value-2", "LEVEL": "3"}
+
+
+@pytest.fixture
+def workload(tmp_path: Path) -> Workload:
+    path = tmp_path / "github.toml"
+    path.write_text(FILE)
+    return load_plugin(path).workload
+
+
+async def test_a_plugin_has_placeholders_a_certificate_and_only_the_value_asked_for(
+    tmp_path: Path, workload: Workload
+) -> None:
+    desk = LeaseDesk(workload.grants, ENVIRONMENT, clock=lambda: 1_800_000_000.0)
+    with listen(tmp_path / "lease") as listener:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            task = group.create_task(desk.serve(listener))
+            with await take_lease(tmp_path / "lease") as lease:
+                spec = sandbox_spec(workload, ENVIRONMENT, lease)
+            task.cancel()
+    assert spec.environment["TOKEN"] == lease.placeholders["TOKEN"]
+    assert "the-real-value-1" not in repr(spec)
+    assert spec.environment["OPEN"] == "the-real-value-2"
+    assert spec.environment["SSL_CERT_FILE"] == "/etc/sekisho/gate.pem"
+    assert spec.certificate == lease.certificate.encode()
+
+
+def test_a_value_for_the_environment_that_is_missing_stops_the_plugin(workload: Workload) -> None:
+    with pytest.raises(Misconfigured, match="OPEN_VALUE"):
+        enclosed(workload, None, {})
+
+
+@pytest.mark.parametrize("name", TRUST_VARIABLES)
+def test_no_operator_can_pass_what_sekisho_sets(name: str) -> None:
+    assert is_dangerous(name)
