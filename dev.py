@@ -27,6 +27,15 @@ MIN_NODE = 22  # what the conformance suite asks for
 
 # program it is found by → Debian package
 SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
+# A file that single tests need → Debian packages; without them those tests are skipped, with the reason. micro-httpd and
+# php-cgi answer WordPress' wish for a web server and PHP, and start nothing.
+FOR_TESTS = {
+    "/usr/share/wordpress/wp-settings.php": ("wordpress", "micro-httpd", "php", "php-cgi", "php-mysql"),
+    "/usr/bin/php": ("php-cli",),
+    "/usr/sbin/mariadbd": ("mariadb-server-core",),
+    "/bin/ip": ("iproute2",),
+    "/usr/bin/openssl": ("openssl",),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,6 +56,7 @@ def demo(rest: list[str]) -> int:
 def test(rest: list[str]) -> int:
     """Everything that can run on this machine; what cannot is listed with its reason."""
     prepare("dev")
+    install_for_tests()
     install_conformance_suite()
     return run([PYTHON, "-m", "pytest", *rest])
 
@@ -100,6 +110,21 @@ def install_system() -> None:
     say(f"installing {', '.join(missing)}")
     subprocess.run(["apt-get", "update", "--quiet=2"], check=True, env=quiet)
     subprocess.run([*command, "--quiet=2"], check=True, env=quiet, stdout=subprocess.DEVNULL)
+
+
+def install_for_tests() -> None:
+    """What single tests need. A machine without it runs the others."""
+    missing = sorted({name for file, names in FOR_TESTS.items() if not Path(file).exists() for name in names})
+    if not missing:
+        return
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        say(f"some tests will be skipped; they need: sudo {' '.join(command)}")
+        return
+    quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    say(f"installing {', '.join(missing)} for single tests")
+    subprocess.run(["apt-get", "update", "--quiet=2"], check=False, env=quiet)
+    subprocess.run([*command, "--quiet=2"], check=False, env=quiet, stdout=subprocess.DEVNULL)
 
 
 def install(extras: str) -> None:

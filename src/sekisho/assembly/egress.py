@@ -9,7 +9,7 @@ from pathlib import Path
 from sekisho.assembly.discretion import hide_memory
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
-from sekisho.config import load_core
+from sekisho.config import CoreConfig, PluginConfig, PluginEntry, load_any
 from sekisho.egress import EgressEvent, EgressSettings, outer_context, serve
 from sekisho.telemetry import Logger
 
@@ -19,29 +19,25 @@ __all__ = ["run_egress"]
 def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) -> int:
     """Serve the gates of all plugins this machine runs, until SIGTERM; returns the exit status.
 
+    `config_path`: a core file, for the plugins it starts here; or a plugin file, for its one plugin.
     `environment`: ours, in which secrets are found that are named by a variable.
     """
     hide_memory()
-    config = load_core(config_path)
+    config = load_any(config_path)
+    plugins = _run_here(config)
     places = Places(home=home, config=config_path)
     places.make_folders()
-    log = Logger("egress", level=config.audit.log_level)
+    log = Logger("egress", level=config.audit.log_level if isinstance(config, CoreConfig) else "INFO")
     settings = EgressSettings(
-        sockets={
-            one.name: (places.gate_socket(one.name), one.grants.network)
-            for one in config.plugins.servers
-            if one.runs_here
-        },
+        sockets={one.name: (places.gate_socket(one.name), one.grants.network) for one in plugins},
         log_folder=places.egress_log,
         more={
             one.name: tuple(places.gate_socket(one.name, slot) for slot in range(1, one.workload.gates + 1))
-            for one in config.plugins.servers
-            if (one.command or one.package) and not one.grants.network.is_closed
+            for one in plugins
+            if one.workload.upstream is None and not one.grants.network.is_closed
         },
         leases={
-            one.name: (places.lease_socket(one.name), one.grants)
-            for one in config.plugins.servers
-            if one.runs_here and one.grants.needs_lease
+            one.name: (places.lease_socket(one.name), one.grants) for one in plugins if one.grants.needs_lease
         },
     )
     opens_tls = any(grants.network.intercept_tls for _, grants in settings.leases.values())
@@ -57,6 +53,12 @@ def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) ->
             outer=outer_context() if opens_tls else None,
         )
     )
+
+
+def _run_here(config: CoreConfig | PluginConfig) -> tuple[PluginEntry | PluginConfig, ...]:
+    if isinstance(config, PluginConfig):
+        return (config,)  # its command may be given where it is started
+    return tuple(one for one in config.plugins.servers if one.runs_here)
 
 
 def _tell(log: Logger, event: EgressEvent) -> None:

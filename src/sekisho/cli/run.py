@@ -71,12 +71,14 @@ def plugin(
 
 
 def egress(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
-    """Run the only door out for plugins."""
+    """Run the only door out for plugins.
+
+    Given a plugin file, for its one plugin; given a core file, for the plugins that it starts on this machine.
+    """
     from sekisho.assembly.egress import run_egress  # noqa: PLC0415
 
     del json
-    site = find(config)
-    return run_egress(site.path, site.home, environment())
+    return run_egress(config.absolute(), home_of(find_any(config)), environment())
 
 
 def connect(

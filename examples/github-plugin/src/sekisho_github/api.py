@@ -116,6 +116,9 @@ def _fields(reply: Reply) -> str:
     words = [
         f"{field} ({code})"
         for field, code in named[:5]
-        if isinstance(field, str) and isinstance(code, str) and _WORD.fullmatch(field) and _WORD.fullmatch(code)
+        if isinstance(field, str)
+        and isinstance(code, str)
+        and _WORD.fullmatch(field)
+        and _WORD.fullmatch(code)
     ]
     return ": " + ", ".join(words) if words else ""

@@ -37,7 +37,9 @@ class Site:
     """Requests to one site, as one user."""
 
     def __init__(self, url: str, authorization: str) -> None:
-        self._client = WebClient(url, headers={"Authorization": authorization, "User-Agent": "sekisho-wordpress/1"})
+        self._client = WebClient(
+            url, headers={"Authorization": authorization, "User-Agent": "sekisho-wordpress/1"}
+        )
 
     def posts(self, query: Mapping[str, str | int]) -> tuple[list[dict[str, Any]], int, int]:
         """One page of posts, how many posts there are, and how many pages."""
