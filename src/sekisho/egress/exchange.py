@@ -15,10 +15,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
+from sekisho.egress.body import BodyReader
 from sekisho.egress.masking import AnswerMask
 from sekisho.egress.response import ResponseReader
 from sekisho.egress.stream import IDLE_TIMEOUT_S, MAX_AHEAD_BYTES, OPENING_TIMEOUT_S, Stream
-from sekisho.egress.tunnel import BodyReader, ProxyRequest
+from sekisho.egress.tunnel import ProxyRequest
 from sekisho.errors import Refused
 
 __all__ = ["After", "exchange"]

@@ -23,11 +23,12 @@ from ipaddress import IPv4Address, ip_address
 from typing import Any, Final, cast
 
 from sekisho.egress.custody import Custody, nothing_held
+from sekisho.egress.event import EgressEvent, Kind
 from sekisho.egress.handoff import GateSockets
 from sekisho.egress.injection import names_placeholder
 from sekisho.egress.names import SyntheticNames, answer
 from sekisho.egress.outlet import Outlet, SystemResolver
-from sekisho.egress.proxy import EgressEvent, Journey, Kind
+from sekisho.egress.proxy import Journey
 from sekisho.egress.share import Share
 from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
 from sekisho.egress.tunnel import Target

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from sekisho.egress.proxy import EgressEvent
+from sekisho.egress.event import EgressEvent
 from sekisho.policy import RateLimiter, RateRule
 
 __all__ = ["Ledger"]

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Final, Self, get_args
 
-from sekisho.egress.proxy import EgressEvent, Kind
+from sekisho.egress.event import EgressEvent, Kind
 from sekisho.errors import Refused
 from sekisho.policy import RateLimiter, RateRule, canonical_host
 

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Final
 
 from sekisho.egress.custody import Custody
+from sekisho.egress.event import EgressEvent
 from sekisho.egress.gate import EgressGate
 from sekisho.egress.handoff import GateSockets, listen, receive_gate
 from sekisho.egress.lease import LeaseDesk
 from sekisho.egress.ledger import Ledger
 from sekisho.egress.line import LineEnd
 from sekisho.egress.outlet import Outlet
-from sekisho.egress.proxy import EgressEvent
 from sekisho.egress.share import Share
 from sekisho.errors import Misconfigured, RemoteProtocolError
 from sekisho.policy import NetworkGrant

@@ -18,11 +18,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from sekisho.egress.custody import Custody, nothing_held
+from sekisho.egress.event import EgressEvent, Kind
 from sekisho.egress.exchange import After, exchange
 from sekisho.egress.hello import ALERT_ACCESS_DENIED, server_name
 from sekisho.egress.injection import PlaceholderWatch, names_placeholder
@@ -41,36 +41,13 @@ from sekisho.egress.tunnel import (
 from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.policy import LOCALHOST
 
-__all__ = ["EgressEvent", "Journey", "Kind"]
+__all__ = ["Journey"]
 
-Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection", "rate", "secret"]
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TLS_FIRST_BYTE: Final = b"\x16"
 _HTTP_PORT: Final = 80
 KEEP_ALIVE_S: Final = 60.0  # a connection between two requests holds a place of its plugin
 _LAST_WORDS_TIMEOUT_S: Final = 1.0  # a refused client gets no more of our time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EgressEvent:
-    """What the gate did for one plugin. `bytes` counts both directions; `reason` is empty when all went well.
-
-    `is_learned`: it was let through only because the gate is learning what this plugin wants.
-    """
-
-    plugin: str
-    kind: Kind
-    host: str
-    port: int
-    allowed: bool
-    reason: str
-    bytes: int = 0
-    is_learned: bool = False
-
-    @property
-    def is_notable(self) -> bool:
-        """Whether it is worth a word although it went through."""
-        return self.is_learned or self.kind == "rate"
 
 
 class Journey:

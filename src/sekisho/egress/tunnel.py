@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +22,6 @@ from sekisho.policy import canonical_host
 
 __all__ = [
     "MAX_HEAD_BYTES",
-    "BodyReader",
     "ProxyRequest",
     "Target",
     "find_head",
@@ -33,7 +31,6 @@ __all__ = [
 ]
 
 MAX_HEAD_BYTES: Final = 32 << 10  # a head is held in memory before it is judged
-MAX_CHUNK_LINE_BYTES: Final = 16  # a chunk-size line may not be used to hold memory either
 _HTTP_PORT: Final = 80
 _TLS_PORT: Final = 443
 
@@ -42,7 +39,6 @@ _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e\x8
 _AUTHORITY: Final = re.compile(r"([^:@/?#\[\]]+)(?::([1-9][0-9]{0,4}))?")
 _ABSOLUTE: Final = re.compile(r"[Hh][Tt][Tt][Pp]://([^/?#]*)(/[^#]*)?(\?[^#]*)?")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
-_CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
 # RFC 9110 section 7.6.1, and what programs send to proxies only.
 _HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer", b"upgrade"}
@@ -120,82 +116,6 @@ def refusal_bytes(reason: str, *, is_unreachable: bool = False) -> bytes:
         b"HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (status, len(body), body)
     )
-
-
-class BodyReader:
-    """Passes on exactly one request body; chunks are framed anew. `surplus` is what followed it.
-
-    `watch` sees the content, without its framing, before it is passed on, and may refuse it.
-    """
-
-    def __init__(self, length: int | None, watch: Callable[[bytes], object] | None = None) -> None:
-        self._watch = watch
-        self._is_chunked = length is None
-        self._left = length or 0
-        self._line = b""
-        self._expects = "size"
-        self.is_done = length == 0
-        self.surplus = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """What of these bytes goes on; nothing does once the body is done."""
-        if self.is_done:
-            self.surplus += data
-            return b""
-        if not self._is_chunked:
-            passed, self.surplus = data[: self._left], data[self._left :]
-            self._left -= len(passed)
-            if self._watch is not None:
-                self._watch(passed)
-            self.is_done = self._left == 0
-            return passed
-        return b"".join(self._chunks(data))
-
-    def _chunks(self, data: bytes) -> list[bytes]:
-        out: list[bytes] = []
-        at = 0  # a position, not a shorter copy: a read full of tiny chunks must cost linear time
-        while at < len(data) and not self.is_done:
-            if self._expects == "data":
-                piece = data[at : at + self._left]
-                at += len(piece)
-                self._left -= len(piece)
-                if self._watch is not None:
-                    self._watch(piece)
-                out.append(b"%x\r\n%s\r\n" % (len(piece), piece))
-                self._expects = "data" if self._left else "data end"
-                continue
-            line, at = self._take_line(data, at)
-            if line is not None:
-                self._end_line(line)
-        if self.is_done:
-            out.append(b"0\r\n\r\n")
-            self.surplus = data[at:]
-        return out
-
-    def _take_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
-        """The next line, if it is whole, and where the rest begins."""
-        held = len(self._line)
-        start = self._line + data[at : at + MAX_CHUNK_LINE_BYTES - held]
-        end = start.find(b"\r\n")
-        if end >= 0:
-            self._line = b""
-            return start[:end], at + end + 2 - held
-        if len(start) >= MAX_CHUNK_LINE_BYTES:
-            raise _refused("the chunked body is malformed")
-        self._line = start
-        return None, len(data)
-
-    def _end_line(self, line: bytes) -> None:
-        if self._expects == "size":
-            if not _CHUNK_SIZE.fullmatch(line):
-                raise _refused("the chunked body is malformed")
-            self._left = int(line, 16)
-            self._expects = "data" if self._left else "last"
-            return
-        if line:  # also a trailer: a field that was not there when the head was judged
-            raise _refused("the chunked body is malformed")
-        self.is_done = self._expects == "last"
-        self._expects = "size"
 
 
 def _parse(head: bytes) -> tuple[bytes, str, list[tuple[bytes, bytes]]]:

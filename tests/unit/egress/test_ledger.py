@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.egress.event import EgressEvent
 from sekisho.egress.ledger import Ledger
-from sekisho.egress.proxy import EgressEvent
 from sekisho.policy import RateRule
 
 NOW = 1_900_000_000.5

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sekisho.egress.event import EgressEvent
 from sekisho.egress.line import EgressRefusal, GateLine, LineEnd, decode, encode
-from sekisho.egress.proxy import EgressEvent
 from sekisho.policy import RateRule
 
 HOSTS = st.from_regex(r"([a-z0-9]{1,20}\.){0,5}[a-z]{2,10}", fullmatch=True)

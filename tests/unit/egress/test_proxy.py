@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from sekisho.egress.event import EgressEvent
 from sekisho.egress.hello import ALERT_ACCESS_DENIED
 from sekisho.egress.outlet import Outlet
-from sekisho.egress.proxy import EgressEvent, Journey
+from sekisho.egress.proxy import Journey
 from sekisho.egress.stream import Stream
 from sekisho.egress.tunnel import Target
 from sekisho.policy import Address, NetworkGrant, is_public
