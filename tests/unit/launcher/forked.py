@@ -1,0 +1,28 @@
+"""Runs a piece of a test in a child, because what it does to a process cannot be undone."""
+
+# ruff: noqa: PTH - the calls themselves are tried here
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+
+__all__ = ["in_a_child"]
+
+
+def in_a_child(body: Callable[[], object]) -> str:
+    """What `body` returned, as text, or how it failed."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(theirs, str(body()).encode())
+        except BaseException:  # noqa: BLE001 - whatever it was, the parent asserts on its text
+            os.write(theirs, traceback.format_exc().encode()[-3000:])
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with open(ours, "rb") as file:
+        text = file.read().decode()
+    os.waitpid(pid, 0)
+    return text

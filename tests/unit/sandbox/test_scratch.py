@@ -1,0 +1,41 @@
+"""A private folder and its end, whatever a plugin made of it."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from sekisho.sandbox.scratch import make_scratch, remove_scratch
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path.resolve()))
+    return make_scratch("notes")
+
+
+def test_nobody_else_may_look_into_it(folder: Path) -> None:
+    for path in (folder, folder / "home", folder / "tmp"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_it_is_removed_with_locked_folders_and_links_that_lead_out(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "precious"
+    outside.mkdir()
+    (outside / "file").write_text("kept")
+    (folder / "tmp" / "link").symlink_to(outside)
+    deep = folder / "home" / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "x").write_text("x")
+    deep.chmod(0)
+    (folder / "home" / "a").chmod(0)
+    assert remove_scratch(folder)
+    assert not folder.exists()
+    assert (outside / "file").read_text() == "kept"
+
+
+def test_removing_it_twice_is_no_loss(folder: Path) -> None:
+    assert remove_scratch(folder)
+    assert remove_scratch(folder)
