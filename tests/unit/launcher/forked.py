@@ -1,6 +1,6 @@
 """Runs a piece of a test in a child, because what it does to a process cannot be undone."""
 
-# ruff: noqa: PTH - the calls themselves are tried here
+# ruff: noqa: PTH123 - the calls themselves are tried here
 from __future__ import annotations
 
 import os

@@ -1,6 +1,6 @@
 """The filter with an alarm: what it refuses is told, and without a listener it refuses all the same."""
 
-# ruff: noqa: PTH - the calls themselves are tried here
+# ruff: noqa: PTH123 - the calls themselves are tried here
 from __future__ import annotations
 
 import errno

@@ -1,6 +1,6 @@
 """System calls by name: the kernel's refusals become errors, and an unknown call is never guessed."""
 
-# ruff: noqa: PTH - the calls themselves are tried here
+# ruff: noqa: PTH123 - the calls themselves are tried here
 from __future__ import annotations
 
 import errno

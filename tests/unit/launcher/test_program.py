@@ -1,6 +1,6 @@
 """The program and its minder: descriptors, limits, and ends that are told apart."""
 
-# ruff: noqa: PTH - the calls themselves are tried here
+# ruff: noqa: PTH123 - the calls themselves are tried here
 from __future__ import annotations
 
 import json
