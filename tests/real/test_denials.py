@@ -13,7 +13,7 @@ from tests.real.conftest import ECHO, HOSTILE, House, common, plugin, until
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A2.3")]
 
 LATEST_S = 1.0
-ATTACKS = ("phone_home", "eat_memory", "hang", "echo")
+ATTACKS = ("escape", "phone_home", "eat_memory", "hang", "echo")
 CONFIGURATION = (
     common()
     + plugin("echo", ECHO, operations=["echo"])
@@ -73,6 +73,12 @@ def test_a_name_that_is_not_listed_asked_of_the_proxy(house: House) -> None:
 def test_more_memory_than_was_granted(house: House) -> None:
     denial = provoke(house, "memory", lambda: house.call("hostile__eat_memory", megabytes=400))
     assert denial["rule"] == "max_memory_mb = 96"
+
+
+def test_a_system_call_that_the_filter_refuses(house: House) -> None:
+    denial = provoke(house, "seccomp", lambda: house.call("hostile__escape"))
+    assert denial["rule"] == "system call filter"
+    assert denial["target"] in {"unshare", "mount", "io_uring_setup", "keyctl", "bpf", "setns", "clone"}
 
 
 def test_more_time_than_was_granted(house: House) -> None:

@@ -483,7 +483,7 @@ async def test_a_server_of_the_official_sdk_starts_again_after_its_end(made: Plu
             log=lambda event, **facts: None,
             on_list_changed=lambda: None,
             on_denial=lambda denial: None,
-            memory_rule="max_memory_mb = 512",
+            grant=LimitGrant(),
         ) as walled:
             opened = await handshake(walled.session, END_S)
             surface = await list_surface(walled.session, opened, END_S)

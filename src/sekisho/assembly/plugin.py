@@ -269,7 +269,7 @@ class _Walls:
                     log=self._log.info,
                     on_list_changed=on_list_changed,
                     on_denial=self._on_denial,
-                    memory_rule=f"max_memory_mb = {workload.grants.limits.max_memory_mb}",
+                    grant=workload.grants.limits,
                 )
             )
 

@@ -8,17 +8,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from sekisho.egress import EgressRefusal, GateLine, send_gate
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.pipes import MAX_QUEUED_BYTES, Pipes
 from sekisho.plugin_server.session import PluginSession
+from sekisho.plugin_server.watching import Watch
+from sekisho.policy import LimitGrant
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import GateSockets, Running
-from sekisho.wire import DenialFrame
+from sekisho.wire import DenialFrame, DenialKind
 
 __all__ = ["connect_walled"]
 
+_EGRESS_WALLS: Final[dict[str, DenialKind]] = {"dns": "dns", "secret": "secret", "rate": "transfer"}
 GATE_RETRY_S = 0.2  # between two tries to hand the sockets to an egress process that is being started again
 
 
@@ -51,13 +55,14 @@ async def connect_walled(
     log: Callable[..., None],
     on_list_changed: Callable[[], None],
     on_denial: Callable[[DenialFrame], None],
-    memory_rule: str,
+    grant: LimitGrant,
 ) -> AsyncIterator[Walled]:
     """Start the plugin in its sandbox and open its pipes; leaving the context kills the whole tree.
 
-    `on_denial` is told what any wall refused; `memory_rule` names the limit that a kill for memory enforced.
+    `on_denial` is told what any wall refused; `grant` is what its limits enforce.
     """
     sandbox = await start()
+    watch = Watch(sandbox.violations, grant, on_denial)
     ended: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
 
     def end(error: SekishoError) -> None:
@@ -77,7 +82,7 @@ async def connect_walled(
         gate = sandbox.gate_sockets
         line = send_gate(gate_path, gate.fds) if gate is not None and gate_path is not None else None
         async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(_report_exit(sandbox, end))]
+            helpers = [group.create_task(_report_exit(sandbox, end)), group.create_task(watch.run())]
             if gate is not None and gate_path is not None and line is not None:
                 helpers.append(
                     group.create_task(_follow_gate(line, gate, gate_path, partial(_tell_refusal, on_denial)))
@@ -91,11 +96,7 @@ async def connect_walled(
         if sandbox.gate_sockets is not None:
             sandbox.gate_sockets.close()
         pipes.close()
-        status = await sandbox.kill_tree()
-        if (
-            status.reason == "oom"
-        ):  # told here, because the pipes may have ended before the process was reaped
-            on_denial(DenialFrame("memory", memory_rule, "the plugin used too much memory, and was ended"))
+        watch.ended(await sandbox.kill_tree())  # here, because pipes may end before the process is reaped
         if session.counters.garbage or pipes.stderr_tail:
             log("plugin_noise", garbage_lines=session.counters.garbage, stderr_bytes=len(pipes.stderr_tail))
 
@@ -111,7 +112,7 @@ def _tell_refusal(on_denial: Callable[[DenialFrame], None], refusal: EgressRefus
         return  # it was let through, to be learned; the egress ledger holds it
     on_denial(
         DenialFrame(
-            "dns" if refusal.kind == "dns" else "connect",
+            _EGRESS_WALLS.get(refusal.kind, "connect"),
             "network_policy",
             refusal.reason,
             f"{refusal.host}:{refusal.port}" if refusal.host else "",

@@ -28,6 +28,7 @@ from sekisho.sandbox.interpreter import PythonCommand, read_command, uses_sdk
 from sekisho.sandbox.plan import Plan
 from sekisho.sandbox.running import Exit, GateSockets, Pipes, Sandbox, close_fds
 from sekisho.sandbox.spec import INNER_HOME, SandboxSpec, WarmStart
+from sekisho.sandbox.violations import Violation
 
 __all__ = ["DEFAULT_PRELOAD", "Running", "Warm", "make_ready"]
 
@@ -56,6 +57,9 @@ class Running(Protocol):
     @property
     def gate_sockets(self) -> GateSockets | None:
         """The gate's sockets inside its network, to be closed by who asked."""
+
+    def violations(self) -> tuple[Violation, ...]:
+        """What its walls refused since they stand."""
 
     async def wait(self) -> Exit:
         """Until the plugin and everything it started have ended."""
@@ -332,6 +336,10 @@ class _Life:
         self._oom_kills = oom_kills
         self._is_killed = False
         self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+    def violations(self) -> tuple[Violation, ...]:
+        """What its walls refused since they stand, its lives before this one included."""
+        return self._walls.sandbox.violations()
 
     async def wait(self) -> Exit:
         """Until nothing of it is left."""

@@ -13,6 +13,7 @@ import pytest
 from sekisho.errors import SekishoError
 from sekisho.plugin_server.opening import ask
 from sekisho.plugin_server.walled import Walled, connect_walled
+from sekisho.policy import LimitGrant
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import Exit, Limits, Plan, Sandbox
 from sekisho.sandbox.running import Pipes
@@ -83,7 +84,7 @@ def _connect(
         log=lambda event, **facts: events.append((event, facts)),
         on_list_changed=lambda: None,
         on_denial=on_denial,
-        memory_rule="max_memory_mb = 64",
+        grant=LimitGrant(max_memory_mb=64),
     )
 
 
