@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from bench.cold import measure_starts
 from bench.disk import fdatasync_us
 from bench.figures import difference
+from bench.handshake import measure_handshakes
 from bench.measure import Pace, Sample, measure
 from bench.memory import measure_memory
 from bench.peers import LABELS, STARTS
 from bench.processes import BenchFailed
+from bench.relays import measure_relays
 from bench.results import Findings, Measured
 from bench.stage import Stage
 from bench.walls import measure_walls
@@ -110,23 +112,15 @@ def _waiting(one: Measured) -> dict[str, float]:
 
 
 def _names(plan: Plan) -> tuple[str, ...]:
-    return tuple(name for name in ("memory", "starts", "walls") if plan.only.lower() in name)
+    return tuple(name for name in ("memory", "starts", "walls", "handshakes", "relays") if plan.only.lower() in name)
 
 
 def _singles(stage: Stage, plan: Plan) -> dict[str, Single]:
     every: dict[str, Single] = {
         "memory": lambda: measure_memory(stage),
         "starts": lambda: measure_starts(stage, plan.starts),
-        "walls": lambda: _walls(plan.starts * WALLS_PER_START),
+        "walls": lambda: measure_walls(plan.starts * WALLS_PER_START),
+        "handshakes": lambda: measure_handshakes(plan.starts),
+        "relays": lambda: measure_relays(plan.rounds),
     }
     return {name: every[name] for name in _names(plan)}
-
-
-def _walls(starts: int) -> dict[str, float]:
-    times = measure_walls(starts)
-    return {
-        "walls_bare_ms": times.bare_ms,
-        "walls_walled_ms": times.walled_ms,
-        "walls_standing_ms": times.standing_ms,
-        "walls_over_bare_ms": times.over_bare_ms,
-    }

@@ -193,4 +193,17 @@ TARGETS: tuple[Target, ...] = (
         figure="cpu ratio", unit="× one worker", workload=MODERN, way="sekisho-workers", against="sekisho", most=1.1,
     ),
     Target(about="sandbox start over bare exec", figure="single", unit="ms", single="walls_over_bare_ms", most=15),
+    Target(about="sandbox start, of what srt adds", figure="single", unit="× srt", single="walls_of_srt", most=0.1),
+    Target(
+        about="Python server to its answer to initialize, behind the wall",
+        figure="single", unit="× bare", single="handshake_python_ratio", most=1.1,
+    ),
+    Target(
+        about="Node.js server to its answer to initialize, behind the wall",
+        figure="single", unit="× bare", single="handshake_node_ratio", most=1.1,
+    ),
+    Target(
+        about="throughput of the egress gate, one connection",
+        figure="single", unit="× a plain relay", single="relay_of_plain", least=0.5,
+    ),
 )  # fmt: skip

@@ -1,79 +1,132 @@
-"""How long a program's start behind the wall takes, beside the same program started bare."""
+"""How long a program's start behind walls takes, beside the same program started bare, and behind other walls.
+
+Every way is tried once in every round, so that other load on the machine meets all alike. Other walls are measured
+where they are installed: srt of npm under `.cache/escape-srt` and podman with `.cache/escape-rootfs`, which
+`python -m tests.real.escape.report` lays there.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
 
 from sekisho.policy import FileGrant, Grants, LimitGrant, NetworkGrant
-from sekisho.sandbox import Bubblewrap, Plan, SandboxSpec
+from sekisho.sandbox import Bubblewrap, Landlock, Launched, Native, Plan, SandboxSpec
 
-__all__ = ["WallTimes", "measure_walls"]
+__all__ = ["DRIVERS", "Clock", "measure_walls"]
 
-PROGRAM = "/bin/true"
-WARM_UP = 3
+PROGRAM: Final = "/bin/true"
+WARM_UP: Final = 2
+PEER_EVERY: Final = 5  # others need a hundred times as long: one start in so many rounds is enough
+CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
+SRT: Final = CACHE / "escape-srt" / "node_modules" / ".bin"
+ROOTFS: Final = CACHE / "escape-rootfs"
+DRIVERS: Final[dict[str, tuple[type[Launched], str]]] = {
+    "bubblewrap": (Bubblewrap, "strict"),
+    "native": (Native, "strict"),
+    "landlock": (Landlock, "standard"),
+}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WallTimes:
-    """Medians in milliseconds: start to end of a program that ends at once, and until all walls stand."""
-
-    bare_ms: float
-    walled_ms: float
-    standing_ms: float
-    starts: int
-
-    @property
-    def over_bare_ms(self) -> float:
-        """What the walls add."""
-        return self.walled_ms - self.bare_ms
+Clock = Callable[[], Awaitable[float]]  # one start, from the request to the end of the program; in seconds
 
 
-def measure_walls(starts: int) -> WallTimes:
-    """Start it bare and walled in turn, with one launcher that stays."""
+def measure_walls(starts: int) -> dict[str, float]:
+    """Medians in milliseconds, and what is added over bare within each round."""
     return asyncio.run(_measure(starts))
 
 
-async def _measure(starts: int) -> WallTimes:
-    bare: list[float] = []
-    walled: list[float] = []
+async def _measure(starts: int) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
     standing: list[float] = []
-    async with Bubblewrap() as driver:
-        plan = await driver.plan(SandboxSpec(name="bench", argv=(PROGRAM,), grants=_grants()))
-        for _ in range(starts + WARM_UP):
-            bare.append(await _bare())
-            stood, ended = await _walled(driver, plan)
-            standing.append(stood)
-            walled.append(ended)
-    return WallTimes(
-        bare_ms=1e3 * statistics.median(bare[WARM_UP:]),
-        walled_ms=1e3 * statistics.median(walled[WARM_UP:]),
-        standing_ms=1e3 * statistics.median(standing[WARM_UP:]),
-        starts=starts,
-    )
+    async with AsyncExitStack() as stack:
+        ways: dict[str, Clock] = {"bare": _bare}
+        for name, (make, isolation) in DRIVERS.items():
+            driver = await stack.enter_async_context(make())
+            plan = await driver.plan(_spec(isolation))
+            ways[name] = _walled(driver, plan, standing if name == "bubblewrap" else [])
+        peers = _peers()
+        for number in range(starts + WARM_UP):
+            of_round = ways | (peers if number % PEER_EVERY == WARM_UP else {})
+            for name, clock in of_round.items():
+                took = await clock()
+                if number >= WARM_UP:
+                    found.setdefault(name, []).append(took)
+    return _told(found, standing)
+
+
+def _told(found: dict[str, list[float]], standing: list[float]) -> dict[str, float]:
+    middle = {name: 1e3 * statistics.median(times) for name, times in found.items()}
+    over = {name: middle[name] - middle["bare"] for name in middle if name != "bare"}
+    told = {
+        "walls_bare_ms": middle["bare"],
+        "walls_walled_ms": middle["bubblewrap"],
+        "walls_standing_ms": 1e3 * statistics.median(standing),
+        "walls_over_bare_ms": over["bubblewrap"],
+        **{f"walls_{name}_over_bare_ms": value for name, value in over.items() if name != "bubblewrap"},
+    }
+    if "srt" in over:
+        told["walls_of_srt"] = over["bubblewrap"] / over["srt"]
+    return told
+
+
+def _peers() -> dict[str, Clock]:
+    """Other walls that are installed here, each as it is usually started."""
+    peers: dict[str, Clock] = {}
+    if (SRT / "srt").exists() and shutil.which("bwrap"):
+        peers["srt"] = _command(str(SRT / "node"), str(SRT / "srt"), "-c", PROGRAM)
+    if shutil.which("podman") and (ROOTFS / "bin" / "true").exists() and os.geteuid() == 0:
+        peers["podman"] = _command(
+            "podman", "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", "runc", "run",
+            "--rm", "-i", "--network", "none", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=512:512",
+            "--rootfs", str(ROOTFS), PROGRAM,
+        )  # fmt: skip
+    return peers
 
 
 async def _bare() -> float:
-    pipe = asyncio.subprocess.PIPE
-    started = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(PROGRAM, stdin=pipe, stdout=pipe, stderr=pipe, env={})
-    await process.wait()
-    return time.perf_counter() - started
+    return await _command(PROGRAM)()
 
 
-async def _walled(driver: Bubblewrap, plan: Plan) -> tuple[float, float]:
-    started = time.perf_counter()
-    sandbox = await driver.launch(plan)
-    stood = time.perf_counter() - started
-    how = await sandbox.wait()
-    ended = time.perf_counter() - started
-    sandbox.close_fds()
-    if how.code != 0:
-        raise RuntimeError(f"{PROGRAM} ended with {how}")
-    return stood, ended
+def _command(*words: str) -> Clock:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent"}
+
+    async def clock() -> float:
+        pipe = asyncio.subprocess.PIPE
+        started = time.perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=pipe, stdout=pipe, stderr=pipe, env={} if len(words) == 1 else environment
+        )
+        _, err = await process.communicate()
+        took = time.perf_counter() - started
+        if process.returncode != 0:
+            raise RuntimeError(f"{words[0]} ended with {process.returncode}: {err.decode()[-500:]}")
+        return took
+
+    return clock
 
 
-def _grants() -> Grants:
-    return Grants(network=NetworkGrant(), files=FileGrant(), limits=LimitGrant())
+def _walled(driver: Launched, plan: Plan, standing: list[float]) -> Clock:
+    async def clock() -> float:
+        started = time.perf_counter()
+        sandbox = await driver.launch(plan)
+        standing.append(time.perf_counter() - started)
+        how = await sandbox.wait()
+        took = time.perf_counter() - started
+        sandbox.close_fds()
+        if how.code != 0:
+            raise RuntimeError(f"{PROGRAM} ended with {how}")
+        return took
+
+    return clock
+
+
+def _spec(isolation: str) -> SandboxSpec:
+    grants = Grants(network=NetworkGrant(), files=FileGrant(), limits=LimitGrant())
+    return SandboxSpec(name="bench", argv=(PROGRAM,), grants=grants, isolation=isolation)
