@@ -38,6 +38,7 @@ __all__ = ["EgressGate"]
 
 _DESCRIPTORS_GONE_WAIT_S: Final = 0.1
 _DESCRIPTORS_GONE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_LISTENER: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 logger = logging.getLogger("sekisho.egress")
 
 _ADDRESS_LITERAL: Final = "the connection went to an address instead of a name"
@@ -88,13 +89,16 @@ class EgressGate:
     ) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            # An accept that succeeds at once does not yield: a flood of knocks would be all this process ever does.
+            await self._share.wait_room()
+            self._share.charge(0)
             try:
                 connection, _ = await loop.sock_accept(listener)
             except OSError as error:
+                if error.errno in _NO_LISTENER:
+                    raise
                 if error.errno in _DESCRIPTORS_GONE:
-                    await asyncio.sleep(
-                        _DESCRIPTORS_GONE_WAIT_S
-                    )  # others close theirs; accepting at once would spin
+                    await asyncio.sleep(_DESCRIPTORS_GONE_WAIT_S)  # others close theirs; at once would spin
                 continue  # the client went away between its knock and our answer
             if not self._share.enter():
                 connection.close()

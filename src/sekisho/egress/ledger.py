@@ -47,12 +47,12 @@ class Ledger:
         self._left_out = 0
         self._is_failing = False
 
-    def write(self, event: EgressEvent) -> None:
-        """Append one event."""
+    def write(self, event: EgressEvent) -> bool:
+        """Append one event; False when it was left out, because there are too many."""
         now = self._clock()
         if not event.allowed and self._limiter.admit("refusals", self._rate, now) > 0:
             self._left_out += 1
-            return
+            return False
         entry = {
             "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
             "plugin": event.plugin,
@@ -69,6 +69,7 @@ class Ledger:
             entry["left_out"] = self._left_out
         if self._append(json.dumps(entry, separators=(",", ":")) + "\n"):
             self._left_out = 0
+        return True
 
     def _append(self, line: str) -> bool:
         try:

@@ -111,6 +111,10 @@ class GateLine:
             if refusal is not None:
                 on_refusal(refusal)
 
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._sock.fileno()
+
     def close(self) -> None:
         """Hang up."""
         self._sock.close()

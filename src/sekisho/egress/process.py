@@ -5,7 +5,7 @@
 - A gate is open for as long as the plugin server that handed its sockets over holds the line; on the line it hears
   what was refused.
 - A hand-off that is refused is logged and changes nothing.
-- What happens is written to `<log_folder>/<plugin>.jsonl` and told to `on_event`.
+- What happens is written to `<log_folder>/<plugin>.jsonl`, and told to `on_event` when it was.
 
 Which plugins there are and what they may reach comes from the settings; nothing a sandbox sends can change
 it.
@@ -71,7 +71,7 @@ async def serve(
     Args:
         settings: the plugins.
         ready: called once every hand-off socket listens.
-        on_event: told of every event, after it was written.
+        on_event: told of every event that was written; a flood of refusals is written in part.
         clock: Unix time in seconds, for the log.
         outlet_for: how connections are opened for a grant; by default through the system's resolver.
         environment: where secrets are found that are named by a variable.
@@ -91,7 +91,7 @@ async def serve(
                 leases = LeaseDesk(grants, environment or {}, clock=clock, outer=outer)
                 listening[plugin] = (leases, stack.enter_context(_listen(lease_path)))
                 stack.callback(lease_path.unlink, missing_ok=True)
-            guest = _Guest(plugin, network, _both(ledger.write, on_event), leases)
+            guest = _Guest(plugin, network, _written(ledger, on_event), leases)
             for one in (path, *settings.more.get(plugin, ())):
                 listener = stack.enter_context(_listen(one))
                 stack.callback(one.unlink, missing_ok=True)
@@ -220,6 +220,16 @@ def _listen(path: Path) -> socket.socket:
             f"cannot listen at {path}",
             remedy="check the run folder and its permissions",
         ) from error
+
+
+def _written(ledger: Ledger, on_event: Callable[[EgressEvent], None]) -> Callable[[EgressEvent], None]:
+    """Write every event, and tell of those that were written: a flood must not fill other logs instead."""
+
+    def tell(event: EgressEvent) -> None:
+        if ledger.write(event):
+            on_event(event)
+
+    return tell
 
 
 def _both(

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from sekisho.egress import EgressEvent, EgressGate, GateSockets, Outlet
-from sekisho.egress.share import Share
+from sekisho.egress.share import LOOK_BYTES, TURN_BYTES, Share
 from sekisho.policy import Address, NetworkGrant, is_public
 
 NETWORK = NetworkGrant(allowed_domains=("api.example.com",))
@@ -20,7 +20,7 @@ def listening(kind: socket.SocketKind) -> socket.socket:
     sock = socket.socket(socket.AF_INET, kind)
     sock.bind(("0.0.0.0", 0))
     if kind is socket.SOCK_STREAM:
-        sock.listen()
+        sock.listen(64)
     sock.setblocking(False)
     return sock
 
@@ -28,7 +28,13 @@ def listening(kind: socket.SocketKind) -> socket.socket:
 class Door:
     """A served gate, and what a plugin inside would do with it."""
 
-    def __init__(self, *, addresses: Sequence[str] = ("10.0.0.1",), max_connections: int = 8) -> None:
+    def __init__(
+        self,
+        *,
+        addresses: Sequence[str] = ("10.0.0.1",),
+        max_connections: int = 8,
+        turn_bytes: int = TURN_BYTES,
+    ) -> None:
         self._addresses = [ip_address(text) for text in addresses]
         stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
         self.sockets = GateSockets(
@@ -39,9 +45,8 @@ class Door:
         }
         self.events: asyncio.Queue[EgressEvent] = asyncio.Queue()
         outlet = Outlet(NETWORK, resolve=self._resolve, is_allowed_address=is_public)
-        self.gate = EgressGate(
-            "a", NETWORK, self.events.put_nowait, outlet=outlet, share=Share(max_connections=max_connections)
-        )
+        share = Share(max_connections=max_connections, turn_bytes=turn_bytes)
+        self.gate = EgressGate("a", NETWORK, self.events.put_nowait, outlet=outlet, share=share)
 
     async def _resolve(self, _host: str) -> Sequence[Address]:
         return self._addresses
@@ -139,3 +144,33 @@ async def test_a_closed_gate_closes_its_sockets() -> None:
     async with served(Door()) as door:
         await door.ask(QUERY)
     assert door.sockets.proxy.fileno() == door.sockets.dns.fileno() == -1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_flood_of_knocks_is_answered_a_few_in_a_turn() -> None:
+    """They all wait already; between two turns of the loop only as many are taken as the share has looks."""
+    door = Door(max_connections=1, turn_bytes=3 * LOOK_BYTES)
+    knocks = [socket.create_connection(("127.0.0.1", door.ports["proxy"])) for _ in range(40)]
+    taken: list[int] = []
+    async with served(door):
+        loop = asyncio.get_running_loop()
+        while sum(taken) < 39:
+            before = door.events.qsize()
+            turn = loop.create_future()
+            loop.call_soon(turn.set_result, None)
+            await turn
+            taken.append(door.events.qsize() - before)
+        for knock in knocks:
+            knock.close()
+    assert max(taken) <= 4
+
+
+async def test_a_socket_that_does_not_listen_ends_the_gate_and_not_the_process() -> None:
+    door = Door()
+    door.sockets.tls.close()
+    deaf = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    deaf.setblocking(False)
+    sockets = GateSockets(proxy=door.sockets.proxy, tls=deaf, http=door.sockets.http, dns=door.sockets.dns)
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.timeout(5):
+            await door.gate.serve(sockets)

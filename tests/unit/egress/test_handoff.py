@@ -94,3 +94,18 @@ def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     listen(path).close()
     with listen(path):
         assert path.is_socket()
+
+
+async def test_no_end_of_the_line_reaches_a_program_that_is_started(
+    tmp_path: Path, four: list[socket.socket]
+) -> None:
+    path = tmp_path / "s"
+    with listen(path) as listener, send_gate(path, [sock.fileno() for sock in four]) as line:
+        connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+        with connection:
+            ends = [
+                connection.get_inheritable(),
+                os.get_inheritable(line.fileno()),
+                listener.get_inheritable(),
+            ]
+    assert ends == [False, False, False]

@@ -63,6 +63,12 @@ def test_a_flood_of_refusals_is_counted_instead_of_written(tmp_path: Path) -> No
     assert [line.get("left_out") for line in lines(path)] == [None, None, 8, None]
 
 
+def test_whoever_writes_hears_what_was_left_out(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "a.jsonl", lambda: NOW, rate=RateRule(per_minute=1, burst=2))
+    assert [ledger.write(event()) for _ in range(4)] == [True, True, False, False]
+    assert ledger.write(event("api.example.com", allowed=True))
+
+
 def test_a_file_that_cannot_be_written_is_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
