@@ -20,14 +20,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from tests.real.egress_door import Internet
 from tests.real.inner import END_S, OPENING, call, read_all, talk
-from tests.real.test_egress_gate import Internet
 
-from sekisho.assembly.runtimes import within_runtime
+from sekisho.assembly.runtimes import with_broker, within_runtime
 from sekisho.egress import EgressEvent, EgressSettings, send_gate, serve
+from sekisho.plugin_server.permission_broker import permission_broker
 from sekisho.policy import NetworkGrant
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant
 from sekisho.sandbox import Bubblewrap, SandboxSpec, probe
+from sekisho.sandbox.deno_access import DenoAccess
+from sekisho.wire import DenialFrame
 
 pytestmark = pytest.mark.real
 
@@ -187,22 +190,75 @@ def filled(text: str, place: Place) -> str:
     return text.format(data=place.data, fixed=place.fixed, secret=place.secret, code=place.code)
 
 
-async def test_what_an_honest_program_does_works(place: Place) -> None:
-    found = await run(place.spec(filled(TWINS, place)))
+@pytest.mark.parametrize("said_by", ["flags", "broker"])
+async def test_what_an_honest_program_does_works(place: Place, said_by: str) -> None:
+    wanted = place.spec(filled(TWINS, place))
+    found = await run(wanted) if said_by == "flags" else (await brokered(place, wanted))[0]
     assert {name: said for name, said in found.items() if not said.startswith("ok")} == {}
     assert found["env unknown"] == "ok undefined"
     assert (place.data / "y.txt").read_text() == "y"
 
 
 @pytest.mark.threat("T-READ")
-async def test_what_a_dishonest_program_tries_fails(place: Place) -> None:
-    found = await run(place.spec(filled(ATTACKS, place)))
+@pytest.mark.parametrize("said_by", ["flags", "broker"])
+async def test_what_a_dishonest_program_tries_fails(place: Place, said_by: str) -> None:
+    wanted = place.spec(filled(ATTACKS, place))
+    found = await run(wanted) if said_by == "flags" else (await brokered(place, wanted))[0]
     assert len(found) >= 36
     assert {name: said for name, said in found.items() if said.startswith("ok")} == {}
     assert (place.fixed / "x.txt").read_text() == "fixed"
     assert (place.secret / "x.txt").read_text() == "secret"
     assert (place.code / "main.ts").read_text() != "changed"
     assert not (place.data / "hard").exists()
+
+
+async def brokered(place: Place, wanted: SandboxSpec) -> tuple[dict[str, str], list[DenialFrame]]:
+    """What a program found whose Deno asked the broker, and what the broker refused."""
+    denials: list[DenialFrame] = []
+    access = DenoAccess(grants=wanted.grants, code=(str(place.code / "main.ts"),))
+    async with permission_broker(place.code.parent / "b", access, denials.append) as path:
+        return await run(with_broker(wanted, path)), denials
+
+
+async def test_what_the_broker_refuses_is_told_with_its_rule(place: Place) -> None:
+    program = filled(
+        """
+await attempt("read", () => read("/etc/shadow"));
+await attempt("write", () => Deno.writeTextFileSync("{fixed}/x.txt", "changed"));
+await attempt("net", () => Deno.connect({{ hostname: "evil.example", port: 443 }}));
+await attempt("run", () => new Deno.Command("/bin/id").outputSync());
+const path = Deno.env.get("DENO_PERMISSION_BROKER_PATH")!;
+await attempt("own broker", () => Deno.connect({{ transport: "unix", path }}));
+await attempt("its folder", () => Deno.removeSync(path));
+await attempt("relative", () => {{ Deno.chdir("{fixed}"); Deno.writeTextFileSync("x.txt", "changed"); }});
+""",
+        place,
+    )
+    found, denials = await brokered(place, place.spec(program))
+    assert "sekisho: filesystem_policy does not grant it" in found["read"]
+    told = {(one.kind, one.rule, one.target) for one in denials}
+    assert {
+        ("path", "filesystem_policy", "/etc/shadow"),
+        ("path", "filesystem_policy", f"{place.fixed}/x.txt"),
+        ("connect", "network_policy", "evil.example:443"),
+        ("permission", "runtime = deno", "/bin/id"),
+    } <= told
+    assert not [name for name, said in found.items() if said.startswith("ok")]
+
+
+async def test_without_its_broker_deno_does_nothing(place: Place) -> None:
+    wanted = place.spec('await attempt("env", () => Deno.env.get("HOME"));')
+    gone = place.code.parent / "b" / "broker.sock"
+    gone.parent.mkdir()
+    async with asyncio.timeout(END_S), Bubblewrap() as driver:
+        sandbox = await driver.launch(await driver.plan(with_broker(wanted, gone)))
+        try:
+            out = await read_all(sandbox.stdout_fd)
+            ended = await sandbox.wait()
+        finally:
+            sandbox.close_fds()
+    assert ended.code
+    assert out == b""
 
 
 class Chained(Internet):

@@ -12,15 +12,19 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 import sekisho
+from sekisho.config import Workload
 from sekisho.errors import Misconfigured
+from sekisho.plugin_server.permission_broker import BROKER_VARIABLE
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.deno import for_deno, is_deno
-from sekisho.sandbox.spec import DEFAULT_SEARCH_PATH
+from sekisho.sandbox.deno import deno_access, for_deno, is_deno
+from sekisho.sandbox.deno_access import DenoAccess
+from sekisho.sandbox.spec import DEFAULT_SEARCH_PATH, DriverName
 
-__all__ = ["Runtime", "chosen", "within_runtime"]
+__all__ = ["Runtime", "asks_broker", "chosen", "with_broker", "within_runtime"]
 
 Runtime = Literal["auto", "deno", "wasm"]
 MODULE: Final = ".wasm"
+_WITH_SOCKETS: Final[frozenset[DriverName]] = frozenset(("bubblewrap", "native", "oci"))
 
 
 def chosen(runtime: Runtime, argv: tuple[str, ...]) -> Literal["", "deno", "wasm"]:
@@ -45,6 +49,35 @@ def within_runtime(spec: SandboxSpec, runtime: Runtime) -> SandboxSpec:
             return _for_wasm(spec)
         case _:
             return spec
+
+
+def asks_broker(workload: Workload, driver: DriverName) -> DenoAccess | None:
+    """What a broker would answer by, where Deno runs and can reach one: without namespaces no socket can be made.
+
+    A working folder is stated for a program that names things from there, and of those a broker does not learn where they
+    are: such a program is held by the flags.
+    """
+    if workload.working_directory is not None or driver not in _WITH_SOCKETS:
+        return None
+    if chosen(workload.runtime, workload.command) != "deno":
+        return None
+    return deno_access(
+        SandboxSpec(
+            name=workload.name,
+            argv=workload.command,
+            grants=workload.grants,
+            runtime_paths=tuple(str(path) for path in workload.runtime_paths),
+        )
+    )
+
+
+def with_broker(spec: SandboxSpec, path: Path) -> SandboxSpec:
+    """The spec of a Deno that asks the broker at this socket; its folder is shown inside, read-only."""
+    return replace(
+        spec,
+        environment={**spec.environment, BROKER_VARIABLE: str(path)},
+        runtime_paths=(*spec.runtime_paths, str(path.parent)),
+    )
 
 
 def _for_wasm(spec: SandboxSpec) -> SandboxSpec:

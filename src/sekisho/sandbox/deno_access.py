@@ -4,7 +4,9 @@ Deno is a wall inside the walls. Its flags and its permission broker say the sam
 - read and write: the granted paths, the longest listed one deciding; its own code to read, its private scratch to write;
 - net: the granted hosts and ports, and the gate's own proxy; no address is listed or looked up here;
 - env: everything, for the environment inside the walls holds nothing that was not meant for it;
-- run, ffi, sys and import: nothing.
+- sys: the home folder, which is the same for every plugin; run, ffi and import: nothing.
+
+A relative path is refused by the broker: only Deno knows from where it starts, and a program may have changed that.
 
 Judgement only. What it cannot know (where a link leads, where a name resolves to) the outer walls hold.
 """
@@ -25,6 +27,8 @@ from sekisho.sandbox.spec import INNER_HOME, unavailable
 __all__ = ["DenoAccess"]
 
 SCRATCH: Final = ("/tmp", INNER_HOME)  # noqa: S108  # private to the sandbox
+SYS: Final = ("homedir",)
+TEMPORARY: Final = "<TMP>"  # how Deno names the folder of temporary files, which is scratch
 PROXY: Final = ("127.0.0.1", 3128)
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -38,14 +42,15 @@ class DenoAccess:
 
     def flags(self) -> tuple[str, ...]:
         """The permissions as words of `deno run`; a name that is not in the environment reads as absent."""
-        files = self.grants.files
+        files = self._seen
         return (
-            *_flag("--allow-read", (*self.code, *files.read_only_paths, *files.writable_paths, *SCRATCH)),
-            *_flag("--allow-write", (*files.writable_paths, *SCRATCH)),
+            *_flag("--allow-read", (*files.read_only_paths, *files.writable_paths)),
+            *_flag("--allow-write", files.writable_paths),
             *_flag("--deny-read", _above_no_grant(files.blocked_paths, files)),
             *_flag("--deny-write", _above_no_grant((*files.blocked_paths, *files.read_only_paths), files)),
             *self._net(),
             "--allow-env",
+            f"--allow-sys={','.join(SYS)}",
         )
 
     def refusal(self, permission: str, value: str | None) -> str | None:
@@ -53,12 +58,18 @@ class DenoAccess:
         match permission:
             case "env":
                 return None
+            case "sys" if value in SYS:
+                return None
+            case "write" if value == TEMPORARY:
+                return None
             case "read" if value is not None and self._level(value) > 0:
                 return None
             case "write" if value is not None and self._level(value) > 1:
                 return None
             case "net" if value is not None and self._reaches(value):
                 return None
+            case "read" | "write" if value is not None and not value.startswith("/"):
+                return "it is a relative path; name it from /"
             case "read" | "write":
                 return "filesystem_policy does not grant it"
             case "net":
@@ -71,10 +82,17 @@ class DenoAccess:
         if not path.startswith("/") or "\0" in path:
             return 0
         plain = "/" + normpath(path).lstrip("/")
-        if _is_below(plain, SCRATCH):
-            return 2
-        granted = {"none": 0, "read": 1, "write": 2}[verdict(self.grants.files, plain)]
-        return granted or int(_is_below(plain, self.code))
+        return {"none": 0, "read": 1, "write": 2}[verdict(self._seen, plain)]
+
+    @property
+    def _seen(self) -> FileGrant:
+        """Every path that stands inside for it: its code and its scratch beside what is granted."""
+        files = self.grants.files
+        return FileGrant(
+            read_only_paths=tuple(dict.fromkeys((*self.code, *files.read_only_paths))),
+            writable_paths=tuple(dict.fromkeys((*files.writable_paths, *SCRATCH))),
+            blocked_paths=files.blocked_paths,
+        )
 
     def _reaches(self, value: str) -> bool:
         host, _, digits = value.rpartition(":")

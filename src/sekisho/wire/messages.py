@@ -138,7 +138,18 @@ class StateFrame(msgspec.Struct, frozen=True):
 
 
 DenialKind = Literal[
-    "dns", "connect", "host", "secret", "transfer", "path", "disk", "memory", "pids", "timeout", "seccomp"
+    "dns",
+    "connect",
+    "host",
+    "secret",
+    "transfer",
+    "path",
+    "disk",
+    "memory",
+    "pids",
+    "timeout",
+    "seccomp",
+    "permission",
 ]
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 import sekisho
-from sekisho.assembly.runtimes import Runtime, chosen, within_runtime
+from sekisho.assembly.runtimes import Runtime, asks_broker, chosen, with_broker, within_runtime
+from sekisho.config import Workload
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants
 from sekisho.sandbox import SandboxSpec
+from sekisho.sandbox.spec import DriverName
 
 
 def spec(*argv: str) -> SandboxSpec:
@@ -77,3 +79,42 @@ def test_a_module_without_its_description_is_refused(module: Path) -> None:
     module.with_suffix(".json").unlink()
     with pytest.raises(Misconfigured, match=r"sums\.json cannot be read"):
         within_runtime(spec(str(module)), "wasm")
+
+
+def workload(*argv: str, cwd: Path | None = None) -> Workload:
+    return Workload(
+        name="p",
+        command=argv,
+        upstream=None,
+        working_directory=cwd,
+        runtime_paths=(Path("/opt/x"),),
+        settings=(),
+        grants=Grants(),
+        isolation="strict",
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "argv", "cwd", "asks"),
+    [
+        ("bubblewrap", ("deno", "x.ts"), None, True),
+        ("native", ("deno", "x.ts"), None, True),
+        ("oci", ("deno", "x.ts"), None, True),
+        ("landlock", ("deno", "x.ts"), None, False),
+        ("unsafe-none", ("deno", "x.ts"), None, False),
+        ("bubblewrap", ("python3", "x.py"), None, False),
+        ("bubblewrap", ("deno", "x.ts"), Path("/srv"), False),
+    ],
+)
+def test_a_broker_is_asked_where_it_can_be_reached_and_can_judge(
+    driver: DriverName, argv: tuple[str, ...], cwd: Path | None, asks: bool
+) -> None:
+    access = asks_broker(workload(*argv, cwd=cwd), driver)
+    assert (access is not None) is asks
+    assert access is None or access.code == ("/opt/x",)
+
+
+def test_the_broker_is_named_in_the_environment_and_its_folder_is_shown() -> None:
+    made = with_broker(spec("deno", "run", "x.ts"), Path("/run/p.deno/broker.sock"))
+    assert made.environment["DENO_PERMISSION_BROKER_PATH"] == "/run/p.deno/broker.sock"
+    assert made.runtime_paths == ("/opt/x", "/run/p.deno")

@@ -41,10 +41,11 @@ def test_the_flags_are_the_grants() -> None:
         "--allow-read=/opt/server,/srv/read,/srv/data/fixed,/srv/data,/tmp,/home/plugin",
         "--allow-write=/srv/data,/tmp,/home/plugin",
         "--deny-read=/srv/data/secret",
-        "--deny-write=/srv/data/secret,/srv/read,/srv/data/fixed",
+        "--deny-write=/srv/data/secret,/opt/server,/srv/read,/srv/data/fixed",
         f"--allow-net={','.join(HOSTS)}",
         "--deny-net=bad.cdn.example.com",
         "--allow-env",
+        "--allow-sys=homedir",
     )
 
 
@@ -53,6 +54,7 @@ def test_nothing_granted_is_nothing_but_scratch() -> None:
         "--allow-read=/tmp,/home/plugin",
         "--allow-write=/tmp,/home/plugin",
         "--allow-env",
+        "--allow-sys=homedir",
     )
 
 
@@ -60,6 +62,17 @@ def test_a_denial_above_a_grant_is_left_to_the_outer_wall() -> None:
     files = FileGrant(writable_paths=("/a", "/a/b/c"), blocked_paths=("/a/b",))
     flags = DenoAccess(grants=Grants(files=files)).flags()
     assert not [one for one in flags if one.startswith("--deny")]
+
+
+def test_what_is_listed_below_its_scratch_is_judged_by_the_list() -> None:
+    files = FileGrant(read_only_paths=("/tmp/a/fixed",), blocked_paths=("/tmp/a/secret",))
+    access = DenoAccess(grants=Grants(files=files), code=("/tmp/a/code",))
+    assert access.refusal("write", "/tmp/a/x") is None
+    assert access.refusal("read", "/tmp/a/fixed/x") is None
+    assert access.refusal("write", "/tmp/a/fixed/x")
+    assert access.refusal("write", "/tmp/a/code/x")
+    assert access.refusal("read", "/tmp/a/secret/x")
+    assert "--deny-write=/tmp/a/secret,/tmp/a/code,/tmp/a/fixed" in access.flags()
 
 
 def test_a_path_that_deno_would_read_as_two_is_refused() -> None:
@@ -83,6 +96,8 @@ def test_a_path_that_deno_would_read_as_two_is_refused() -> None:
         ("net", "localhost:5432"),
         ("net", "127.0.0.1:5432"),
         ("net", "127.0.0.1:3128"),
+        ("write", "<TMP>"),
+        ("sys", "homedir"),
     ],
 )
 def test_what_is_granted_is_allowed(permission: str, value: str | None) -> None:
@@ -95,6 +110,9 @@ def test_what_is_granted_is_allowed(permission: str, value: str | None) -> None:
         ("read", None),
         ("read", ""),
         ("read", "srv/read"),
+        ("read", "<TMP>"),
+        ("read", "./x"),
+        ("write", "x"),
         ("read", "/etc/passwd"),
         ("read", "/srv/read/../../etc/passwd"),
         ("read", "//etc/passwd"),
