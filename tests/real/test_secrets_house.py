@@ -1,0 +1,125 @@
+"""Secrets in a whole house: which process holds what, what stops when one is missing, and what a restart leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.real.conftest import ECHO, ECHO_TOOLS, House, birth_of, command_of, common, kill, plugin, until
+
+pytestmark = pytest.mark.real
+
+IN_VARIABLE: Final = "sk-live-4f9a1c7e2b8d4a6f9e0c"
+IN_FILE: Final = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+TABLES: Final = (
+    '[plugins.servers.network_policy]\nallowed_domains = ["api.example.com"]\nintercept_tls = true\n'
+    "[plugins.servers.secrets]\n"
+)
+
+
+@pytest.fixture(scope="module")
+def house(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Three plugins: one without secrets, one with two, one whose secret is not there."""
+    folder = tmp_path_factory.mktemp("secrets")
+    (folder / "token").touch(0o600)
+    (folder / "token").write_text(IN_FILE + "\n")
+    keeper = (
+        'FIRST = { from = "env:KEEPER_SECRET", hosts = ["api.example.com"] }\n'
+        'SECOND = { from = "file:token", hosts = ["api.example.com"] }\n'
+    )
+    broken = 'THIRD = { from = "file:absent", hosts = ["api.example.com"] }\n'
+    configuration = (
+        common()
+        + plugin("echo", ECHO, operations=ECHO_TOOLS)
+        + plugin("keeper", ECHO, operations=ECHO_TOOLS, more=TABLES + keeper)
+        + plugin("broken", ECHO, operations=ECHO_TOOLS, more=TABLES + broken)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEEPER_SECRET", IN_VARIABLE)
+        running = House(folder, configuration)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def environments(house: House) -> dict[int, bytes]:
+    """What each process below `up` was started with."""
+    found = {}
+    for pid in house.tree():
+        try:
+            found[pid] = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+def placeholders(house: House) -> set[bytes]:
+    """What stands for the first secret in the sandboxes of the keeper."""
+    return {
+        line
+        for data in environments(house).values()
+        for line in data.split(b"\0")
+        if line.startswith(b"FIRST=")
+    }
+
+
+@pytest.mark.threat("T-SECRET")
+def test_a_missing_secret_stops_its_plugin_alone_and_says_what_to_do(house: House) -> None:
+    until(lambda: house.answers("echo__echo", text="a"), "the plugin without secrets answers")
+    until(lambda: house.answers("keeper__echo", text="a"), "the plugin with secrets answers")
+    assert not house.answers("broken__echo", text="a")
+    until(lambda: "No such file" in house.stderr.read_text(), "the reason is told")
+    lines = house.stderr.read_text().splitlines()
+    (said, *_) = [
+        index for index, line in enumerate(lines) if line.startswith("sekisho:") and "absent" in line
+    ]
+    assert "chmod 600" in lines[said + 1]
+
+
+@pytest.mark.threat("T-SECRET")
+def test_the_values_are_in_no_sandbox_no_command_line_and_no_file(house: House) -> None:
+    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers")
+    values = (IN_VARIABLE.encode(), IN_FILE.encode())
+    (inside,) = placeholders(house)
+    assert inside.startswith(b"FIRST=sekisho-secret-")
+    for pid, data in environments(house).items():
+        assert not any(value in data for value in values), command_of(pid)
+        assert not any(value.decode() in " ".join(command_of(pid)) for value in values)
+    for path in [house.stderr, *house.home.rglob("*")]:
+        if path.is_file():
+            assert not any(value in path.read_bytes() for value in values), path
+
+
+@pytest.mark.threat("T-SECRET")
+def test_the_process_that_holds_them_leaves_no_core_dump(house: House) -> None:
+    until(lambda: house.pid("egress") != 0, "the egress process runs")
+    limits = Path(f"/proc/{house.pid('egress')}/limits").read_text()
+    (line,) = [one for one in limits.splitlines() if one.startswith("Max core file size")]
+    assert line.split()[4:6] == ["0", "0"]
+
+
+def test_a_secret_that_is_put_there_later_lets_its_plugin_start(house: House) -> None:
+    assert not house.answers("broken__echo", text="a")
+    path = house.folder / "absent"
+    path.touch(0o600)
+    path.write_text(IN_FILE)
+    until(lambda: house.answers("broken__echo", text="a"), "the mended plugin answers", 30)
+
+
+def test_a_new_egress_process_issues_new_placeholders(house: House) -> None:
+    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers")
+    before = placeholders(house)
+    egress = house.pid("egress")
+    birth = birth_of(egress)
+    kill(egress)
+    until(lambda: birth_of(egress) != birth, "the old one is gone")
+    until(
+        lambda: len(placeholders(house) - before) == 1 and not placeholders(house) & before,
+        "new ones are there",
+        30,
+    )
+    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers again", 30)
+    assert house.answers("echo__echo", text="a")
