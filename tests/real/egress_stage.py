@@ -36,6 +36,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sekisho.egress import EgressEvent, EgressSettings, send_gate, serve
+from sekisho.egress.proposal import propose
+from sekisho.egress.record import read_entries
 from sekisho.policy import NetworkGrant
 
 __all__ = ["HOSTS", "IP", "LISTED_NAMES", "UNABLE", "main"]
@@ -58,6 +60,7 @@ HOSTS: Final = f"""\
 {OWN} own.listed.example.com
 """
 NETWORK: Final = NetworkGrant(allowed_domains=(*LISTED_NAMES, "*.listed.example.com"), blocked_domains=("*",))
+LEARNING: Final = NetworkGrant(mode="learn", blocked_domains=("cdn.example.com", "*"))
 PROXY: Final = "http://127.0.0.1:3128"
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -195,7 +198,8 @@ def _internet(folder: Path, node: str) -> Iterator[Path]:
 async def _play(request: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
     events: list[EgressEvent] = []
     path, ready = folder / "gate.sock", asyncio.Event()
-    settings = EgressSettings(sockets={"a": (path, NETWORK)}, log_folder=folder / "log")
+    network = LEARNING if request.get("learns") else NETWORK
+    settings = EgressSettings(sockets={"a": (path, network)}, log_folder=folder / "log")
     async with asyncio.TaskGroup() as group:
         gate = group.create_task(serve(settings, ready=ready.set, on_event=events.append))
         await ready.wait()
@@ -210,6 +214,7 @@ async def _play(request: dict[str, Any], folder: Path, log: Path) -> dict[str, A
         "said": json.loads(out),
         "seen": [one for one in seen if "host" in one],
         "events": [asdict(event) for event in events],
+        "proposal": asdict(propose(read_entries(folder / "log", "a"), network)),
     }
 
 

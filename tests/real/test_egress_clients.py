@@ -224,16 +224,36 @@ def _lacks(job: Job) -> str:
     return "node 22 is not here: python3 dev.py test installs it" if "node22" in job.words else ""
 
 
+LEARNED: Final = {
+    "a host nobody listed": Job(words=("curl", "-sS", EVIL), prints="answer of evil.example.net"),
+    "in the clear": Job(
+        words=("curl", "-sS", "http://evil.example.net/"), prints="answer of evil.example.net"
+    ),
+    "by the proxy": Job(words=("curl", "-sS", EVIL), prints="answer of evil.example.net", proxy=True),
+    "a blocked host": Job(words=("curl", "-sSf", "https://cdn.example.com/"), prints=None),
+    "another port": Job(words=("curl", "-sSf", "http://api.example.com:8080/"), prints=None, proxy=True),
+    "metadata": Job(words=("curl", "-sSf", "http://metadata.listed.example.com/"), prints=None),
+    "the local network": Job(
+        words=("curl", "-sSf", "http://lan.listed.example.com/"), prints=None, proxy=True
+    ),
+    "this machine": Job(words=("curl", "-sSf", "https://own.listed.example.com/"), prints=None),
+    "localhost": Job(words=("curl", "-sSf", "http://localhost:80/"), prints=None, proxy=True),
+    "an address": Job(words=("curl", "-sSf", "https://93.184.216.35/"), prints=None, proxy=True),
+}
+
+
 @functools.cache
-def played() -> dict[str, Any]:
-    """All programs of this page, one after the other, in one house."""
-    jobs = {name: {"words": job.words, "proxy": job.proxy} for name, job in JOBS.items() if not _lacks(job)}
+def played(*, learns: bool = False) -> dict[str, Any]:
+    """All programs of one table, one after the other, in one house."""
+    table = LEARNED if learns else JOBS
+    jobs = {name: {"words": job.words, "proxy": job.proxy} for name, job in table.items() if not _lacks(job)}
     node = node22() or shutil.which("node")
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         done = subprocess.run(
             [sys.executable, "-m", "tests.real.egress_stage"], cwd=dev.ROOT, timeout=PLAY_S, check=False,
-            input=json.dumps({"node": node, "jobs": jobs, "answer": str(answer)}), capture_output=True, text=True,
+            input=json.dumps({"node": node, "jobs": jobs, "answer": str(answer), "learns": learns}),
+            capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode == UNABLE:
             return {}
@@ -242,14 +262,23 @@ def played() -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def house() -> dict[str, Any]:
+def _opened(*, learns: bool) -> dict[str, Any]:
     if _impediment():
         pytest.skip(_impediment())
-    found = played()
+    found = played(learns=learns)
     if not found:
         pytest.skip("this machine allows no namespaces of our own")
     return found
+
+
+@pytest.fixture
+def house() -> dict[str, Any]:
+    return _opened(learns=False)
+
+
+@pytest.fixture
+def learning_house() -> dict[str, Any]:
+    return _opened(learns=True)
 
 
 @pytest.mark.requirement("A3.3")
@@ -287,3 +316,21 @@ def test_every_refusal_has_a_reason_and_names_what_was_wanted(house: dict[str, A
     assert all(one["reason"] for one in refused)
     wanted = {one["host"] for one in refused}
     assert {"evil.example.net", "metadata.listed.example.com", "own.listed.example.com"} <= wanted
+
+
+@pytest.mark.threat("T-EGRESS")
+@pytest.mark.threat("T-REBIND")
+@pytest.mark.parametrize("name", LEARNED)
+def test_while_learning_public_names_are_reached_and_nothing_else(
+    learning_house: dict[str, Any], name: str
+) -> None:
+    said, prints = learning_house["said"][name], LEARNED[name].prints
+    assert (said["code"] == 0, prints in said["out"] if prints else True) == (prints is not None, True), said
+
+
+def test_what_was_learned_is_written_down_and_proposed_by_name(learning_house: dict[str, Any]) -> None:
+    learned = {(one["host"], one["port"]) for one in learning_house["events"] if one["is_learned"]}
+    assert learned == {("evil.example.net", 443), ("evil.example.net", 80)}
+    proposal = learning_house["proposal"]
+    assert proposal["allowed_domains"] == ["evil.example.net"]
+    assert [(one["port"], one["count"]) for one in proposal["learned"]] == [(80, 1), (443, 2)]
