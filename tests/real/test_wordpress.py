@@ -27,7 +27,7 @@ from tests.real.wordpress_site import WordPressSite, install, require
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.keys import KeyFolder
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240), pytest.mark.requirement("A3.4")]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 HOST: Final = "wordpress.example.com"
 SAMPLE: Final = Path(__file__).parents[1] / "samples" / "wordpress-plugin-config.toml"
@@ -159,6 +159,7 @@ def gateway(site: WordPressSite) -> Iterator[Gateway]:
     up.stop()
 
 
+@pytest.mark.requirement("A3.4")
 def test_posts_are_written_changed_and_listed(gateway: Gateway) -> None:
     names = {tool.name for tool in gateway.tools()}
     assert {f"wordpress-handler__{tool}" for tool in TOOLS} <= names
@@ -174,6 +175,7 @@ def test_posts_are_written_changed_and_listed(gateway: Gateway) -> None:
     assert listed.structured["posts"][0]["link"].startswith(f"https://{HOST}/")
 
 
+@pytest.mark.requirement("A3.4")
 def test_the_password_is_with_the_gate_alone(gateway: Gateway) -> None:
     password = gateway.site.passwords["editor"].encode()
     assert gateway.call("list_posts").code == "ok"
@@ -234,7 +236,6 @@ def test_hidden_characters_of_a_post_are_made_visible(gateway: Gateway) -> None:
         assert listed.code == "content_refused"
 
 
-@pytest.mark.threat("T-INJECTION")
 def test_a_post_that_gives_orders_does_not_reach_the_model(gateway: Gateway) -> None:
     gateway.site.plant("A recipe for soup", f"Boil water. <!-- {INJECTION} -->")
     listed = gateway.call("list_posts", per_page=1, search="soup")
@@ -242,7 +243,7 @@ def test_a_post_that_gives_orders_does_not_reach_the_model(gateway: Gateway) -> 
     assert "evil.example" not in listed.text
 
 
-@pytest.mark.requirement("A5.1", "A3.3")
+@pytest.mark.requirement("A3.3", "A3.4", "A5.1")
 def test_the_sample_plugin_file_runs_the_plugin_unchanged(site: WordPressSite) -> None:
     world, folder = site.world, site.world.folder / "sample"
     folder.mkdir()
