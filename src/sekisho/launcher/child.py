@@ -17,6 +17,7 @@ from sekisho.launcher.kernel import close_others, die_with_parent, memory_file, 
 from sekisho.launcher.native import raise_walls
 from sekisho.launcher.network import enter_network, hand_over, open_gate_sockets
 from sekisho.launcher.program import Ends, decoded, default_signals
+from sekisho.launcher.staging import stage
 
 __all__ = ["Ends", "become", "fill"]
 
@@ -43,6 +44,7 @@ def become(
         for name, value in request["rlimits"].items():
             set_limit(name, value, 0)
         leave_groups()
+        stage(request)
         match request["kind"]:
             case "bubblewrap":
                 become_bwrap(control, launch_id, request, theirs, ends)

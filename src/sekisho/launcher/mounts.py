@@ -21,12 +21,13 @@ from typing import Any, Final
 from sekisho.launcher.calls import AT_EMPTY_PATH, AT_RECURSIVE, call
 from sekisho.launcher.kernel import libc
 
-__all__ = ["build"]
+__all__ = ["build", "fresh", "open_plain"]
 
 OPEN_TREE_CLONE: Final = 1
 OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
 MOVE_FROM_EMPTY: Final = 0x4
 MOVE_TO_EMPTY: Final = 0x40
+FSCONFIG_SET_FLAG: Final = 0
 FSCONFIG_SET_STRING: Final = 1
 FSCONFIG_CMD_CREATE: Final = 6
 CLOEXEC: Final = 1  # FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
@@ -136,7 +137,10 @@ def fresh(kind: str, options: Mapping[str, str], attributes: int) -> int:
     """A new file system of the kernel's, detached."""
     context = call("fsopen", kind.encode(), CLOEXEC)
     for name, value in options.items():
-        call("fsconfig", context, FSCONFIG_SET_STRING, name.encode(), value.encode(), 0)
+        if value:
+            call("fsconfig", context, FSCONFIG_SET_STRING, name.encode(), value.encode(), 0)
+        else:
+            call("fsconfig", context, FSCONFIG_SET_FLAG, name.encode(), None, 0)
     call("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0)
     fd = call("fsmount", context, CLOEXEC, attributes)
     os.close(context)

@@ -55,6 +55,7 @@ class Child:
     guard_pids: int
     guard_cpu_percent: int
     throttle: Throttle | None
+    owner: int | None = None
     alarm: Alarm | None = None
     started: bool = False
     exceeded: bool = False
@@ -179,6 +180,7 @@ class Launcher:
             guard_pids=request["guard_pids"],
             guard_cpu_percent=request["guard_cpu_percent"],
             throttle=throttle_for(pid, request["guard_cpu_percent"]),
+            owner=request["staging"]["owner"],
         )
         message = read_failure(failure)
         if message:
@@ -211,8 +213,7 @@ class Launcher:
         try:
             child.inner_pidfd = os.pidfd_open(inner)
             if child.kind == "bubblewrap":  # elsewhere the program lowers its own
-                for name, value in child.inner_rlimits.items():
-                    set_limit(name, value, inner)
+                set_limits_as(child.owner, child.inner_rlimits, inner)
             child.gate.send(b"x")
             child.is_let_go = True
         except OSError as error:
@@ -320,6 +321,30 @@ class Launcher:
 def is_building(child: Child) -> bool:
     """Whether bwrap still raises walls: it closes the gate after its last one, before the plugin's first instruction."""
     return child.kind == "bubblewrap" and not select.select([child.gate], [], [], 0)[0]
+
+
+def set_limits_as(owner: int | None, limits: dict[str, int], pid: int) -> None:
+    """Lower limits of a process; those of another user's are lowered as that user, since root may lack the right to.
+
+    Raises:
+        OSError: they were refused.
+    """
+    if owner is None:
+        for name, value in limits.items():
+            set_limit(name, value, pid)
+        return
+    helper = os.fork()
+    if helper == 0:
+        try:
+            os.setresgid(owner, owner, owner)
+            os.setresuid(owner, owner, owner)
+            set_limits_as(None, limits, pid)
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+    refused = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
+    if refused:
+        raise OSError(abs(refused), os.strerror(abs(refused)))
 
 
 def is_guarded(child: Child) -> bool:

@@ -81,13 +81,22 @@ class NetworkGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileGrant:
-    """Absolute paths a plugin may read or write; the longest prefix decides, and unlisted means absent."""
+    """Absolute paths a plugin may read or write; the longest prefix decides, and unlisted means absent.
+
+    `persist`: where its writes go. direct: into the folders; review: into a draft, until the operator keeps or discards
+    it; discard: nowhere, they end with the plugin.
+    """
 
     read_only_paths: tuple[str, ...] = ()
     writable_paths: tuple[str, ...] = ()
     blocked_paths: tuple[str, ...] = ()
+    persist: Literal["direct", "review", "discard"] = "direct"
 
     def __post_init__(self) -> None:
+        if self.persist not in ("direct", "review", "discard"):
+            raise Misconfigured(
+                "config_invalid", f"persist {self.persist!r} is unknown", remedy="direct, review or discard"
+            )
         for path in self.read_only_paths + self.writable_paths + self.blocked_paths:
             if not path.startswith("/") or "\0" in path or ".." in PurePosixPath(path).parts:
                 raise Misconfigured(

@@ -100,10 +100,10 @@ def grants_digest(grants: Grants) -> str:
     Limits (memory, time, processes) are left out: they bound cost, not reach, and an operator who raises a
     memory limit should not be asked to review every tool again.
     """
-    network = _plain(asdict(grants.network))
+    network, files = _plain(asdict(grants.network)), _plain(asdict(grants.files))
     reach: dict[str, JsonValue] = {
         "network": network,
-        "files": _plain(asdict(grants.files)),
+        "files": files,
         "environment": [*sorted(grants.environment)],
         "allowed_operations": [*sorted(grants.allowed_operations)],
     }
@@ -112,6 +112,8 @@ def grants_digest(grants: Grants) -> str:
         del network["intercept_tls"]
     if grants.network.mode == "enforce":
         del network["mode"]
+    if grants.files.persist == "direct":
+        del files["persist"]
     del network["max_connections"], network["max_mb_per_minute"]
     if grants.isolation != "strict":
         reach["isolation"] = grants.isolation

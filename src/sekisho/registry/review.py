@@ -198,6 +198,9 @@ def _mark(is_changed: bool) -> str:
 _LEARNS = ("EVERY public host, by name, while mode = learn",)
 
 
+_PERSISTENCE = {"direct": "at once", "review": "when you say so (sekisho changes)", "discard": "never"}
+
+
 def _grant_lines(grants: Grants, is_changed: bool) -> Iterator[str]:
     network, files = grants.network, grants.files
     rows = (
@@ -212,6 +215,7 @@ def _grant_lines(grants: Grants, is_changed: bool) -> Iterator[str]:
         ("  TLS", ("opened by the gate",) if network.intercept_tls else ()),
         ("reads", files.read_only_paths),
         ("writes", files.writable_paths),
+        ("  kept", (_PERSISTENCE[files.persist],) if files.writable_paths else ()),
         ("  never", files.blocked_paths),
         ("environment", grants.environment),
         ("secrets", tuple(one.reach for one in grants.secrets)),

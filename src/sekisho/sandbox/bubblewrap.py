@@ -29,15 +29,18 @@ from typing import Final, Self
 from sekisho.errors import SekishoError
 from sekisho.launcher.kernel import receive
 from sekisho.launcher.serving import ENTRY
+from sekisho.sandbox.claim import claim
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.limits import Group, make_group, sweep
 from sekisho.sandbox.locks import SCRATCH
+from sekisho.sandbox.mount import Mount
 from sekisho.sandbox.plan import Plan, plan
 from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.running import END_S, Pipes, Sandbox, close_fds
 from sekisho.sandbox.scratch import make_scratch
 from sekisho.sandbox.spec import Capabilities, DriverName, SandboxSpec, unavailable
+from sekisho.sandbox.staged import overlay_tag
 
 __all__ = ["LAUNCHED", "Bubblewrap", "Landlock", "Launched", "Native", "UnsafeNone"]
 
@@ -122,10 +125,16 @@ class Launched:
         group = None
         if plan.cgroup_parents and plan.cgroup_version != "none":
             group = make_group(plan.cgroup_version, plan.cgroup_parents, plan.name, number, plan.limits)
-        pipes = Pipes()
+        held = await asyncio.to_thread(claim, plan.staging)
+        pipes = Pipes(plan.staging.owner)
         scratch = None if plan.has_own_root else make_scratch(plan.name)
         sandbox = Sandbox(
-            number=number, ask_to_kill=self._ask_to_kill, pipes=pipes, group=group, scratch=scratch
+            number=number,
+            ask_to_kill=self._ask_to_kill,
+            pipes=pipes,
+            group=group,
+            scratch=scratch,
+            held=held,
         )
         self._sandboxes[number] = sandbox
         complaint = self._send(sandbox, plan, pipes, group, channel)
@@ -186,6 +195,7 @@ class Launched:
             "guard_cpu_percent": limits.cpu_percent if limits.cpu_by == "guard" else 0,
             "guard_pids": limits.pids + limits.own_processes if limits.pids_by != "cgroup" else 0,
             "network": plan.wants_network,
+            "staging": _staging(plan),
         }
         if self._control is None:
             return "the launcher is gone"
@@ -304,6 +314,32 @@ def _own_walls(plan: Plan, scratch: Path | None) -> dict[str, object]:
         "scratch": "" if scratch is None else str(scratch),
         "scratch_bytes": plan.scratch_bytes,
     }
+
+
+def _staging(plan: Plan) -> dict[str, object]:
+    """What is to be prepared before the walls are raised."""
+    bound = [mount for mount in plan.mounts if mount.kind in {"read", "write"} and not is_kernel_own(mount)]
+    return {
+        "owner": plan.staging.owner,
+        "mapped": plan.staging.mapped,
+        "sources": [mount.source for mount in bound] if plan.has_own_root else [],
+        "writable": [mount.source for mount in bound if mount.kind == "write"],
+        "overlays": [
+            {
+                "path": one.path,
+                "upper": one.upper,
+                "work": one.work,
+                "size": one.size,
+                "tag": overlay_tag(one.upper or plan.name),
+            }
+            for one in plan.staging.overlays
+        ],
+    }
+
+
+def is_kernel_own(mount: Mount) -> bool:
+    """A part of /proc is the sandbox's own, and cannot be prepared before there is one."""
+    return mount.source.startswith("/proc/")
 
 
 def _complaint(stderr_fd: int) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from sekisho.sandbox.locks import SCRATCH, Rule, rules_of, shared_rules
+from sekisho.sandbox.locks import SCRATCH_HOME, SCRATCH_TMP, Rule, rules_of, shared_rules
 from sekisho.sandbox.mount import Mount, MountKind
 from sekisho.sandbox.seccomp import assemble, refusals
 from sekisho.sandbox.spec import (
@@ -35,6 +35,7 @@ from sekisho.sandbox.spec import (
     SandboxSpec,
     unavailable,
 )
+from sekisho.sandbox.staged import NOTHING, Staging, staging_of
 
 __all__ = ["OWN_PROCESSES", "Limits", "Mount", "MountKind", "Plan", "plan"]
 
@@ -56,6 +57,8 @@ _OWN_NAMESPACES: Final = (
     "bubblewrap",
     "native",
 )  # drivers with process numbers and a file system of their own
+# The host's /etc is there and may not be read; git takes that for an error unless it is told not to look.
+_NO_SYSTEM_FILES: Final = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
 _SHARING: Final = ("landlock", "unsafe-none")  # drivers that leave the plugin in the host's own file system
 
 
@@ -100,6 +103,7 @@ class Plan:
     rules: tuple[Rule, ...] = ()
     refusals: Mapping[int, int] = field(default_factory=dict)
     scratch_bytes: int = 0
+    staging: Staging = NOTHING
 
     @property
     def can_be_warm(self) -> bool:
@@ -145,6 +149,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         data[FORK_SERVER] = spec.warm.code
         command = (*spec.warm.interpreter, FORK_SERVER, "{fd:channel}", " " * spec.warm.room)
     mounts = (*_base(spec, data, closure), *_listed(spec, closure))
+    staging = staging_of(spec, closure, driver, mounts)
     environment = _environment(spec, closure)
     options = () if driver != "bubblewrap" else (
         *_namespaces(spec),
@@ -174,6 +179,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         cwd=spec.cwd or INNER_HOME,
         rules=rules_of(mounts),
         refusals=refusals(capabilities.machine),
+        staging=staging,
     )
 
 
@@ -188,7 +194,10 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
     if spec.warm is not None:
         raise unavailable(f"plugin {spec.name!r} cannot be forked inside walls without namespaces")
     listed = _listed(spec, closure)
-    environment = _environment(spec, closure, home=f"{SCRATCH}/home", tmp=f"{SCRATCH}/tmp", has_gate=False)  # noqa: S108
+    staging_of(spec, closure, capabilities.driver, listed)  # refuses what these walls cannot do
+    environment = _NO_SYSTEM_FILES | _environment(
+        spec, closure, home=SCRATCH_HOME, tmp=SCRATCH_TMP, has_gate=False
+    )
     return Plan(
         name=spec.name,
         program="",
@@ -202,7 +211,7 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
         cgroup_parents=capabilities.cgroup_parents,
         cgroup_version=capabilities.cgroup,
         driver=capabilities.driver,
-        cwd=spec.cwd or f"{SCRATCH}/home",
+        cwd=spec.cwd or SCRATCH_HOME,
         rules=shared_rules(listed, has_time_zone=bool(closure.localtime))
         if capabilities.driver == "landlock"
         else (),
@@ -293,8 +302,22 @@ def _listed(spec: SandboxSpec, closure: Closure) -> tuple[Mount, ...]:
         # and wins, and the rest was never shown. So "/" says in words what holds in any case.
         if _is_below(path, bound):
             chosen[path] = _cover(path, is_folder=is_folder)
+    _pin(chosen)
     links = tuple(Mount(kind="link", path=link.path, source=link.target) for link in closure.links)
     return (*links, *(chosen[path] for path in sorted(chosen, key=_depth)))
+
+
+def _pin(chosen: dict[str, Mount]) -> None:
+    """Mount the folders on the way to each exception too: a mount cannot be renamed.
+
+    Else a plugin would rename the folder around a blocked path or a read-only one, put an empty one in its place, and
+    find the real one open at its next start.
+    """
+    for path in [path for path, mount in chosen.items() if mount.kind in {"read", "cover"}]:
+        for above in PurePosixPath(path).parents:
+            around = next((chosen[str(one)].kind for one in above.parents if str(one) in chosen), None)
+            if str(above) not in chosen and around == "write":
+                chosen[str(above)] = Mount(kind="write", path=str(above), source=str(above))
 
 
 def _cover(path: str, *, is_folder: bool) -> Mount:

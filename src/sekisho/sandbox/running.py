@@ -70,6 +70,7 @@ class Sandbox:
         pipes: Pipes,
         group: Group | None,
         scratch: Path | None = None,
+        held: tuple[int, ...] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
         self.stdin_fd, self.stdout_fd, self.stderr_fd = pipes.ours
@@ -82,6 +83,7 @@ class Sandbox:
         self.scratch = scratch
         self._refused: dict[int, int] = {}
         self._last: tuple[Violation, ...] = ()
+        self._held = held
         self._on_violation: list[Callable[[Violation], None]] = []
         self._started: asyncio.Future[str | None] = loop.create_future()
         self._ended: asyncio.Future[Exit] = loop.create_future()
@@ -164,6 +166,8 @@ class Sandbox:
         """Record the end, once, and free what the kernel held for it."""
         self._resolve(self._started, "the launcher is gone")
         self._last = (*of_exit(how.signal), *of_group(self._group))
+        held, self._held = self._held, ()
+        close_fds(*held)
         if not self._ended.done():
             self._ended.set_result(how)
         self.forget()
@@ -200,12 +204,14 @@ class Sandbox:
 
 
 class Pipes:
-    """Three pipes: our ends do not block, their ends go to the plugin."""
+    """Three pipes: our ends do not block, their ends go to the plugin, whose user `owner` is if it has its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: int | None = None) -> None:
         stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
         self.theirs = (stdin[0], stdout[1], stderr[1])
         self.ours = (stdin[1], stdout[0], stderr[0])
+        for fd in self.theirs if owner is not None else ():
+            os.fchown(fd, owner or 0, -1)  # who opens /dev/stdout asks for the right to
         for fd in self.ours:
             os.set_blocking(fd, False)
 

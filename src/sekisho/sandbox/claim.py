@@ -1,0 +1,38 @@
+"""A sandbox's claim on the drafts of its plugin: taken before its walls are raised, given back at its end.
+
+Guarantees that what was interrupted is finished or undone before the plugin sees its folders, and that two sandboxes
+never write into one draft.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sekisho.errors import SekishoError
+from sekisho.sandbox.draft import Drafts
+from sekisho.sandbox.staged import Staging
+from sekisho.sandbox.transaction import recover
+
+__all__ = ["claim"]
+
+
+def claim(staging: Staging) -> tuple[int, ...]:
+    """Make the drafts ready; returns what holds them, to be closed when the sandbox has ended.
+
+    Raises:
+        Unavailable: they are used by somebody, or an interrupted change to a folder cannot be finished.
+    """
+    if not staging.drafts:
+        return ()
+    drafts = Drafts(Path(staging.drafts[0].draft).parent)
+    held = drafts.take()
+    try:
+        recover(drafts)
+        drafts.wait_unmounted()
+        for overlay in staging.drafts:
+            drafts.of(overlay.path).make_ready(staging.owner)
+    except (SekishoError, OSError):
+        os.close(held)
+        raise
+    return (held,)
