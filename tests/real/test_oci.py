@@ -27,7 +27,7 @@ from sekisho.sandbox.oci import Oci
 from sekisho.sandbox.oci_words import LABEL
 from sekisho.sandbox.running import Sandbox
 
-pytestmark = [pytest.mark.real, pytest.mark.requirement("B8.1")]
+pytestmark = [pytest.mark.real, pytest.mark.requirement("B8")]
 
 PYTHON: Final = "/usr/bin/python3"
 END_S: Final = 30.0
