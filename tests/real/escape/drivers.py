@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sekisho.sandbox import Bubblewrap, Landlock, Native
@@ -22,12 +22,23 @@ class Claim:
     whos: tuple[str, ...] = ("root", "user")
     needs: tuple[str, ...] = ()
     gets_through: frozenset[str] = frozenset()
+    cannot: Mapping[str, str] = field(default_factory=dict)  # honest work that does not go here, and why
 
 
 DRIVERS: Final[dict[str, Claim]] = {
     "bubblewrap": Claim(make=Bubblewrap, needs=("bwrap",)),
     "native": Claim(make=Native),
     "landlock": Claim(
-        make=Landlock, isolation="standard", has_network=False, gets_through=frozenset({"P13"})
+        make=Landlock,
+        isolation="standard",
+        has_network=False,
+        gets_through=frozenset({"P13"}),
+        cannot={
+            "python: asyncio": "no socket but a pair of them: loopback is the host's",
+            "python: multiprocessing": "its semaphores lie in /dev/shm, which is the host's",
+            "git: init, commit, clone": "git takes the refusal to read /etc/gitconfig for an error",
+            "node: network interfaces": "no netlink",
+            "node22: network interfaces": "no netlink",
+        },
     ),
 }

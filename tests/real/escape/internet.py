@@ -170,7 +170,7 @@ def _serve(places: list[tuple[str, int]], datagrams: list[tuple[str, int]], cont
 
 
 def _ip(*words: str) -> None:
-    done = subprocess.run(["/usr/sbin/ip", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(["/bin/ip", *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
 

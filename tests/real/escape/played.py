@@ -17,7 +17,7 @@ from tests.real.escape.drivers import DRIVERS
 __all__ = ["OURS", "impediment", "lacking", "played", "working"]
 
 SCENE_S: Final = 400.0
-IP: Final = "/usr/sbin/ip"
+IP: Final = "/bin/ip"
 
 
 def _ours() -> Iterator[tuple[str, str]]:
