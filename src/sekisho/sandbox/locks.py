@@ -12,12 +12,14 @@ from typing import Final, Literal
 from sekisho.sandbox.mount import Mount
 from sekisho.sandbox.spec import unavailable
 
-__all__ = ["SCRATCH", "Right", "Rule", "rules_of", "shared_rules"]
+__all__ = ["SCRATCH", "SCRATCH_HOME", "SCRATCH_TMP", "Right", "Rule", "rules_of", "shared_rules"]
 
 Right = Literal["read", "write", "use"]
 Rule = tuple[str, Right]
 
 SCRATCH: Final = "{scratch}"
+SCRATCH_HOME: Final = SCRATCH + "/home"
+SCRATCH_TMP: Final = SCRATCH + "/tmp"  # noqa: S108 - a folder of our own
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # What interpreters ask about the machine; nothing here is about a process or a user.
 _MACHINE: Final = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems")
