@@ -28,11 +28,12 @@ SCENE_S: Final = 400.0
 HOST: Final = "wordpress.example.com"
 NODE_WORKS: Final = (
     "const os=require('os'),fs=require('fs');fs.writeFileSync(os.tmpdir()+'/x','1');"
-    "const {Worker}=require('worker_threads');os.networkInterfaces();"
+    "const {Worker}=require('worker_threads');"
     "require('child_process').execFile('sh',['-c','echo child'],(e,out)=>"
     "new Worker('require(\"worker_threads\").parentPort.postMessage(1)',{eval:true})"
     ".on('message',m=>console.log(m,out.trim())))"
 )
+INTERFACES: Final = "console.log(typeof require('os').networkInterfaces())"
 NODE_FETCH: Final = "fetch('https://wordpress.example.com/').then(r=>r.text()).then(t=>console.log(t))"
 URLLIB: Final = (
     "import ssl,sys,urllib.request as u;"
@@ -107,6 +108,7 @@ def _jobs() -> Iterator[tuple[str, Job]]:
     )
     yield "git: init, commit, clone", Job(program="sh", arguments=("-c", GIT), prints="first")
     for node in ("node", "node22"):
+        yield f"{node}: network interfaces", Job(program=node, arguments=("-e", INTERFACES), prints="object")
         yield (
             f"{node}: files, worker, child",
             Job(program=node, arguments=("-e", NODE_WORKS), prints="1 child"),
