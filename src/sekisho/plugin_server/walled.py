@@ -77,6 +77,7 @@ async def connect_walled(
         max_queued_bytes=max_queued_bytes,
     )
     session.attach(pipes)
+    line: GateLine | None = None
     try:
         await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
         gate = sandbox.gate_sockets
@@ -93,6 +94,8 @@ async def connect_walled(
                 for helper in helpers:
                     helper.cancel()
     finally:
+        if line is not None:
+            line.close()  # a task that is cancelled before its first step closes nothing
         if sandbox.gate_sockets is not None:
             sandbox.gate_sockets.close()
         pipes.close()
@@ -113,7 +116,7 @@ def _tell_refusal(on_denial: Callable[[DenialFrame], None], refusal: EgressRefus
     on_denial(
         DenialFrame(
             _EGRESS_WALLS.get(refusal.kind, "connect"),
-            "network_policy",
+            "secrets" if refusal.kind == "secret" else "network_policy",
             refusal.reason,
             f"{refusal.host}:{refusal.port}" if refusal.host else "",
             refusal.left_out,

@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sekisho.errors import SekishoError
+from sekisho.egress import EgressSettings, serve
+from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.opening import ask
 from sekisho.plugin_server.walled import Walled, connect_walled
-from sekisho.policy import LimitGrant
+from sekisho.policy import LimitGrant, NetworkGrant
 from sekisho.protocol import JsonLimits
-from sekisho.sandbox import Exit, Limits, Plan, Sandbox
+from sekisho.sandbox import Exit, GateSockets, Limits, Plan, Sandbox
 from sekisho.sandbox.running import Pipes
 from sekisho.wire import DenialFrame
 
@@ -34,8 +36,9 @@ for line in sys.stdin:
 class OpenHouse:
     """A driver without walls: a real process on real pipes, so that only the joining is under test."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, doors: Sequence[socket.socket] = ()) -> None:
         self._program = program
+        self._doors = doors
         self._waiters: list[asyncio.Task[None]] = []
         self.sandbox: Sandbox | None = None
 
@@ -52,6 +55,8 @@ class OpenHouse:
         pipes.close_theirs()
         sandbox = Sandbox(number=1, ask_to_kill=lambda number: process.kill(), pipes=pipes, group=None)
         sandbox.pid = process.pid
+        if self._doors:
+            sandbox.gate_sockets = GateSockets(*(door.detach() for door in self._doors))
         self._waiters.append(asyncio.get_running_loop().create_task(_wait(process, sandbox)))
         self.sandbox = sandbox
         return sandbox
@@ -75,12 +80,13 @@ def _connect(
     plan: Plan,
     events: list[tuple[str, dict[str, Any]]],
     on_denial: Callable[[DenialFrame], None] = lambda denial: None,
+    gate_path: Path | None = None,
 ) -> AbstractAsyncContextManager[Walled]:
     return connect_walled(
         start=lambda: driver.launch(plan),
         limits=LIMITS,
         roots=(),
-        gate_path=None,
+        gate_path=gate_path,
         log=lambda event, **facts: events.append((event, facts)),
         on_list_changed=lambda: None,
         on_denial=on_denial,
@@ -197,3 +203,65 @@ async def test_an_end_for_memory_is_told_as_a_denial_and_another_end_is_not(
         await driver.close()
         assert [one.kind for one in denials] == told
         assert all(one.rule == "max_memory_mb = 64" for one in denials)
+
+
+def _doors() -> list[socket.socket]:
+    """Four sockets as a sandbox has them, on loopback; the first is the proxy."""
+    stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
+    doors = [socket.socket(socket.AF_INET, kind) for kind in (stream, stream, stream, datagram)]
+    for door in doors:
+        door.bind(("127.0.0.1", 0))
+        if door.type is stream:
+            door.listen()
+    return doors
+
+
+async def _knock(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"CONNECT evil.example:443 HTTP/1.1\r\n\r\n")
+    try:
+        return await asyncio.wait_for(reader.readuntil(b"\r\n"), WAIT_S)
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def _egress(path: Path) -> AsyncIterator[None]:
+    """An egress process that lists nothing, from when it listens until it ends."""
+    ready = asyncio.Event()
+    settings = EgressSettings(sockets={"a": (path, NetworkGrant())}, log_folder=path.parent / "log")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        task = group.create_task(serve(settings, ready=ready.set))
+        await ready.wait()
+        yield
+        task.cancel()
+
+
+async def test_what_the_gate_refuses_is_told_and_a_new_egress_process_gets_the_sockets_again(
+    plan: Plan, events: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    doors, path = _doors(), tmp_path / "gate.sock"
+    port = doors[0].getsockname()[1]
+    told: asyncio.Queue[DenialFrame] = asyncio.Queue()
+    driver = OpenHouse(ECHO, doors)
+    async with AsyncExitStack() as stack:
+        async with _egress(path):
+            await stack.enter_async_context(_connect(driver, plan, events, told.put_nowait, path))
+            assert b"403" in await _knock(port)
+            first = await asyncio.wait_for(told.get(), WAIT_S)
+            assert (first.kind, first.target) == ("connect", "evil.example:443")
+        async with _egress(path):  # the sockets wait inside meanwhile, and so does whoever knocks
+            assert b"403" in await _knock(port)
+            again = await asyncio.wait_for(told.get(), WAIT_S)
+            assert again == first
+    await driver.close()
+
+
+async def test_a_plugin_does_not_start_without_its_way_out(
+    plan: Plan, events: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    driver = OpenHouse(ECHO, _doors())
+    with pytest.raises(Unavailable):
+        async with _connect(driver, plan, events, gate_path=tmp_path / "absent"):
+            pass
+    await driver.close()
