@@ -109,7 +109,8 @@ class _Carriage:
             return refusal
         while self._plugin.ahead_bytes < MAX_AHEAD_BYTES:
             if not await self._plugin.more():
-                self._host.end()
+                if not self._plugin.ahead_bytes:  # else another request is waiting for this connection
+                    self._host.end()
                 return None
         return None
 

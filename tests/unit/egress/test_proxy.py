@@ -253,6 +253,19 @@ async def test_every_request_of_a_connection_is_judged(second: bytes, reason: st
     assert len(scene.dialled) == 1
 
 
+async def test_requests_that_were_sent_at_once_by_a_client_that_left_are_all_answered() -> None:
+    async with served(proxy) as scene:
+        await scene.say(GET * 3)
+        scene.leave()
+        sent = b"GET /a HTTP/1.1\r\nhost: api.example.com\r\n\r\n"
+        for _ in range(3):
+            assert await scene.host_hears(len(sent)) == sent
+            await scene.host_keeps(OK)
+        assert await scene.hear() == OK * 3
+    assert [event.allowed for event in scene.events] == [True] * 3
+    assert len(scene.dialled) == 1
+
+
 WEBSOCKET = GET.replace(
     b"\r\n\r\n",
     b"\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
