@@ -133,6 +133,8 @@ def sandbox_spec(
 
 async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLauncher | None) -> None:
     log = Logger(f"plugin {post.workload.name}", level=post.log_level)
+    for reason in post.workload.idle_roots:
+        log.warning("root_gives_nothing", plugin=post.workload.name, reason=reason)
     active, workload = await wait_installed(post.workload, post.packages, log)
     post = replace(post, workload=workload)
     revoked = Revocations(post.keys.revoked_serials())

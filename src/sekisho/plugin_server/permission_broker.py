@@ -18,7 +18,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -121,10 +121,9 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """One more, if there is room."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its bases
         if len(self._lines) >= MAX_CONNECTIONS:
-            transport.abort()
+            self._transport.abort()
         else:
             self._lines.add(self)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,7 +106,15 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def test_many_questions_are_answered_in_their_order_on_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_many_questions_are_answered_in_their_order_on_one_line(
+    tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_many_questions(tmp_path))
+
+
+async def _many_questions(tmp_path: Path) -> None:
     denials: list[DenialFrame] = []
     async with asyncio.timeout(10), permission_broker(tmp_path / "b", ACCESS, denials.append) as path:
         said = await _ask(path, *(line("read", f"/{number}", number) for number in range(50)))

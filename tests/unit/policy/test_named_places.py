@@ -21,7 +21,7 @@ PROSE = [
     "/",
     "one / two",
     "/ is the root of it",
-    "// TODO: mend this",
+    "// mend this",
     "/* a comment */",
     "/** documentation",
     "https is a scheme",

@@ -10,6 +10,7 @@ from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants, NetworkGrant
 from sekisho.policy.paths import verdict
 from sekisho.sandbox.deno_access import DenoAccess
+from sekisho.sandbox.spec import INNER_HOME
 
 GRANTS = Grants(
     files=FileGrant(
@@ -90,7 +91,7 @@ def test_a_path_that_deno_would_read_as_two_is_refused() -> None:
         ("read", "/opt/server/index.js"),
         ("read", "/tmp/x"),
         ("write", "/srv/data/x"),
-        ("write", "/home/plugin/x"),
+        ("write", f"{INNER_HOME}/x"),
         ("net", "api.example.com:443"),
         ("net", "a.cdn.example.com:443"),
         ("net", "localhost:5432"),
