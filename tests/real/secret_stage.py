@@ -107,6 +107,13 @@ class Stage:
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await _body(head, reader)
                 self.seen.append((scheme, head + body))
+                if b"upgrade: websocket" in head.lower():
+                    writer.write(
+                        b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+                    )
+                    while data := await reader.read(1000):
+                        writer.write(b"heard " + data)
+                    return
                 echo = json.dumps({"request": (head + body).decode("latin-1")}).encode()
                 if b"/chunked" in head.split(b"\r\n")[0]:
                     half = len(echo) // 2

@@ -269,3 +269,73 @@ async def test_without_a_lease_nothing_is_opened(tmp_path: Path) -> None:
         answer = (await stage.python(code, has_lease=False)).json()
     assert answer["status"] == 0
     assert stage.refusals == [("tunnel", "TLS is to be opened, and no lease allows it")]
+
+
+KEPT = """
+import http.client, json, os, ssl
+TOKEN = os.environ["TOKEN"]
+connection = http.client.HTTPSConnection("api.example.com", timeout=20)
+found = []
+for host in ("api.example.com", "api.example.com", "other.example.com"):
+    connection.request("GET", "/", headers={"Host": host, "X-Key": TOKEN})
+    with connection.getresponse() as answer:
+        found.append([answer.status, answer.read().decode()])
+print(json.dumps({"answers": found}))
+"""
+
+
+@pytest.mark.threat("T-SECRET")
+async def test_each_request_of_a_kept_connection_is_judged(tmp_path: Path) -> None:
+    async with staged(tmp_path, TOKEN) as stage:
+        said = await stage.python(KEPT)
+    first, second, third = said.json()["answers"]
+    assert [first[0], second[0], third[0]] == [200, 200, 403]
+    assert [VALUE.encode() in data for _, data in stage.seen] == [True, True]
+    assert VALUE not in said.out
+    assert [one.allowed for one in stage.events] == [True, True, False]
+
+
+SPEAK = """
+import os, socket, ssl
+sock = socket.create_connection(("api.example.com", 443), timeout=20)
+with ssl.create_default_context().wrap_socket(sock, server_hostname="api.example.com") as inside:
+    inside.sendall(("GET /chat HTTP/1.1\\r\\nHost: api.example.com\\r\\nConnection: Upgrade\\r\\n"
+        "Upgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n"
+        "Authorization: Bearer " + os.environ["TOKEN"] + "\\r\\n\\r\\n").encode())
+    answer = b""
+    while b"\\r\\n\\r\\n" not in answer:
+        answer += inside.recv(1000)
+    inside.sendall(b"one")
+    print(answer.decode() + inside.recv(1000).decode())
+"""
+
+
+async def test_a_websocket_inside_opened_tls_is_carried_with_its_secret(tmp_path: Path) -> None:
+    async with staged(tmp_path, TOKEN) as stage:
+        said = await stage.python(SPEAK)
+    assert "101 Switching" in said.out, said.err
+    assert said.out.rstrip().endswith("heard one")
+    assert f"Bearer {VALUE}".encode() in stage.seen[0][1]
+    assert VALUE not in said.out
+
+
+@pytest.mark.threat("T-SECRET")
+async def test_no_sandbox_reaches_where_leases_are_issued_or_sockets_handed_over(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("lease.sock", "gate.sock")]
+    code = f"""
+import json, socket
+found = {{}}
+for path in {paths!r}:
+    for kind in (socket.SOCK_SEQPACKET, socket.SOCK_STREAM):
+        try:
+            with socket.socket(socket.AF_UNIX, kind) as one:
+                one.connect(path)
+            found[path] = "reached"
+        except OSError as error:
+            found.setdefault(path, type(error).__name__)
+print(json.dumps(found))
+"""
+    async with staged(tmp_path, TOKEN) as stage:
+        found = (await stage.python(code)).json()
+        assert all(Path(path).is_socket() for path in paths)  # outside they are there
+    assert found == dict.fromkeys(paths, "FileNotFoundError")

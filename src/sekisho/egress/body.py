@@ -49,20 +49,22 @@ class BodyReader:
 
     def _chunks(self, data: bytes) -> list[bytes]:
         out: list[bytes] = []
+        content: list[bytes] = []
         at = 0  # a position, not a shorter copy: a read full of tiny chunks must cost linear time
         while at < len(data) and not self.is_done:
             if self._expects == "data":
                 piece = data[at : at + self._left]
                 at += len(piece)
                 self._left -= len(piece)
-                if self._watch is not None:
-                    self._watch(piece)
+                content.append(piece)
                 out.append(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self._expects = "data" if self._left else "data end"
                 continue
             line, at = self._take_line(data, at)
             if line is not None:
                 self._end_line(line)
+        if self._watch is not None:
+            self._watch(b"".join(content))  # at once: looking at each of many tiny chunks would cost seconds
         if self.is_done:
             out.append(b"0\r\n\r\n")
             self.surplus = data[at:]

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from sekisho.egress.tunnel import ProxyRequest, Target
 from sekisho.errors import Misconfigured, Refused
@@ -31,9 +31,19 @@ __all__ = ["Injection", "PlaceholderWatch", "Planted", "Prepared", "names_placeh
 PLACEHOLDER_PREFIX: Final = "sekisho-secret-"
 RANDOM_BYTES: Final = 20  # 160 bits, 32 characters of base32: nobody guesses one
 _PLACEHOLDER: Final = re.compile(rb"sekisho-secret-[a-z2-7]{32}")
-_PLACEHOLDER_BYTES: Final = len(PLACEHOLDER_PREFIX) + 32
+# The same as a careless host may read it, in lower-case letters: each character as it is, percent-encoded, or that again.
+_DISGUISED: Final = re.compile(
+    b"".join(
+        rb"(?:%s|%%(?:25)?(?:%02x|%02x))" % (re.escape(one), ord(one), ord(one.upper()))
+        for one in (
+            PLACEHOLDER_PREFIX[index : index + 1].encode() for index in range(len(PLACEHOLDER_PREFIX))
+        )
+    )
+    + rb"(?:[a-z2-7]|%(?:25)?(?:[46][1-9a-f]|[57][0-9a]|3[2-7])){32}"
+)
+_LONGEST_DISGUISE: Final = (len(PLACEHOLDER_PREFIX) + 32) * len("%2573")
 _BASIC: Final = re.compile(rb"(authorization: basic[ \t]+)([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
-_VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_VALUE: Final = re.compile(r"[!-~](?:[ -~]{0,8190}[!-~])?")  # longer than any header line a host takes
 # Below this a value may be a word that also stands in answers for other reasons. Masking it would change them, and
 # tell the plugin, which word was masked, what the secret is.
 MIN_MASKED_CHARS: Final = 16
@@ -87,7 +97,7 @@ class PlaceholderWatch:
         window = self._tail + data
         if _holds_placeholder(window):
             raise _refused("a placeholder stands in the content; a secret goes in headers or the query")
-        self._tail = window[-3 * _PLACEHOLDER_BYTES :]  # each character may be percent-encoded
+        self._tail = window[-_LONGEST_DISGUISE:]
         return data
 
 
@@ -177,15 +187,7 @@ def _replaced(data: bytes, values: Mapping[bytes, bytes]) -> bytes:
 def _holds_placeholder(data: bytes) -> bool:
     """In any reading that a careless host may make of it: as it is, in capitals, percent-decoded once or twice."""
     lowered = data.lower()
-    if _PLACEHOLDER.search(lowered):
-        return True
-    for _ in range(2):
-        if b"%" not in lowered:
-            return False
-        lowered = unquote_to_bytes(lowered).lower()
-        if _PLACEHOLDER.search(lowered):
-            return True
-    return False
+    return (_DISGUISED if b"%" in lowered else _PLACEHOLDER).search(lowered) is not None
 
 
 def _masks(usable: Iterable[Planted], blobs: list[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:

@@ -80,19 +80,22 @@ class AnswerMask:
         self._is_head_only = is_head_only
         self._body = StreamReplacer(pairs)
         self._waiting = b""
+        self._at = 0  # a position, not a shorter copy: a read full of tiny chunks must cost linear time
+        self._content: list[bytes] = []  # of this read: many tiny chunks become one
         self._left = 0
         self._state: Literal["head", "length", "size", "data", "data end", "trailer", "open", "raw", "done"]
         self._state = "head"
 
     def feed(self, data: bytes) -> bytes:
         """What of these bytes goes to the plugin."""
-        self._waiting += data
+        self._waiting, self._at = self._waiting[self._at :] + data, 0
         out: list[bytes] = []
-        while self._waiting:
+        while self._at < len(self._waiting):
             piece = self._step()
             if piece is None:
                 break
             out.append(piece)
+        out.append(self._framed_content())
         return b"".join(out)
 
     def finish(self) -> bytes:
@@ -113,20 +116,21 @@ class AnswerMask:
             case "raw":
                 return self._take(len(self._waiting))
             case "done":
-                self._waiting = b""  # nothing may follow: the connection closes
+                self._take(len(self._waiting))  # what follows is no part of this answer
                 return None
 
     def _take(self, count: int) -> bytes:
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        taken = self._waiting[self._at : self._at + count]
+        self._at += len(taken)
         return taken
 
     def _take_head(self) -> bytes | None:
-        end = self._waiting.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
+        end = self._waiting.find(b"\r\n\r\n", self._at, self._at + MAX_HEAD_BYTES)
         if end < 0:
-            if len(self._waiting) >= MAX_HEAD_BYTES:
+            if len(self._waiting) - self._at >= MAX_HEAD_BYTES:
                 raise _unreadable("the head of the host's answer is too long")
             return None
-        first, *fields = self._take(end + 4)[:-4].split(b"\r\n")
+        first, *fields = self._take(end + 4 - self._at)[:-4].split(b"\r\n")
         status = _STATUS.fullmatch(first)
         if status is None or any(b":" not in one for one in fields):
             raise _unreadable("the head of the host's answer is malformed")
@@ -173,24 +177,28 @@ class AnswerMask:
         ]
 
     def _take_data(self) -> bytes:
-        piece = self._take(min(self._left, len(self._waiting)))
+        piece = self._take(self._left)
         self._left -= len(piece)
-        passed = _chunk(self._body.feed(piece))
+        self._content.append(piece)
         if self._left:
-            return passed
+            return b""
         if self._state == "data":
             self._state = "data end"
-            return passed
+            return b""
         self._state = "done"
-        return passed + self._last()
+        return self._last()
+
+    def _framed_content(self) -> bytes:
+        content, self._content = b"".join(self._content), []
+        return _chunk(self._body.feed(content))
 
     def _take_line(self) -> bytes | None:
-        end = self._waiting.find(b"\r\n", 0, MAX_CHUNK_LINE_BYTES)
+        end = self._waiting.find(b"\r\n", self._at, self._at + MAX_CHUNK_LINE_BYTES)
         if end < 0:
-            if len(self._waiting) >= MAX_CHUNK_LINE_BYTES:
+            if len(self._waiting) - self._at >= MAX_CHUNK_LINE_BYTES:
                 raise _unreadable("the host's chunks are malformed")
             return None
-        return self._take(end + 2)[:-2]
+        return self._take(end + 2 - self._at)[:-2]
 
     def _end_line(self, line: bytes) -> bytes:
         if self._state == "size":
@@ -209,7 +217,7 @@ class AnswerMask:
         return b""
 
     def _last(self) -> bytes:
-        return _chunk(self._body.finish()) + b"0\r\n\r\n"
+        return self._framed_content() + _chunk(self._body.finish()) + b"0\r\n\r\n"
 
 
 def _chunk(data: bytes) -> bytes:

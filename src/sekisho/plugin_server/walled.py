@@ -22,7 +22,12 @@ from sekisho.wire import DenialFrame, DenialKind
 
 __all__ = ["connect_walled"]
 
-_EGRESS_WALLS: Final[dict[str, DenialKind]] = {"dns": "dns", "secret": "secret", "rate": "transfer"}
+_EGRESS_WALLS: Final[dict[str, DenialKind]] = {
+    "dns": "dns",
+    "host": "host",
+    "secret": "secret",
+    "rate": "transfer",
+}
 GATE_RETRY_S = 0.2  # between two tries to hand the sockets to an egress process that is being started again
 
 

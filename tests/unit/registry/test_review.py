@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sekisho.policy import SecretGrant, SecretHost, SecretReference
 from sekisho.policy.grants import FileGrant, Grants, NetworkGrant
 from sekisho.protocol.names import PluginName
 from sekisho.registry import (
@@ -160,3 +161,25 @@ def test_a_schema_that_cannot_judge_is_named() -> None:
 def test_the_page_is_plain_json_too() -> None:
     found = page(surface(POISONED), surface(HONEST))
     assert json.loads(json.dumps(found.as_json()))["hidden"] == 3
+
+
+def test_secrets_are_shown_by_reference_and_an_open_value_in_capitals() -> None:
+    reference = SecretReference("file", "/run/secrets/token")
+    closed = SecretGrant(name="TOKEN", reference=reference, hosts=(SecretHost("api.example.com", 443),))
+    opened = SecretGrant(name="OPEN", reference=reference, in_environment=True)
+    grants = Grants(
+        network=NetworkGrant(allowed_domains=("api.example.com",), intercept_tls=True),
+        secrets=(closed, opened),
+    )
+    now = surface()
+    drift = compare(None, now, (), grants_digest(grants))
+    page = render(
+        plugin=PluginName("notes"), grants=grants, argv=(), surface=now, locked_surface=None, drift=drift
+    )
+    lines = list(page.lines())
+    assert any(
+        "TOKEN from file:/run/secrets/token: a placeholder, for https://api.example.com" in one
+        for one in lines
+    )
+    assert any("OPEN from file:/run/secrets/token: THE VALUE ITSELF" in one for one in lines)
+    assert any("opened by the gate" in one for one in lines)

@@ -13,7 +13,7 @@ from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
 from sekisho.policy.paths import verdict
 from sekisho.sandbox.plan import Mount, Plan, plan
-from sekisho.sandbox.spec import Capabilities, Closure, Link, SandboxSpec
+from sekisho.sandbox.spec import CERTIFICATE_PATH, Capabilities, Closure, Link, SandboxSpec
 
 CGROUPS = (("memory", "/cg/memory"), ("pids", "/cg/pids"), ("cpu", "/cg/cpu"))
 HOST = Capabilities(bwrap="/usr/bin/bwrap", machine="x86_64", cgroup="v1", cgroup_parents=CGROUPS)
@@ -302,3 +302,16 @@ def test_one_more_block_never_shows_more(
 
 def test_a_mount_is_a_value() -> None:
     assert Mount(kind="read", path="/a", source="/a") == Mount(kind="read", path="/a", source="/a")
+
+
+def test_the_certificate_of_the_gate_stands_inside_for_reading_and_elsewhere_nothing_does() -> None:
+    spec = SandboxSpec(
+        name="notes",
+        argv=("python", "server.py"),
+        grants=Grants(),
+        certificate=b"-----BEGIN CERTIFICATE-----\n",
+    )
+    drawn = plan(spec, HOST, FOUND)
+    assert drawn.data[CERTIFICATE_PATH] == spec.certificate
+    assert f"--perms 0444 --file {{fd:{CERTIFICATE_PATH}}} {CERTIFICATE_PATH}" in words(drawn)
+    assert CERTIFICATE_PATH not in draw().data
