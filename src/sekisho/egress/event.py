@@ -7,14 +7,15 @@ from typing import Literal, TypeAlias
 
 __all__ = ["EgressEvent", "Kind"]
 
-Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection", "rate", "secret"]
+Kind: TypeAlias = Literal["dns", "http", "tls", "tunnel", "proxy", "connection", "host", "rate", "secret"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressEvent:
     """What the gate did for one plugin. `bytes` counts both directions; `reason` is empty when all went well.
 
-    `is_learned`: it was let through only because the gate is learning what this plugin wants.
+    `kind` names the road it took, or what it met there: `host` when the name inside (TLS server name, Host header) is not
+    the one that was asked for. `is_learned`: it was let through only because the gate is learning what this plugin wants.
     """
 
     plugin: str

@@ -31,6 +31,7 @@ from sekisho.egress.relay import relay
 from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
 from sekisho.egress.tls_stream import TlsStream, carry
 from sekisho.egress.tunnel import (
+    OTHER_HOST,
     ProxyRequest,
     Target,
     find_head,
@@ -132,10 +133,7 @@ class Journey:
             await self._tls()
 
     async def _tls(self) -> None:
-        name = await self._client.look(server_name)
-        self._answer = _by_alert
-        if name != self._target.host:
-            raise Refused("egress_refused", "the TLS server name is another host")
+        await self._check_greeting()
         custody = self._custody()
         if custody is not None and custody.opens_tls:
             await self._open_tls(custody)
@@ -143,6 +141,15 @@ class Journey:
         host = await self._opened()
         self._answer = _silence
         await relay(self._client, host, idle_s=self._idle_s)
+
+    async def _check_greeting(self) -> None:
+        """Inside TLS the host that was asked for must be named, plainly and alone."""
+        road, self._kind = self._kind, "host"
+        name = await self._client.look(server_name)
+        self._answer = _by_alert
+        if name != self._target.host:
+            raise Refused("egress_refused", "the TLS server name is another host")
+        self._kind = road
 
     async def _open_tls(self, custody: Custody) -> None:
         """End the plugin's TLS here, and go on with what is inside."""
@@ -240,6 +247,8 @@ class Journey:
             self._host = None
 
     async def _refuse(self, error: SekishoError) -> None:
+        if error.message == OTHER_HOST:
+            self._kind = "host"
         if error.code == "secret_refused":
             self._kind = "secret"
         self._report(error.message, allowed=False)

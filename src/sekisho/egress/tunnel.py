@@ -22,6 +22,7 @@ from sekisho.policy import canonical_host
 
 __all__ = [
     "MAX_HEAD_BYTES",
+    "OTHER_HOST",
     "ProxyRequest",
     "Target",
     "find_head",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 MAX_HEAD_BYTES: Final = 32 << 10  # a head is held in memory before it is judged
+OTHER_HOST: Final = "the Host header names another host"
 _HTTP_PORT: Final = 80
 _TLS_PORT: Final = 443
 
@@ -203,7 +205,7 @@ def _check_host(fields: list[tuple[bytes, bytes]], target: Target, *, default_po
     if len(hosts) != 1:
         raise _refused("exactly one Host header is needed")
     if _authority(hosts[0].decode("latin-1"), default_port=default_port) != target:
-        raise _refused("the Host header names another host")
+        raise _refused(OTHER_HOST)
 
 
 def _authority(text: str, *, default_port: int | None) -> Target:

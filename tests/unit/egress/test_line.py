@@ -19,7 +19,7 @@ from sekisho.policy import RateRule
 HOSTS = st.from_regex(r"([a-z0-9]{1,20}\.){0,5}[a-z]{2,10}", fullmatch=True)
 REFUSALS = st.builds(
     EgressRefusal,
-    kind=st.sampled_from(("dns", "http", "tls", "tunnel", "proxy", "connection", "rate")),
+    kind=st.sampled_from(("dns", "http", "tls", "tunnel", "proxy", "connection", "host", "rate")),
     host=st.one_of(st.just(""), HOSTS),
     port=st.integers(0, 65535),
     reason=st.text("abc XYZ,.-()", max_size=200),

@@ -364,6 +364,7 @@ async def test_a_direct_tls_connection_needs_the_name_it_was_resolved_by() -> No
         await scene.say(greeting("other.example.com"))
         assert await scene.hear() == ALERT_ACCESS_DENIED
     assert (scene.dialled, scene.event.reason) == ([], "the TLS server name is another host")
+    assert scene.event.kind == "host"
 
 
 async def test_a_direct_http_request_needs_the_name_it_was_resolved_by() -> None:
@@ -371,7 +372,7 @@ async def test_a_direct_http_request_needs_the_name_it_was_resolved_by() -> None
         await scene.say(b"GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n")
         scene.leave()
         assert b"403" in await scene.hear()
-    assert (scene.dialled, scene.event.kind, scene.event.allowed) == ([], "http", False)
+    assert (scene.dialled, scene.event.kind, scene.event.allowed) == ([], "host", False)
 
 
 async def test_a_connection_that_says_nothing_is_one_refusal() -> None:
