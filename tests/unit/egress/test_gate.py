@@ -105,7 +105,7 @@ async def test_the_address_of_an_answered_name_leads_to_its_road() -> None:
         assert b"not public" in answer
         event = await door.event()
         assert (event.kind, event.host, event.port, event.allowed) == ("http", "api.example.com", 80, False)
-        await door.exchange("127.1.0.1", "host", b"not tls")
+        await door.exchange("127.1.0.1", "tls", b"not tls")
         event = await door.event()
         assert (event.kind, event.host, event.port, event.reason) == (
             "host",
