@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sekisho.errors import Refused, Unavailable
+from sekisho.launcher.kernel import libc
 from sekisho.sandbox.beneath import (
     open_beneath,
     open_file,
@@ -94,6 +95,8 @@ def keep(drafts: Drafts, *, force: bool = False, step: Step = lambda name: None)
     recover(drafts, step=step)
     found = [(draft, changes_of(draft)) for draft in drafts.all()]
     found = [(draft, changes) for draft, changes in found if changes]
+    if not found:
+        return 0
     _refuse_what_cannot_stay([one for _, changes in found for one in changes], force=force)
     plain = [_Root(draft.folder, _identity(draft.folder), _stage_name(), ()) for draft, _ in found]
     _write_journal(drafts, "preparing", plain)
@@ -290,14 +293,12 @@ def _finish(drafts: Drafts, roots: Sequence[_Root], step: Step) -> None:
 def _apply(roots: Sequence[_Root], step: Step) -> None:
     for root in roots:
         with opened(_reach(root)) as lower:
-            touched = set[str]()
             for one in root.steps:
                 step("apply")
                 _carry_out(lower, root.stage, one)
-                touched.add(str(one[-1 if one[0] == "place" else 1]).rpartition("/")[0])
-            for folder in touched:
-                with contextlib.suppress(FileNotFoundError), opened(open_beneath(lower, folder)) as open_one:
-                    os.fsync(open_one)
+            # The whole file system, because a folder may be closed to us again by now.
+            if libc.syncfs(lower) != 0:
+                raise OSError(errno.EIO, "what was written cannot be made durable", root.folder)
 
 
 def _clear(drafts: Drafts, roots: Sequence[_Root], step: Step) -> None:
