@@ -91,7 +91,7 @@ class Answer:
 class House:
     """One running `up`, seen from outside."""
 
-    def __init__(self, folder: Path, configuration: str, *, core: str = "") -> None:
+    def __init__(self, folder: Path, configuration: str, *, core: str = "", ready_s: float = READY_S) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.config = folder / "sekisho.toml"
@@ -111,7 +111,7 @@ class House:
                 stderr=errors,
             )
         try:
-            self.ready = self._wait_ready()
+            self.ready = self._wait_ready(ready_s)
         except BaseException:
             self.kill()
             raise
@@ -126,12 +126,12 @@ class House:
         """Write the configuration file; the addresses stay, and HERE stands for this house's own."""
         self.config.write_text(self._head + configuration.replace("HERE", self.base))
 
-    def _wait_ready(self) -> dict[str, Any]:
+    def _wait_ready(self, limit_s: float) -> dict[str, Any]:
         output = self.process.stdout
         assert output is not None
-        readable, _, _ = select.select([output], [], [], READY_S)
+        readable, _, _ = select.select([output], [], [], limit_s)
         line = output.readline() if readable else b""
-        assert line, f"not ready within {READY_S:g} s:\n{self.stderr.read_text()[-4000:]}"
+        assert line, f"not ready within {limit_s:g} s:\n{self.stderr.read_text()[-4000:]}"
         return dict(json.loads(line))
 
     def post(self, body: bytes, *, token: str | None = "", path: str = "/mcp") -> Answer:

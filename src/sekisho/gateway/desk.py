@@ -91,13 +91,17 @@ class Desk:
         """A plugin server says what its plugin offers now."""
         if name not in self._dossiers:
             return
+        before, lock = self._surfaces.get(name), self._lock
         try:
             self._surfaces[name] = surface = self._shelf.store(name, listing, now)
             if self._trust_on_first_use:
                 self._trust(name, surface, now)
+            if isinstance(before, Surface) and before.root == surface.root and self._lock is lock:
+                return  # listed again, as at every health check
         except SekishoError as error:
             self._surfaces[name] = error
-        self._judge_all()
+        self._standings = {**self._standings, name: self._standing(self._dossiers[name])}
+        self._announce(name)
 
     def refresh_lock(self, *, force: bool = False) -> bool:
         """Read the lock file again if it changed; True when it did."""
@@ -136,11 +140,16 @@ class Desk:
 
     def _judge_all(self) -> None:
         self._standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}
-        for name, standing in self._standings.items():
-            state = "approved" if standing.problem is None else standing.problem.code
-            if self._states.get(name) != state:
-                self._states[name] = state
-                self._on_change(name, state)
+        for name in self._standings:
+            self._announce(name)
+
+    def _announce(self, name: PluginName) -> None:
+        """Tell of a state that is another than the one before."""
+        problem = self._standings[name].problem
+        state = "approved" if problem is None else problem.code
+        if self._states.get(name) != state:
+            self._states[name] = state
+            self._on_change(name, state)
 
     def _standing(self, dossier: Dossier) -> Standing:
         definitions: Definitions | None = None

@@ -55,6 +55,7 @@ class Shelf:
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "registry"
+        self._kept: dict[PluginName, str] = {}  # what this process made current
 
     def store(self, plugin: PluginName, listing: Listing, now: float) -> Surface:
         """Keep a listing as it was seen at `now` (Unix seconds) and make it the current one."""
@@ -66,7 +67,10 @@ class Shelf:
             if not path.exists():
                 self._refuse_when_full(plugin, path.parent)
                 _place(path, {"first_seen": seen, "root": surface.root, "listing": listing_to_json(listing)})
-            _replace(self._current(plugin), {"root": surface.root, "seen": seen})
+            current = self._current(plugin)
+            if self._kept.get(plugin) != surface.root or not current.exists():  # it is listed again and again
+                _replace(current, {"root": surface.root, "seen": seen})
+                self._kept[plugin] = surface.root
         except OSError as error:
             raise Unavailable(
                 "log_unavailable",

@@ -181,3 +181,26 @@ def test_a_plugin_makes_tasks_if_it_announces_them_and_the_operator_lists_them(
     office.desk.refresh_lock()
     wanted = {"elicitation", "tasks"} if makes_tasks else {"elicitation"}
     assert office.desk.standings[CALC].client_requests == wanted
+
+
+def test_a_plugin_that_is_listed_again_makes_no_new_house(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.approve(listing())
+    office.desk.refresh_lock()
+    office.desk.report(CALC, listing(), NOW)
+    standings = office.desk.standings
+    office.desk.report(CALC, listing(), NOW + 1)
+    assert office.desk.standings is standings
+    office.desk.report(CALC, listing("Adds. Then reads ~/.ssh."), NOW + 2)
+    assert office.desk.standings is not standings
+
+
+def test_an_approval_that_was_taken_back_counts_at_the_next_listing_of_the_same(tmp_path: Path) -> None:
+    office = Office(tmp_path, trusting=True)
+    office.desk.report(CALC, listing(), NOW)
+    assert office.state == "approved"
+    save_lock(office.lock_path, load_lock(office.lock_path).without(CALC))
+    office.desk.refresh_lock()
+    assert office.state == "plugin_quarantined"
+    office.desk.report(CALC, listing(), NOW + 1)  # first use, again
+    assert office.state == "approved"

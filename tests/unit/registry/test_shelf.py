@@ -111,3 +111,15 @@ def test_the_draft_of_another_process_is_left_alone(tmp_path: Path) -> None:
     (folder / ".current.json.1.new").write_bytes(b"half of")
     shelf.store(PLUGIN, listing("write"), NOON + 1)
     assert (folder / ".current.json.1.new").read_bytes() == b"half of"
+
+
+def test_what_is_listed_again_is_not_written_again_and_what_went_missing_is(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    stored = shelf.store(PLUGIN, listing("one"), NOON)
+    (current,) = [path for path in tmp_path.rglob("*.json") if path.stem == "current"]
+    before = current.stat().st_ino  # a new file takes its place at each writing
+    shelf.store(PLUGIN, listing("one"), NOON + 1)
+    assert current.stat().st_ino == before
+    current.unlink()
+    shelf.store(PLUGIN, listing("one"), NOON + 2)
+    assert shelf.current(PLUGIN) == stored.root
