@@ -170,7 +170,8 @@ def test_the_token_is_never_inside_the_walls(road: Road) -> None:
         except OSError:
             continue
         if inside:
-            found += b"GITHUB_TOKEN=sekisho-secret-" in content
+            # It compared this with what it found, or it would not have answered.
+            found += b"GITHUB_TOKEN=sekisho-secret-" in content and b'{"isolation":"strict",' in content
             assert TOKEN.encode() not in content
     assert found, "no plugin was found running"
     for log in (road.world.folder / "home").rglob("*.jsonl"):

@@ -11,8 +11,10 @@ knows no proxy: inside the walls an allowed name leads to the gate by itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -21,6 +23,7 @@ from sekisho.plugin.faults import TooLarge, Unreachable, UpstreamFault, WallsDif
 
 if TYPE_CHECKING:
     import http.client
+    import socket
     import ssl
 
 __all__ = ["Reply", "WebClient"]
@@ -86,15 +89,22 @@ class WebClient:
         headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
         connection = self._connection()
         try:
-            connection.request(method, target, body=data, headers=headers)
-            answer = connection.getresponse()
-            content = answer.read(MAX_REPLY_BYTES + 1)
+            connection.connect()
+            with _limited(connection.sock, self._timeout_s) as is_over:
+                connection.request(method, target, body=data, headers=headers)
+                answer = connection.getresponse()
+                content = answer.read(MAX_REPLY_BYTES + 1)
         except OSError:
             raise Unreachable("the service cannot be reached") from None
+        except http.client.IncompleteRead:
+            raise Unreachable("the service did not end its answer") from None
         except http.client.HTTPException:
             raise UpstreamFault("the service answered with something that is not HTTP") from None
         finally:
             connection.close()
+        is_cut = len(content) <= MAX_REPLY_BYTES and bool(answer.length)  # http.client says nothing of it
+        if is_over.is_set() or is_cut:
+            raise Unreachable("the service did not end its answer")
         if len(content) > MAX_REPLY_BYTES:
             raise TooLarge("the service answered with more than this plugin carries")
         found = {name.lower(): value for name, value in answer.getheaders()}
@@ -112,3 +122,25 @@ class WebClient:
         return http.client.HTTPSConnection(
             self._host, self._port, timeout=self._timeout_s, context=self._context
         )
+
+
+@contextlib.contextmanager
+def _limited(sock: socket.socket, limit_s: float) -> Iterator[threading.Event]:
+    """Hang up when the whole of it takes too long: the limit of a socket begins anew with every byte that drips in."""
+    is_over = threading.Event()
+    alarm = threading.Timer(limit_s, _hang_up, [sock, is_over])
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield is_over
+    finally:
+        alarm.cancel()
+
+
+def _hang_up(sock: socket.socket, is_over: threading.Event) -> None:
+    import socket  # noqa: PLC0415 - loaded by now
+
+    is_over.set()
+    with contextlib.suppress(OSError):
+        # The plain socket's own: that of TLS would change what another thread is reading.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

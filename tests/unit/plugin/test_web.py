@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -21,7 +22,11 @@ class _Site(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         type(self).seen.append((self.command, self.path, dict(self.headers), body))
-        if self.path == "/x/huge":
+        if self.path == "/x/cut":
+            self._send(200, b'{"ok": true}', **{"Content-Length": "500"})
+        elif self.path == "/x/drip":
+            self._drip()
+        elif self.path == "/x/huge":
             self._send(200, b"x" * (MAX_REPLY_BYTES + 1))
         elif self.path == "/x/away":
             self._send(302, b"", location="http://127.0.0.1:1/evil")
@@ -32,10 +37,18 @@ class _Site(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815 - the name http.server asks for
 
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        pause = threading.Event()
+        with contextlib.suppress(OSError):
+            while not pause.wait(0.02):  # until the other side hangs up
+                self.wfile.write(b"x")
+
     def _send(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -74,6 +87,17 @@ def test_a_redirect_is_an_answer_and_is_not_followed(site: WebClient) -> None:
 def test_an_answer_without_end_is_refused(site: WebClient) -> None:
     with pytest.raises(TooLarge):
         site.request("GET", "/huge")
+
+
+def test_an_answer_that_drips_for_ever_ends_in_time(site: WebClient) -> None:
+    hasty = WebClient(f"http://127.0.0.1:{site._port}/x", headers={}, timeout_s=0.3)
+    with pytest.raises(Unreachable):
+        hasty.request("GET", "/drip")
+
+
+def test_an_answer_that_was_cut_is_no_answer(site: WebClient) -> None:
+    with pytest.raises(Unreachable):
+        site.request("GET", "/cut")
 
 
 def test_an_answer_that_is_not_json_is_the_services_fault(site: WebClient) -> None:
