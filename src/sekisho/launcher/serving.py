@@ -28,6 +28,7 @@ from typing import Final
 from sekisho.launcher.alarm import Alarm
 from sekisho.launcher.child import become
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, set_limit, tree
+from sekisho.launcher.occupied import is_over
 from sekisho.launcher.program import Ends
 from sekisho.launcher.throttle import Throttle
 
@@ -37,6 +38,7 @@ ENTRY: Final = __file__.removesuffix("serving.py") + "__main__.py"
 MAX_REQUEST_BYTES: Final = 16 << 20
 SET_UP_S: Final = 10.0  # a child that has not become bwrap by then never will
 END_S: Final = 2.0  # killing a process namespace takes milliseconds
+SCRATCH_ROUNDS: Final = 5  # periods between two looks at a private folder
 GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
 
 
@@ -57,6 +59,9 @@ class Child:
     throttle: Throttle | None
     owner: int | None = None
     alarm: Alarm | None = None
+    scratch: str = ""
+    scratch_bytes: int = 0
+    is_full: bool = False
     started: bool = False
     exceeded: bool = False
     is_adopted: bool = False
@@ -106,6 +111,7 @@ class Launcher:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._guard_at = 0.0
+        self._rounds = 0
 
     def serve(self) -> None:
         """Until the owner's end closes: then everything is killed."""
@@ -190,6 +196,7 @@ class Launcher:
                 end_first_process(child)
             self._close(child)
             raise OSError(message)
+        child.scratch, child.scratch_bytes = request.get("scratch", ""), request.get("scratch_bytes", 0)
         child.alarm = take_alarm(gate, {int(call): error for call, error in request["refusals"].items()})
         self._children[launch_id] = child
         if child.alarm is not None:
@@ -264,7 +271,14 @@ class Launcher:
             told = status_member(child.status, "exit-code")
             code = os.waitstatus_to_exitcode(status) if told is None or child.kind == "bubblewrap" else told
             self._tell_alarms(child)
-            self._tell(event="exit", id=child.id, code=code, ran=told is not None, exceeded=child.exceeded)
+            self._tell(
+                event="exit",
+                id=child.id,
+                code=code,
+                ran=told is not None,
+                exceeded=child.exceeded,
+                full=child.is_full,
+            )
         else:
             self._tell(event="failed", id=child.id, message="")
         del self._children[child.id]
@@ -300,10 +314,18 @@ class Launcher:
                 self._tell(event="alarm", id=child.id, call=number, times=times)
 
     def _guard(self) -> None:
+        self._rounds += 1
         for child in self._children.values():
             if child.alarm is not None and child.alarm.is_patient:
                 child.alarm.refill()
                 self._poll.register(child.alarm.fd, select.POLLIN)
+            if (
+                child.scratch
+                and not self._rounds % SCRATCH_ROUNDS
+                and is_over(child.scratch, child.scratch_bytes)
+            ):
+                child.is_full = True
+                kill_tree(child)
             members = list(tree(child.pid)) if is_guarded(child) else []
             if child.throttle is not None and child.started:
                 child.throttle.turn(members, time.monotonic())
@@ -350,7 +372,7 @@ def set_limits_as(owner: int | None, limits: dict[str, int], pid: int) -> None:
 def is_guarded(child: Child) -> bool:
     """True for a child whose tree is watched, because no control group holds it."""
     is_ringing = child.alarm is not None and child.alarm.is_patient
-    return bool(child.guard_bytes or child.guard_pids or child.throttle or is_ringing)
+    return bool(child.guard_bytes or child.guard_pids or child.throttle or child.scratch or is_ringing)
 
 
 def throttle_for(root: int, percent: int) -> Throttle | None:

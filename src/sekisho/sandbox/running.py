@@ -81,6 +81,7 @@ class Sandbox:
         self._ask_to_kill = ask_to_kill
         self._group = group
         self.scratch = scratch
+        self._is_full = False
         self._refused: dict[int, int] = {}
         self._last: tuple[Violation, ...] = ()
         self._held = held
@@ -160,12 +161,13 @@ class Sandbox:
                 self._resolve(self._started, message["message"])
                 self.end(Exit(code=None, signal=None, reason="not_run"))
             case "exit":
+                self._is_full = message.get("full", False)
                 self.end(self._judge_exit(message))
 
     def end(self, how: Exit) -> None:
         """Record the end, once, and free what the kernel held for it."""
         self._resolve(self._started, "the launcher is gone")
-        self._last = (*of_exit(how.signal), *of_group(self._group))
+        self._last = (*of_exit(how.signal, is_full=self._is_full), *of_group(self._group))
         held, self._held = self._held, ()
         close_fds(*held)
         if not self._ended.done():

@@ -24,7 +24,7 @@ __all__ = ["Violation", "of_calls", "of_exit", "of_group"]
 class Violation:
     """One kind of refusal: which wall, what was wanted, how often until now."""
 
-    kind: Literal["seccomp", "oom", "pids"]
+    kind: Literal["seccomp", "oom", "pids", "disk"]
     what: str
     times: int = 1
 
@@ -38,8 +38,10 @@ def of_calls(counts: Mapping[int, int]) -> tuple[Violation, ...]:
     )
 
 
-def of_exit(number: int | None) -> tuple[Violation, ...]:
-    """How it died: SIGSYS comes from the filter."""
+def of_exit(number: int | None, *, is_full: bool = False) -> tuple[Violation, ...]:
+    """How it died: SIGSYS comes from the filter; a private folder that was full is told by who watched it."""
+    if is_full:
+        return (Violation(kind="disk", what="scratch space"),)
     if number != signal.SIGSYS:
         return ()
     return (Violation(kind="seccomp", what="a call of a foreign architecture"),)

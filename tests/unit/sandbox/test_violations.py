@@ -23,6 +23,7 @@ def test_a_refused_call_has_a_name_and_a_count() -> None:
 def test_a_death_by_sigsys_comes_from_the_filter_and_no_other_does() -> None:
     assert of_exit(signal.SIGSYS)[0].kind == "seccomp"
     assert of_exit(signal.SIGKILL) == of_exit(None) == ()
+    assert of_exit(signal.SIGKILL, is_full=True) == (Violation(kind="disk", what="scratch space"),)
 
 
 def test_kills_for_memory_and_refused_forks_are_read_from_the_group(tmp_path: Path) -> None:
