@@ -83,9 +83,11 @@ class Job:
 
 
 def node22() -> str | None:
-    """The newer node that the project installs for other tests."""
+    """The newer node: the one that the project installed, or the system's own where that is new enough."""
     found = next((dev.CACHE / "demo" / "node").glob("node_modules/node-linux-*/bin/node"), None)
-    return None if found is None else str(found.resolve())
+    if found is not None:
+        return str(found.resolve())
+    return shutil.which("node") if dev.node_major() >= dev.MIN_NODE else None
 
 
 def _fetchers() -> Iterator[tuple[str, tuple[str, ...]]]:
