@@ -22,7 +22,6 @@ def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) ->
     `config_path`: a core file, for the plugins it starts here; or a plugin file, for its one plugin.
     `environment`: ours, in which secrets are found that are named by a variable.
     """
-    hide_memory()
     config = load_any(config_path)
     plugins = _run_here(config)
     places = Places(home=home, config=config_path)
@@ -40,6 +39,8 @@ def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) ->
             one.name: (places.lease_socket(one.name), one.grants) for one in plugins if one.grants.needs_lease
         },
     )
+    if settings.leases:
+        hide_memory()
     opens_tls = any(grants.network.intercept_tls for _, grants in settings.leases.values())
 
     for name, (_, network) in settings.sockets.items():

@@ -16,7 +16,7 @@ from sekisho.egress.stream import OPENING_TIMEOUT_S, Stream
 
 __all__ = ["TlsStream"]
 
-RECORD_BYTES: Final = 16 << 10  # what one record of TLS can hold; more at once would only pile up
+WRITE_BYTES: Final = 64 << 10  # encrypted at once, before any of it is sent
 _Result = TypeVar("_Result")
 
 
@@ -65,7 +65,7 @@ class TlsStream(Stream):
                     self._ahead += self._tls.read(1)
                     return False
                 except ssl.SSLWantReadError:
-                    data = self._below.take(self._below.ahead_bytes) or self.sock.recv(RECORD_BYTES)
+                    data = self._below.take(self._below.ahead_bytes) or self.sock.recv(WRITE_BYTES)
                     if not data:
                         return False
                     self._incoming.write(data)
@@ -76,15 +76,23 @@ class TlsStream(Stream):
 
     async def _receive(self, most: int) -> bytes:
         try:
-            return await self._drive(lambda: self._tls.read(most))
+            return await self._drive(lambda: self._read(most))
         except ssl.SSLZeroReturnError:
             return b""
 
     async def _send(self, data: bytes) -> None:
         whole = memoryview(data)
-        for start in range(0, len(whole), RECORD_BYTES):
-            self._tls.write(whole[start : start + RECORD_BYTES])
+        for start in range(0, len(whole), WRITE_BYTES):
+            self._tls.write(whole[start : start + WRITE_BYTES])
             await self._flush()
+
+    def _read(self, most: int) -> bytes:
+        """What has come, of as many records as it came in: at least something, or an error that says why not."""
+        data = self._tls.read(most)
+        with contextlib.suppress(ssl.SSLError):  # an end after this is told by the next call
+            while data and len(data) < most and (more := self._tls.read(most - len(data))):
+                data += more
+        return data
 
     async def _drive(self, step: Callable[[], _Result]) -> _Result:
         while True:
