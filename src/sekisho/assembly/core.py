@@ -312,9 +312,8 @@ class Core:
     def took_state(self, name: PluginName, frame: StateFrame) -> None:
         """A plugin server says how its plugin is."""
         self._metrics.plugin_state(name, is_up=frame.state in ("ready", "idle"), restarts=frame.restarts)
-        self._log.info(
-            "plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts
-        )
+        say = self._log.warning if frame.detail else self._log.info  # a detail is why it does not run
+        say("plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts)
 
     def took_denial(self, name: PluginName, frame: DenialFrame, recorded: Callable[[], None]) -> None:
         """A wall of a plugin refused something; `recorded` is called once the log holds it."""
@@ -344,7 +343,11 @@ class Core:
         standing = self._desk.standings.get(name) if self._journal is not None else None
         if standing is not None and standing.definitions is not None:
             self._metrics.know(name, standing.definitions.tools)
-        self._log.info("plugin_standing", plugin=name, state=state)
+        problem = None if standing is None else standing.problem
+        if problem is None or problem.code == "plugin_unavailable":  # it has not reported yet
+            self._log.info("plugin_standing", plugin=name, state=state)
+        else:
+            self._log.warning("plugin_standing", plugin=name, state=state, remedy=problem.remedy)
         if self._door is not None:  # once the change is complete
             asyncio.get_running_loop().call_soon(self._door.house_changed)
         if self._duties.leads:
