@@ -26,6 +26,7 @@ from sekisho.detect import Findings, Inspection, refusal
 from sekisho.errors import RateLimited, Refused, ScopeMissing, SekishoError
 from sekisho.gateway.approvals import Approvals
 from sekisho.gateway.caller import NO_EXTRAS, TASKS, Caller, Contexts, Instances, instance_of
+from sekisho.gateway.confines import keep_call_within
 from sekisho.gateway.stages import (
     Approved,
     Arrived,
@@ -257,49 +258,15 @@ def _inspect(permitted: Permitted, house: House) -> Inspected:
         if definitions is not None:
             given = call.parsed.get("arguments")
             definitions.prompts[call.target].check_arguments(given if isinstance(given, dict) else {})
-    roots = house.standings[call.plugin].roots
-    if roots is not None:
-        _keep_within(roots, permitted, house)
+    standing = house.standings[call.plugin]
+    if standing.roots is not None and standing.definitions is not None:
+        keep_call_within(standing.roots, standing.definitions, call, permitted.definition)
     findings = house.inspection.judge_arguments(call.arguments)
     if call.extras is not NO_EXTRAS and not findings.refused:
         findings = _inspect_extras(call, house) or findings
     if findings.refused:
         raise refusal(findings, "arguments")
     return Inspected(permitted, findings.rule_ids)
-
-
-def _keep_within(roots: RootRules, permitted: Permitted, house: House) -> None:
-    """Whatever a call names lies within the roots: its resource, every path and address in arguments and answers."""
-    call, definition = permitted.identified.arrived.call, permitted.definition
-    definitions = house.standings[call.plugin].definitions
-    if definitions is None:
-        return
-    for said in msgspec.json.decode(call.extras.input_responses or b"{}").values():
-        # a client's own roots are no places to go to: the plugin hears of those within ours (plugin_server.roots)
-        roots.check_arguments(
-            said.get("content") if isinstance(said, dict) else None, offers=definitions.offers
-        )
-    if call.is_of_tool and definition is not None:
-        roots.check_arguments(
-            call.parsed,
-            definition=definition.digest,
-            schema=definition.input_schema,
-            offers=definitions.offers,
-        )
-        return
-    for uri in _named_resources(call):
-        roots.check_resource(uri)
-    for given in (call.parsed.get("arguments"), call.parsed.get("argument"), call.parsed.get("context")):
-        roots.check_arguments(given, offers=definitions.offers)
-
-
-def _named_resources(call: Call) -> Iterable[str]:
-    """The resources a call is about. What is completed is a template of the plugin's own, with values beside it."""
-    if call.tool.startswith("resources/"):
-        return (call.target,)
-    asked = call.parsed.get("notifications") if call.tool == "subscriptions/listen" else None
-    uris = asked.get("resourceSubscriptions") if isinstance(asked, dict) else None
-    return [str(uri) for uri in uris] if isinstance(uris, list) else ()
 
 
 def _inspect_extras(call: Call, house: House) -> Findings | None:

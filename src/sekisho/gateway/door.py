@@ -19,6 +19,7 @@ from sekisho.detect import refusal
 from sekisho.errors import RateLimited, RemoteProtocolError, SekishoError
 from sekisho.gateway.approvals import is_yes
 from sekisho.gateway.checkpoint import House
+from sekisho.gateway.confines import keep_answer_within
 from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
 from sekisho.gateway.old_sse import OldStreams, serve_old
@@ -271,6 +272,7 @@ class Door:
             visit.accept()
             return
         plugin, kind, ask = plugin_name(found[0]), found[1], found[2]
+        keep_answer_within(house.standings[plugin].roots, message.result)
         frame = self._judge_answer(message, session, kind, ask, house)
         entry = records.event(
             now=visit.now,

@@ -5,6 +5,7 @@
   plugin is.
 - A text is an address when it begins with `scheme://`, or with a scheme of the web or of files and a colon that no
   blank follows.
+- An option (`--output=/x`, `@/x`) names what its value names.
 - Prose names nothing: a word like and/or, a slash among words, an address in the middle of a sentence, a comment,
   many lines.
 - A text is read in every way in which somebody behind us may read it: as it is, with look-alike characters folded,
@@ -55,6 +56,7 @@ _ANY_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.\-]{0,40}:(?![0-9]{1,5}(?:[/?#]|
 _ABSOLUTE: Final = re.compile(r"/+(?!\*\*?\s)[^\s/]")  # a comment of a program is no path
 _HOME: Final = re.compile(r"~(?:[A-Za-z_][\w.-]*)?(?:[\\/]|$)|\$\{?[A-Za-z_]\w*\}?[\\/]|%[A-Za-z_]\w*%[\\/]")
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\s\\]|\\(?:[\w.$-]+\\)+[\w.$-]*$")
+_OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*=|@(?=[/~.\\])")
 _JPEG: Final = re.compile(r"/9j/[A-Za-z0-9+/]{60,}={0,2}")  # every picture of that kind begins so in base64
 
 
@@ -135,6 +137,9 @@ def _shortest(found: re.Match[bytes]) -> bytes:
 
 
 def _place(text: str, hint: Hint) -> Place | None:
+    option = _OPTION.match(text)
+    if option:  # programs read what stands behind as the name of a file
+        text = text[option.end() :]
     if _ADDRESS.match(text):
         return "address", text
     if _is_path(text, hint):

@@ -53,6 +53,11 @@ PROSE = [
     " ",
     "-",
     "user@host.example",
+    "@scope/package",
+    "@name",
+    "--flag",
+    "-o=name",
+    "a=/b",
     "memo:1",
     "x" * 5000,
 ]
@@ -104,6 +109,10 @@ PATHS = [
     "\0/etc/passwd",
     "/etc/pass\nwd",
     "a\n../b",
+    "--output=/etc/passwd",
+    "-o=../x",
+    "@/etc/passwd",
+    "@~/x",
 ]
 
 

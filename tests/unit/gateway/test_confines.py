@@ -10,8 +10,10 @@ import pytest
 from tests.unit.gateway.conftest import NOW, Kit
 from tests.unit.gateway.offering import everything, house_of, offering
 
+from sekisho.errors import Refused
 from sekisho.gateway.caller import Extras
 from sekisho.gateway.checkpoint import judge
+from sekisho.gateway.confines import keep_answer_within, keep_call_within
 from sekisho.gateway.stages import Arrived, Call
 from sekisho.keys import Principal
 from sekisho.policy import Root, RootRules
@@ -119,6 +121,33 @@ def test_what_completes_a_template_stays_within(site: Kit) -> None:
 def test_a_persons_answer_stays_within_the_roots(site: Kit, answer: dict[str, Any], expected: str) -> None:
     extras = Extras(input_responses=json.dumps({"q": answer}).encode())
     assert code(site, "fetch", {}, extras=extras) == expected
+
+
+def test_an_answer_to_a_tasks_question_stays_within_the_roots(site: Kit) -> None:
+    standing = site.house.standings[SITE]
+    assert standing.roots is not None
+    assert standing.definitions is not None
+
+    def update(file: str) -> Call:
+        answers = {"q": {"action": "accept", "content": {"file": file}}}
+        parsed: dict[str, Any] = {"taskId": "t", "inputResponses": answers}
+        return Call.of("c1", SITE, "tasks/update", parsed, target="fetch")
+
+    keep_call_within(standing.roots, standing.definitions, update("/app/trusted/x"), None)
+    with pytest.raises(Refused):
+        keep_call_within(standing.roots, standing.definitions, update("/etc/motd"), None)
+
+
+def test_what_a_person_answers_to_a_plugin_stays_within_the_roots(site: Kit) -> None:
+    roots = site.house.standings[SITE].roots
+    keep_answer_within(roots, {"content": {"file": "/app/trusted/x"}})
+    keep_answer_within(roots, {"content": {"note": "and/or"}})
+    keep_answer_within(roots, {"action": "decline"})
+    keep_answer_within(roots, {"roots": [{"uri": "file:///home/you"}]})
+    keep_answer_within(roots, None)
+    keep_answer_within(None, {"content": {"file": "/etc/motd"}})
+    with pytest.raises(Refused):
+        keep_answer_within(roots, {"content": {"file": "/etc/motd"}})
 
 
 def test_a_plugin_without_roots_is_judged_as_before(site: Kit) -> None:
