@@ -75,4 +75,7 @@ class Watch:
                 told = DenialFrame(
                     "memory", rule, "the plugin used more memory than it may; a process was ended"
                 )
+            case "disk":
+                rule = f"max_tmp_mb = {self._limits.max_tmp_mb}"
+                told = DenialFrame("disk", rule, "the plugin filled its private folder; it was ended")
         self._on_denial(msgspec.structs.replace(told, left_out=news - 1))

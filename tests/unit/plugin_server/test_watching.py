@@ -31,12 +31,14 @@ def test_each_wall_is_named_with_the_rule_that_said_no() -> None:
         Violation(kind="seccomp", what="ptrace"),
         Violation(kind="pids", what="fork"),
         Violation(kind="oom", what="memory"),
+        Violation(kind="disk", what="scratch space"),
     ]
     walls.watch.ended(Exit(code=None, signal=9, reason="oom"))
     assert [(one.kind, one.rule, one.target) for one in walls.told] == [
         ("seccomp", "system call filter", "ptrace"),
         ("pids", "max_pids = 9", ""),
         ("memory", "max_memory_mb = 64", ""),
+        ("disk", "max_tmp_mb = 64", ""),
     ]
 
 
