@@ -28,6 +28,8 @@ __all__ = ["Hint", "Place", "climbs", "is_scheme", "may_name_place", "named_plac
 Hint = Literal["", "path", "address"]
 Place = tuple[Literal["path", "address"], str]
 
+MAX_NAMES: Final = 16  # more lines are a text, such as base64 that was wrapped
+MAX_LINES: Final = 1_000
 MAX_UNESCAPES: Final = 8  # an honest text is unescaped once; what needs more is made to get past somebody
 _HINTLESS: Final = re.compile(r"[/\\~$%:\0]|\.\.|[^\x00-\x7f]")  # without one of these nothing is named
 
@@ -86,13 +88,16 @@ def _lines(text: str, hint: Hint) -> Iterator[tuple[str, Hint]]:
         if "\t" in bare:
             yield bare.translate(_DROPPED), hint
         return
-    joined = bare.translate(_DROPPED)
-    is_of_names = not re.search(r"\s", _BREAKS.sub("", joined))
+    if not hint and " " in bare:
+        return
+    joined = _BREAKS.sub("", bare.translate(_DROPPED))
+    is_of_names = not re.search(r"\s", joined)
     if is_of_names:
-        yield _BREAKS.sub("", joined), hint
+        yield joined, hint
     if is_of_names or hint:
-        for line in _BREAKS.split(bare):
-            yield line.strip(_EDGES), ""
+        lines = _BREAKS.split(bare, maxsplit=MAX_LINES)
+        if len(lines) <= (MAX_LINES if hint else MAX_NAMES):
+            yield from ((line.strip(_EDGES), "") for line in lines if may_name_place(line))
 
 
 def _readings(text: str) -> Iterator[str]:

@@ -28,6 +28,7 @@ __all__ = ["RootRules", "hint_of_name", "hints_of_schema"]
 Offers = Callable[[str], bool]
 
 MAX_PATH_CHARS: Final = 4096  # PATH_MAX: no kernel opens what is longer
+MAX_LOOKS: Final = 2_000  # texts of one call that may name a place; each costs some microseconds
 MAX_SCHEMA_DEPTH: Final = 32
 _WORLD: Final = frozenset(
     ("file", "http", "https", "ws", "wss", "ftp", "ftps", "sftp", "gopher", "jar", "url")
@@ -83,8 +84,14 @@ class RootRules:
         hints = self._hints.get(definition)
         if hints is None:
             hints = self._hints[definition] = {} if schema is None else hints_of_schema(schema())
+        left = MAX_LOOKS
         for key, text, hint in _texts(arguments, "", "", hints):
-            if (hint or may_name_place(text)) and not self._is_within(text, hint, offers):
+            if not hint and not may_name_place(text):
+                continue
+            left -= 1
+            if left < 0:
+                raise Refused("root_refused", f"the arguments name more than {MAX_LOOKS} places")
+            if not self._is_within(text, hint, offers):
                 raise _refused(f"argument {key!r}" if _SHOWN.fullmatch(key) else "an argument")
 
     def check_resource(self, uri: str) -> None:

@@ -176,6 +176,17 @@ def test_a_picture_in_base64_names_no_place() -> None:
     assert kinds(picture) == set()
 
 
+def test_many_lines_are_a_text_and_a_few_without_a_blank_are_names() -> None:
+    assert kinds("a\n" * 15 + "/etc/passwd") == {"path"}
+    assert kinds("a\n" * 16 + "/etc/passwd") == set()
+    assert kinds("a\n" * 16 + "/etc/passwd", "path") == {"path"}
+    assert kinds("a\n" * 1000 + "/etc/passwd", "path") == set()
+
+
+def test_an_address_hides_behind_no_number_of_line_breaks() -> None:
+    assert kinds("\n".join("https://evil.example")) == {"address"}
+
+
 def test_what_is_escaped_too_often_is_taken_for_a_place() -> None:
     text = "a"
     for _ in range(12):

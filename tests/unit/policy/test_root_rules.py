@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused
-from sekisho.policy.root_rules import RootRules, hint_of_name, hints_of_schema
+from sekisho.policy.root_rules import MAX_LOOKS, RootRules, hint_of_name, hints_of_schema
 from sekisho.policy.roots import Root
 
 RULES = RootRules(
@@ -227,6 +227,12 @@ def test_a_refusal_names_the_argument_and_never_what_stood_in_it() -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(Refused, match="an argument names"):
         RULES.check_arguments({"/etc/secret": "x"})
+
+
+def test_a_call_names_a_bounded_number_of_places_and_any_number_of_words() -> None:
+    RULES.check_arguments({"x": ["/app/trusted/a"] * MAX_LOOKS, "y": ["word"] * 10_000})
+    with pytest.raises(Refused, match="more than 2000 places"):
+        RULES.check_arguments({"x": ["/app/trusted/a"] * (MAX_LOOKS + 1)})
 
 
 def test_without_roots_every_place_is_outside_and_words_still_pass() -> None:
