@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from tests.real.registry import Registry, registry, sdist, tarball, wheel
 
-from sekisho.errors import Refused, SekishoError, Tampered
+from sekisho.errors import Refused, SekishoError, Tampered, Unavailable
 from sekisho.install.installer import Installed, Installer, Tools
 from sekisho.install.package import read_package
 from sekisho.install.settings import InstallSettings
@@ -364,6 +364,17 @@ async def test_a_failed_installation_leaves_the_package_before(
     active = store.active("tool")
     assert active is not None
     assert active.current == first.kept.digest
+
+
+async def test_a_registry_that_does_not_answer_is_said_to_be_unavailable(
+    driver: Bubblewrap, store: Store, liar: Registry
+) -> None:
+    liar.url = "http://localhost:1"
+    installer = _installer(driver, store, liar)
+    packages = ["pypi:tool==1.0", *(["npm:tool@1.0.0"] if shutil.which("npm") else [])]
+    for package in packages:
+        with pytest.raises(Unavailable, match="localhost cannot be reached"):
+            await _install(installer, package)
 
 
 @pytest.mark.threat("T-LOOKALIKE")

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ __all__ = ["Reach", "run"]
 LOOK_S: Final = 0.5  # how often a growing folder is measured
 MAX_OUTPUT_BYTES: Final = 256 << 10
 MAX_TOLD_CHARS: Final = 300
+UNREACHABLE: Final = "the host cannot be reached"
+IN_VAIN: Final = 4  # connections to a registry that could not be made, until no more are waited for
 WORK_FACTOR: Final = 4  # what is downloaded, a copy of it unpacked, the tree, and room for its own files
 LIMITS: Final = LimitGrant(max_memory_mb=2048, max_cpu_percent=400, max_pids=256, max_open_files=4096)
 
@@ -86,7 +88,7 @@ async def run(
     try:
         os.close(sandbox.stdin_fd)
         async with _gate(sandbox, reach, events.append):
-            output = await _until_ended(sandbox, place, limits, timeout_s)
+            output = await _until_ended(sandbox, place, limits, timeout_s, events)
     finally:
         with contextlib.suppress(SekishoError):
             await sandbox.kill_tree()
@@ -100,13 +102,18 @@ async def run(
     raise _failed(command, output, events, "" if ended.code is not None else f" ({ended.reason})")
 
 
-async def _until_ended(sandbox: Sandbox, place: Path, limits: TreeLimits, timeout_s: float) -> bytes:
+async def _until_ended(
+    sandbox: Sandbox, place: Path, limits: TreeLimits, timeout_s: float, events: Sequence[EgressEvent]
+) -> bytes:
     """Read what it says until it has ended."""
     most = TreeLimits(max_bytes=limits.max_bytes * WORK_FACTOR, max_files=limits.max_files * WORK_FACTOR)
     readers = [_Tail(sandbox.stdout_fd), _Tail(sandbox.stderr_fd)]
     try:
         async with asyncio.timeout(timeout_s):
             while not await _has_ended(sandbox):
+                # An installer asks for each of a hundred packages again before it gives up.
+                if sum(event.reason == UNREACHABLE for event in events) >= IN_VAIN:
+                    break
                 if await asyncio.to_thread(tree_bytes, place, most) > most.max_bytes:
                     raise Refused(
                         "package_refused",
@@ -186,7 +193,7 @@ def _failed(command: Command, output: bytes, events: list[EgressEvent], how: str
     """The reason, as well as it can be told from outside."""
     refused = [event for event in events if not event.allowed and event.kind != "dns" and event.host]
     for event in refused:
-        if event.reason == "the host cannot be reached":
+        if event.reason == UNREACHABLE:
             return Unavailable("package_unavailable", f"{event.host} cannot be reached")
         if event.reason == "the name leads to an address that is not public":
             return Refused(

@@ -28,6 +28,7 @@ _PIP: Final = (
 _NPM: Final = (
     "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error", "--omit=dev",
     "--omit-lockfile-registry-resolved", "--install-strategy=hoisted", "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",
 )  # fmt: skip
 
 
