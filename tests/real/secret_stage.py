@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sekisho.assembly.enclosed import enclosed
 from sekisho.assembly.plugin import sandbox_spec
 from sekisho.config import Workload, load_plugin
 from sekisho.egress import EgressEvent, EgressSettings, Outlet, outer_context, send_gate, serve, take_lease
@@ -77,7 +78,8 @@ class Stage:
         """Run one program inside, until it ends."""
         with contextlib.ExitStack() as stack:
             lease = stack.enter_context(await take_lease(self.folder / "lease.sock")) if has_lease else None
-            spec = sandbox_spec(replace(self.workload, command=words), self.environment, lease)
+            inside = enclosed(self.workload, lease, self.environment)
+            spec = sandbox_spec(replace(self.workload, command=words), self.environment, inside)
             async with asyncio.timeout(PROGRAM_S), Bubblewrap() as driver:
                 sandbox = await driver.launch(await driver.plan(spec))
                 try:

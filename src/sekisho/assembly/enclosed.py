@@ -8,6 +8,7 @@ opened trusts the gate's authority and no other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from sekisho.config import Workload
@@ -15,7 +16,7 @@ from sekisho.credentials.references import read_reference
 from sekisho.egress import Lease
 from sekisho.sandbox import CERTIFICATE_PATH
 
-__all__ = ["TRUST_VARIABLES", "enclosed"]
+__all__ = ["TRUST_VARIABLES", "Enclosed", "enclosed", "sketched"]
 
 # How the programs that plugins are made of find the certificates they trust. No operator can pass these names.
 TRUST_VARIABLES: Final = (
@@ -31,8 +32,16 @@ TRUST_VARIABLES: Final = (
 )
 
 
-def enclosed(workload: Workload, lease: Lease | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables inside that concern secrets.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enclosed:
+    """What goes into the sandbox: variables, and the certificate in PEM, if any."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    certificate: bytes = b""
+
+
+def enclosed(workload: Workload, lease: Lease | None, environment: Mapping[str, str]) -> Enclosed:
+    """For a plugin that is about to start.
 
     Raises:
         Misconfigured: a value that the plugin is to have in its environment cannot be read.
@@ -43,6 +52,16 @@ def enclosed(workload: Workload, lease: Lease | None, environment: Mapping[str, 
         if one.in_environment
     }
     if lease is None:
-        return values
+        return Enclosed(environment=values)
     trust = dict.fromkeys(TRUST_VARIABLES, CERTIFICATE_PATH) if lease.certificate else {}
-    return {**values, **lease.placeholders, **trust}
+    return Enclosed(
+        environment={**values, **lease.placeholders, **trust}, certificate=lease.certificate.encode("ascii")
+    )
+
+
+def sketched(workload: Workload) -> Enclosed:
+    """For a plan that is only to be read: the same names, and no value."""
+    names = [one.name for one in workload.grants.secrets]
+    if not workload.grants.network.intercept_tls:
+        return Enclosed(environment=dict.fromkeys(names, ""))
+    return Enclosed(environment=dict.fromkeys((*names, *TRUST_VARIABLES), ""), certificate=b"\n")

@@ -12,8 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sekisho.assembly.asking import client_requests
-from sekisho.assembly.enclosed import enclosed
+from sekisho.assembly.enclosed import Enclosed, enclosed, sketched
 from sekisho.assembly.header_values import header_values
+from sekisho.assembly.housing import follow_drafts, housed
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.assembly.logins import authoriser_for
 from sekisho.assembly.memory import keep_between_calls
@@ -71,7 +72,7 @@ class _Post:
     health_interval_s: float
     keys: KeyFolder
     limits: PluginLimits
-    packages: Path
+    places: Places
     log_level: str = "INFO"
 
 
@@ -100,13 +101,14 @@ def run_plugin(
 
 
 def sandbox_spec(
-    workload: Workload, environment: Mapping[str, str], lease: Lease | None = None
+    workload: Workload, environment: Mapping[str, str], inside: Enclosed | None = None
 ) -> SandboxSpec:
     """The wall of one plugin, as its configuration states it; `environment` is ours, of which it gets named parts.
 
-    `lease`: what the gate issued for its secrets; without it, the plan of its walls is true but for them.
+    `inside`: what stands for its secrets; without it, walls are drawn to be read, with the names of secrets alone.
     """
     passed = {key: environment[key] for key in workload.grants.environment if key in environment}
+    inside = inside or sketched(workload)
     stated = SandboxSpec(
         name=workload.name,
         argv=workload.command,
@@ -115,9 +117,9 @@ def sandbox_spec(
             **passed,
             **workload.settings_environment,
             **told(workload),
-            **enclosed(workload, lease, environment),
+            **inside.environment,
         },
-        certificate=lease.certificate.encode("ascii") if lease is not None else b"",
+        certificate=inside.certificate,
         cwd=str(workload.working_directory) if workload.working_directory is not None else None,
         runtime_paths=tuple(str(path) for path in workload.runtime_paths),
         isolation=workload.isolation,
@@ -135,7 +137,7 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
     log = Logger(f"plugin {post.workload.name}", level=post.log_level)
     for reason in post.workload.idle_roots:
         log.warning("root_gives_nothing", plugin=post.workload.name, reason=reason)
-    active, workload = await wait_installed(post.workload, post.packages, log)
+    active, workload = await wait_installed(post.workload, post.places.packages, log)
     post = replace(post, workload=workload)
     revoked = Revocations(post.keys.revoked_serials())
     listener = Listener(
@@ -166,7 +168,9 @@ async def _serve(post: _Post, environment: Mapping[str, str], launcher: ForkedLa
             group.create_task(_follow_revocations(post.keys, revoked))
             group.create_task(walls.follow_lease())
             if active is not None:
-                group.create_task(follow_package(workload.name, post.packages, active))
+                group.create_task(follow_package(workload.name, post.places.packages, active))
+            if workload.grants.files.persist == "review":
+                group.create_task(follow_drafts(post.places, workload))
 
 
 def _keeper(
@@ -221,7 +225,9 @@ class _Walls:
             )
         if workload.grants.needs_lease:
             self._lease = self._stack.enter_context(await take_lease(self._post.lease_path))
-        spec = sandbox_spec(workload, self._environment, self._lease)
+        inside = await asyncio.to_thread(enclosed, workload, self._lease, self._environment)
+        spec = sandbox_spec(workload, self._environment, inside)
+        spec = housed(spec, workload, self._post.places)
         self._driver = await self._stack.enter_async_context(driver_for(spec, self._launcher))
         if self._driver.name == "unsafe-none":
             self._log.warning(
@@ -362,7 +368,7 @@ def _from_core_file(config_path: Path, home: Path, name: str) -> _Post:
         health_interval_s=config.plugins.health_check_interval_seconds,
         keys=keys,
         limits=config.limits,
-        packages=places.packages,
+        places=places,
         log_level=config.audit.log_level,
     )
 
@@ -394,7 +400,7 @@ def _from_plugin_file(config_path: Path, home: Path) -> _Post:
         health_interval_s=HEALTH_INTERVAL_S,
         keys=keys,
         limits=config.limits,
-        packages=places.packages,
+        places=places,
     )
 
 

@@ -46,7 +46,7 @@ async def test_a_plugin_has_placeholders_a_certificate_and_only_the_value_asked_
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             task = group.create_task(desk.serve(listener))
             with await take_lease(tmp_path / "lease") as lease:
-                spec = sandbox_spec(workload, ENVIRONMENT, lease)
+                spec = sandbox_spec(workload, ENVIRONMENT, enclosed(workload, lease, ENVIRONMENT))
             task.cancel()
     assert spec.environment["TOKEN"] == lease.placeholders["TOKEN"]
     assert "the-real-value-1" not in repr(spec)
@@ -58,6 +58,13 @@ async def test_a_plugin_has_placeholders_a_certificate_and_only_the_value_asked_
 def test_a_value_for_the_environment_that_is_missing_stops_the_plugin(workload: Workload) -> None:
     with pytest.raises(Misconfigured, match="OPEN_VALUE"):
         enclosed(workload, None, {})
+
+
+def test_walls_that_are_drawn_to_be_read_name_secrets_and_need_no_value(workload: Workload) -> None:
+    spec = sandbox_spec(workload, {})
+    assert {"TOKEN", "OPEN", "SSL_CERT_FILE"} <= set(spec.environment)
+    assert spec.environment["OPEN"] == ""
+    assert spec.certificate
 
 
 @pytest.mark.parametrize("name", TRUST_VARIABLES)
