@@ -37,6 +37,7 @@ FOR_TESTS = {
     "/usr/sbin/mariadbd": ("mariadb-server-core",),
     "/bin/ip": ("iproute2",),
     "/usr/bin/openssl": ("openssl",),
+    "/usr/share/doc/libseccomp2": ("libseccomp2",),
 }
 
 
