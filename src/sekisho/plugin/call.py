@@ -55,7 +55,7 @@ class Call:
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far it is; dropped unless the caller asked for it and it is more than was said before."""
         self.check()
-        if self._token is None or done <= self._said or self._left == 0:
+        if self._token is None or not self._said < done < float("inf") or self._left == 0:
             return
         self._said, self._left = done, self._left - 1
         note: dict[str, object] = {"progressToken": self._token, "progress": done}

@@ -22,12 +22,12 @@ from sekisho.plugin.results import Redaction, ToolResult, failure, finish
 from sekisho.plugin.tool import Tool, declared
 from sekisho.plugin.walls import SandboxConfig
 
-__all__ = ["IsolatedPlugin", "ToolUnknown"]
+__all__ = ["IsolatedPlugin", "ToolUnknown", "unforeseen"]
 
 MAX_REFERENCE: Final = 8
 # What sounds like a secret is treated as one, also when the author forgot to say so.
 _SECRET_NAME: Final = re.compile(
-    r"PASS(WORD|PHRASE|WD)?|SECRET|TOKEN|CREDENTIAL|(API|PRIVATE|ACCESS)_?KEY|AUTHORIZATION"
+    r"PASSWORD|PASSPHRASE|PASSWD|SECRET|TOKEN|CREDENTIAL|AUTHORIZATION|(API|PRIVATE|ACCESS)_?KEY|(^|_)PASS(_|$)"
 )
 
 
@@ -98,14 +98,14 @@ class IsolatedPlugin:
             value = _run_async(run(), call) if tool.is_async else run()
             call.check()
             return finish(value, tool.gives, self.redaction)
-        except Cancelled:
-            raise
         except PluginFault as fault:
-            return failure(fault, self.redaction)
-        # The top of a call: whatever a tool of a stranger raises ends here, in words of ours.
-        except Exception as error:  # noqa: BLE001
             call.check()  # what broke because it was cancelled is not a failure
-            return failure(_unforeseen(tool_name, error), self.redaction)
+            return failure(fault, self.redaction)
+        # The top of a call: whatever a tool of a stranger raises ends here, in words of ours; sys.exit() too, which would
+        # end this thread and leave the caller without an answer.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            call.check()
+            return failure(unforeseen(f"tool={tool_name}", error), self.redaction)
 
 
 def _run_async(work: Coroutine[Any, Any, object], call: Call) -> object:
@@ -128,17 +128,15 @@ def _run_async(work: Coroutine[Any, Any, object], call: Call) -> object:
     try:
         return asyncio.run(watched())
     except asyncio.CancelledError:
-        raise Cancelled("the caller withdrew the call") from None
+        raise Cancelled("the tool gave up waiting") from None
 
 
-def _unforeseen(tool_name: str, error: Exception) -> Internal:
-    """Tells the plugin's own log what and where, and never what it said: messages carry data and secrets."""
+def unforeseen(what: str, error: BaseException) -> Internal:
+    """Tells the plugin's own log where, and never what the error said: messages carry data and secrets."""
     reference = uuid.uuid4().hex[:MAX_REFERENCE]
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
-    sys.stderr.write(
-        f"tool_failed tool={tool_name} reference={reference} kind={type(error).__name__} at={where}\n"
-    )
+    sys.stderr.write(f"plugin_failed {what} reference={reference} kind={type(error).__name__} at={where}\n")
     return Internal(f"the tool failed; its log has more under {reference}")

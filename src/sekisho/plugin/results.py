@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ def failure(fault: PluginFault, redaction: Redaction) -> ToolResult:
     """A fault as a result that says so: the model reads the text, a program the code."""
     message, _ = neutralised(redaction.apply(fault.message))
     facts: dict[str, object] = {"code": fault.code}
-    if fault.retry_after_s is not None:
+    if fault.retry_after_s is not None and math.isfinite(fault.retry_after_s):
         facts["retryAfterSeconds"] = fault.retry_after_s
     return ToolResult(text=f"[{fault.code}] {message}", is_error=True, meta={ERROR: facts})
 

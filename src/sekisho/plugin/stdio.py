@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 from sekisho.plugin.call import Call
 from sekisho.plugin.dialogue import Dialogue, Started, ident_key
 from sekisho.plugin.faults import Cancelled, Overloaded, PluginFault
-from sekisho.plugin.isolated import IsolatedPlugin, ToolUnknown
+from sekisho.plugin.isolated import IsolatedPlugin, ToolUnknown, unforeseen
 from sekisho.plugin.messages import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -61,7 +61,10 @@ def serve(plugin: IsolatedPlugin, *, environment: Mapping[str, str]) -> int:
         plugin.initialize_isolated(config)
     except PluginFault as fault:
         broken = fault
-        sys.stderr.write(f"not_initialized code={fault.code}\n")
+    except Exception as error:  # noqa: BLE001 - the author's own beginning; it ends in a refusal of everything
+        broken = unforeseen("initialize_isolated", error)
+    if broken is not None:
+        sys.stderr.write(f"not_initialized code={broken.code}\n")
     with source, sink:
         Conversation(plugin, Dialogue(plugin, broken), source, sink).run()
     return 0 if broken is None else 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ __all__ = ["Reply", "WebClient"]
 
 MAX_REPLY_BYTES: Final = 8 << 20
 TIMEOUT_S: Final = 20.0
+_PATH: Final = re.compile(
+    r"/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*"
+)  # of RFC 3986, and no query: that is given apart
 _ALLOWED_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -82,7 +86,7 @@ class WebClient:
         """
         import http.client  # noqa: PLC0415 - see the head of this page
 
-        if method not in _ALLOWED_METHODS or not path.startswith("/") or not path.isascii():
+        if method not in _ALLOWED_METHODS or not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
             raise ValueError("not a request of ours")
         target = self._prefix + path + ("?" + urlencode(query) if query else "")
         data = None if body is None else json.dumps(body).encode()

@@ -11,7 +11,7 @@ from sekisho.plugin.faults import Cancelled
 def test_progress_grows_and_is_bounded() -> None:
     notes: list[dict[str, object]] = []
     call = Call(token="t", send=notes.append)
-    for done in (1, 1, 0.5, 2):
+    for done in (1, 1, 0.5, float("nan"), float("inf"), 2):
         call.progress(done, 9, "st\x1bep")
     assert [note["progress"] for note in notes] == [1, 2]
     assert notes[0] == {"progressToken": "t", "progress": 1, "total": 9, "message": "st⟨U+001B⟩ep"}

@@ -54,6 +54,23 @@ class Shop(IsolatedPlugin):
         raise RuntimeError(f"/secret/place {PASSWORD}")
 
     @tool()
+    def leave(self) -> str:
+        """Leave."""
+        raise SystemExit(0)
+
+    @tool()
+    def give_up(self) -> str:
+        """Say that it was cancelled, though nobody did."""
+        raise Cancelled("no")
+
+    @tool()
+    async def give_up_waiting(self) -> str:
+        """The same, where it waits."""
+        import asyncio
+
+        raise asyncio.CancelledError
+
+    @tool()
     def tell(self) -> str:
         """Tell what should not be told."""
         return f"the password is {self.sandbox.setting('SHOP_PASSWORD')}"
@@ -123,6 +140,7 @@ def test_what_nobody_foresaw_is_told_without_its_words(capsys: pytest.CaptureFix
     assert result.text.startswith("[internal] the tool failed")
     reference = result.text.split()[-1]
     assert f"reference={reference}" in logged
+    assert "tool=break_down" in logged
     assert "kind=RuntimeError" in logged
     for text in (result.text, logged):
         assert PASSWORD not in text
@@ -141,6 +159,27 @@ def test_a_secret_with_a_harmless_name_is_kept_once_it_was_asked_for() -> None:
     assert shop.redaction.apply(PASSWORD) == "[redacted]"
     with pytest.raises(SettingMissing):
         shop.secret("SHOP_OTHER")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("leave", "internal"), ("give_up", "cancelled"), ("give_up_waiting", "cancelled")]
+)
+def test_every_call_has_an_end_that_is_answered(name: str, code: str) -> None:
+    result = _shop().execute_tool_sandboxed(name, {})
+    assert result.is_error
+    assert result.meta == {ERROR: {"code": code}}
+
+
+@pytest.mark.parametrize(
+    "name", ["DB_PASS", "PASSWORD_X", "GITHUB_TOKEN", "MY_API_KEY", "APIKEY", "X_SECRET", "access_key"]
+)
+def test_what_sounds_like_a_secret_is_kept(name: str) -> None:
+    assert _shop(**{name: PASSWORD}).redaction.apply(PASSWORD) == "[redacted]"
+
+
+@pytest.mark.parametrize("name", ["COMPASS_URL", "PATH", "KEYBOARD", "WORDPRESS_USER"])
+def test_what_does_not_is_said(name: str) -> None:
+    assert _shop(**{name: PASSWORD}).redaction.apply(PASSWORD) == PASSWORD
 
 
 def test_an_async_tool_is_stopped_where_it_waits() -> None:

@@ -178,6 +178,17 @@ def test_a_plugin_whose_walls_are_not_as_told_says_so_and_runs_nothing(script: P
     assert b"not_initialized code=walls_differ" in err
 
 
+def test_a_plugin_whose_own_beginning_fails_says_so_without_its_words(script: Path) -> None:
+    broken = '    name = "adder"\n    def initialize_isolated(self, sandbox_config):\n        raise KeyError("hunter2")\n'
+    script.write_text(PLUGIN.replace('    name = "adder"\n', broken))
+    process = Process(script)
+    process.say("initialize", {"protocolVersion": "2025-11-25"}, 0)
+    assert process.hear()["error"]["data"] == {"code": "internal"}
+    status, _, err = process.end()
+    assert status == 1
+    assert b"hunter2" not in err
+
+
 class Gate(IsolatedPlugin):
     """Tools that stay until they are let go."""
 

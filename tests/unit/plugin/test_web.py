@@ -131,7 +131,19 @@ def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
         WebClient(url, headers={})
 
 
-@pytest.mark.parametrize(("method", "path"), [("TRACE", "/"), ("GET", "a"), ("GET", "/ü"), ("CONNECT", "/")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("TRACE", "/"),
+        ("GET", "a"),
+        ("GET", "/ü"),
+        ("CONNECT", "/"),
+        ("GET", "/a/../b"),
+        ("GET", "/a?b"),
+        ("GET", "/a b"),
+        ("GET", "/a\r\nX: y"),
+    ],
+)
 def test_a_request_that_no_plugin_should_make_is_not_made(site: WebClient, method: str, path: str) -> None:
     with pytest.raises(ValueError, match="request"):
         site.request(method, path)
