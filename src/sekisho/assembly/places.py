@@ -40,6 +40,16 @@ class Places:
         return self.home.resolve() / "packages"
 
     @property
+    def drafts(self) -> Path:
+        """What plugins wrote and nobody decided on, a folder each."""
+        return self.home.resolve() / "drafts"
+
+    @property
+    def uids(self) -> Path:
+        """Which user of this host each plugin is."""
+        return self.home / "uids.json"
+
+    @property
     def egress_log(self) -> Path:
         """What the egress proxy let through and refused, one file a plugin."""
         return self.home / "egress"

@@ -7,6 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sekisho.assembly.packages import installed_workload
+from sekisho.assembly.housing import housed
+from sekisho.assembly.places import Places
 from sekisho.assembly.plugin import sandbox_spec
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find
 from sekisho.cli.saying import say, say_json
@@ -30,7 +32,7 @@ def plan(
         raise Misconfigured(
             "config_invalid", f"{name} is not started by this machine", remedy="its walls are its own host's"
         )
-    spec = sandbox_spec(workload, environment())
+    spec = housed(sandbox_spec(workload, environment()), workload, Places(home=site.home, config=site.path))
     made = plan_of(spec, probe(choose(spec, offers(spec))), survey(spec))
     if json:
         say_json(describe(made))

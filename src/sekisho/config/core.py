@@ -423,6 +423,7 @@ class PluginEntry:
             engine=self.sandbox.engine,
             image=self.sandbox.image,
             oci_runtime=self.sandbox.oci_runtime,
+            uids=self.sandbox.uids,
             warm=self.warm,
             preload=self.preload,
             client_requests=self.client_requests,

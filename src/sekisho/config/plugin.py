@@ -246,6 +246,7 @@ class PluginConfig:
             engine=self.sandbox.engine,
             image=self.sandbox.image,
             oci_runtime=self.sandbox.oci_runtime,
+            uids=self.sandbox.uids,
             warm=server.warm,
             preload=server.preload,
             client_requests=server.client_requests,

@@ -132,6 +132,11 @@ class Sandbox:
         'Runtime of the engine; "runsc" is gVisor, for plugins without network. Else the engine\'s own.',
         default="",
     )
+    uids: str = setting(
+        text(r"([1-9]\d{3,9}-[1-9]\d{3,9})?", 'a range of users such as "600000-665535", or ""'),
+        "Users of this host from which each plugin gets one of its own, where sekisho runs as root; \"\" is none.",
+        default="600000-665535",
+    )
 
     def __post_init__(self) -> None:
         for key in ("image", "oci_runtime"):
@@ -300,6 +305,7 @@ class Workload:
     engine: str = "auto"
     image: str = ""
     oci_runtime: str = ""
+    uids: str = ""
     warm: bool = True
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)

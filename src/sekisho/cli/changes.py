@@ -1,0 +1,195 @@
+"""`sekisho changes NAME`: what a plugin wrote while its writes are collected, and what becomes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find_any, home_of
+from sekisho.cli.saying import columns, note, say, say_json
+from sekisho.detect.hidden import visible
+from sekisho.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from sekisho.sandbox.changes import Change
+    from sekisho.sandbox.draft import Draft, Drafts
+
+__all__ = ["changes"]
+
+MAX_SHOWN: Final = 1_000  # lines of the table
+MAX_DIFFERENCES: Final = 50
+MAX_DIGEST_BYTES: Final = 64 << 20
+_SIGNS: Final = {"added": "+", "changed": "~", "deleted": "-"}
+
+
+def changes(
+    name: Annotated[str, Parameter(help="The plugin's name.")],
+    *,
+    commit: Annotated[bool, Parameter(negative="", help="Keep them: all at once, or nothing.")] = False,
+    discard: Annotated[bool, Parameter(negative="", help="Throw them away.")] = False,
+    force: Annotated[
+        bool,
+        Parameter(negative="", help="With --commit: put them over what somebody else changed meanwhile."),
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Json = False,
+) -> int:
+    """Show what a plugin wrote, and keep it or throw it away (filesystem_policy.persist = "review").
+
+    A plugin that runs is ended for either, and starts again by itself. Whatever interrupts a commit, the folders end
+    as they were or as the plugin left them: the next command, or the plugin's next start, finishes it.
+    """
+    from sekisho.assembly.housing import drafts_of  # noqa: PLC0415 - not every command needs it
+    from sekisho.assembly.places import Places  # noqa: PLC0415
+
+    if (commit and discard) or (force and not commit):
+        raise Misconfigured(
+            "config_invalid",
+            "these options contradict each other",
+            remedy="type --commit [--force] or --discard",
+        )
+    found = find_any(config)
+    _known(found, name)
+    drafts = drafts_of(Places(home=home_of(found), config=config.absolute()), name)
+    if commit or discard:
+        return _decide(name, drafts, commit=commit, force=force, json=json)
+    return _show(name, drafts, json=json)
+
+
+def _known(found: Any, name: str) -> None:
+    from sekisho.config import CoreConfig  # noqa: PLC0415
+
+    if isinstance(found, CoreConfig):
+        found.plugin(name)
+    elif found.name != name:
+        raise Misconfigured("config_invalid", f"this file is about {found.name}", remedy=f"type {found.name}")
+
+
+def _decide(name: str, drafts: Drafts, *, commit: bool, force: bool, json: bool) -> int:
+    from sekisho.sandbox.transaction import discard, keep  # noqa: PLC0415
+
+    if not drafts.all():
+        number = 0
+    else:
+        with drafts.turn():
+            number = keep(drafts, force=force) if commit else discard(drafts)
+    state = "kept" if commit else "discarded"
+    if json:
+        say_json({"plugin": name, "state": state, "number": number})
+    elif commit:
+        say([f"{name}: {number} changes kept"])
+    else:
+        say([f"{name}: what it wrote is discarded"])
+    return 0
+
+
+def _show(name: str, drafts: Drafts, *, json: bool) -> int:
+    from sekisho.sandbox.changes import changes_of  # noqa: PLC0415
+
+    found = [(draft, one) for draft in drafts.all() for one in changes_of(draft)]
+    if json:
+        say_json({"plugin": name, "changes": [_as_json(draft, one) for draft, one in found]})
+        return 0
+    if not found:
+        say([f"{name}: nothing written that waits for you"])
+        return 0
+    columns(
+        ("", "path", "what", "mode", "size", "attention"),
+        [_row(draft, one) for draft, one in found[:MAX_SHOWN]],
+    )
+    if len(found) > MAX_SHOWN:
+        say([f"… and {len(found) - MAX_SHOWN} more (--json shows all)"])
+    shown = 0
+    for draft, one in found:
+        lines = [] if shown == MAX_DIFFERENCES else list(_difference(draft, one))
+        shown += bool(lines)
+        say(lines)
+    refused = sum(bool(one.refused) for _, one in found)
+    conflicts = sum(one.conflict for _, one in found)
+    note(f"{len(found)} changes, {refused} that may not be kept, {conflicts} in conflict")
+    note(f"→ sekisho changes {name} --commit, or --discard")
+    return 0
+
+
+def _row(draft: Draft, one: Change) -> tuple[str, ...]:
+    kind = one.kind if one.was in (None, one.kind) else f"{one.was} → {one.kind}"
+    mode = "" if one.what == "deleted" or one.kind == "link" else f"{one.mode:04o}"
+    if one.what == "changed" and mode and one.old_mode not in (None, one.mode):
+        mode = f"{one.old_mode:04o} → {mode}"
+    attention = [
+        one.refused and f"REFUSED: {one.refused}",
+        one.conflict and "CONFLICT: changed meanwhile",
+        one.note,
+    ]
+    return (
+        _SIGNS[one.what],
+        visible(f"{draft.folder}/{one.path}"),
+        kind,
+        mode,
+        str(one.size) if one.kind == "file" else visible(f"→ {one.target}") if one.target else "",
+        visible("; ".join(str(text) for text in attention if text)),
+    )
+
+
+def _as_json(draft: Draft, one: Change) -> dict[str, object]:
+    return {
+        "folder": _text(draft.folder),
+        "path": _text(one.path),
+        "what": one.what,
+        "kind": one.kind,
+        "was": one.was,
+        "mode": one.mode,
+        "old_mode": one.old_mode,
+        "size": one.size,
+        "target": _text(one.target),
+        "refused": _text(one.refused),
+        "conflict": one.conflict,
+        "note": _text(one.note),
+    }
+
+
+def _text(name: str) -> str:
+    """A name that is no UTF-8 cannot be printed; its bytes are shown."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _difference(draft: Draft, one: Change) -> Iterator[str]:
+    """The content of one file, old and new."""
+    from sekisho.sandbox.difference import MAX_TEXT_BYTES, text_difference  # noqa: PLC0415
+
+    if "file" not in (one.kind, one.was) or not (one.is_content_new or one.what == "deleted"):
+        return
+    old = _content(draft.folder, one.path, MAX_TEXT_BYTES) if one.was == "file" else b""
+    is_new = one.what != "deleted" and one.kind == "file"
+    new = _content(str(draft.upper.resolve()), one.path, MAX_TEXT_BYTES) if is_new else b""
+    lines = None if old is None or new is None else text_difference(old, new)
+    yield ""
+    yield visible(f"{_SIGNS[one.what]} {draft.folder}/{one.path}")
+    if lines is not None:
+        yield from lines
+    elif is_new:
+        yield f"{one.size} bytes, {_digest(str(draft.upper.resolve()), one.path)}"
+
+
+def _content(folder: str, path: str, most: int) -> bytes | None:
+    """A file's content when it is short; None else."""
+    from sekisho.sandbox.beneath import open_file, open_root, opened, parent_and_name  # noqa: PLC0415
+
+    try:
+        with opened(open_root(folder)) as root, parent_and_name(root, path) as (above, last):
+            fd = open_file(above, last)
+        with os.fdopen(fd, "rb") as file:
+            if os.fstat(file.fileno()).st_size > most:
+                return None
+            return file.read(most)
+    except OSError:
+        return None  # closed to us, or gone since
+
+
+def _digest(folder: str, path: str) -> str:
+    content = _content(folder, path, MAX_DIGEST_BYTES)
+    return "not read" if content is None else "sha256:" + hashlib.sha256(content).hexdigest()
