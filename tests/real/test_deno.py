@@ -199,6 +199,7 @@ async def test_what_an_honest_program_does_works(place: Place, said_by: str) -> 
     assert (place.data / "y.txt").read_text() == "y"
 
 
+@pytest.mark.requirement("B8")
 @pytest.mark.threat("T-READ")
 @pytest.mark.parametrize("said_by", ["flags", "broker"])
 async def test_what_a_dishonest_program_tries_fails(place: Place, said_by: str) -> None:
@@ -348,6 +349,7 @@ await attempt("lan name direct", () => size("https://lan.listed.example/", direc
 """
 
 
+@pytest.mark.requirement("B8")
 @pytest.mark.threat("T-EGRESS")
 @pytest.mark.threat("T-REBIND")
 async def test_listed_hosts_are_reached_with_and_without_a_proxy_and_nothing_else_is(

@@ -70,6 +70,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.requirement("B8")
 @pytest.mark.skipif(not DENO.exists(), reason="Deno is not installed; dev.py test installs it")
 def test_a_call_stays_within_the_roots_and_what_deno_refuses_is_in_the_log(
     build: Callable[[str], House], tmp_path: Path, data: Path

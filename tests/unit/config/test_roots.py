@@ -26,6 +26,7 @@ def leaves(**given: object) -> dict[str, object]:
     return {"deno": {key.replace("_", "-"): value for key, value in given.items()}}
 
 
+@pytest.mark.requirement("B8")
 def test_the_sample_loads_unchanged() -> None:
     assert roots().read("roots.yaml", SAMPLES) == (TRUSTED, ENDPOINT)
 

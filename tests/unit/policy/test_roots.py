@@ -157,6 +157,7 @@ ROOTS = st.lists(st.tuples(PATH, st.booleans()), max_size=3, unique_by=lambda on
 ORDER = ("none", "read", "write")
 
 
+@pytest.mark.requirement("B8")
 @given(FILES, ROOTS, PATH)
 def test_roots_only_narrow(files: FileGrant, roots: list[tuple[str, bool]], path: str) -> None:
     narrowed = narrow(Grants(files=files), [folder(one, write=write) for one, write in roots])
