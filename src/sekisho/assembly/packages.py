@@ -39,13 +39,16 @@ def installed_workload(workload: Workload, packages: Path) -> Workload:
     """
     if workload.package is None:
         return workload
+    _check_runnable(workload, workload.package)
     store = Store(packages)
     kept = _kept(store, store.active(workload.name), workload)
     store.prove(kept)
     command = fill(kept.receipt.command, tree=kept.tree, python=_interpreter(), node="node")
+    # Deno is given the script alone; with its permissions, `runtimes` writes the rest.
+    words = command[1:] if workload.runtime == "deno" else command
     return replace(
         workload,
-        command=(*command, *workload.arguments),
+        command=(*words, *workload.arguments),
         runtime_paths=(*workload.runtime_paths, kept.tree),
         # The waiting interpreter would import its modules before it knows of the tree they are in.
         warm=False,
@@ -152,6 +155,22 @@ def _kept(store: Store, active: Active | None, workload: Workload) -> Kept:
             remedy=remedy,
         )
     return kept
+
+
+def _check_runnable(workload: Workload, package: PackageSpec) -> None:
+    """A package is run by the interpreter of this machine that it was installed for."""
+    if workload.driver == "oci":
+        raise Misconfigured(
+            "config_invalid",
+            f"plugin {workload.name!r} is a package, and a container has interpreters of its own",
+            remedy='take out driver = "oci", or put the server into the image and write command',
+        )
+    if workload.runtime == "wasm" or (workload.runtime == "deno" and package.ecosystem != "npm"):
+        raise Misconfigured(
+            "config_invalid",
+            f"{package} cannot be run by {workload.runtime}",
+            remedy='write runtime = "auto"; Deno runs npm packages',
+        )
 
 
 def _package(workload: Workload) -> PackageSpec:

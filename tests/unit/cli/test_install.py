@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sekisho.assembly.packages import runtime
+from sekisho.assembly.packages import installed_workload, runtime
+from sekisho.config import load_core
 from sekisho.install.manifest import Digests, digests_of
 from sekisho.install.store import Receipt, Store
 from sekisho.install.tree import TreeLimits
@@ -32,14 +33,22 @@ def _configure(home: Path, version: str) -> None:
     )
 
 
-def _put(store: Store, version: str) -> Path:
+def _put(
+    store: Store,
+    version: str,
+    *,
+    command: tuple[str, ...] = ("{python}", "-I", "-S", "-c", "pass"),
+    package: str = "",
+    made_for: str = "",
+) -> Path:
     """What an installation leaves."""
+    package = package or f"pypi:tool=={version}"
 
     def describe(digests: Digests, files: int, size: int) -> Receipt:
         return Receipt(
-            package=f"pypi:tool=={version}",
+            package=package,
             entry="tool",
-            command=("{python}", "-I", "-S", "-c", "pass"),
+            command=command,
             lock_name="requirements.txt",
             lock_sha256=digests_of(LOCK).sha256,
             tree_sha256=digests.sha256,
@@ -47,7 +56,7 @@ def _put(store: Store, version: str) -> Path:
             files=files,
             bytes=size,
             packages=1,
-            runtime=runtime(),
+            runtime=made_for or runtime(),
         )
 
     with store.writing():
@@ -56,7 +65,7 @@ def _put(store: Store, version: str) -> Path:
         (staged / "tree" / "tool.py").write_text(version, encoding="utf-8")
         limits = TreeLimits(max_bytes=1000, max_files=10)
         kept = store.keep(staged, lock_name="requirements.txt", lock=LOCK, limits=limits, describe=describe)
-        store.activate("clock", kept.digest, f"pypi:tool=={version}")
+        store.activate("clock", kept.digest, package)
     return kept.tree / "tool.py"
 
 
@@ -124,3 +133,30 @@ def test_rolling_back_uses_the_package_before_although_the_file_names_another(
     assert (told["state"], told["package"]) == ("rolled back", "pypi:tool==1.0")
     assert typed("install", "clock", "--verify", "--json").json["package"] == "pypi:tool==1.0"
     assert "runs pypi:tool==2.0" in typed("plugins").out
+
+
+@pytest.mark.parametrize(
+    "more", ['runtime = "deno"', 'runtime = "wasm"', '[plugins.servers.sandbox]\ndriver = "oci"']
+)
+def test_what_would_run_it_with_another_interpreter_is_refused(
+    home: Path, store: Store, typed: Type, more: str
+) -> None:
+    _put(store, "1.0")
+    (home.parent / "sekisho.toml").write_text(
+        f'[[plugins.servers]]\nname = "clock"\npackage = "pypi:tool==1.0"\n{more}\n', encoding="utf-8"
+    )
+    answer = typed("sandbox", "plan", "clock", "--json")
+    assert (answer.status, answer.error["code"]) == (2, "config_invalid")
+
+
+def test_deno_is_given_the_script_of_an_npm_package(home: Path, store: Store) -> None:
+    _put(store, "1.0", command=("{node}", "{tree}/tool.js"), package="npm:tool@1.0.0", made_for="node")
+    config = home.parent / "sekisho.toml"
+    for more, first in (("", ["node"]), ('runtime = "deno"', [])):
+        config.write_text(
+            f'[[plugins.servers]]\nname = "clock"\npackage = "npm:tool@1.0.0"\narguments = ["-v"]\n{more}\n',
+            encoding="utf-8",
+        )
+        workload = installed_workload(load_core(config).plugin("clock").workload, home / "packages")
+        (tree,) = workload.runtime_paths
+        assert list(workload.command) == [*first, f"{tree}/tool.js", "-v"]
