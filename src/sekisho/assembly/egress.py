@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from sekisho.assembly.descriptors import descriptors_needed, raise_descriptor_limit
 from sekisho.assembly.discretion import hide_memory
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped
@@ -14,6 +15,8 @@ from sekisho.egress import EgressEvent, EgressSettings, outer_context, serve
 from sekisho.telemetry import Logger
 
 __all__ = ["run_egress"]
+
+_SHORT = "raise the limit of open files (LimitNOFILE, ulimit -Hn), or lower network_policy.max_connections"
 
 
 def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) -> int:
@@ -42,7 +45,10 @@ def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) ->
     if settings.leases:
         hide_memory()
     opens_tls = any(grants.network.intercept_tls for _, grants in settings.leases.values())
-
+    allowed = raise_descriptor_limit()
+    needed = descriptors_needed((one.grants.network, 1 + one.workload.gates) for one in plugins)
+    if allowed < needed:
+        log.warning("egress_descriptors_short", allowed=allowed, needed=needed, remedy=_SHORT)
     for name, (_, network) in settings.sockets.items():
         if network.mode == "learn":
             log.warning("egress_learns", plugin=name, remedy=f"sekisho egress propose {name}")
