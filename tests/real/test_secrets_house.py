@@ -115,7 +115,7 @@ def test_the_values_are_in_no_sandbox_no_command_line_and_no_file(house: House) 
 def test_a_placeholder_sent_elsewhere_stands_in_the_audit_log(house: House) -> None:
     until(lambda: house.answers("talker__echo", text="a"), "the plugin answers")
     name = "sekisho-secret-" + "abcdefgh" * 4 + ".listed.example"
-    house.call("talker__phone_home", host="harmless.listed.example", port=443)
+    house.call("talker__phone_home", host="sekisho-secret-short.unlisted.example", port=443)
     assert not secret_denials(house)
     house.call("talker__phone_home", host=name, port=443)
     until(lambda: bool(secret_denials(house)), "the denial is recorded")
