@@ -88,6 +88,11 @@ def _for_wasm(spec: SandboxSpec) -> SandboxSpec:
             f'runtime = "wasm" runs one module; the command of plugin {spec.name!r} is something else',
             'write command = ["/path/of/MODULE.wasm"]',
         )
+    if spec.driver == "oci" or spec.image:
+        raise _unavailable(
+            "a module's worker is a program of this host, which no image holds",
+            "leave out driver and image, or make an image whose command serves the module",
+        )
     if find_spec("wasmtime") is None:
         raise _unavailable("wasmtime is not installed", "pip install 'sekisho[wasm]'")
     described = str(PurePosixPath(module).with_suffix(".json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,8 @@ def test_the_broker_is_named_in_the_environment_and_its_folder_is_shown() -> Non
     made = with_broker(spec("deno", "run", "x.ts"), Path("/run/p.deno/broker.sock"))
     assert made.environment["DENO_PERMISSION_BROKER_PATH"] == "/run/p.deno/broker.sock"
     assert made.runtime_paths == ("/opt/x", "/run/p.deno")
+
+
+def test_a_module_in_a_container_is_refused(module: Path) -> None:
+    with pytest.raises(Misconfigured, match="which no image holds"):
+        within_runtime(replace(spec(str(module)), driver="oci", image="x"), "auto")
