@@ -29,7 +29,7 @@ GRACE_S = 120  # to start, and to end after the time is up
 
 # Words the mutator may put in: readers written in C tell it nothing about what they look for.
 WORDS = {
-    "json": ("client-message", "plugin-message", "tool-call", "strict-text", "listing", "lines"),
+    "json": ("client-message", "plugin-message", "tool-call", "strict-text", "listing", "lines", "authored"),
     "http": ("http-requests", "http-responses", "proxy-request", "channel", "events"),
     "toml": ("configuration",),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import house, http, messages, outside, streams, uris
+from fuzz import authored, house, http, messages, outside, streams, uris
 
 __all__ = ["SEEDS", "TARGETS", "seeds_of"]
 
@@ -28,6 +28,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "question": outside.question,
     "proxy-request": outside.proxy_request,
     "uri-template": uris.uri_template,
+    "authored": authored.conversation,
 }
 
 

@@ -20,15 +20,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.real.site_certificate import write_site
 
 SITE_ADDRESS: Final = "93.184.216.34"  # public-looking, so that the gate's address rule is really asked
 HOUSE_ADDRESS: Final = "93.184.216.35"
@@ -190,7 +186,7 @@ class World:
 
     def _write_names_and_trust(self) -> None:
         self.certificate = self.folder / "site.pem"
-        authority = _write_certificate(self.certificate, self.host)
+        authority = write_site(self.certificate, self.host)
         names = f"127.0.0.1 localhost plugin-wordpress mcp-core\n{SITE_ADDRESS} {self.host}\n"
         self.write("/etc/hosts", names)
         hashed = subprocess.run(
@@ -318,50 +314,3 @@ def _mount_points() -> list[str]:
         if not inside and point != "/tmp" and not point.startswith("/tmp/") and Path(point).exists():
             chosen.append(point)
     return chosen
-
-
-def _write_certificate(path: Path, host: str) -> bytes:
-    """Key and certificate of the site in one file; returns the authority that signed it."""
-    key, authority_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "The authority of a private world")])
-    now = datetime.now(UTC)
-
-    def signed(
-        name: x509.Name, public: ec.EllipticCurvePublicKey, *extensions: x509.ExtensionType
-    ) -> x509.Certificate:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(authority_name)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=3))
-        )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-        return builder.sign(authority_key, hashes.SHA256())
-
-    authority_id = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
-    authority = signed(
-        authority_name,
-        authority_key.public_key(),
-        x509.BasicConstraints(ca=True, path_length=0),
-        authority_id,
-        x509.KeyUsage(
-            digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-            key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-        ),
-    )  # fmt: skip
-    site = signed(
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]),
-        key.public_key(),
-        x509.BasicConstraints(ca=False, path_length=None),
-        x509.SubjectAlternativeName([x509.DNSName(host)]),
-        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id),
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + site.public_bytes(serialization.Encoding.PEM))
-    return authority.public_bytes(serialization.Encoding.PEM)
