@@ -238,7 +238,7 @@ class _Walls:
         access = asks_broker(workload, self._driver.name)
         if access is not None:
             folder = self._post.gate_of(0).with_suffix(".deno")
-            broker = permission_broker(folder, access, self._on_denial)
+            broker = permission_broker(folder, access, self._on_denial, workload.gates)
             spec = with_broker(spec, await self._stack.enter_async_context(broker))
         self._spares = await self._starters(spec)
         self._start = await self._stack.enter_async_context(self._spares.listed())

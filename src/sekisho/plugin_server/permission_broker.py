@@ -31,7 +31,7 @@ __all__ = ["BROKER_VARIABLE", "answer", "permission_broker"]
 BROKER_VARIABLE: Final = "DENO_PERMISSION_BROKER_PATH"
 SOCKET: Final = "broker.sock"
 MAX_LINE_BYTES: Final = 64 << 10  # a path of Linux is at most 4 KiB
-MAX_CONNECTIONS: Final = 8  # one Deno makes one
+SPARE_LINES: Final = 8  # one Deno makes one; an old one may not have ended when the next begins
 MAX_SHOWN: Final = 200
 _RULES: Final = {"read": "filesystem_policy", "write": "filesystem_policy", "net": "network_policy"}
 
@@ -75,8 +75,13 @@ def answer(line: bytes, access: DenoAccess, on_denial: OnDenial) -> bytes | None
 
 
 @asynccontextmanager
-async def permission_broker(folder: Path, access: DenoAccess, on_denial: OnDenial) -> AsyncIterator[Path]:
+async def permission_broker(
+    folder: Path, access: DenoAccess, on_denial: OnDenial, instances: int = 0
+) -> AsyncIterator[Path]:
     """Serve a broker in a folder of its own, made anew; yields the path of its socket.
+
+    Args:
+        instances: how many processes of the plugin may run beside the one that is listed.
 
     Raises:
         Misconfigured: the socket cannot be made.
@@ -86,7 +91,7 @@ async def permission_broker(folder: Path, access: DenoAccess, on_denial: OnDenia
     try:
         _make_folder(folder)
         server = await asyncio.get_running_loop().create_unix_server(
-            lambda: _Line(access, on_denial, lines), str(path)
+            lambda: _Line(access, on_denial, lines, instances + SPARE_LINES), str(path)
         )
         os.chmod(path, 0o666)  # noqa: PTH101, S103 - a plugin may be another user; the folders above let nobody else in
     except OSError as problem:
@@ -112,17 +117,18 @@ def _make_folder(folder: Path) -> None:
 class _Line(asyncio.Protocol):
     """One connection; answers as soon as it hears, and keeps no more than one unfinished line."""
 
-    def __init__(self, access: DenoAccess, on_denial: OnDenial, lines: set[_Line]) -> None:
+    def __init__(self, access: DenoAccess, on_denial: OnDenial, lines: set[_Line], most: int) -> None:
         self._access = access
         self._on_denial = on_denial
         self._lines = lines
+        self._most = most
         self._heard = b""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """One more, if there is room."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its bases
-        if len(self._lines) >= MAX_CONNECTIONS:
+        if len(self._lines) >= self._most:
             self._transport.abort()
         else:
             self._lines.add(self)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured
-from sekisho.plugin_server.permission_broker import MAX_CONNECTIONS, MAX_LINE_BYTES, answer, permission_broker
+from sekisho.plugin_server.permission_broker import MAX_LINE_BYTES, SPARE_LINES, answer, permission_broker
 from sekisho.policy import FileGrant, Grants
 from sekisho.sandbox.deno_access import DenoAccess
 from sekisho.wire import DenialFrame
@@ -132,8 +132,8 @@ async def test_a_line_that_is_no_question_cuts_the_connection_and_another_still_
 
 
 async def test_connections_are_bounded(tmp_path: Path) -> None:
-    async with asyncio.timeout(10), permission_broker(tmp_path / "b", ACCESS, lambda _: None) as path:
-        kept = [await asyncio.open_unix_connection(path) for _ in range(MAX_CONNECTIONS)]
+    async with asyncio.timeout(10), permission_broker(tmp_path / "b", ACCESS, lambda _: None, 3) as path:
+        kept = [await asyncio.open_unix_connection(path) for _ in range(SPARE_LINES + 3)]
         for number, (reader, writer) in enumerate(kept):  # answered, so known to the broker
             writer.write(line("env", "A", number))
             assert await reader.readline()
