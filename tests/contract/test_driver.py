@@ -46,6 +46,7 @@ async def driver(claim: Claim) -> AsyncIterator[Any]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder without a link on its way, which anybody may enter."""
+    tmp_path.chmod(0o755)  # a driver may give its plugins users of their own
     return tmp_path.resolve()
 
 
@@ -176,7 +177,7 @@ async def test_a_life_leaves_no_descriptor_behind(driver: Any, claim: Claim) -> 
     before = own_descriptors()
     for _ in range(3):
         await run(driver, spec(claim, "true"))
-    assert own_descriptors() == before
+    assert own_descriptors() <= before  # a transport of asyncio may close a moment later
 
 
 async def test_a_program_that_is_not_there_is_refused_before_anything_runs(driver: Any, claim: Claim) -> None:

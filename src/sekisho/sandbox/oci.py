@@ -159,6 +159,7 @@ class _Container:
     async def start(self, image: str, runtime: str) -> None:
         """Make it, keep it from outliving us, start it, and lead its network to the gate."""
         plan, engine = self._plan, self._engine
+        _refuse_links(plan)
         self._write_files()
         frame = Frame(
             engine=engine.name,
@@ -189,8 +190,9 @@ class _Container:
         )
         self._pipes.close_theirs()
         pid = await self._first_process()
-        self._pidfd = os.pidfd_open(pid)
-        if plan.wants_network and not can_wait:
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            self._pidfd = os.pidfd_open(pid) if pid else -1
+        if plan.wants_network and not can_wait and pid:
             await self._lead_out(pid)
         self.sandbox.hear({"event": "started", "pid": self._attached.pid, "inner": pid}, [])
         self._waiter = asyncio.get_running_loop().create_task(self._wait())
@@ -233,9 +235,13 @@ class _Container:
             os.close(reading)
 
     async def _first_process(self) -> int:
-        """The container's first process, once it runs; its own end before that is a refusal in its own words."""
+        """The container's first process, once it runs; 0 when it has run to its end. An end of the engine's client
+        before that is a refusal in its own words.
+        """
         while True:
             if self._attached is not None and self._attached.returncode is not None:
+                if await self._engine.say("inspect", "--format", "{{.State.Status}}", self._name) == "exited":
+                    return 0
                 raise unavailable(
                     f"{self._engine.name} could not start plugin {self._plan.name!r}: {self._said()}"
                 )
@@ -313,6 +319,13 @@ class _Container:
         self.sandbox.end(Exit(code=None, signal=None, reason="not_run"))  # unless it was told how it ended
         shutil.rmtree(self._folder, ignore_errors=True)
         self._on_removed(self)
+
+
+def _refuse_links(plan: Plan) -> None:
+    """A part of the host that became a link since the walls were drawn would bring in a place that nobody listed."""
+    for mount in plan.mounts:
+        if mount.kind in ("read", "write") and os.path.realpath(mount.source) != mount.source:
+            raise unavailable(f"{mount.source} of plugin {plan.name!r} leads through a symbolic link now")
 
 
 def hash_of(name: str) -> int:
