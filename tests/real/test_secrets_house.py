@@ -159,3 +159,18 @@ def test_a_new_egress_process_issues_new_placeholders(house: House) -> None:
     )
     until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers again", 30)
     assert house.answers("echo__echo", text="a")
+
+
+def test_a_reload_that_moves_a_secret_issues_a_new_lease(house: House) -> None:
+    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers", 30)
+    before = placeholders(house)
+    text = house.config.read_text()
+    house.config.write_text(
+        text.replace('{ from = "env:KEEPER_SECRET"', '{ places = ["headers"], from = "env:KEEPER_SECRET"')
+    )
+    house.hang_up()
+    until(
+        lambda: len(placeholders(house) - before) == 1 and not placeholders(house) & before,
+        "new ones are there",
+        30,
+    )
