@@ -127,7 +127,7 @@ async def test_modes_owners_and_times_of_our_files_stay_as_they_are(driver: Land
     assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (0o600, 1)
 
 
-@pytest.mark.threat("T-EXFILTRATE")
+@pytest.mark.threat("T-EGRESS")
 async def test_no_socket_leads_anywhere_not_even_one_of_a_pair(driver: Landlock, root: Path) -> None:
     """A datagram socket of a pair could be pointed at any path, /dev/log for one, and Landlock knows no such path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, socket.socket(socket.AF_UNIX) as docker:

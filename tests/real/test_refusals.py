@@ -39,7 +39,6 @@ async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Launched]:
         yield made
 
 
-@pytest.mark.threat("T-ESCAPE")
 async def test_refused_calls_are_told_by_name_within_a_second_and_fail_in_the_plugin(
     driver: Launched,
 ) -> None:

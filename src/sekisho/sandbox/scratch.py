@@ -17,9 +17,9 @@ __all__ = ["make_scratch", "remove_scratch"]
 PARTS = ("home", "tmp")
 
 
-def make_scratch(name: str) -> Path:
+def make_scratch(name: str, below: Path | None = None) -> Path:
     """A fresh folder with a home and a place for temporary files; only we may enter it."""
-    folder = Path(os.path.realpath(tempfile.mkdtemp(prefix=f"sekisho-{name}-")))
+    folder = Path(os.path.realpath(tempfile.mkdtemp(prefix=f"sekisho-{name}-", dir=below)))
     for part in PARTS:
         (folder / part).mkdir(mode=0o700)
     return folder

@@ -11,9 +11,8 @@ from sekisho.sandbox.scratch import make_scratch, remove_scratch
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path.resolve()))
-    return make_scratch("notes")
+def folder(tmp_path: Path) -> Path:
+    return make_scratch("notes", tmp_path.resolve())
 
 
 def test_nobody_else_may_look_into_it(folder: Path) -> None:
