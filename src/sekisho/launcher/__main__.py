@@ -16,12 +16,14 @@ from sekisho.launcher.native import probe_walls
 from sekisho.launcher.network import probe_network
 from sekisho.launcher.ruleset import probe_ruleset
 from sekisho.launcher.serving import serve_owner
+from sekisho.launcher.staging import probe_staging
 
 
 def main(arguments: list[str]) -> None:
     """Serve one owner until it goes away."""
     owner = int(arguments[1])
     probes = {"probe": probe_network, "probe-native": probe_walls, "probe-landlock": probe_ruleset}
+    probes["probe-staging"] = probe_staging
     if arguments[0] in probes:
         die_with_parent(owner)
         probes[arguments[0]]()

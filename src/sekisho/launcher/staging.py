@@ -156,7 +156,7 @@ def take(path: str, owner: int | None, *, needed: bool) -> int:
                 raise OSError(
                     error.errno,
                     f"{path}: its file system cannot show it as another user's ({error.strerror}): put it on ext4, "
-                    "xfs or btrfs, or take plugin_uids out of the configuration",
+                    "xfs or btrfs, or write uids = \"\" into the plugin's sandbox",
                 ) from error
             # What is only read stays its owner's: the plugin reads what everybody may.
     return tree
@@ -245,8 +245,8 @@ def probe_staging() -> None:
     """Try an overlay once, for `sekisho doctor`; says nothing when it stands."""
     try:
         enter()
-        cover({"path": "/usr", "upper": "", "work": "", "size": STAGE_BYTES, "tag": "probe"}, None)
         if os.geteuid() == 0:
             take("/usr", os.stat("/usr").st_uid + 1, needed=True)  # noqa: PTH116
+        cover({"path": "/usr", "upper": "", "work": "", "size": STAGE_BYTES, "tag": "probe"}, None)
     except OSError as error:
         sys.stdout.write(str(error))

@@ -16,7 +16,14 @@ from sekisho.launcher.ruleset import NEWEST_ABI, SCOPE_ABI, abi
 from sekisho.sandbox.driver import AUTO_ORDER, Offer
 from sekisho.sandbox.limits import find_parents
 from sekisho.sandbox.obstacles import explain_here
-from sekisho.sandbox.probe import glance, try_bwrap, try_landlock, try_native, try_network
+from sekisho.sandbox.probe import (
+    glance,
+    try_bwrap,
+    try_landlock,
+    try_native,
+    try_network,
+    try_staging,
+)
 from sekisho.sandbox.raising import offer_of
 from sekisho.sandbox.spec import LEVELS, Level
 
@@ -50,6 +57,7 @@ def _layers() -> tuple[Row, ...]:
         _tried("bubblewrap", try_bwrap(), "namespaces and system call filter stood"),
         _tried("network namespace", try_network(), "the gate's sockets open in it"),
         _tried("own walls", try_native(), "every namespace, with a root and a /proc of our own"),
+        _overlay(),
         _landlock(),
         _alarm(),
     )
@@ -59,6 +67,15 @@ def _tried(what: str, complaint: str, good: str) -> Row:
     if not complaint:
         return Row(what=what, ok=True, detail=f"tried: {good}", needed=False)
     return Row(what=what, ok=False, detail=complaint, fix=explain_here(complaint), needed=False)
+
+
+def _overlay() -> Row:
+    what = "writes that wait, and files shown as a plugin's own"
+    complaint = try_staging()
+    if complaint:
+        fix = 'Linux 6.6 or newer has both; without them write persist = "direct", and as root uids = ""'
+        return Row(what=what, ok=False, detail=complaint, fix=fix, needed=False)
+    return Row(what=what, ok=True, detail="tried: an overlay stood", needed=False)
 
 
 def _landlock() -> Row:

@@ -26,7 +26,7 @@ from sekisho.sandbox.obstacles import INSTALL_BWRAP, obstacle
 from sekisho.sandbox.seccomp import MACHINES, assemble
 from sekisho.sandbox.spec import Capabilities, DriverName, Level
 
-__all__ = ["glance", "probe", "run_trial", "try_bwrap", "try_landlock", "try_native", "try_network"]
+__all__ = ["glance", "probe", "run_trial", "try_bwrap", "try_landlock", "try_native", "try_network", "try_staging"]
 
 TRIAL_S: Final = 10.0
 OLDEST_BWRAP: Final = (0, 6)  # --size and --clearenv
@@ -107,6 +107,11 @@ def try_network() -> str:
 def try_native() -> str:
     """Every namespace at once, with a root and a /proc of its own. Says what failed."""
     return _launcher("probe-native")
+
+
+def try_staging() -> str:
+    """An overlay over a folder, and for root a folder that is shown as another user's. Says what failed."""
+    return _launcher("probe-staging")
 
 
 def try_landlock() -> str:

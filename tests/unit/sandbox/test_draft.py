@@ -63,7 +63,7 @@ def test_while_a_sandbox_has_them_nobody_else_does(drafts: Drafts) -> None:
     with pytest.raises(Unavailable):
         drafts.take()
     with pytest.raises(Unavailable, match="runs"), drafts.turn(wait_s=0):
-        pytest.fail("it was given away twice")
+        pass
     os.close(held)
     with drafts.turn(wait_s=0):
         assert drafts.is_wanted
