@@ -37,7 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str, Group]]] = {
     "egress log": ("egress:log", "Show what a plugin sent out and what it was refused.", _INSPECT),
     "egress propose": ("egress:propose", "Print the allow-list a plugin seems to need.", _INSPECT),
     "connect": ("run:connect", "Speak MCP on standard input and output, to a running gateway.", _RUN),
-    "install": ("install:install", "Install the package of a plugin, behind walls.", _RUN),
+    "install": ("install:install", "Install the package of a plugin.", _RUN),
     "rollback": ("install:rollback", "Let a plugin use the package it used before.", _RUN),
     "login": ("login:login", "Log in to the server of a plugin at a URL.", _RUN),
     "plugins": ("review:plugins", "List the plugins and whether they are approved.", _REVIEW),

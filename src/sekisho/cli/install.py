@@ -51,9 +51,10 @@ def install(
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> int:
-    """Install the package of a plugin: fetched behind walls, locked by hash, stored read-only.
+    """Install the package of a plugin.
 
-    No code of the package runs. The plugin uses it from its next start on; one that runs is started anew.
+    It is fetched behind walls, locked by hash and stored read-only; no code of it runs. A plugin that runs is started anew
+    with it.
     """
     from sekisho.assembly.packages import install_package, verify_package  # noqa: PLC0415
 
