@@ -191,7 +191,9 @@ def test_every_process_is_told_apart_by_its_command_line(house: House) -> None:
             *role.split()[1:],
         ]
     launchers = [
-        pid for pid in house.tree(house.pid("plugin echo")) if "/launcher/__main__.py" in " ".join(command_of(pid))
+        pid
+        for pid in house.tree(house.pid("plugin echo"))
+        if "/launcher/__main__.py" in " ".join(command_of(pid))
     ]
     assert len(launchers) == 1
 

@@ -62,7 +62,8 @@ async def test_the_frame_is_imported_once_and_found_again(host: Path) -> None:
     pretend(
         host,
         "docker",
-        f'case "$1" in images) cat {host}/tag 2>/dev/null || true;; import) cat > {host}/layer; echo "$3" > {host}/tag;; esac',
+        f'case "$1" in images) cat {host}/tag 2>/dev/null || true;; '
+        f'import) cat > {host}/layer; echo "$3" > {host}/tag;; esac',
     )
     engine = find_engine("docker")
     links = (Link(path="/lib", target="usr/lib"), Link(path="/bin", target="usr/bin"))
