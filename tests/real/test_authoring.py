@@ -48,7 +48,7 @@ PLUGIN: Final = textwrap.dedent(
         @tool(read_only=True)
         def mistrust(self, path: Annotated[str, Text(max_chars=200)]) -> str:
             "Whether it notices that it was told something else than is so."
-            SandboxConfig(isolation="strict", writable_paths=(path,)).check()
+            SandboxConfig(isolation="strict", read_only_paths=(path,)).check()
             return "believed"
 
         @tool()
@@ -127,8 +127,8 @@ async def test_it_knows_its_walls_and_tells_its_progress(written: tuple[House, P
 
 def test_it_notices_walls_that_are_not_as_told(written: tuple[House, Path]) -> None:
     house, writable = written
-    assert house.call("bench__mistrust", path=str(writable)).text == "believed"
-    for other in ("/usr/bin", "/etc", str(writable.parent / "other")):
+    assert house.call("bench__mistrust", path="/usr/bin").text == "believed"
+    for other in (str(writable), "/tmp", str(writable.parent / "other")):
         assert house.call("bench__mistrust", path=other).text.startswith("[walls_differ]"), other
 
 

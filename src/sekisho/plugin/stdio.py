@@ -64,7 +64,7 @@ def serve(plugin: IsolatedPlugin, *, environment: Mapping[str, str]) -> int:
     except Exception as error:  # noqa: BLE001 - the author's own beginning; it ends in a refusal of everything
         broken = unforeseen("initialize_isolated", error)
     if broken is not None:
-        sys.stderr.write(f"not_initialized code={broken.code}\n")
+        sys.stderr.write(f"not_initialized code={broken.code} reason={broken.message}\n")
     with source, sink:
         Conversation(plugin, Dialogue(plugin, broken), source, sink).run()
     return 0 if broken is None else 1
