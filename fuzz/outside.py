@@ -10,9 +10,10 @@ from ipaddress import IPv4Address
 
 from fuzz.http import by_h11
 from fuzz.values import hold, pieces
+from sekisho.egress.body import BodyReader
 from sekisho.egress.hello import MAX_HELLO_BYTES, server_name
 from sekisho.egress.names import SyntheticNames, answer
-from sekisho.egress.tunnel import BodyReader, find_head, judge_proxy_request
+from sekisho.egress.tunnel import find_head, judge_proxy_request
 from sekisho.errors import SekishoError
 
 __all__ = ["greeting", "proxy_request", "question"]
