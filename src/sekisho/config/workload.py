@@ -391,4 +391,10 @@ def within_roots(grants: Grants, roots: tuple[Root, ...] | None, *, is_walled: b
     """The grants of a plugin within its roots; walls of ours stand around those alone that run here."""
     if roots is None or not is_walled:
         return Narrowed(grants=grants, roots=roots or (), idle=())
+    if grants.network.mode == "learn":
+        raise Wrong(
+            'stands beside network_policy.mode = "learn"; roots say already what it may reach',
+            remedy="take roots out while it learns, or the mode",
+            key="roots",
+        )
     return narrow(grants, roots)

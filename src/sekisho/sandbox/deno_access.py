@@ -118,6 +118,8 @@ class DenoAccess:
             listed += [f"{host}:{port}" for host in _LOOPBACK for port in network.localhost_ports]
         listed.append(f"{PROXY[0]}:{PROXY[1]}")
         blocked = [host for host in network.blocked_domains if host != "*"]
+        if network.mode == "learn":  # the gate writes down what is wanted, so it has to be asked
+            return ("--allow-net", *_flag("--deny-net", blocked))
         return (*_flag("--allow-net", listed), *_flag("--deny-net", blocked))
 
 

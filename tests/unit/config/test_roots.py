@@ -99,6 +99,13 @@ read_only_paths = ["/app"]
     assert warning.startswith("here.roots: root https://api.example.com gives nothing: network_policy")
 
 
+def test_a_plugin_learns_or_has_roots(tmp_path: Path) -> None:
+    path = tmp_path / "plugin.toml"
+    path.write_text('roots = []\n[plugin_server]\nname = "a"\n[network_policy]\nmode = "learn"\n')
+    with pytest.raises(Misconfigured, match=r"roots.*learn"):
+        load_plugin(path)
+
+
 def test_an_empty_list_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "plugin.toml"
     path.write_text(

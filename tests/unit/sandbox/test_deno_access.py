@@ -50,6 +50,15 @@ def test_the_flags_are_the_grants() -> None:
     )
 
 
+def test_while_it_learns_every_host_is_asked_of_the_gate() -> None:
+    network = NetworkGrant(mode="learn", blocked_domains=("bad.example.com",))
+    access = DenoAccess(grants=Grants(network=network))
+    assert {"--allow-net", "--deny-net=bad.example.com"} <= set(access.flags())
+    assert access.refusal("net", "any.example.com:443") is None
+    assert access.refusal("net", "bad.example.com:443")
+    assert access.refusal("net", "127.0.0.1:22")
+
+
 def test_nothing_granted_is_nothing_but_scratch() -> None:
     assert DenoAccess(grants=Grants()).flags() == (
         "--allow-read=/tmp,/home/plugin",
