@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sekisho.sandbox import Bubblewrap, Landlock, Native
+from sekisho.sandbox.oci import Oci
 
 __all__ = ["DRIVERS", "Claim"]
 
@@ -28,6 +29,7 @@ class Claim:
 DRIVERS: Final[dict[str, Claim]] = {
     "bubblewrap": Claim(make=Bubblewrap, needs=("bwrap",)),
     "native": Claim(make=Native),
+    "oci": Claim(make=Oci, whos=("root",), needs=("podman",)),
     "landlock": Claim(
         make=Landlock,
         isolation="standard",
@@ -36,7 +38,6 @@ DRIVERS: Final[dict[str, Claim]] = {
         cannot={
             "python: asyncio": "no socket but a pair of them: loopback is the host's",
             "python: multiprocessing": "its semaphores lie in /dev/shm, which is the host's",
-            "git: init, commit, clone": "git takes the refusal to read /etc/gitconfig for an error",
             "node: network interfaces": "no netlink",
             "node22: network interfaces": "no netlink",
         },

@@ -152,7 +152,7 @@ def where_is(program: str) -> Path | None:
         found = dev.CACHE / "demo" / "node" / "node_modules" / ".bin" / "node"
         return found.resolve() if found.exists() else None
     usual = shutil.which(program, path="/usr/local/bin:/usr/bin:/bin")
-    own = dev.VENV / "bin" / program
+    own = dev.CACHE / program / "bin" / program  # where dev.py installs Deno
     return Path(usual) if usual else own.resolve() if own.exists() else None
 
 

@@ -65,9 +65,11 @@ class World:
         for path in (".bashrc", ".gitconfig", "project/package.json", "project/.git/hooks/keep", *_targets()):
             self._file(self.home / path, f"# {self.token()}\n")
         for id_ in ("F09", "F10", "F31", "F40"):
-            self._file(self.read_only / id_, "a setting\n")
+            self._file(self.read_only / id_, "a setting\n").chmod(0o644)
         other = self._file(self.base / "plugins" / "other" / "data.db", self.token())
-        self._folder(self.writable)
+        self._folder(self.writable).chmod(
+            0o777
+        )  # also for a driver that gives its plugins users of their own
         self._folder(self.base / "spool")
         tmp = self._file(Path("/tmp", f"decoy-{secrets.token_hex(8)}"), self.token())
         shm = self._file(Path("/dev/shm", f"decoy-{secrets.token_hex(8)}"), self.token())
