@@ -199,6 +199,18 @@ async def test_a_link_in_a_wheel_is_no_link_in_the_tree(installer: Installer, li
 
 
 @pytest.mark.threat("T-PACKAGE")
+async def test_bytecode_that_a_wheel_brings_along_is_made_anew_from_its_source(
+    installer: Installer, liar: Registry
+) -> None:
+    cached = f"__pycache__/tool.{sys.implementation.cache_tag}.pyc"
+    orphan = f"__pycache__/broken.{sys.implementation.cache_tag}.pyc"
+    files = {cached: b"hidden", orphan: b"hidden", "broken.py": b"no python at all\n"}
+    liar.add_python("tool-1.0-py3-none-any.whl", wheel("tool", "1.0", files), project="tool")
+    site = (await _install(installer, "pypi:tool==1.0")).kept.tree / "site"
+    assert b"hidden" not in (site / cached).read_bytes()
+    assert not (site / orphan).exists()
+
+
 @needs_npm
 @pytest.mark.parametrize(
     "files",

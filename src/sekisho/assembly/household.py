@@ -132,7 +132,8 @@ def _dossier(config: CoreConfig, one: PluginEntry) -> Dossier:
 def _argv(one: PluginEntry) -> tuple[str, ...]:
     """What is started, as far as the configuration says it: another release of a package is another launcher."""
     if one.package is not None:
-        return (one.package, one.entry or "", *one.arguments)
+        entry = () if one.entry is None else (f"entry={one.entry}",)
+        return (one.package, *entry, *one.arguments)
     return one.command or ((one.upstream,) if one.upstream else ())
 
 

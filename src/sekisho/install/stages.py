@@ -31,6 +31,13 @@ _NPM: Final = (
     "--fetch-retry-mintimeout=1000",
 )  # fmt: skip
 
+# Bytecode that a package brings along could do other things than the source beside it, which is what people read.
+_SOURCES_ONLY: Final = (
+    "import pathlib, shutil, sys\n"
+    "for one in [*pathlib.Path(sys.argv[1]).rglob('__pycache__')]:\n"
+    "    shutil.rmtree(one)\n"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -77,6 +84,7 @@ def unpack(package: PackageSpec, place: Path, *, registry: str, python: str) -> 
     )  # fmt: skip
     return (
         Command(argv=install, cwd=place),
+        Command(argv=(python, "-I", "-c", _SOURCES_ONLY, str(site)), cwd=place),
         Command(argv=compile_, cwd=place, environment={"PYTHONHASHSEED": "0"}, may_fail=True),
     )
 
