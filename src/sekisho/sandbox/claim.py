@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sekisho.errors import SekishoError
 from sekisho.sandbox.draft import Drafts
+from sekisho.sandbox.spec import unavailable
 from sekisho.sandbox.staged import Staging
 from sekisho.sandbox.transaction import recover
 
@@ -21,6 +22,7 @@ def claim(staging: Staging) -> tuple[int, ...]:
     """Make the drafts ready; returns what holds them, to be closed when the sandbox has ended.
 
     Raises:
+        Misconfigured: there is no place for them.
         Unavailable: they are used by somebody, or an interrupted change to a folder cannot be finished.
     """
     if not staging.drafts:
@@ -32,7 +34,12 @@ def claim(staging: Staging) -> tuple[int, ...]:
         drafts.wait_unmounted()
         for overlay in staging.drafts:
             drafts.of(overlay.path).make_ready(staging.owner)
-    except (SekishoError, OSError):
+    except SekishoError:
         os.close(held)
         raise
+    except OSError as error:
+        os.close(held)
+        raise unavailable(
+            f"the writes to {error.filename} cannot be collected: {error.strerror}", "mend that path"
+        ) from error
     return (held,)

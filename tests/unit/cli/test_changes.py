@@ -1,0 +1,88 @@
+"""`sekisho changes`: everything a plugin wrote, nothing hidden, and one decision."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.conftest import Type
+
+from sekisho.assembly.housing import drafts_of
+from sekisho.assembly.places import Places
+from sekisho.sandbox.draft import Draft
+
+
+@pytest.fixture
+def draft(home: Path) -> Draft:
+    """What the plugin `notes` wrote."""
+    folder = home.parent.resolve() / "folder"
+    folder.mkdir()
+    for name in ("changed.txt", "gone.txt"):
+        (folder / name).write_text("old\n")
+    draft = drafts_of(Places(home=home, config=home.parent / "sekisho.toml"), "notes").of(str(folder))
+    draft.make_ready(None)
+    (draft.upper / "changed.txt").write_text("new\n")
+    (draft.upper / "evil\n\u202etxt").write_text("\x1b[2Jhidden\u200b\n")
+    (draft.upper / "image").write_bytes(b"\x89PNG\0")
+    os.mknod(draft.upper / "gone.txt", stat.S_IFCHR, 0)
+    return draft
+
+
+def test_what_was_written_is_shown_and_nothing_of_it_reaches_the_terminal_raw(
+    typed: Type, draft: Draft
+) -> None:
+    shown = typed("changes", "notes")
+    assert shown.status == 0
+    assert "-old\n+new\n" in shown.out
+    assert "⟨U+000A⟩⟨U+202E⟩" in shown.out
+    assert "+⟨U+001B⟩[2Jhidden⟨U+200B⟩" in shown.out
+    assert "5 bytes, sha256:" in shown.out
+    assert "4 changes, 0 that may not be kept, 0 in conflict" in shown.err
+    assert not {"\x1b", "\u202e", "\u200b"} & set(shown.out)
+    assert Path(draft.folder, "changed.txt").read_text() == "old\n"
+
+
+def test_a_program_reads_the_same(typed: Type, draft: Draft) -> None:
+    (draft.upper / "out").symlink_to("/etc")
+    found = {one["path"]: one for one in typed("changes", "notes", "--json").json["changes"]}
+    assert found["changed.txt"]["what"] == "changed"
+    assert found["gone.txt"]["what"] == "deleted"
+    assert found["out"]["refused"]
+    assert found["out"]["target"] == "/etc"
+
+
+def test_what_is_kept_is_there_and_what_is_discarded_is_not(typed: Type, draft: Draft) -> None:
+    assert typed("changes", "notes", "--discard").status == 0
+    assert Path(draft.folder, "gone.txt").exists()
+    draft.make_ready(None)
+    (draft.upper / "changed.txt").write_text("newer\n")
+    kept = typed("changes", "notes", "--commit", "--json")
+    assert kept.json == {"plugin": "notes", "state": "kept", "number": 1}
+    assert Path(draft.folder, "changed.txt").read_text() == "newer\n"
+    assert "nothing written" in typed("changes", "notes").out
+    assert typed("changes", "notes", "--commit").out == "notes: 0 changes kept\n"
+
+
+def test_a_conflict_is_refused_until_it_is_forced(typed: Type, draft: Draft) -> None:
+    Path(draft.folder, "changed.txt").write_text("somebody's\n")
+    assert "CONFLICT" in typed("changes", "notes").out
+    refused = typed("changes", "notes", "--commit", "--json")
+    assert refused.status == 1
+    assert refused.error["code"] == "changes_refused"
+    assert typed("changes", "notes", "--commit", "--force").status == 0
+    assert Path(draft.folder, "changed.txt").read_text() == "new\n"
+
+
+@pytest.mark.parametrize("words", [("--commit", "--discard"), ("--force",), ("--discard", "--force")])
+def test_words_that_contradict_each_other_are_refused(
+    typed: Type, draft: Draft, words: tuple[str, ...]
+) -> None:
+    assert typed("changes", "notes", *words).status == 2
+    assert Path(draft.folder, "gone.txt").exists()
+
+
+def test_an_unknown_plugin_is_refused(typed: Type, home: Path) -> None:
+    del home
+    assert typed("changes", "nobody").status != 0
