@@ -127,7 +127,7 @@ async def driver(
         if docker_service is None:
             pytest.skip("docker has no service here, and none can be started")
         monkeypatch.setenv("DOCKER_HOST", docker_service)
-    async with Oci(request.param) as one:
+    async with Oci(request.param, environment=os.environ) as one:
         yield one
 
 
@@ -150,7 +150,7 @@ async def said(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def containers(driver: Oci) -> list[str]:
-    engine = find_engine(driver._wanted)  # the same engine, asked beside the driver
+    engine = find_engine(driver._wanted, environment=os.environ)  # the same engine, asked beside the driver
     asked = engine.command("ps", "--all", "--quiet", "--filter", f"label={LABEL}={owner_of(os.getpid())}")
     return subprocess.run(
         asked, capture_output=True, text=True, check=True, env=engine.environment, timeout=60
@@ -282,7 +282,7 @@ from sekisho.policy.grants import Grants
 from sekisho.sandbox import SandboxSpec
 from sekisho.sandbox.oci import Oci
 async def main():
-    async with Oci(sys.argv[1]) as driver:
+    async with Oci(sys.argv[1], environment=os.environ) as driver:
         spec = SandboxSpec(name="left", argv=("/usr/bin/python3", "-Ic", "import time; time.sleep(600)"),
                            grants=Grants(), driver="oci")
         sandbox = await driver.launch(await driver.plan(spec))

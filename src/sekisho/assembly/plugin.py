@@ -228,7 +228,9 @@ class _Walls:
         inside = await asyncio.to_thread(enclosed, workload, self._lease, self._environment)
         spec = sandbox_spec(workload, self._environment, inside)
         spec = housed(spec, workload, self._post.places)
-        self._driver = await self._stack.enter_async_context(driver_for(spec, self._launcher))
+        self._driver = await self._stack.enter_async_context(
+            driver_for(spec, self._launcher, self._environment)
+        )
         if self._driver.name == "unsafe-none":
             self._log.warning(
                 "plugin_without_walls",

@@ -14,24 +14,26 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sekisho.sandbox.oci_words import LABEL, EngineName
 from sekisho.sandbox.spec import Link, unavailable
 
-__all__ = ["ENGINES", "Engine", "find_engine", "owner_of"]
+__all__ = ["ENGINES", "ENGINE_VARIABLES", "Engine", "find_engine", "owner_of"]
 
 ENGINES: Final[tuple[EngineName, ...]] = ("podman", "docker")
 COMMAND_S: Final = 30.0  # a first import writes a layer; everything else takes a tenth of a second
 FRAME: Final = "localhost/sekisho-frame"
-_PASSED: Final = (
+ENGINE_VARIABLES: Final = (
     "PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS", "TMPDIR",
     "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF", "STORAGE_DRIVER", "DOCKER_HOST",
     "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
 )  # fmt: skip
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _FOLDERS: Final = ("dev", "etc", "home", "home/plugin", "proc", "run", "sys", "tmp", "usr", "var")
 _SCRATCH: Final = ("tmp", "home/plugin")
 _INSTALL: Final = "install podman (apt install podman, dnf install podman), or docker"
@@ -103,8 +105,8 @@ class Engine:
                 await self.say("rm", "--force", ident)
 
 
-def find_engine(wanted: str, runtime: str = "") -> Engine:
-    """The engine of this host, of the wanted name or any.
+def find_engine(wanted: str, runtime: str = "", environment: Mapping[str, str] = NOTHING) -> Engine:
+    """The engine of this host, of the wanted name or any; it inherits from `environment` what it needs.
 
     Raises:
         Misconfigured: there is none.
@@ -112,7 +114,7 @@ def find_engine(wanted: str, runtime: str = "") -> Engine:
     for name in ENGINES:
         program = shutil.which(name)
         if program is not None and wanted in ("auto", name):
-            passed = {key: os.environ[key] for key in _PASSED if key in os.environ}
+            passed = {key: environment[key] for key in ENGINE_VARIABLES if key in environment}
             options = _podman_options(runtime) if name == "podman" else ()
             return Engine(name=name, program=program, options=options, environment=passed)
     missing = "no container engine is installed" if wanted == "auto" else f"{wanted} is not installed"

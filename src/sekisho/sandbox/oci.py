@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +34,7 @@ from sekisho.errors import SekishoError
 from sekisho.launcher import entering, keeping
 from sekisho.launcher.kernel import receive
 from sekisho.sandbox.closure import survey
-from sekisho.sandbox.engine import Engine, find_engine, owner_of
+from sekisho.sandbox.engine import NOTHING, Engine, find_engine, owner_of
 from sekisho.sandbox.oci_filter import profile
 from sekisho.sandbox.oci_words import ENVIRONMENT_FILE, FILTER_FILE, Frame, create_words, environment_file
 from sekisho.sandbox.plan import Plan, plan
@@ -60,15 +60,22 @@ class Oci:
 
     name: DriverName = "oci"
 
-    def __init__(self, engine: str = "auto", image: str = "", runtime: str = "") -> None:
+    def __init__(
+        self,
+        engine: str = "auto",
+        image: str = "",
+        runtime: str = "",
+        environment: Mapping[str, str] = NOTHING,
+    ) -> None:
         self._wanted, self._image, self._runtime = engine, image, runtime
+        self._environment = environment
         self._engine: Engine | None = None
         self._containers: set[_Container] = set()
         self._links: tuple[Link, ...] = ()
 
     async def __aenter__(self) -> Self:
         """Find the engine, and remove what dead owners left."""
-        self._engine = find_engine(self._wanted, self._runtime)
+        self._engine = find_engine(self._wanted, self._runtime, self._environment)
         await self._engine.sweep(frozenset({owner_of(os.getpid())}))
         return self
 
@@ -132,7 +139,7 @@ class Oci:
 
     def _known(self) -> Engine:
         if self._engine is None:
-            self._engine = find_engine(self._wanted, self._runtime)
+            self._engine = find_engine(self._wanted, self._runtime, self._environment)
         return self._engine
 
 

@@ -8,12 +8,12 @@ tries it), and that one which this host is likely to refuse is tried before it i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sekisho.errors import Misconfigured
 from sekisho.sandbox.bubblewrap import LAUNCHED
 from sekisho.sandbox.driver import AUTO_ORDER, Driver, Offer, choose
-from sekisho.sandbox.engine import find_engine
+from sekisho.sandbox.engine import NOTHING, find_engine
 from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.obstacles import read_settings
 from sekisho.sandbox.oci import GVISOR, Oci
@@ -23,8 +23,10 @@ from sekisho.sandbox.spec import DriverName, SandboxSpec, unavailable
 __all__ = ["driver_for", "offer_of", "offers"]
 
 
-def driver_for(spec: SandboxSpec, forked: ForkedLauncher | None = None) -> Driver:
-    """The driver for one plugin; `forked` is a launcher that runs already.
+def driver_for(
+    spec: SandboxSpec, forked: ForkedLauncher | None = None, environment: Mapping[str, str] = NOTHING
+) -> Driver:
+    """The driver for one plugin; `forked` is a launcher that runs already, `environment` ours, for a container engine.
 
     Raises:
         Misconfigured: this host cannot give what the plugin wants.
@@ -33,7 +35,7 @@ def driver_for(spec: SandboxSpec, forked: ForkedLauncher | None = None) -> Drive
     if name == "oci":
         if forked is not None:
             forked.dismiss()  # an engine starts what there is to start
-        return Oci(spec.engine, spec.image, spec.oci_runtime)
+        return Oci(spec.engine, spec.image, spec.oci_runtime, environment)
     return next(kind for kind in LAUNCHED if kind.name == name)(forked=forked)
 
 

@@ -47,7 +47,7 @@ async def test_it_inherits_what_it_needs_and_no_secret(host: Path, monkeypatch: 
     monkeypatch.setenv("API_TOKEN", "secret")
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/x.sock")
     pretend(host, "docker", "env")
-    said = await find_engine("docker").say("info")
+    said = await find_engine("docker", environment=os.environ).say("info")
     assert "DOCKER_HOST=unix:///run/x.sock" in said
     assert "API_TOKEN" not in said
 
@@ -55,7 +55,7 @@ async def test_it_inherits_what_it_needs_and_no_secret(host: Path, monkeypatch: 
 async def test_a_failure_is_told_in_its_last_line(host: Path) -> None:
     pretend(host, "docker", "echo first >&2; echo 'no such image' >&2; exit 125")
     with pytest.raises(Misconfigured, match="docker create: no such image"):
-        await find_engine("docker").say("create", "x")
+        await find_engine("docker", environment=os.environ).say("create", "x")
 
 
 async def test_the_frame_is_imported_once_and_found_again(host: Path) -> None:
@@ -65,7 +65,7 @@ async def test_the_frame_is_imported_once_and_found_again(host: Path) -> None:
         f'case "$1" in images) cat {host}/tag 2>/dev/null || true;; '
         f'import) cat > {host}/layer; echo "$3" > {host}/tag;; esac',
     )
-    engine = find_engine("docker")
+    engine = find_engine("docker", environment=os.environ)
     links = (Link(path="/lib", target="usr/lib"), Link(path="/bin", target="usr/bin"))
     tag = await engine.frame(links)
     layer = (host / "layer").read_bytes()
@@ -88,7 +88,7 @@ async def test_only_containers_of_dead_owners_are_swept(host: Path) -> None:
         f'case "$1" in ps) echo a b c d;; inspect) echo "a {alive}"; echo "b {ended.pid}-1"; echo "c {foreign}";'
         f' echo "d {os.getppid()}-1";; rm) echo "$3" >> {host}/removed;; esac',
     )
-    await find_engine("docker").sweep(frozenset({alive}))
+    await find_engine("docker", environment=os.environ).sweep(frozenset({alive}))
     assert (host / "removed").read_text().split() == ["b", "d"]
 
 
