@@ -144,6 +144,8 @@ async def test_a_placeholder_goes_nowhere_else(tmp_path: Path, attack: str) -> N
     assert VALUE.encode() not in sent
     assert b"sekisho-secret-" not in sent
     assert {kind for kind, _ in stage.refusals} == {"secret"}
+    if "in a body" in attack:
+        assert "in the content" in str(answer["body"])
     if answer["status"]:
         assert "placeholder" in str(answer["body"])
 
@@ -340,3 +342,14 @@ print(json.dumps(found))
         found = (await stage.python(code)).json()
         assert all(Path(path).is_socket() for path in paths)  # outside they are there
     assert found == dict.fromkeys(paths, "FileNotFoundError")
+
+
+async def test_a_plugin_that_does_not_trust_the_gate_is_told_of_in_the_log(tmp_path: Path) -> None:
+    distrustful = RAW.replace("ssl.create_default_context()", "ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)")
+    async with staged(tmp_path, TOKEN) as stage:
+        said = await stage.python(distrustful + 'raw([b"x"])')
+    assert "CERTIFICATE_VERIFY_FAILED" in said.err
+    assert stage.seen == []
+    ((kind, reason),) = stage.refusals
+    assert kind == "tls"
+    assert reason.startswith("the plugin and the gate found no TLS in common")

@@ -156,7 +156,12 @@ class Journey:
         if custody.authority is None:
             raise Refused("egress_refused", "TLS is to be opened, and no lease allows it")
         inside = TlsStream(self._client, custody.authority.context_for(self._target.host))
-        await inside.shake_hands()
+        self._answer = _silence  # TLS has said in its own words what it did not like
+        try:
+            await inside.shake_hands()
+        except ssl.SSLError as error:
+            reason = f"the plugin and the gate found no TLS in common ({error.reason})"
+            raise Refused("egress_refused", reason) from error
         self._client, self._is_secure, self._answer = inside, True, _in_words
         await self._http()
 
@@ -191,15 +196,21 @@ class Journey:
             return await exchange(self._client, host, request, idle_s=self._idle_s)
         prepared = custody.injection.prepare(request, is_secure=self._is_secure)
         host = await self._opened()
+        in_words, said = self._answer, self._client.sent
         self._answer = _silence
-        return await exchange(
-            self._client,
-            host,
-            prepared.request,
-            masks=prepared.masks,
-            watch=PlaceholderWatch().feed,
-            idle_s=self._idle_s,
-        )
+        try:
+            return await exchange(
+                self._client,
+                host,
+                prepared.request,
+                masks=prepared.masks,
+                watch=PlaceholderWatch().feed,
+                idle_s=self._idle_s,
+            )
+        except Refused:
+            if self._client.sent == said:
+                self._answer = in_words  # the host has not begun to answer, so words will be understood
+            raise
 
     async def _head(self) -> bytes:
         return self._client.take(await self._client.look(find_head))
