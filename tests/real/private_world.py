@@ -285,12 +285,13 @@ class World:
             program.stop()
 
     def close(self) -> None:
-        """End everything that was started here, last first."""
-        for program in reversed(self._programs):
-            program.stop()
-        for holder in (self._house, self._site):
-            if holder is not None:
-                holder.close()
+        """End everything that was started here, last first; what does not end well keeps nothing else alive."""
+        with contextlib.ExitStack() as stack:
+            for holder in (self._site, self._house):
+                if holder is not None:
+                    stack.callback(holder.close)
+            for program in self._programs:
+                stack.callback(program.stop)
 
 
 @contextmanager
