@@ -22,52 +22,33 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Final
 
 from sekisho.launcher.alarm import Alarm
 from sekisho.launcher.child import become
-from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, set_limit, tree
+from sekisho.launcher.children import (
+    Child,
+    end_first_process,
+    end_inner,
+    is_building,
+    is_guarded,
+    kill_tree,
+    read_failure,
+    set_limits_as,
+    status_member,
+    take_alarm,
+    throttle_for,
+)
+from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, tree
 from sekisho.launcher.occupied import is_over
 from sekisho.launcher.program import Ends
-from sekisho.launcher.throttle import Throttle
 
-__all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner", "status_member"]
+__all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner"]
 
 ENTRY: Final = __file__.removesuffix("serving.py") + "__main__.py"
 MAX_REQUEST_BYTES: Final = 16 << 20
-SET_UP_S: Final = 10.0  # a child that has not become bwrap by then never will
-END_S: Final = 2.0  # killing a process namespace takes milliseconds
 SCRATCH_ROUNDS: Final = 5  # periods between two looks at a private folder
 GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
-
-
-@dataclass(slots=True)
-class Child:
-    """One plugin's outermost process and the world below it."""
-
-    id: int
-    kind: str
-    pid: int
-    pidfd: int
-    gate: socket.socket
-    status_fd: int
-    inner_rlimits: dict[str, int]
-    guard_bytes: int
-    guard_pids: int
-    guard_cpu_percent: int
-    throttle: Throttle | None
-    owner: int | None = None
-    alarm: Alarm | None = None
-    scratch: str = ""
-    scratch_bytes: int = 0
-    is_full: bool = False
-    started: bool = False
-    exceeded: bool = False
-    is_adopted: bool = False
-    is_let_go: bool = False
-    inner_pidfd: int | None = None
-    status: bytes = field(default=b"")
 
 
 def fork_off() -> tuple[int, socket.socket]:
@@ -338,99 +319,3 @@ class Launcher:
     def _tell(self, **message: object) -> None:
         with contextlib.suppress(ConnectionError):  # an owner that is gone is noticed at the next receive
             self._control.send(json.dumps(message).encode())
-
-
-def is_building(child: Child) -> bool:
-    """Whether bwrap still raises walls: it closes the gate after its last one, before the plugin's first instruction."""
-    return child.kind == "bubblewrap" and not select.select([child.gate], [], [], 0)[0]
-
-
-def set_limits_as(owner: int | None, limits: dict[str, int], pid: int) -> None:
-    """Lower limits of a process; those of another user's are lowered as that user, since root may lack the right to.
-
-    Raises:
-        OSError: they were refused.
-    """
-    if owner is None:
-        for name, value in limits.items():
-            set_limit(name, value, pid)
-        return
-    helper = os.fork()
-    if helper == 0:
-        try:
-            os.setresgid(owner, owner, owner)
-            os.setresuid(owner, owner, owner)
-            set_limits_as(None, limits, pid)
-            os._exit(0)
-        except OSError as error:
-            os._exit(error.errno or 1)
-    refused = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
-    if refused:
-        raise OSError(abs(refused), os.strerror(abs(refused)))
-
-
-def is_guarded(child: Child) -> bool:
-    """True for a child whose tree is watched, because no control group holds it."""
-    is_ringing = child.alarm is not None and child.alarm.is_patient
-    return bool(child.guard_bytes or child.guard_pids or child.throttle or child.scratch or is_ringing)
-
-
-def throttle_for(root: int, percent: int) -> Throttle | None:
-    """The throttle of a tree; none where a control group holds its share, or where its share is all there is."""
-    if not percent or percent >= 100 * (os.cpu_count() or 1):
-        return None
-    return Throttle(root, percent, time.monotonic())
-
-
-def kill_tree(child: Child) -> None:
-    """Kill the first process of the inner world: the kernel then kills all others, or its minder does, before it can
-    be reaped.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(child.inner_pidfd or child.pidfd, signal.SIGKILL)
-
-
-def end_first_process(child: Child) -> None:
-    """A first process that was left to us, and whose walls do not stand; written before its writer went, or never."""
-    inner = status_member(os.read(child.status_fd, 65536), "child-pid")
-    if inner is not None:
-        os.kill(inner, signal.SIGKILL)
-        os.waitpid(inner, 0)
-
-
-def end_inner(child: Child) -> None:
-    """bwrap goes as soon as the plugin's first process does; what that one left behind goes before we
-    report.
-    """
-    if child.inner_pidfd is not None:
-        kill_tree(child)
-        if not select.select([child.inner_pidfd], [], [], END_S)[0]:
-            sys.stderr.write(f"launcher: the world of process {child.pid} does not end\n")
-
-
-def take_alarm(gate: socket.socket, refusals: dict[int, int]) -> Alarm | None:
-    """The listener of a filter with an alarm, which was sent before its sender went on."""
-    try:
-        _, fds = receive(gate, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return None
-    return Alarm(fds[0], refusals) if fds else None
-
-
-def read_failure(fd: int) -> str:
-    """What the child says before it becomes bwrap; nothing when the exec closed its end."""
-    try:
-        if not select.select([fd], [], [], SET_UP_S)[0]:
-            return "the child did not start in time"
-        return os.read(fd, 4096).decode(errors="replace")
-    finally:
-        os.close(fd)
-
-
-def status_member(status: bytes, name: str) -> int | None:
-    """One number of bwrap's status lines, once its line is complete."""
-    for line in status.split(b"\n")[:-1]:
-        value = json.loads(line).get(name)
-        if isinstance(value, int):
-            return value
-    return None

@@ -2,12 +2,13 @@
 kernel.
 """
 
-from sekisho.sandbox.bubblewrap import Bubblewrap, Landlock, Launched, Native, UnsafeNone
+from sekisho.sandbox.bubblewrap import Bubblewrap, Landlock, Native, UnsafeNone
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.describe import describe, describe_text
 from sekisho.sandbox.doctor import Row, doctor
 from sekisho.sandbox.driver import Driver, Offer, choose
 from sekisho.sandbox.forked import ForkedLauncher
+from sekisho.sandbox.launched import Launched
 from sekisho.sandbox.limits import Usage
 from sekisho.sandbox.obstacles import APPARMOR_PROFILE
 from sekisho.sandbox.plan import Limits, Mount, Plan, plan

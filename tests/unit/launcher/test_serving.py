@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from sekisho.launcher import serving
 
 
-def test_a_status_counts_only_when_its_line_is_complete() -> None:
-    assert serving.status_member(b'{ "child-pid": 12 }', "child-pid") is None
-    assert serving.status_member(b'{ "child-pid": 12 }\n{ "exit-c', "child-pid") == 12
-    assert serving.status_member(b'{ "child-pid": 12 }\n{ "exit-code": 0 }\n', "exit-code") == 0
-    assert serving.status_member(b"", "child-pid") is None
-
-
-def test_a_failure_is_read_to_its_end() -> None:
-    reading, writing = os.pipe()
-    os.write(writing, b"no mount")
-    os.close(writing)
-    assert serving.read_failure(reading) == "no mount"
+def test_its_entry_is_a_file_that_can_be_started_by_path() -> None:
+    entry = Path(serving.ENTRY)
+    assert entry.is_file()
+    assert entry.parent == Path(serving.__file__).parent

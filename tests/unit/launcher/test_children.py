@@ -1,0 +1,141 @@
+"""What the launcher does to one child: reports that are whole, limits, ends, an alarm that lets nothing through."""
+
+# ruff: noqa: PTH123 - the calls themselves are tried here
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+from dataclasses import replace
+
+import pytest
+from tests.unit.launcher.forked import in_a_child
+
+from sekisho.launcher.alarm import Alarm
+from sekisho.launcher.children import (
+    Child,
+    end_first_process,
+    end_inner,
+    is_building,
+    is_guarded,
+    kill_tree,
+    read_failure,
+    set_limits_as,
+    status_member,
+    take_alarm,
+    throttle_for,
+)
+
+
+def sleeper() -> int:
+    """A child that waits to be killed."""
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            signal.pause()
+    return pid
+
+
+def child(kind: str, gate: socket.socket, *, pid: int = 0, pidfd: int = -1, status_fd: int = -1) -> Child:
+    return Child(
+        id=1, kind=kind, pid=pid, pidfd=pidfd, gate=gate, status_fd=status_fd, inner_rlimits={}, guard_bytes=0,
+        guard_pids=0, guard_cpu_percent=0, throttle=None,
+    )  # fmt: skip
+
+
+def test_a_status_counts_only_when_its_line_is_complete() -> None:
+    assert status_member(b'{ "child-pid": 12 }', "child-pid") is None
+    assert status_member(b'{ "child-pid": 12 }\n{ "exit-c', "child-pid") == 12
+    assert status_member(b'{ "child-pid": 12 }\n{ "exit-code": -9 }\n', "exit-code") == -9
+    assert status_member(b"", "child-pid") is None
+
+
+def test_a_failure_is_read_to_its_end() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"no mount")
+    os.close(writing)
+    assert read_failure(reading) == "no mount"
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap", "native", "landlock", "unsafe-none"])
+def test_only_bwrap_may_still_build_and_only_until_its_gate_is_closed(kind: str) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        one = child(kind, ours)
+        assert is_building(one) == (kind == "bubblewrap")
+        theirs.close()
+        assert not is_building(one)
+
+
+def test_a_gate_that_was_closed_with_words_unread_is_closed_too() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.send(b"x")
+        theirs.close()
+        assert not is_building(child("bubblewrap", ours))
+
+
+def test_an_alarm_is_taken_when_it_was_sent_and_missed_without_waiting() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(os.devnull, "rb") as file:
+        assert take_alarm(ours, {}) is None
+        socket.send_fds(theirs, [b"l"], [file.fileno()])
+        alarm = take_alarm(ours, {1: 2})
+        assert isinstance(alarm, Alarm)
+        assert not os.get_inheritable(alarm.fd)
+        alarm.close()
+
+
+def test_a_child_is_watched_when_something_must_be_held_in_place_of_a_group() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        plain = child("native", ours)
+        assert not is_guarded(plain)
+        assert is_guarded(replace(plain, guard_bytes=1))
+        assert is_guarded(replace(plain, guard_pids=1))
+        assert is_guarded(replace(plain, scratch="/x"))
+
+
+def test_a_share_of_all_processors_needs_no_throttle() -> None:
+    assert throttle_for(1, 0) is None
+    assert throttle_for(1, 100 * (os.cpu_count() or 1)) is None
+    assert throttle_for(os.getpid(), 1) is not None
+
+
+def test_the_tree_is_killed_by_its_first_process_where_there_is_one() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        outer, inner = sleeper(), sleeper()
+        one = child("bubblewrap", ours, pid=outer, pidfd=os.pidfd_open(outer))
+        one.inner_pidfd = os.pidfd_open(inner)
+        end_inner(one)
+        assert os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) == -signal.SIGKILL
+        one.inner_pidfd = None
+        kill_tree(one)
+        assert os.waitstatus_to_exitcode(os.waitpid(outer, 0)[1]) == -signal.SIGKILL
+        os.close(one.pidfd)
+
+
+def test_a_first_process_whose_walls_do_not_stand_is_ended_and_reaped() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        inner = sleeper()
+        reading, writing = os.pipe()
+        os.write(writing, b'{"child-pid": %d}\n' % inner)
+        end_first_process(child("native", ours, status_fd=reading))
+        with pytest.raises(ProcessLookupError):
+            os.kill(inner, 0)
+        os.close(writing)
+        end_first_process(child("native", ours, status_fd=reading))  # nobody was left to us
+        os.close(reading)
+
+
+def test_limits_are_lowered_and_a_refusal_is_an_error() -> None:
+    def body() -> object:
+        set_limits_as(None, {"NOFILE": 64}, 0)
+        return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert in_a_child(body) == "(64, 64)"
+    with pytest.raises(ProcessLookupError):
+        set_limits_as(None, {"NOFILE": 64}, 1 << 22)
