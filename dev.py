@@ -30,6 +30,7 @@ SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
 # A file that single tests need → Debian packages; without them those tests are skipped, with the reason. micro-httpd and
 # php-cgi answer WordPress' wish for a web server and PHP, and start nothing.
 FOR_TESTS = {
+    "/usr/bin/podman": ("podman", "runc"),
     "/usr/bin/sqlite3": ("sqlite3",),
     "/usr/bin/curl": ("curl",),
     "/usr/share/wordpress/wp-settings.php": ("wordpress", "micro-httpd", "php", "php-cgi", "php-mysql"),
