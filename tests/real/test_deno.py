@@ -200,7 +200,7 @@ async def test_what_an_honest_program_does_works(place: Place, said_by: str) -> 
 
 
 @pytest.mark.requirement("B8")
-@pytest.mark.threat("T-READ")
+@pytest.mark.threat("T-READ-HOST")
 @pytest.mark.parametrize("said_by", ["flags", "broker"])
 async def test_what_a_dishonest_program_tries_fails(place: Place, said_by: str) -> None:
     wanted = place.spec(filled(ATTACKS, place))
