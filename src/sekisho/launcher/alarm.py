@@ -28,6 +28,8 @@ SET_MODE_FILTER: Final = 1
 NEW_LISTENER: Final = 1 << 3
 NOTIF_RECV: Final = 0xC050_2100
 NOTIF_SEND: Final = 0xC018_2101
+NOTIF_SET_FLAGS: Final = 0x4008_2104
+SYNC_WAKE_UP: Final = 1
 CONTINUE: Final = 1
 EPERM: Final = 1
 EAFNOSUPPORT: Final = 97
@@ -59,6 +61,8 @@ class Alarm:
         self.fd = fd
         self.counts: dict[int, int] = {}
         self._refusals = refusals
+        with contextlib.suppress(OSError):  # since Linux 6.6: who waits for whom is told to the scheduler
+            fcntl.ioctl(fd, NOTIF_SET_FLAGS, struct.pack("=Q", SYNC_WAKE_UP))
         self._left = ANSWERS_PER_PERIOD
 
     @property

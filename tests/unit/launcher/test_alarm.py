@@ -110,13 +110,14 @@ def test_it_answers_no_more_than_its_share_of_a_period() -> None:
 
 
 def test_each_kind_is_new_once_and_the_kinds_are_bounded() -> None:
-    alarm = Alarm(-1, {})
+    alarm = Alarm(os.open(os.devnull, os.O_RDONLY), {})
     assert alarm.count(PTRACE)
     assert not alarm.count(PTRACE)
     assert alarm.counts == {PTRACE: 2}
     for number in range(1000, 1000 + 2 * MAX_KINDS):
         alarm.count(number)
     assert len(alarm.counts) == MAX_KINDS
+    alarm.close()
 
 
 def test_a_silent_filter_has_no_listener() -> None:
