@@ -193,6 +193,7 @@ class _Container:
             stdout=stdout,
             stderr=stderr,
             env=engine.environment,
+            cwd=self._folder,  # podman's monitor leaves a file where it stands when memory runs out
             start_new_session=True,
         )
         self._pipes.close_theirs()
