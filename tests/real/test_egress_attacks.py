@@ -265,7 +265,7 @@ def test_a_plain_greeting_passes_however_it_is_cut_into_packets(
 def test_a_greeting_that_never_ends_is_given_up_and_holds_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "OPENING_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(stream, "OPENING_TIMEOUT_S", 4.0)
 
     async def play(door: Door, _internet: Internet) -> None:
         slow = [await asyncio.open_connection("127.0.0.1", door.proxy) for _ in range(20)]
