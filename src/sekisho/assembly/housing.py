@@ -11,15 +11,15 @@ from sekisho.config import Workload
 from sekisho.errors import Misconfigured, Unavailable
 from sekisho.sandbox import SandboxSpec
 from sekisho.sandbox.draft import Drafts
-from sekisho.sandbox.uids import give_user, is_host_root
+from sekisho.sandbox.uids import give_user
 
 __all__ = ["drafts_of", "follow_drafts", "housed"]
 
 LOOK_S: Final = 1.0
 
 
-def housed(spec: SandboxSpec, workload: Workload, places: Places) -> SandboxSpec:
-    """The walls of a plugin with a place for its drafts and, where root gives it one, a user of its own.
+def housed(spec: SandboxSpec, workload: Workload, places: Places, *, is_root: bool) -> SandboxSpec:
+    """The walls of a plugin with a place for its drafts and, where root of the host gives it one, a user of its own.
 
     Raises:
         Misconfigured: several instances of it would write into one draft, or no user is free.
@@ -31,7 +31,7 @@ def housed(spec: SandboxSpec, workload: Workload, places: Places) -> SandboxSpec
             remedy='write instances = "shared", or persist = "discard": one draft has one writer',
         )
     owner = None
-    if workload.uids and is_host_root():
+    if workload.uids and is_root:
         owner = give_user(places.uids, workload.name, workload.uids)
     return replace(spec, drafts=str(places.drafts / workload.name), owner=owner)
 

@@ -47,6 +47,7 @@ from sekisho.plugin_server.warden import Connection
 from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import Driver, ForkedLauncher, SandboxSpec, Warm, driver_for, make_ready
+from sekisho.sandbox.uids import is_host_root
 from sekisho.telemetry import Logger
 from sekisho.wire import Address, DenialFrame, Listener, TcpAddress, UnixAddress
 
@@ -227,7 +228,7 @@ class _Walls:
             self._lease = self._stack.enter_context(await take_lease(self._post.lease_path))
         inside = await asyncio.to_thread(enclosed, workload, self._lease, self._environment)
         spec = sandbox_spec(workload, self._environment, inside)
-        spec = housed(spec, workload, self._post.places)
+        spec = housed(spec, workload, self._post.places, is_root=is_host_root())
         self._driver = await self._stack.enter_async_context(
             driver_for(spec, self._launcher, self._environment)
         )

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sekisho.assembly.packages import installed_workload
 from sekisho.assembly.housing import housed
+from sekisho.assembly.packages import installed_workload
 from sekisho.assembly.places import Places
 from sekisho.assembly.plugin import sandbox_spec
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find
@@ -15,6 +15,7 @@ from sekisho.cli.saying import say, say_json
 from sekisho.errors import Misconfigured
 from sekisho.sandbox import choose, describe, describe_text, offers, probe, survey
 from sekisho.sandbox import plan as plan_of
+from sekisho.sandbox.uids import is_host_root
 
 __all__ = ["plan"]
 
@@ -32,7 +33,8 @@ def plan(
         raise Misconfigured(
             "config_invalid", f"{name} is not started by this machine", remedy="its walls are its own host's"
         )
-    spec = housed(sandbox_spec(workload, environment()), workload, Places(home=site.home, config=site.path))
+    places = Places(home=site.home, config=site.path)
+    spec = housed(sandbox_spec(workload, environment()), workload, places, is_root=is_host_root())
     made = plan_of(spec, probe(choose(spec, offers(spec))), survey(spec))
     if json:
         say_json(describe(made))

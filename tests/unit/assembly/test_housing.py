@@ -44,25 +44,23 @@ def spec_of(workload: Workload) -> SandboxSpec:
     return SandboxSpec(name=workload.name, argv=workload.command, grants=workload.grants)
 
 
-def test_root_gives_a_user_and_others_give_none(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_gives_a_user_and_others_give_none(places: Places) -> None:
     workload = workload_of()
-    monkeypatch.setattr(housing, "is_host_root", lambda: True)
-    spec = housed(spec_of(workload), workload, places)
+    spec = housed(spec_of(workload), workload, places, is_root=True)
     assert spec.drafts == str(places.drafts / "notes")
     assert spec.owner is not None
     assert 700_000 <= spec.owner <= 700_009
-    assert housed(spec_of(workload), workload, places) == spec
-    assert housed(spec_of(workload), replace(workload, uids=""), places).owner is None
-    monkeypatch.setattr(housing, "is_host_root", lambda: False)
-    assert housed(spec_of(workload), workload, places).owner is None
+    assert housed(spec_of(workload), workload, places, is_root=True) == spec
+    assert housed(spec_of(workload), replace(workload, uids=""), places, is_root=True).owner is None
+    assert housed(spec_of(workload), workload, places, is_root=False).owner is None
 
 
 def test_one_draft_has_one_writer(places: Places) -> None:
     several = replace(workload_of(), instances="client")
     with pytest.raises(Misconfigured, match="instances"):
-        housed(spec_of(several), several, places)
+        housed(spec_of(several), several, places, is_root=False)
     discarding = replace(workload_of("discard"), instances="client")
-    assert housed(spec_of(discarding), discarding, places).drafts is not None
+    assert housed(spec_of(discarding), discarding, places, is_root=False).drafts is not None
 
 
 def test_a_plugin_gives_its_drafts_away_when_somebody_waits(

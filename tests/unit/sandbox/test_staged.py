@@ -18,7 +18,7 @@ Persist = Literal["direct", "review", "discard"]
 def spec_of(
     *writable: str,
     persist: Persist = "review",
-    drafts: str | None = "/home/drafts/p",
+    drafts: str | None = "/var/drafts/p",
     owner: int | None = None,
 ) -> SandboxSpec:
     files = FileGrant(writable_paths=writable, read_only_paths=("/srv/ro",), persist=persist)
@@ -44,8 +44,8 @@ def test_each_outermost_folder_gets_one_draft(driver: DriverName) -> None:
     staging = staging_of(spec, CLOSURE, driver, ())
     assert [one.path for one in staging.overlays] == ["/srv/data", "/srv/database"]
     first = staging.drafts[0]
-    assert first.upper == f"/home/drafts/p/{draft_name('/srv/data')}/upper"
-    assert first.work == f"/home/drafts/p/{draft_name('/srv/data')}/work"
+    assert first.upper == f"/var/drafts/p/{draft_name('/srv/data')}/upper"
+    assert first.work == f"/var/drafts/p/{draft_name('/srv/data')}/work"
 
 
 def test_what_is_discarded_is_kept_in_memory_within_the_limit() -> None:
@@ -55,9 +55,9 @@ def test_what_is_discarded_is_kept_in_memory_within_the_limit() -> None:
 
 
 def test_the_mount_table_tells_nothing_of_the_host() -> None:
-    tag = overlay_tag("/home/somebody/drafts/p/x/upper")
+    tag = overlay_tag("/var/somebody/drafts/p/x/upper")
     assert "somebody" not in tag
-    assert tag != overlay_tag("/home/somebody/drafts/q/x/upper")
+    assert tag != overlay_tag("/var/somebody/drafts/q/x/upper")
 
 
 @pytest.mark.parametrize("driver", ["landlock", "unsafe-none", "oci"])
@@ -75,7 +75,7 @@ def test_a_grant_that_cannot_be_collected_is_refused_with_the_reason() -> None:
         staging_of(spec_of("/srv/data"), mounted, "bubblewrap", ())
     with pytest.raises(Misconfigured, match="no place"):
         staging_of(spec_of("/srv/data", drafts=None), CLOSURE, "bubblewrap", ())
-    for folder in ("/home", "/home/drafts/p", "/home/drafts/p/x"):
+    for folder in ("/var", "/var/drafts/p", "/var/drafts/p/x"):
         with pytest.raises(Misconfigured, match="inside it"):
             staging_of(spec_of(folder), CLOSURE, "bubblewrap", ())
 
@@ -83,12 +83,12 @@ def test_a_grant_that_cannot_be_collected_is_refused_with_the_reason() -> None:
 def test_a_plugins_own_user_sees_what_is_granted_as_its_own_and_the_system_not() -> None:
     mounts = [
         Mount(kind="read", path=path, source=path)
-        for path in ("/usr", "/etc/ssl/certs", "/srv/ro", "/root/venv/lib", "/proc/sys")
+        for path in ("/usr", "/etc/ssl/certs", "/srv/ro", "/opt/venv/lib", "/proc/sys")
     ]
     mounts.append(Mount(kind="write", path="/srv/data", source="/srv/data"))
     staging = staging_of(spec_of("/srv/data", owner=600_001), CLOSURE, "native", mounts)
     assert staging.owner == 600_001
-    assert staging.mapped == ("/root/venv/lib", "/srv/data", "/srv/ro")
+    assert staging.mapped == ("/opt/venv/lib", "/srv/data", "/srv/ro")
     assert (
         staging_of(spec_of("/srv/data", persist="direct", owner=600_001), CLOSURE, "landlock", mounts).owner
         is None

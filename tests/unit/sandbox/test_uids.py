@@ -57,9 +57,9 @@ def test_ranges_lent_to_users_and_numbers_of_users_are_passed_over(
     lent.write_text("ann:700000:5\n# a comment\nbob:x:5\nbad\n")
     assert lent_ranges([str(lent), str(tmp_path / "missing")]) == [(700_000, 700_004)]
     monkeypatch.setattr(uids, "LENT", (str(lent),))
-    monkeypatch.setattr(uids, "_is_somebodys", lambda number: number == 700_005)
-    assert give_user(tmp_path / "uids.json", "notes", "700000-700009") == 700_006
-    assert json.loads((tmp_path / "uids.json").read_text()) == {"notes": 700_006}
+    assert give_user(tmp_path / "uids.json", "notes", "700000-700009") == 700_005
+    assert json.loads((tmp_path / "uids.json").read_text()) == {"notes": 700_005}
+    assert free_number((700_000, 700_009), (), [(700_000, 700_004)], lambda one: one == 700_005) == 700_006
 
 
 RANGES = st.lists(
