@@ -20,7 +20,7 @@ from tests.real.escape.peers import NODE_VERSION, PEERS, SRT_VERSION
 from tests.real.escape.played import OURS, impediment, played, working
 from tests.real.escape.program import FAMILIES, catalogue
 
-__all__ = ["PAGE", "column", "counts", "read"]
+__all__ = ["MEASURED", "PAGE", "column", "counts", "name_of", "page", "read"]
 
 PAGE: Final = dev.ROOT / "docs" / "security" / "escape-suite.md"
 BARE: Final = (("bare", "user"), ("bare", "root"))

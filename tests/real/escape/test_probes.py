@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.real.escape.drivers import DRIVERS
 from tests.real.escape.played import OURS, impediment, played, working
 from tests.real.escape.program import FAMILIES, catalogue
-from tests.real.escape.report import PAGE, column, counts, name_of, read
+from tests.real.escape.report import MEASURED, PAGE, column, counts, name_of, page, read
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(420)]
 
@@ -89,6 +92,17 @@ def test_the_page_says_what_was_just_seen(driver: str, who: str) -> None:
     assert {id_ for id_, mark in told.items() if mark == "A"} == {
         id_ for id_, mark in seen.items() if mark == "A"
     }
+
+
+def test_every_probe_that_the_page_speaks_of_exists() -> None:
+    words = PAGE.read_text(encoding="utf-8").partition(MEASURED)[0]
+    assert set(re.findall(r"\b[FPKSNMX]\d\d\b", words)) <= set(catalogue())
+
+
+@given(st.dictionaries(st.sampled_from(sorted(catalogue())), st.sampled_from("A-."), min_size=1))
+def test_a_page_says_what_was_written(marks: dict[str, str]) -> None:
+    every = dict.fromkeys(catalogue(), ".") | marks
+    assert read(page({"here (user)": every}, "")) == {"here (user)": every}
 
 
 def test_a_strict_driver_claims_no_exception() -> None:
