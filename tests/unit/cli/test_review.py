@@ -162,3 +162,14 @@ def test_a_mistyped_plugin_name_is_answered_with_the_names_there_are(
     assert answer.status == 2
     assert "no plugin is named note; configured: notes, far" in answer.err
     assert "use one of these" in answer.err
+
+
+def test_a_plugin_without_walls_is_warned_of_and_its_review_says_so(typed: Type, home: Path) -> None:
+    path = home.parent / "sekisho.toml"
+    weak = 'allowed_operations = ["add"]\nsandbox = { isolation = "unsafe-none" }'
+    path.write_text(path.read_text().replace('allowed_operations = ["add"]', weak))
+    assert "without walls" in typed("plugins").err
+    path.write_text(path.read_text().replace("unsafe-none", "none"))
+    refused = typed("plugins")
+    assert refused.status == 2
+    assert "unsafe-none" in refused.err  # it names what would be taken

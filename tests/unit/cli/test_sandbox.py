@@ -38,3 +38,35 @@ def test_a_plugin_elsewhere_has_its_walls_there(typed: Type, home: Path) -> None
     answer = typed("sandbox", "plan", "far")
     assert answer.status == 2
     assert "not started by this machine" in answer.err
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("words", "driver"),
+    [
+        ('driver = "native"', "native"),
+        ('driver = "landlock", isolation = "minimal"', "landlock"),
+        ('isolation = "unsafe-none"', "unsafe-none"),
+    ],
+)
+def test_the_walls_of_every_driver_are_printed(typed: Type, home: Path, words: str, driver: str) -> None:
+    from sekisho.sandbox import probe
+
+    if probe(driver).missing:
+        pytest.skip("; ".join(probe(driver).missing))
+    text = Path("sekisho.toml").read_text()
+    Path("sekisho.toml").write_text(text.replace('["add"]', f'["add"]\nsandbox = {{ {words} }}'))
+    answer = typed("sandbox", "plan", "notes", "--json")
+    assert answer.status == 0, answer.err
+    assert answer.json["driver"] == driver
+    assert (answer.json["system_call_filter"] == "none") == (driver == "unsafe-none")
+    assert driver in typed("sandbox", "plan", "notes").out
+
+
+def test_a_level_that_the_driver_cannot_give_is_refused_with_what_to_do(typed: Type, home: Path) -> None:
+    text = Path("sekisho.toml").read_text()
+    Path("sekisho.toml").write_text(text.replace('["add"]', '["add"]\nsandbox = { driver = "landlock" }'))
+    answer = typed("sandbox", "plan", "notes")
+    assert answer.status == 1
+    assert "landlock" in answer.err
+    assert "sekisho doctor" in answer.err

@@ -131,7 +131,7 @@ def test_limits_and_order_do_not_ask_for_a_new_review() -> None:
     assert grants_digest(one) == grants_digest(other)
 
 
-def test_a_secret_or_opened_tls_is_a_change_of_permissions_and_their_absence_is_not() -> None:
+def test_a_secret_opened_tls_or_weaker_walls_change_the_permissions_and_their_absence_does_not() -> None:
     secret = SecretGrant(
         name="TOKEN", reference=SecretReference("env", "TOKEN"), hosts=(SecretHost("api.example.com", 443),)
     )
@@ -139,7 +139,10 @@ def test_a_secret_or_opened_tls_is_a_change_of_permissions_and_their_absence_is_
     elsewhere = replace(secret, hosts=(SecretHost("other.example.com", 443),))
     found = {grants_digest(Grants(secrets=one)) for one in ((), (secret,), (opened,), (elsewhere,))}
     found.add(grants_digest(Grants(network=NetworkGrant(intercept_tls=True))))
-    assert len(found) == 5
+    found |= {
+        grants_digest(Grants(isolation=level)) for level in ("strict", "standard", "minimal", "unsafe-none")
+    }
+    assert len(found) == 8
     # what was approved before secrets existed
     assert (
         grants_digest(Grants()) == "sha256:f0e2dfe6d43f450d6f36c716366eb7043fa1863a4f75ce28cee9dfba01401112"
