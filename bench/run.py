@@ -112,7 +112,9 @@ def _waiting(one: Measured) -> dict[str, float]:
 
 
 def _names(plan: Plan) -> tuple[str, ...]:
-    return tuple(name for name in ("memory", "starts", "walls", "handshakes", "relays") if plan.only.lower() in name)
+    return tuple(
+        name for name in ("memory", "starts", "walls", "handshakes", "relays") if plan.only.lower() in name
+    )
 
 
 def _singles(stage: Stage, plan: Plan) -> dict[str, Single]:

@@ -160,7 +160,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "changes_unavailable": CodeInfo(503, -32055, "look at the folder that is named, then type it again"),
     "egress_refused": CodeInfo(403, -32050, "the operator adds the host to network_policy.allowed_domains"),
     "secret_refused": CodeInfo(
-        403, -32050, "the operator adds the host or the place to the secret, if the plugin should send it there"
+        403,
+        -32050,
+        "the operator adds the host or the place to the secret, if the plugin should send it there",
     ),
     "internal": CodeInfo(500, -32603, "look at the gateway's own log for this call id"),
 }

@@ -19,7 +19,8 @@ __all__ = ["doctor"]
 def doctor(
     *,
     apparmor_profile: Annotated[
-        bool, Parameter(negative="", help="Print the AppArmor profile that Ubuntu 24.04 needs, and nothing else.")
+        bool,
+        Parameter(negative="", help="Print the AppArmor profile that Ubuntu 24.04 needs, and nothing else."),
     ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,

@@ -53,8 +53,8 @@ def install(
 ) -> int:
     """Install the package of a plugin.
 
-    It is fetched behind walls, locked by hash and stored read-only; no code of it runs. A plugin that runs is started anew
-    with it.
+    It is fetched behind walls, locked by hash and stored read-only; no code of it runs. A plugin that runs is started
+    anew with it.
     """
     from sekisho.assembly.packages import install_package, verify_package  # noqa: PLC0415
 

@@ -134,7 +134,7 @@ class Sandbox:
     )
     uids: str = setting(
         text(r"([1-9]\d{3,9}-[1-9]\d{3,9})?", 'a range of users such as "600000-665535", or ""'),
-        "Users of this host from which each plugin gets one of its own, where sekisho runs as root; \"\" is none.",
+        'Users of this host from which each plugin gets one of its own, where sekisho runs as root; "" is none.',
         default="600000-665535",
     )
 
