@@ -49,7 +49,7 @@ def test_a_plugin_elsewhere_has_its_walls_there(typed: Type, home: Path) -> None
         ('isolation = "unsafe-none"', "unsafe-none"),
     ],
 )
-def test_the_walls_of_every_driver_are_printed(typed: Type, home: Path, words: str, driver: str) -> None:
+def test_the_walls_of_every_driver_are_printed(typed: Type, home: Path, words: str, driver: Any) -> None:
     from sekisho.sandbox import probe
 
     if probe(driver).missing:
