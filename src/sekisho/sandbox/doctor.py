@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from sekisho.errors import Misconfigured
 from sekisho.launcher.ruleset import NEWEST_ABI, SCOPE_ABI, abi
 from sekisho.sandbox.driver import AUTO_ORDER, Offer
+from sekisho.sandbox.engine import find_engine
 from sekisho.sandbox.limits import find_parents
 from sekisho.sandbox.obstacles import explain_here
 from sekisho.sandbox.probe import (
     glance,
+    run_trial,
     try_bwrap,
     try_landlock,
     try_native,
@@ -49,7 +52,13 @@ class Row:
 
 def doctor() -> tuple[Row, ...]:
     """Every wall and every limit, whether it stands here, and how to get it."""
-    return (*_layers(), *_levels(tuple(map(offer_of, AUTO_ORDER))), *_limits())
+    containers = _containers()
+    offers = [offer_of(name) for name in AUTO_ORDER]
+    if not containers.ok:
+        offers = [
+            replace(one, missing=(containers.detail,)) if one.driver == "oci" else one for one in offers
+        ]
+    return (*_layers(), containers, *_levels(tuple(offers)), *_limits())
 
 
 def _layers() -> tuple[Row, ...]:
@@ -76,6 +85,26 @@ def _overlay() -> Row:
         fix = 'Linux 6.6 or newer has both; without them write persist = "direct", and as root uids = ""'
         return Row(what=what, ok=False, detail=complaint, fix=fix, needed=False)
     return Row(what=what, ok=True, detail="tried: an overlay stood", needed=False)
+
+
+def _containers() -> Row:
+    """A container engine that answers; its walls are tried by the first start, which needs an image."""
+    what = "container engine"
+    try:
+        engine = find_engine("auto")
+    except Misconfigured as error:
+        return Row(what=what, ok=False, detail=error.message, fix=error.remedy, needed=False)
+    ended = run_trial([engine.program, *engine.options, "info"])
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+        return Row(
+            what=what,
+            ok=False,
+            detail=f"{engine.name}: {said[0][:200]}",
+            fix="start the engine",
+            needed=False,
+        )
+    return Row(what=what, ok=True, detail=f"{engine.name} answers", needed=False)
 
 
 def _landlock() -> Row:

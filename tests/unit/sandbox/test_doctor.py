@@ -11,7 +11,14 @@ from sekisho.sandbox.doctor import doctor
 
 def test_every_layer_level_and_limit_has_a_row_and_what_fails_has_a_remedy() -> None:
     rows = {row.what: row for row in doctor()}
-    for name in ("bubblewrap", "network namespace", "own walls", "Landlock", "refused system calls are told"):
+    for name in (
+        "bubblewrap",
+        "network namespace",
+        "own walls",
+        "container engine",
+        "Landlock",
+        "refused system calls are told",
+    ):
         assert name in rows
     for level in ("strict", "standard", "minimal"):
         assert f"isolation {level}" in rows
