@@ -24,6 +24,8 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
         "command": list(plan.command),
         "read_only": [*_paths(plan, "read")],
         "writable": [*_paths(plan, "write")],
+        "writes_go_to": _destination(plan),
+        "user": plan.staging.owner,
         "blocked": [*_paths(plan, "cover")],
         "private": [*_paths(plan, "tmpfs", "file", "proc", "dev")],
         "environment": [*sorted(plan.environment)],
@@ -53,6 +55,7 @@ def describe_text(plan: Plan) -> str:
         ("command", [" ".join(plan.command)]),
         ("reads", _paths(plan, "read")),
         ("writes", _paths(plan, "write")),
+        ("written to", [_destination(plan)]),
         (
             "blocked",
             [mount.path for mount in plan.mounts if mount.kind == "cover" and "/proc/" not in mount.path],
@@ -74,6 +77,13 @@ def describe_text(plan: Plan) -> str:
         for title, lines in sections
         for first, line in ((index == 0, line) for index, line in enumerate(lines or ["nothing"]))
     )
+
+
+def _destination(plan: Plan) -> str:
+    """Where writes to granted folders end."""
+    if not plan.staging.overlays:
+        return "the folders themselves"
+    return "a draft, to be kept or discarded" if plan.staging.drafts else "memory, until the plugin ends"
 
 
 def _paths(plan: Plan, *kinds: MountKind) -> list[str]:
