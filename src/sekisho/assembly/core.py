@@ -148,6 +148,7 @@ class Core:
         )
         self._status_url: str | None = None
         self._front_problem = ""
+        self._line_problems: dict[PluginName, str] = {}
 
     def _assign(self) -> Duties:
         if self._memory is None:
@@ -311,6 +312,7 @@ class Core:
 
     def took_state(self, name: PluginName, frame: StateFrame) -> None:
         """A plugin server says how its plugin is."""
+        self._line_problems.pop(name, None)
         self._metrics.plugin_state(name, is_up=frame.state in ("ready", "idle"), restarts=frame.restarts)
         say = self._log.warning if frame.detail else self._log.info  # a detail is why it does not run
         say("plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts)
@@ -337,6 +339,9 @@ class Core:
     def line_down(self, name: PluginName, error: SekishoError) -> None:
         """A line was lost or could not be opened."""
         self._metrics.plugin_state(name, is_up=False, restarts=None)
+        if self._line_problems.get(name) == error.message:
+            return  # it is tried again and again, and said once
+        self._line_problems[name] = error.message
         self._log.warning("plugin_line_down", plugin=name, code=error.code, reason=error.message)
 
     def _standing_changed(self, name: PluginName, state: str) -> None:
@@ -347,7 +352,8 @@ class Core:
         if problem is None or problem.code == "plugin_unavailable":  # it has not reported yet
             self._log.info("plugin_standing", plugin=name, state=state)
         else:
-            self._log.warning("plugin_standing", plugin=name, state=state, remedy=problem.remedy)
+            remedy = problem.remedy.replace("NAME", name)
+            self._log.warning("plugin_standing", plugin=name, state=state, remedy=remedy)
         if self._door is not None:  # once the change is complete
             asyncio.get_running_loop().call_soon(self._door.house_changed)
         if self._duties.leads:
