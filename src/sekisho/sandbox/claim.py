@@ -15,7 +15,7 @@ from sekisho.sandbox.spec import unavailable
 from sekisho.sandbox.staged import Staging
 from sekisho.sandbox.transaction import recover
 
-__all__ = ["claim"]
+__all__ = ["claim", "give_back"]
 
 
 def claim(staging: Staging) -> tuple[int, ...]:
@@ -31,7 +31,9 @@ def claim(staging: Staging) -> tuple[int, ...]:
     held = drafts.take()
     try:
         recover(drafts)
-        drafts.wait_unmounted()
+        if os.fstat(held).st_size:  # whoever had them did not say that nothing of it is left
+            drafts.wait_unmounted()
+        os.pwrite(held, b"used", 0)
         for overlay in staging.drafts:
             drafts.of(overlay.path).make_ready(staging.owner)
     except SekishoError:
@@ -43,3 +45,11 @@ def claim(staging: Staging) -> tuple[int, ...]:
             f"the writes to {error.filename} cannot be collected: {error.strerror}", "mend that path"
         ) from error
     return (held,)
+
+
+def give_back(held: tuple[int, ...], *, is_over: bool) -> None:
+    """Let others have them; `is_over` when it is known that no process of the sandbox is left."""
+    for fd in held:
+        if is_over:
+            os.ftruncate(fd, 0)
+        os.close(fd)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sekisho.errors import Unavailable
+from sekisho.sandbox.claim import give_back
 from sekisho.sandbox.limits import Group, Usage
 from sekisho.sandbox.scratch import remove_scratch
 from sekisho.sandbox.violations import Violation, of_calls, of_exit, of_group
@@ -168,8 +169,7 @@ class Sandbox:
         """Record the end, once, and free what the kernel held for it."""
         self._resolve(self._started, "the launcher is gone")
         self._last = (*of_exit(how.signal, is_full=self._is_full), *of_group(self._group))
-        held, self._held = self._held, ()
-        close_fds(*held)
+        self._give_back(is_over=True)
         if not self._ended.done():
             self._ended.set_result(how)
         self.forget()
@@ -178,7 +178,12 @@ class Sandbox:
         """The launcher is gone: the kernel kills what it started, and we make sure of it."""
         if self._group is not None:
             self._group.kill()
+        self._give_back(is_over=False)
         self.end(Exit(code=None, signal=signal.SIGKILL, reason="killed"))
+
+    def _give_back(self, *, is_over: bool) -> None:
+        held, self._held = self._held, ()
+        give_back(held, is_over=is_over)
 
     def forget(self) -> bool:
         """Remove what the kernel still keeps for it; False when that has to be tried again."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import Misconfigured, Unavailable
-from sekisho.sandbox.claim import claim
+from sekisho.sandbox.claim import claim, give_back
 from sekisho.sandbox.draft import Drafts
 from sekisho.sandbox.staged import NOTHING, Overlay, Staging
 from sekisho.sandbox.transaction import keep
@@ -66,3 +66,14 @@ def test_a_claim_that_fails_is_given_back(staging: Staging, tmp_path: Path) -> N
         claim(staging)
     folder.mkdir()
     os.close(claim(staging)[0])
+
+
+def test_what_was_given_back_without_an_end_is_looked_for(staging: Staging, tmp_path: Path) -> None:
+    lock = tmp_path.resolve() / "drafts" / "p" / "lock"
+    held = claim(staging)
+    assert lock.stat().st_size
+    give_back(held, is_over=False)
+    assert lock.stat().st_size
+    held = claim(staging)  # nobody has it mounted
+    give_back(held, is_over=True)
+    assert not lock.stat().st_size
