@@ -35,9 +35,9 @@ def v1(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def v2(tmp_path: Path) -> Path:
-    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    (tmp_path / "cgroup.controllers").write_text("cpu io memory pids\n")
     (tmp_path / "own").mkdir()
-    (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    (tmp_path / "cgroup.subtree_control").write_text("cpu io memory pids\n")
     (tmp_path / "membership").write_text("0::/own\n")
     return tmp_path
 
@@ -49,7 +49,7 @@ def test_version_1_uses_our_own_group_where_it_is_visible(v1: Path) -> None:
 
 
 def test_version_2_needs_a_folder_that_gives_controllers(v2: Path) -> None:
-    (v2 / "own" / "cgroup.subtree_control").write_text("memory pids")
+    (v2 / "own" / "cgroup.subtree_control").write_text("io memory pids cpu")
     version, parents = find_parents(v2, v2 / "membership")
     assert version == "v2"
     assert {path for _, path in parents} <= {f"{v2}/own", str(v2)}
