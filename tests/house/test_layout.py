@@ -15,8 +15,10 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     "errors": ("tests/house", "a table and its families; test_errors.py compares them with page and source"),
     "gateway/stages": ("tests", "values without behaviour; the tests of checkpoint build every one"),
     "testing/": ("tests", "doubles are exercised by every test that uses them"),
-    "sandbox/launcher": ("tests/real", "its whole work is kernel calls in a process of its own"),
-    "install/installer": ("tests/real", "it drives real installers behind real walls; test_install.py lies to it"),
+    "install/installer": (
+        "tests/real",
+        "it drives real installers behind real walls; test_install.py lies to it",
+    ),
     "install/stage": ("tests/real", "its promise is what a program behind walls cannot do"),
     "sandbox/bubblewrap": ("tests/real", "its promise is what the kernel refuses"),
     "sandbox/launched": ("tests/real", "its promise is what the kernel refuses"),
