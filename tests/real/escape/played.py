@@ -16,7 +16,7 @@ from tests.real.escape.drivers import DRIVERS
 
 __all__ = ["OURS", "impediment", "lacking", "played", "working"]
 
-SCENE_S: Final = 400.0
+SCENE_S: Final = 180.0
 IP: Final = "/bin/ip"
 
 

@@ -38,7 +38,7 @@ FRESH_UID: Final = 61234  # nobody's
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x0002_0000, 0x0400_0000, 0x0800_0000
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 ROOT: Final = Path(__file__).resolve().parents[3]
-SCENE_S: Final = 300.0
+SCENE_S: Final = 130.0
 SYSTEM_PYTHON: Final = shutil.which("python3", path="/usr/bin:/bin")
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)

@@ -24,7 +24,7 @@ from tests.real.escape.stage import Scene, open_scene
 __all__ = ["ABSENT", "JOBS", "Job", "played_twins"]
 
 ABSENT: Final = "absent: "
-SCENE_S: Final = 400.0
+SCENE_S: Final = 180.0
 HOST: Final = "wordpress.example.com"
 NODE_WORKS: Final = (
     "const os=require('os'),fs=require('fs');fs.writeFileSync(os.tmpdir()+'/x','1');"

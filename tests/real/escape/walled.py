@@ -23,7 +23,7 @@ __all__ = ["LISTED", "NETWORK", "spec_of"]
 
 LISTED: Final = ("wordpress.example.com", "*.listed.example.com")
 NETWORK: Final = NetworkGrant(allowed_domains=LISTED, blocked_domains=("*",))
-RUN_S: Final = 240.0
+RUN_S: Final = 100.0
 
 
 def spec_of(request: dict[str, Any]) -> SandboxSpec:
