@@ -12,32 +12,30 @@ Stands on `stages` (what is run), `stage` (behind which walls), `locks`, `tree` 
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from sekisho.errors import Misconfigured, Refused, SekishoError
 from sekisho.install.forwarding import ForwardProxy
 from sekisho.install.launch import Entry, find_entry
-from sekisho.install.locks import check_npm_lock, check_python_lock, read_wheel_name, write_python_lock
+from sekisho.install.locks import check_npm_lock, check_python_lock, write_python_lock
 from sekisho.install.manifest import Digests, digests_of
 from sekisho.install.names import suspicion
 from sekisho.install.outlet import address_rule
 from sekisho.install.package import PackageSpec
+from sekisho.install.received import read_lock, read_wheels, take_over
 from sekisho.install.settings import InstallSettings
 from sekisho.install.stage import Reach, run
 from sekisho.install.stages import LOCK_NAMES, Command, fetch, project, unpack
 from sekisho.install.store import Kept, Receipt, Store
-from sekisho.install.tree import TreeLimits
+from sekisho.install.tree import TreeLimits, remove_tree
 from sekisho.sandbox import Driver
 
 __all__ = ["Installed", "Installer", "Step", "Tools"]
 
 Step = Literal["name", "fetch", "unpack", "judge", "activate"]
-MAX_LOCK_BYTES: Final = 32 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +144,12 @@ class Installer:
                 place = self._workplace()
         self._tell("fetch")
         (place / "files").mkdir()
-        return await self._make(package, place, await self._fetch(package, place, lock), entry)
+        found = await self._fetch(package, place, lock)
+        # Whatever ran there may have left links where we are about to write.
+        clean = self._workplace()
+        take_over(place / "files", clean / "files")
+        remove_tree(place)
+        return await self._make(package, clean, found, entry)
 
     async def _make(self, package: PackageSpec, place: Path, lock: bytes, entry: str | None) -> Kept:
         """From fetched files and their lock to a tree in the store."""
@@ -190,12 +193,11 @@ class Installer:
             raise Refused(
                 "package_refused", f"the registry gives other files for {package} than when it was locked"
             )
-        shutil.rmtree(place / "trial")
         return found
 
     def _keep(self, package: PackageSpec, place: Path, lock: bytes, packages: int, entry: str | None) -> Kept:
         staged = self._store.workplace()
-        (place / "tree").rename(staged / "tree")
+        take_over(place / "tree", staged / "tree")
 
         def describe(digests: Digests, files: int, size: int) -> Receipt:
             found: Entry = find_entry(package, staged / "tree", entry)
@@ -282,13 +284,8 @@ def _write_project(package: PackageSpec, folder: Path, lock: bytes | None) -> No
 def _received(package: PackageSpec, place: Path) -> bytes:
     """The lock of what came from the registry, made of the files themselves or read where npm wrote it."""
     if package.ecosystem == "npm":
-        with (place / "trial" / LOCK_NAMES["npm"]).open("rb") as file:
-            return file.read(MAX_LOCK_BYTES + 1)
-    wheels = []
-    for path in sorted((place / "files").iterdir()):
-        with path.open("rb") as file:
-            wheels.append(read_wheel_name(path.name, hashlib.file_digest(file, "sha256").hexdigest()))
-    return write_python_lock(wheels)
+        return read_lock(place / "trial", LOCK_NAMES["npm"])
+    return write_python_lock(read_wheels(place / "files"))
 
 
 def _check_lock(package: PackageSpec, lock: bytes) -> int:

@@ -54,9 +54,13 @@ def find_entry(package: PackageSpec, tree: Path, wanted: str | None) -> Entry:
         Refused: the tree is not of this release, or what it announces cannot be run.
         Misconfigured: it has several programs, or not the one that was asked for.
     """
-    if package.ecosystem == "npm":
-        return _npm_entry(package, tree, wanted)
-    return _python_entry(package, tree, wanted)
+    read = _npm_entry if package.ecosystem == "npm" else _python_entry
+    try:
+        return read(package, tree, wanted)
+    except OSError as error:
+        raise Refused(
+            "package_refused", f"{package} has no file where one must be: {error.strerror}"
+        ) from error
 
 
 def fill(command: tuple[str, ...], *, tree: Path, python: str, node: str) -> tuple[str, ...]:

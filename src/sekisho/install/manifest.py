@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 MAX_PATH_BYTES: Final = 4096  # the kernel's own bound
+MAX_DEPTH: Final = 128  # each folder on the way is held open while a tree is read
 DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIRST_LINE: Final = "sekisho tree 1"
 _LINE: Final = re.compile(r"([dfxl]) ([0-9]{1,15}) ([0-9a-f]{64}|-) ([0-9a-f]{64}|-) ([^\n]+)", re.ASCII)
@@ -122,7 +123,8 @@ def check_path(path: str) -> None:
     """
     parts = path.split("/")
     is_plain = path.isprintable() and all(part not in ("", ".", "..") for part in parts)
-    if not is_plain or len(path.encode("utf-8", "surrogateescape")) > MAX_PATH_BYTES:
+    is_short = len(path.encode("utf-8", "surrogateescape")) <= MAX_PATH_BYTES and len(parts) <= MAX_DEPTH
+    if not is_plain or not is_short:
         raise Refused("package_refused", f"the package has a file whose path is not plain: {path[:80]!a}")
 
 

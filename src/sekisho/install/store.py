@@ -220,6 +220,8 @@ class Store:
 
     def keep_files(self, lock: bytes, files: Path) -> None:
         """Keep what was fetched, so that the same lock can be installed again without a network."""
+        if files.is_symlink() or not files.is_dir():
+            return  # who unpacked it was taken over and left something else: it is fetched again
         place = self._files(digests_of(lock).sha256)
         place.parent.mkdir(mode=0o700, exist_ok=True)
         remove_tree(place)

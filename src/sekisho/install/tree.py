@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,16 +66,19 @@ def take(root: Path, limits: TreeLimits) -> tuple[Entry, ...]:
     """
     entries: list[Entry] = []
     total = 0
-    for path, name, folder, status in _walk(root):
-        entry = _taken(path, name, folder, status)
-        entries.append(entry)
-        total += entry.size
-        if len(entries) > limits.max_files or total > limits.max_bytes:
-            raise Refused(
-                "package_refused",
-                f"the package is larger than {limits.max_files} files or {limits.max_bytes >> 20} MB",
-                remedy="raise install.max_files or install.max_tree_mb if that is meant",
-            )
+    try:
+        for path, name, folder, status in _walk(root):
+            entry = _taken(path, name, folder, status)
+            entries.append(entry)
+            total += entry.size
+            if len(entries) > limits.max_files or total > limits.max_bytes:
+                raise Refused(
+                    "package_refused",
+                    f"the package is larger than {limits.max_files} files or {limits.max_bytes >> 20} MB",
+                    remedy="raise install.max_files or install.max_tree_mb if that is meant",
+                )
+    except OSError as error:
+        raise Refused("package_refused", f"what was unpacked cannot be read: {error.strerror}") from error
     root.chmod(FOLDER_MODE)
     os.utime(root, (DATE_S, DATE_S))
     return tuple(entries)
@@ -124,19 +128,31 @@ def tree_bytes(root: Path, limits: TreeLimits) -> int:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a tree, read-only or not; what is not there is removed already."""
-    if not root.is_symlink() and root.is_dir():
-        root.chmod(0o700)
-        with os.scandir(root) as found:
-            names = list(found)
-        for one in names:
-            if one.is_dir(follow_symlinks=False):
-                remove_tree(Path(one.path))
-            else:
-                Path(one.path).unlink()
-        root.rmdir()
+    """Remove a tree, read-only or not, however deep; what is not there is removed already."""
+    if root.is_symlink() or not root.is_dir():
+        root.unlink(missing_ok=True)
         return
-    root.unlink(missing_ok=True)
+    root.chmod(0o700)
+    while folders := list(_without_files(root)):
+        for folder in folders:
+            # What lies deep is moved up first: no path becomes too long, and nothing is called within itself.
+            for inner in _without_files(folder):
+                inner.rename(root / secrets.token_hex(8))
+            folder.rmdir()
+    root.rmdir()
+
+
+def _without_files(folder: Path) -> Iterator[Path]:
+    """Remove the files of a folder; its folders, each opened for us."""
+    with os.scandir(folder) as found:
+        names = list(found)
+    for one in names:
+        path = Path(one.path)
+        if one.is_dir(follow_symlinks=False):
+            path.chmod(0o700)
+            yield path
+        else:
+            path.unlink()
 
 
 def sync_all(folder: Path) -> None:

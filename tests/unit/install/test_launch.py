@@ -97,6 +97,17 @@ def test_an_npm_package_that_announces_no_script_of_its_own_is_refused(
         find_entry(TOOL, tmp_path, None)
 
 
+def test_a_folder_where_a_file_must_be_is_refused(tmp_path: Path) -> None:
+    _module(tmp_path, bin="dist/folder.js")
+    (tmp_path / "node_modules/@a/tool/dist/folder.js").mkdir()
+    with pytest.raises(Refused):
+        find_entry(TOOL, tmp_path, None)
+    _wheel(tmp_path, None)
+    (tmp_path / "site/mcp_server_time-1.0.0.dist-info/entry_points.txt").mkdir()
+    with pytest.raises(Refused):
+        find_entry(TIME, tmp_path, None)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"name": []}', "[" * 100_000])
 def test_a_package_json_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
     _module(tmp_path)

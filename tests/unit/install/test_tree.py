@@ -120,11 +120,25 @@ def _too_large(root: Path) -> None:
         file.truncate(2 << 20)
 
 
+def _deep(root: Path, levels: int = 1200) -> None:
+    """Folders within folders, further than one path or one function that calls itself can go."""
+    here = os.open(root, os.O_RDONLY)
+    try:
+        for _ in range(levels):
+            os.mkdir("deep", dir_fd=here)
+            inner = os.open("deep", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+    finally:
+        os.close(here)
+
+
 @pytest.mark.parametrize(
     "attack",
     [
         _fifo, _unix_socket, _set_uid, _set_gid_folder, _absolute_link, _link_out, _control_character, _no_unicode,
-        _too_many, _too_large,
+        _too_many, _too_large, _deep,
     ],
 )  # fmt: skip
 def test_a_tree_with_something_no_package_needs_is_refused(
@@ -243,6 +257,20 @@ def test_a_read_only_tree_is_removed_and_a_link_is_not_followed(root: Path, tmp_
     remove_tree(root)
     assert not root.exists()
     assert (outside / "kept").exists()
+
+
+def test_a_tree_of_any_depth_is_removed(root: Path) -> None:
+    _deep(root)
+    remove_tree(root)
+    assert not root.exists()
+
+
+def test_a_link_instead_of_a_tree_is_refused(tmp_path: Path, root: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    with pytest.raises(Refused):
+        take(link, LIMITS)
+    take(root, LIMITS)
 
 
 def test_a_folder_is_written_to_the_disk(root: Path) -> None:
