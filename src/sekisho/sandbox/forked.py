@@ -14,7 +14,7 @@ import socket
 
 from sekisho.launcher.serving import fork_off
 
-__all__ = ["ForkedLauncher"]
+__all__ = ["ForkedLauncher", "readable"]
 
 
 class ForkedLauncher:
@@ -53,7 +53,7 @@ class ForkedLauncher:
     async def wait(self) -> int:
         """Until it has ended."""
         if self.returncode is None:
-            await _readable(self._pidfd)
+            await readable(self._pidfd)
         return self._collect()
 
     def _collect(self) -> int:
@@ -64,7 +64,8 @@ class ForkedLauncher:
         return self.returncode
 
 
-async def _readable(fd: int) -> None:
+async def readable(fd: int) -> None:
+    """Until a descriptor has something to say: one of a process, that it has ended."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
 

@@ -35,6 +35,7 @@ from sekisho.launcher import entering, keeping
 from sekisho.launcher.kernel import receive
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.engine import NOTHING, Engine, find_engine, owner_of
+from sekisho.sandbox.forked import readable
 from sekisho.sandbox.oci_filter import profile
 from sekisho.sandbox.oci_words import ENVIRONMENT_FILE, FILTER_FILE, Frame, create_words, environment_file
 from sekisho.sandbox.plan import Plan, plan
@@ -47,6 +48,7 @@ __all__ = ["Oci"]
 START_S: Final = 30.0
 LOOK_S: Final = 0.02
 ENTER_S: Final = 5.0
+CLIENT_S: Final = 2.0  # for the last words of a plugin that has ended
 MAX_COMPLAINT_BYTES: Final = 2000
 GVISOR: Final = "runsc"
 FIRST_USER: Final = 600_000  # users that no account of a usual host has
@@ -301,14 +303,25 @@ class _Container:
     async def _wait(self) -> None:
         attached = self._attached
         assert attached is not None  # noqa: S101  # started before
-        code = await attached.wait()
-        is_oom = False
+        code, is_oom = await self._client_ended(attached), False
         with contextlib.suppress(SekishoError):
-            is_oom = (
-                await self._engine.say("inspect", "--format", "{{.State.OOMKilled}}", self._name) == "true"
-            )
+            wanted = "{{.State.ExitCode}} {{.State.OOMKilled}}"
+            said, _, oom = (await self._engine.say("inspect", "--format", wanted, self._name)).partition(" ")
+            code, is_oom = int(said), oom == "true"
         self.sandbox.hear({"event": "exit", "code": code, "ran": True, "exceeded": is_oom}, [])
         await self._remove()
+
+    async def _client_ended(self, attached: asyncio.subprocess.Process) -> int:
+        """The end of the engine's client, which is made to end soon after the plugin: now and then it stays."""
+        client = asyncio.ensure_future(attached.wait())
+        if self._pidfd >= 0:
+            plugin = asyncio.ensure_future(readable(self._pidfd))
+            await asyncio.wait((client, plugin), return_when=asyncio.FIRST_COMPLETED)
+            plugin.cancel()
+            await asyncio.wait((client,), timeout=CLIENT_S)
+            if not client.done():
+                attached.kill()
+        return await client
 
     async def _remove(self) -> None:
         if self._is_made:
@@ -322,6 +335,8 @@ class _Container:
             if fd >= 0:
                 os.close(fd)
         if self._attached is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._attached.kill()  # what it is attached to is gone
             await self._attached.wait()
         self._pipes.close_theirs()
         self.sandbox.end(Exit(code=None, signal=None, reason="not_run"))  # unless it was told how it ended
