@@ -80,15 +80,16 @@ class Alarm:
         Asked after the call was received: whoever calls has then done everything that comes before the call.
         """
         notice = bytearray(_NOTICE.size)
+        self._left -= 1  # whoever rings and dies has cost us as much
         with contextlib.suppress(OSError):  # whoever rang is gone
             fcntl.ioctl(self.fd, NOTIF_RECV, notice)
             number = _NOTICE.unpack(notice)[3]
             key = _NOTICE.unpack(notice)[0]
             proceed = is_building()
+            self._left += proceed
             error = 0 if proceed else -self._refusals.get(number, EPERM)
             fcntl.ioctl(self.fd, NOTIF_SEND, _ANSWER.pack(key, 0, error, CONTINUE if proceed else 0))
             if not proceed:
-                self._left -= 1
                 return int(number)
         return None
 

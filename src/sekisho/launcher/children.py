@@ -7,11 +7,13 @@ nothing here waits longer than its bound. Hears no message and decides nothing: 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from dataclasses import dataclass, field
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 SET_UP_S: Final = 10.0  # a child whose walls do not stand by then never will
+SIOCOUTQ: Final = 0x5411  # what the other side has not read yet, unix(7)
 END_S: Final = 2.0  # killing a process namespace takes milliseconds
 
 
@@ -68,8 +71,25 @@ class Child:
 
 
 def is_building(child: Child) -> bool:
-    """Whether bwrap still raises walls: it closes the gate after its last one, before the plugin's first instruction."""
-    return child.kind == "bubblewrap" and not select.select([child.gate], [], [], 0)[0]
+    """Whether bwrap still raises walls: it takes the word at its gate after its last one, before the plugin's first
+    instruction.
+
+    That the gate is closed would come too late: bwrap's outer process has a copy of it until it is scheduled again.
+    """
+    return child.kind == "bubblewrap" and not (child.is_let_go and is_taken(child.gate))
+
+
+def is_taken(gate: socket.socket) -> bool:
+    """Whether everything that we sent was read, or will never be."""
+    (unread,) = struct.unpack("=i", fcntl.ioctl(gate, SIOCOUTQ, bytes(4)))
+    return bool(unread == 0)
+
+
+def is_readable(fd: int, wait_s: float) -> bool:
+    """Whether something is there in time; select(2) would know no descriptor beyond 1023."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(wait_s * 1000))
 
 
 def set_limits_as(owner: int | None, limits: dict[str, int], pid: int) -> None:
@@ -131,7 +151,7 @@ def end_inner(child: Child) -> None:
     """
     if child.inner_pidfd is not None:
         kill_tree(child)
-        if not select.select([child.inner_pidfd], [], [], END_S)[0]:
+        if not is_readable(child.inner_pidfd, END_S):
             sys.stderr.write(f"launcher: the world of process {child.pid} does not end\n")
 
 
@@ -147,7 +167,7 @@ def take_alarm(gate: socket.socket, refusals: dict[int, int]) -> Alarm | None:
 def read_failure(fd: int) -> str:
     """What the child says before it becomes bwrap; nothing when the exec closed its end."""
     try:
-        if not select.select([fd], [], [], SET_UP_S)[0]:
+        if not is_readable(fd, SET_UP_S):
             return "the child did not start in time"
         return os.read(fd, 4096).decode(errors="replace")
     finally:

@@ -109,6 +109,16 @@ def test_it_answers_no_more_than_its_share_of_a_period() -> None:
     assert ring(ANSWERS_PER_PERIOD, listen).split() == ["EPERM"] * ANSWERS_PER_PERIOD
 
 
+def test_who_rings_and_is_gone_uses_up_the_period_like_anybody_else() -> None:
+    with open(os.devnull, "rb") as file:
+        alarm = Alarm(os.dup(file.fileno()), {})  # every answer fails, as to somebody who died
+    for _ in range(ANSWERS_PER_PERIOD):
+        assert not alarm.is_patient
+        assert alarm.answer(lambda: False) is None
+    assert alarm.is_patient
+    alarm.close()
+
+
 def test_each_kind_is_new_once_and_the_kinds_are_bounded() -> None:
     alarm = Alarm(os.open(os.devnull, os.O_RDONLY), {})
     assert alarm.count(PTRACE)
