@@ -4,8 +4,8 @@
   sandbox ever holds one of its ends.
 - One packet is one refusal or observation: names, a port and our own words, never a payload. What cannot be read as
   that is dropped.
-- Refusals are told at a bounded rate and never waited for. Whatever was left out is counted, and the count is told a
-  moment later, so that a flood ends in a number and not in silence.
+- Refusals are told at a bounded rate, of each kind and of all together, and never waited for. Whatever was left out is
+  counted, and the count is told a moment later, so that a flood ends in a number and not in silence.
 - The end of the line means the end of the egress process, and the sockets are handed over anew; only the word
   `replaced`, said when another sandbox took this one's place, means that nobody should.
 
@@ -32,6 +32,9 @@ __all__ = ["EgressRefusal", "GateLine", "LineEnd", "decode", "encode"]
 MAX_PACKET_BYTES: Final = 1024  # the longest host name and our longest sentence fit twice
 MAX_REASON_CHARS: Final = 200
 TELLING_RATE: Final = RateRule(per_minute=600, burst=120)  # a flood must not fill the audit log
+KIND_RATE: Final = RateRule(
+    per_minute=150, burst=40
+)  # of one kind: a flood of these must not hide one of those
 LEFT_OUT_TOLD_AFTER_S: Final = 0.5
 _REPLACED: Final = b'{"event":"replaced"}'
 _LEARNED: Final = "let through while learning"
@@ -131,10 +134,13 @@ class GateLine:
 class LineEnd:
     """The egress process's end. Owns the connection; never waits for the other side to read."""
 
-    def __init__(self, connection: socket.socket, *, rate: RateRule = TELLING_RATE) -> None:
+    def __init__(
+        self, connection: socket.socket, *, rate: RateRule = TELLING_RATE, kind_rate: RateRule = KIND_RATE
+    ) -> None:
         self._sock = connection
         self._rate = rate
-        self._limiter = RateLimiter(max_keys=1)
+        self._kind_rate = kind_rate
+        self._limiter = RateLimiter(max_keys=1 + len(_KINDS))
         self._left_out = 0
         self._last: EgressRefusal | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -151,7 +157,8 @@ class LineEnd:
             is_observation=event.is_learned,
         )
         now = asyncio.get_running_loop().time()
-        if self._limiter.admit("line", self._rate, now) > 0 or not self._send(refusal):
+        charges = (("all", self._rate), (event.kind, self._kind_rate))
+        if self._limiter.admit_all(charges, now) > 0 or not self._send(refusal):
             self._leave_out(refusal)
 
     async def wait_closed(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
@@ -153,6 +153,12 @@ DenialKind = Literal[
 ]
 
 
+# What a plugin server says goes into the log and is counted: it may neither fill the one nor turn the other back.
+MAX_DENIAL_CHARS: Final = 400
+MAX_LEFT_OUT: Final = 1 << 53  # the largest number that every reader of JSON takes for what it is
+_DenialText = Annotated[str, msgspec.Meta(max_length=MAX_DENIAL_CHARS)]
+
+
 class DenialFrame(msgspec.Struct, frozen=True, omit_defaults=True):
     """Plugin server to core: a wall refused something; the number of the frame is the number of the denial.
 
@@ -160,10 +166,10 @@ class DenialFrame(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     kind: DenialKind
-    rule: str
-    reason: str
-    target: str = ""
-    left_out: int = 0
+    rule: _DenialText
+    reason: _DenialText
+    target: _DenialText = ""
+    left_out: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEFT_OUT)] = 0
 
 
 _Payload = TypeVar(

@@ -3,8 +3,8 @@
 Guarantees
 - a denial is sent to one core, and again to another when that one is gone before it said that the record stands; so it
   may be recorded twice, under one number, and never not at all;
-- what waits is bounded, and a plugin that provokes denials without end is heard at a bounded rate; how many were left
-  out is told with the next one.
+- what waits is bounded, and a plugin that provokes denials without end is heard at a bounded rate, of each kind and of
+  all together; how many were left out is told with the next one.
 
 Judgement only: the channels and the instant are arguments. Knows neither walls nor logs.
 """
@@ -12,19 +12,21 @@ Judgement only: the channels and the instant are arguments. Knows neither walls 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
 import msgspec
 
 from sekisho.policy import RateLimiter, RateRule
 from sekisho.wire.frames import Kind
-from sekisho.wire.messages import DenialFrame, encode_payload
+from sekisho.wire.messages import MAX_DENIAL_CHARS, MAX_LEFT_OUT, DenialFrame, DenialKind, encode_payload
 
 __all__ = ["Channel", "Outbox"]
 
 RATE: Final = RateRule(per_minute=600, burst=200)  # a probing plugin shows itself in far fewer
+KIND_RATE: Final = RateRule(
+    per_minute=150, burst=50
+)  # of one kind: a flood of these must not hide one of those
 MAX_WAITING: Final = 1_000
-MAX_TEXT_CHARS: Final = 400  # a plugin chooses the host names it asks for
 
 
 class Channel(Protocol):
@@ -42,12 +44,18 @@ class Outbox:
     """What was denied and is not known to be recorded; `channels` are looked at whenever something is sent."""
 
     def __init__(
-        self, channels: Callable[[], Iterable[Channel]], clock: Callable[[], float], rate: RateRule = RATE
+        self,
+        channels: Callable[[], Iterable[Channel]],
+        clock: Callable[[], float],
+        *,
+        rate: RateRule = RATE,
+        kind_rate: RateRule = KIND_RATE,
     ) -> None:
         self._channels = channels
         self._clock = clock
         self._rate = rate
-        self._limiter = RateLimiter(max_keys=1)
+        self._kind_rate = kind_rate
+        self._limiter = RateLimiter(max_keys=1 + len(get_args(DenialKind)))
         self._waiting: dict[int, bytes] = {}
         self._last = 0
         self._left_out = 0
@@ -55,18 +63,19 @@ class Outbox:
 
     def put(self, denial: DenialFrame) -> None:
         """Tell a core, now or as soon as there is one."""
+        charges = (("all", self._rate), (denial.kind, self._kind_rate))
         full = len(self._waiting) >= MAX_WAITING
-        if full or self._limiter.admit("denials", self._rate, self._clock()) > 0:
+        if full or self._limiter.admit_all(charges, self._clock()) > 0:
             self._left_out += 1 + denial.left_out
             return
         self._last += 1
         self._waiting[self._last] = encode_payload(
             msgspec.structs.replace(
                 denial,
-                rule=denial.rule[:MAX_TEXT_CHARS],
-                reason=denial.reason[:MAX_TEXT_CHARS],
-                target=denial.target[:MAX_TEXT_CHARS],
-                left_out=denial.left_out + self._left_out,
+                rule=denial.rule[:MAX_DENIAL_CHARS],
+                reason=denial.reason[:MAX_DENIAL_CHARS],
+                target=denial.target[:MAX_DENIAL_CHARS],
+                left_out=min(denial.left_out + self._left_out, MAX_LEFT_OUT),
             )
         )
         self._left_out = 0

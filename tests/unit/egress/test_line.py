@@ -6,14 +6,14 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.egress.event import EgressEvent
-from sekisho.egress.line import EgressRefusal, GateLine, LineEnd, decode, encode
+from sekisho.egress.line import KIND_RATE, EgressRefusal, GateLine, LineEnd, decode, encode
 from sekisho.policy import RateRule
 
 HOSTS = st.from_regex(r"([a-z0-9]{1,20}\.){0,5}[a-z]{2,10}", fullmatch=True)
@@ -94,6 +94,21 @@ async def test_a_flood_is_told_at_its_rate_and_then_counted(pair: tuple[LineEnd,
     assert await task is True
 
 
+@pytest.mark.threat("T-FLOOD")
+async def test_a_flood_of_one_kind_does_not_hide_another() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    told: list[EgressRefusal] = []
+    with LineEnd(ours) as end, GateLine(theirs) as line:
+        for _ in range(500):
+            end.tell(refused())
+        end.tell(replace(refused("api.example"), kind="secret"))
+        end.close()
+        await line.follow(told.append)
+    assert [one.kind for one in told] == ["tls"] * KIND_RATE.capacity + ["secret"]
+    assert told[-1].left_out == 500 - KIND_RATE.capacity
+
+
 async def test_what_went_through_is_not_told_but_what_was_learned_is(pair: tuple[LineEnd, GateLine]) -> None:
     end, line = pair
     told: list[EgressRefusal] = []
@@ -107,7 +122,8 @@ async def test_what_went_through_is_not_told_but_what_was_learned_is(pair: tuple
 async def test_a_reader_that_never_reads_is_not_waited_for() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    with LineEnd(ours, rate=RateRule(per_minute=10**6, burst=10**5)) as end, theirs:
+    plenty = RateRule(per_minute=10**6, burst=10**5)
+    with LineEnd(ours, rate=plenty, kind_rate=plenty) as end, theirs:
         for _ in range(5000):
             end.tell(refused())
         first = decode(theirs.recv(1024))

@@ -138,7 +138,7 @@ def _deep(root: Path, levels: int = 1200) -> None:
     "attack",
     [
         _fifo, _unix_socket, _set_uid, _set_gid_folder, _absolute_link, _link_out, _control_character, _no_unicode,
-        _too_many, _too_large, _deep,
+        _too_many, _too_large,
     ],
 )  # fmt: skip
 def test_a_tree_with_something_no_package_needs_is_refused(
@@ -259,9 +259,13 @@ def test_a_read_only_tree_is_removed_and_a_link_is_not_followed(root: Path, tmp_
     assert (outside / "kept").exists()
 
 
-def test_a_tree_of_any_depth_is_removed(root: Path) -> None:
+def test_a_tree_of_any_depth_is_refused_and_removed(root: Path) -> None:
     _deep(root)
-    remove_tree(root)
+    try:
+        with pytest.raises(Refused):
+            take(root, LIMITS)
+    finally:
+        remove_tree(root)  # nobody else could
     assert not root.exists()
 
 

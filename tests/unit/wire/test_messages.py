@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from sekisho.wire import (
     AskFrame,
     CallContext,
     CallFrame,
+    DenialFrame,
     FailureFrame,
     StateFrame,
     SurfaceFrame,
@@ -137,6 +140,26 @@ def test_a_context_keeps_what_it_says() -> None:
     )
     assert decode_context(encode_context(context)) == context
     assert encode_context(CallContext()) == b"{}"
+
+
+@pytest.mark.threat("T-PARSER")
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"left_out": -1},
+        {"left_out": 10**40},
+        {"left_out": True},
+        {"reason": "r" * 401},
+        {"rule": "r" * 401},
+        {"target": "t" * 401},
+        {"kind": "approved"},
+    ],
+)
+def test_a_denial_that_would_fill_a_log_or_turn_back_a_count_is_refused(said: dict[str, object]) -> None:
+    honest = {"kind": "dns", "rule": "r" * 400, "reason": "r" * 400, "target": "t" * 400, "left_out": 10**15}
+    assert decode_payload(msgspec.json.encode(honest), DenialFrame).left_out == 10**15
+    with pytest.raises(RemoteProtocolError):
+        decode_payload(json.dumps(honest | said).encode(), DenialFrame)
 
 
 def test_a_question_keeps_its_parameters_byte_for_byte() -> None:

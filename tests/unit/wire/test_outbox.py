@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sekisho.policy import RateRule
 from sekisho.wire.frames import Kind
 from sekisho.wire.messages import DenialFrame, decode_payload
-from sekisho.wire.outbox import MAX_WAITING, Outbox
+from sekisho.wire.outbox import KIND_RATE, MAX_WAITING, Outbox
 
 DENIAL = DenialFrame("dns", "network_policy", "the name is not on the allow-list", "a.example:53")
 PLENTY = RateRule(per_minute=60_000_000)
@@ -30,7 +30,7 @@ class Core:
 
 
 def outbox(cores: list[Core], rate: RateRule = PLENTY) -> Outbox:
-    return Outbox(lambda: cores, lambda: 1_000.0, rate)
+    return Outbox(lambda: cores, lambda: 1_000.0, rate=rate, kind_rate=rate)
 
 
 def test_one_core_hears_it_as_it_was_said() -> None:
@@ -71,13 +71,25 @@ def test_a_record_that_nobody_waits_for_changes_nothing() -> None:
 
 def test_a_flood_is_told_at_a_bounded_rate_and_its_size_is_told_with_the_next() -> None:
     core, now = Core(), [1_000.0]
-    box = Outbox(lambda: [core], lambda: now[0], RateRule(per_minute=60, burst=2))
+    box = Outbox(lambda: [core], lambda: now[0], rate=RateRule(per_minute=60, burst=2))
     for _ in range(10):
         box.put(DENIAL)
     assert len(core.heard) == 2
     now[0] += 60
     box.put(DENIAL)
     assert core.heard[3].left_out == 8
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_flood_of_one_kind_does_not_hide_another() -> None:
+    core = Core()
+    box = Outbox(lambda: [core], lambda: 1_000.0)
+    for _ in range(1_000):
+        box.put(DENIAL)
+    box.put(DenialFrame("secret", "secrets", "a placeholder was sent to a host that is not its secret's"))
+    told = [one.kind for one in core.heard.values()]
+    assert told == ["dns"] * KIND_RATE.capacity + ["secret"]
+    assert core.heard[len(told)].left_out == 1_000 - KIND_RATE.capacity
 
 
 def test_what_waits_is_bounded_and_what_did_not_fit_is_counted() -> None:
