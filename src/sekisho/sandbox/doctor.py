@@ -15,7 +15,7 @@ from typing import Final
 from sekisho.errors import Misconfigured
 from sekisho.launcher.ruleset import NEWEST_ABI, SCOPE_ABI, abi
 from sekisho.sandbox.driver import AUTO_ORDER, Offer
-from sekisho.sandbox.engine import find_engine
+from sekisho.sandbox.engine import find_engine, lacking
 from sekisho.sandbox.limits import find_parents
 from sekisho.sandbox.obstacles import explain_here
 from sekisho.sandbox.probe import (
@@ -94,17 +94,20 @@ def _containers() -> Row:
         engine = find_engine("auto")
     except Misconfigured as error:
         return Row(what=what, ok=False, detail=error.message, fix=error.remedy, needed=False)
-    ended = run_trial([engine.program, *engine.options, "info"])
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+    ended = run_trial([*engine.question])
+    said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+    missing = lacking(ended.stdout)
+    if ended.returncode or missing:
         return Row(
             what=what,
             ok=False,
-            detail=f"{engine.name}: {said[0][:200]}",
-            fix="start the engine",
+            detail=f"{engine.name}: {said[0][:200] if ended.returncode else 'cannot hold ' + ', '.join(missing)}",
+            fix="start the engine"
+            if ended.returncode
+            else f"delegate control groups (version 2) to {_whom()}",
             needed=False,
         )
-    return Row(what=what, ok=True, detail=f"{engine.name} answers", needed=False)
+    return Row(what=what, ok=True, detail=f"{engine.name} answers, and holds every limit", needed=False)
 
 
 def _landlock() -> Row:
@@ -149,13 +152,12 @@ def _levels(offers: tuple[Offer, ...]) -> tuple[Row, ...]:
 def _limits() -> tuple[Row, ...]:
     version, parents = find_parents()
     held = {"io" if name == "blkio" else name for name, _ in parents}
-    whom = "this user" if os.geteuid() else "this service"
     return tuple(
         Row(
             what=f"limit: {name}",
             ok=name in held,
             detail=f"control group {version}" if name in held else instead,
-            fix="" if name in held else f"delegate control groups to {whom} (systemd: Delegate=yes)",
+            fix="" if name in held else f"delegate control groups to {_whom()}",
             needed=name != "io",
         )
         for name, instead in (
@@ -165,3 +167,7 @@ def _limits() -> tuple[Row, ...]:
             ("io", "not limited; a plugin that states io_mbps is refused"),
         )
     )
+
+
+def _whom() -> str:
+    return ("this user" if os.geteuid() else "this service") + " (systemd: Delegate=yes)"

@@ -1,7 +1,8 @@
 """A container engine as a program: podman or docker, found, asked, and told.
 
-Guarantees that every command is bounded in time, that a failure is told in the engine's own last line, and that the
-engine inherits only what it needs of our environment. Knows no plugin and no plan.
+Guarantees that every command is bounded in time, that a failure is told in the engine's own last line, that an engine
+which would leave out a limit or the filter is refused (it says so in a warning at most, and starts all the same), and
+that the engine inherits only what it needs of our environment. Knows no plugin and no plan.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -23,7 +25,7 @@ from typing import Final
 from sekisho.sandbox.oci_words import LABEL, EngineName
 from sekisho.sandbox.spec import Link, unavailable
 
-__all__ = ["ENGINES", "ENGINE_VARIABLES", "Engine", "find_engine", "owner_of"]
+__all__ = ["ENGINES", "ENGINE_VARIABLES", "Engine", "find_engine", "lacking", "owner_of"]
 
 ENGINES: Final[tuple[EngineName, ...]] = ("podman", "docker")
 COMMAND_S: Final = 30.0  # a first import writes a layer; everything else takes a tenth of a second
@@ -36,6 +38,17 @@ ENGINE_VARIABLES: Final = (
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _FOLDERS: Final = ("dev", "etc", "home", "home/plugin", "proc", "run", "sys", "tmp", "usr", "var")
 _SCRATCH: Final = ("tmp", "home/plugin")
+# What an engine can hold, in one line of words.
+_ABLE: Final[Mapping[EngineName, str]] = {
+    "podman": "{{.Host.CgroupControllers}} {{if .Host.Security.SECCOMPEnabled}}seccomp{{end}}",
+    "docker": "{{if .MemoryLimit}}memory {{end}}{{if .PidsLimit}}pids {{end}}{{if .CPUCfsQuota}}cpu {{end}}"
+    "{{.SecurityOptions}}",
+}
+_NEEDED: Final = ("memory", "pids", "cpu", "seccomp")
+_DELEGATE: Final = (
+    "delegate control groups version 2 to this user (systemd: Delegate=yes), run sekisho as root, or choose another "
+    "driver (see sekisho doctor)"
+)
 _INSTALL: Final = "install podman (apt install podman, dnf install podman), or docker"
 
 
@@ -56,6 +69,21 @@ class Engine:
     def command(self, *words: str) -> tuple[str, ...]:
         """The whole command line."""
         return (self.program, *self.options, *words)
+
+    @property
+    def question(self) -> tuple[str, ...]:
+        """The command whose answer `lacking` reads."""
+        return self.command("info", "--format", _ABLE[self.name])
+
+    async def require(self) -> None:
+        """Hold it against what every container needs.
+
+        Raises:
+            Misconfigured: it does not answer, or would start without a limit or the filter.
+        """
+        missing = lacking(await self.say("info", "--format", _ABLE[self.name]))
+        if missing:
+            raise unavailable(f"{self.name} cannot hold {', '.join(missing)} here", _DELEGATE)
 
     async def say(self, *words: str, given: bytes = b"") -> str:
         """What one command prints.
@@ -119,6 +147,12 @@ def find_engine(wanted: str, runtime: str = "", environment: Mapping[str, str] =
             return Engine(name=name, program=program, options=options, environment=passed)
     missing = "no container engine is installed" if wanted == "auto" else f"{wanted} is not installed"
     raise unavailable(missing, _INSTALL)
+
+
+def lacking(able: str) -> tuple[str, ...]:
+    """What is missing in an engine's answer: limits by their names, and the system call filter."""
+    words = set(re.findall("[a-z]+", able))
+    return tuple(one for one in _NEEDED if one not in words)
 
 
 def owner_of(pid: int) -> str:

@@ -76,8 +76,9 @@ class Oci:
         self._links: tuple[Link, ...] = ()
 
     async def __aenter__(self) -> Self:
-        """Find the engine, and remove what dead owners left."""
+        """Find the engine, hold it against what is needed, and remove what dead owners left."""
         self._engine = find_engine(self._wanted, self._runtime, self._environment)
+        await self._engine.require()
         await self._engine.sweep(frozenset({owner_of(os.getpid())}))
         return self
 

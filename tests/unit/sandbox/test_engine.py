@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.engine import find_engine, owner_of
+from sekisho.sandbox.engine import find_engine, lacking, owner_of
 from sekisho.sandbox.spec import Link
 
 
@@ -95,3 +95,27 @@ async def test_only_containers_of_dead_owners_are_swept(host: Path) -> None:
 def test_an_owner_is_a_process_and_its_birth() -> None:
     assert owner_of(os.getpid()).startswith(f"{os.getpid()}-")
     assert owner_of(2**22 + 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("able", "missing"),
+    [
+        ("[cpuset cpu cpuacct blkio memory devices freezer pids] seccomp", ()),
+        ("[cpu memory pids] ", ("seccomp",)),
+        ("[] seccomp", ("memory", "pids", "cpu")),
+        ("memory pids cpu [name=seccomp,profile=builtin]", ()),
+        ("memory pids cpu []", ("seccomp",)),
+        ("[]", ("memory", "pids", "cpu", "seccomp")),
+    ],
+)
+def test_what_an_engine_lacks_is_read_from_its_answer(able: str, missing: tuple[str, ...]) -> None:
+    assert lacking(able) == missing
+
+
+async def test_an_engine_that_would_leave_out_a_limit_is_refused(host: Path) -> None:
+    pretend(host, "docker", "echo 'memory pids cpu [name=seccomp,profile=builtin]'")
+    await find_engine("docker", environment=os.environ).require()
+    pretend(host, "docker", "echo '[cpuset cpuacct] seccomp'")
+    with pytest.raises(Misconfigured, match="docker cannot hold memory, pids, cpu here") as refused:
+        await find_engine("docker", environment=os.environ).require()
+    assert "Delegate=yes" in (refused.value.remedy or "")
