@@ -86,15 +86,16 @@ def stage(request: dict[str, Any]) -> None:
     if owner is not None:
         become_user(owner)
     for mount in request.get("mounts", ()):
-        mount["source"] = places.get(mount["source"], mount["source"])
+        if mount["kind"] in {"read", "write"}:  # what a link says is no source, even where it says the same
+            mount["source"] = places.get(mount["source"], mount["source"])
     request["options"] = rebound(request["options"], places)
 
 
 def enter() -> None:
     """A mount namespace in which nothing we do is seen elsewhere."""
-    if os.geteuid() == 0:
+    try:
         unshare(CLONE_NEWNS, "cannot make a mount namespace")
-    else:
+    except PermissionError:  # an ordinary user, or a root that lacks the right to
         ids = os.geteuid(), os.getegid()
         unshare(CLONE_NEWUSER | CLONE_NEWNS, "cannot make a mount namespace")
         map_ids(ids, ids)
@@ -156,7 +157,7 @@ def take(path: str, owner: int | None, *, needed: bool) -> int:
                 raise OSError(
                     error.errno,
                     f"{path}: its file system cannot show it as another user's ({error.strerror}): put it on ext4, "
-                    "xfs or btrfs, or write uids = \"\" into the plugin's sandbox",
+                    'xfs or btrfs, or write uids = "" into the plugin\'s sandbox',
                 ) from error
             # What is only read stays its owner's: the plugin reads what everybody may.
     return tree

@@ -18,7 +18,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from sekisho.launcher.calls import call
@@ -26,10 +26,10 @@ from sekisho.launcher.kernel import libc
 
 __all__ = [
     "birth_ns",
+    "entered",
     "entries",
     "open_beneath",
     "open_file",
-    "open_folder",
     "open_root",
     "opened",
     "parent_and_name",
@@ -78,16 +78,36 @@ def opened(fd: int) -> Iterator[int]:
 
 
 @contextmanager
+def entered(parent: int, name: str) -> Iterator[int]:
+    """One folder in an open one; while this lasts it is open to us, if it is ours, whatever its mode says.
+
+    Raises:
+        OSError: it is no folder, a link, or the place of another file system.
+    """
+    with opened(open_beneath(parent, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)) as named:
+        found = os.fstat(named)
+        mode = stat.S_IMODE(found.st_mode)
+        is_closed = mode & stat.S_IRWXU != stat.S_IRWXU and found.st_uid == os.geteuid() != 0
+        place = f"/proc/self/fd/{named}"  # the thing itself, whatever its name means by now
+        if is_closed:
+            os.chmod(place, mode | stat.S_IRWXU)  # noqa: PTH101 - a descriptor's own name
+        try:
+            with opened(os.open(".", FOLDER, dir_fd=named)) as folder:
+                yield folder
+        finally:
+            if is_closed:
+                os.chmod(place, mode)  # noqa: PTH101
+
+
+@contextmanager
 def parent_and_name(root: int, path: str) -> Iterator[tuple[int, str]]:
     """The open folder in which `path` stands, and its last name."""
-    above, _, name = path.rpartition("/")
-    with opened(open_beneath(root, above)) as folder:
+    *above, name = path.split("/")
+    with ExitStack() as stack:
+        folder = root
+        for part in above:
+            folder = stack.enter_context(entered(folder, part))
         yield folder, name
-
-
-def open_folder(parent: int, name: str) -> int:
-    """One folder in an open one; one of our own that its mode closes to us is opened for a moment."""
-    return _open_ours(parent, name, FOLDER, stat.S_IRUSR | stat.S_IXUSR)
 
 
 def open_file(parent: int, name: str) -> int:
@@ -96,26 +116,27 @@ def open_file(parent: int, name: str) -> int:
     Raises:
         OSError: it is something else now.
     """
-    fd = _open_ours(parent, name, FILE, stat.S_IRUSR)
+    fd = _open_ours(parent, name)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.ESTALE, "it changed while it was read", name)
     return fd
 
 
-def _open_ours(parent: int, name: str, flags: int, right: int) -> int:
+def _open_ours(parent: int, name: str) -> int:
+    """A file of ours that its mode closes to us is opened for a moment."""
     try:
-        return os.open(name, flags, dir_fd=parent)
+        return os.open(name, FILE, dir_fd=parent)
     except PermissionError:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if found.st_uid != os.geteuid() or stat.S_ISLNK(found.st_mode):
+        if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
             raise
     mode = stat.S_IMODE(found.st_mode)
     with opened(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as named:
-        place = f"/proc/self/fd/{named}"  # the thing itself, whatever its name means by now
-        os.chmod(place, mode | right)  # noqa: PTH101 - a descriptor's own name
+        place = f"/proc/self/fd/{named}"
+        os.chmod(place, mode | stat.S_IRUSR)  # noqa: PTH101
         try:
-            return os.open(name, flags, dir_fd=parent)
+            return os.open(name, FILE, dir_fd=parent)
         finally:
             os.chmod(place, mode)  # noqa: PTH101
 

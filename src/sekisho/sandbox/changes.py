@@ -18,11 +18,12 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
 from sekisho.errors import Refused, Unavailable
-from sekisho.sandbox.beneath import birth_ns, entries, open_file, open_folder, open_root, opened
+from sekisho.sandbox.beneath import birth_ns, entered, entries, open_file, open_root, opened
 from sekisho.sandbox.draft import Draft
 from sekisho.sandbox.links import why_astray
 
@@ -167,11 +168,11 @@ class _Walk:
             self._into(spot.upper, lower if was == "folder" else None, spot.place, is_opaque=_OPAQUE in marks)
 
     def _into(self, upper: int, lower: int | None, place: tuple[str, ...], *, is_opaque: bool) -> None:
-        with opened(open_folder(upper, place[-1])) as inner:
+        with entered(upper, place[-1]) as inner:
             if lower is None:
                 self.folder(inner, None, place, is_opaque=True)
                 return
-            with opened(open_folder(lower, place[-1])) as below:
+            with entered(lower, place[-1]) as below:
                 self.folder(inner, below, place, is_opaque=is_opaque)
 
     def _deleted(self, lower: int, place: tuple[str, ...], before: os.stat_result, born: int) -> None:
@@ -197,7 +198,7 @@ class _Walk:
             raise _too_much(f"folders more than {MAX_DEPTH} deep")
         if before.st_dev != self._lower_device:
             return
-        with opened(open_folder(lower, place[-1])) as folder:
+        with entered(lower, place[-1]) as folder:
             for name, one in self._entries(folder).items():
                 self._deleted(folder, (*place, name), one, born)
 
@@ -245,8 +246,7 @@ def _marks(upper: int, name: str, kind: Kind) -> tuple[str, ...]:
     """
     if kind == "link":
         return ()
-    fd = open_folder(upper, name) if kind == "folder" else open_file(upper, name)
-    with opened(fd):
+    with entered(upper, name) if kind == "folder" else opened(open_file(upper, name)) as fd:
         names = [one for one in os.listxattr(fd) if one.startswith(_PREFIX)]
         marks = [one for one in names if not one.startswith(_PREFIX + "overlay.")]
         if _OPAQUE in marks and os.getxattr(fd, _OPAQUE) != b"y":
@@ -310,11 +310,14 @@ def _judged_link(change: Change, draft: Draft, upper: int, lower: int) -> Change
 
 def _link_at(upper: int, lower: int, place: tuple[str, ...]) -> str | None:
     """The target of the link that the plugin sees at a place; None for anything else."""
-    layers = [os.dup(upper), os.dup(lower)]
-    try:
+    with ExitStack() as stack:
+        above: int | None = upper
+        below: int | None = lower
         for part in place[:-1]:
-            layers = _down(layers, part)
-        for layer in layers:
+            above, below = _down(stack, above, below, part)
+        for layer in (above, below):
+            if layer is None:
+                continue
             try:
                 found = os.stat(place[-1], dir_fd=layer, follow_symlinks=False)
             except FileNotFoundError:
@@ -322,24 +325,24 @@ def _link_at(upper: int, lower: int, place: tuple[str, ...]) -> str | None:
             is_link = stat.S_ISLNK(found.st_mode)
             return os.readlink(place[-1], dir_fd=layer) if is_link else None
         return None
-    finally:
-        for layer in layers:
-            os.close(layer)
 
 
-def _down(layers: list[int], part: str) -> list[int]:
-    """The layers of one folder further down, uppermost first; the old ones are closed."""
-    found: list[int] = []
-    is_hidden = False
-    for index, layer in enumerate(layers):
-        if not is_hidden:
-            try:
-                found.append(open_folder(layer, part))
-                is_upper = index == 0 and len(layers) == 2
-                is_hidden = is_upper and _OPAQUE in os.listxattr(found[-1])
-            except FileNotFoundError:
-                pass
-            except OSError:
-                is_hidden = True  # something else stands there, and hides what is below
-        os.close(layer)
-    return found
+def _down(stack: ExitStack, above: int | None, below: int | None, part: str) -> tuple[int | None, int | None]:
+    """One folder further down in both layers; what stands in the upper one hides what is below."""
+    inner = None
+    if above is not None:
+        try:
+            inner = stack.enter_context(entered(above, part))
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return None, None  # something else than a folder
+        else:
+            if _OPAQUE in os.listxattr(inner):
+                return inner, None
+    if below is None:
+        return inner, None
+    try:
+        return inner, stack.enter_context(entered(below, part))
+    except OSError:
+        return inner, None

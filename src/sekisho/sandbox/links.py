@@ -29,7 +29,7 @@ def why_astray(folder: str, place: tuple[str, ...], target: str, link_at: Lookup
     if not _is_plain(target):
         return "it goes up after it went down, which means another place as soon as a folder on its way is a link"
     try:
-        _resolve(folder, place[:-1], target, link_at, MAX_HOPS)
+        _Walk(folder, link_at).resolve(place[:-1], target)
     except _Astray as astray:
         return str(astray)
     return ""
@@ -48,29 +48,41 @@ def _is_plain(target: str) -> bool:
     return ".." not in parts[ups:]
 
 
-def _resolve(folder: str, start: tuple[str, ...], target: str, link_at: Lookup, hops: int) -> tuple[str, ...]:
-    """The place below the folder that a target names."""
-    if hops == 0:
-        raise _Astray("it is one of a circle of links")
-    here = start
-    if target.startswith("/"):
-        inner = _below(folder, target)
-        if inner is None:
-            raise _Astray(f"it leads out of {folder}")
-        here, target = (), inner
-    for part in target.split("/"):
-        if part in ("", "."):
-            continue
-        if part == "..":
-            if not here:
-                raise _Astray(f"it leads out of {folder}")
-            here = here[:-1]
-            continue
-        here = (*here, part)
-        further = link_at(here)
-        if further is not None:
-            here = _resolve(folder, here[:-1], further, link_at, hops - 1)
-    return here
+class _Walk:
+    """One lookup; it follows as many links as the kernel would, all together, however they lie in each other."""
+
+    def __init__(self, folder: str, link_at: Lookup) -> None:
+        self._folder = folder
+        self._link_at = link_at
+        self._left = MAX_HOPS
+
+    def resolve(self, start: tuple[str, ...], target: str) -> tuple[str, ...]:
+        """The place below the folder that a target names."""
+        here = start
+        if target.startswith("/"):
+            inner = _below(self._folder, target)
+            if inner is None:
+                raise self._out()
+            here, target = (), inner
+        for part in target.split("/"):
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if not here:
+                    raise self._out()
+                here = here[:-1]
+                continue
+            here = (*here, part)
+            further = self._link_at(here)
+            if further is not None:
+                self._left -= 1
+                if self._left == 0:
+                    raise _Astray("it leads through a circle of links, or too many of them")
+                here = self.resolve(here[:-1], further)
+        return here
+
+    def _out(self) -> _Astray:
+        return _Astray(f"it leads out of {self._folder}")
 
 
 def _below(folder: str, target: str) -> str | None:

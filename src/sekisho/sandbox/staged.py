@@ -98,7 +98,7 @@ def staging_of(spec: SandboxSpec, closure: Closure, driver: DriverName, mounts: 
     listed = {mount.source for mount in mounts if mount.kind in {"read", "write"}}
     granted = {*map(_normal, (*spec.grants.files.read_only_paths, *spec.grants.files.writable_paths))}
     mapped = (
-        {path for path in listed if path in granted or not _is_below(path, _SYSTEM)}
+        {path for path in listed if _is_below(path, granted) or not _is_below(path, _SYSTEM)}
         if owner is not None
         else ()
     )

@@ -183,12 +183,9 @@ def _prepared(draft: Draft, changes: Sequence[Change], root: _Root, step: Step) 
                 steps += _copied(one, str(number), _Folders(upper, lower, stage, owner))
             folders = [one for one in changes if one.what != "deleted" and one.kind == "folder"]
             closed = _closed_folders(lower, steps)
-            steps = [
-                *(["chmod", path, mode | NEW_FOLDER] for path, mode in closed),
-                *steps,
-                *(["chmod", path, mode] for path, mode in reversed(closed)),
-                *(["chmod", one.path, one.mode] for one in reversed(folders)),
-            ]
+            # Last, because each is opened for whatever happens in it, and nobody may find it open after a crash.
+            steps += [["chmod", path, mode] for path, mode in reversed(closed)]
+            steps += [["chmod", one.path, one.mode] for one in reversed(folders)]
             os.fsync(stage)
         os.fsync(lower)
     return _Root(root.folder, root.identity, root.stage, steps)
@@ -196,12 +193,15 @@ def _prepared(draft: Draft, changes: Sequence[Change], root: _Root, step: Step) 
 
 def _closed_folders(lower: int, steps: Sequence[Sequence[Any]]) -> list[tuple[str, int]]:
     """Folders in which something happens although their own mode forbids it; the plugin opened and closed them again."""
-    above = {str(one[-1 if one[0] == "place" else 1]).rpartition("/")[0] for one in steps}
+    above = set[str]()
+    for one in steps:
+        parts = str(one[-1 if one[0] == "place" else 1]).split("/")[:-1]
+        above |= {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
     closed = []
-    for path in sorted(above - {""}):
-        with contextlib.suppress(OSError), parent_and_name(lower, path) as (folder, name):
-            mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-            if mode & NEW_FOLDER != NEW_FOLDER and os.geteuid() != 0:
+    for path in sorted(above):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), parent_and_name(lower, path) as spot:
+            mode = stat.S_IMODE(os.stat(spot[1], dir_fd=spot[0], follow_symlinks=False).st_mode)
+            if mode & stat.S_IRWXU != stat.S_IRWXU:
                 closed.append((path, mode))
     return closed
 

@@ -2,7 +2,7 @@
 
 Guarantees that a plugin keeps its number as long as the table stands, that no two plugins share one, and that a number
 which somebody has (a user, a group, or a range lent to a user for containers) is passed over. A root that is one only
-inside a user namespace gives none: it has no other users, and is no root outside.
+inside a user namespace gives none: it has no other users, and is no root outside. Nor does one that may not mount.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ __all__ = ["free_number", "give_user", "is_host_root", "lent_ranges"]
 HIGHEST: Final = (1 << 32) - 2
 OVERFLOW: Final = (65_534, 65_535)  # who has no number here; and 16 bits' "nobody"
 LENT: Final = ("/etc/subuid", "/etc/subgid")
+NEEDED: Final = 1 << 6 | 1 << 7 | 1 << 21  # to set groups and users, and to mount
 WHOLE: Final = ["0", "0", "4294967295"]
 
 Range = tuple[int, int]
 
 
 def is_host_root() -> bool:
-    """Whether we may be anybody on this host."""
-    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text(encoding="ascii").split() == WHOLE
+    """Whether we may be anybody on this host: root, with the rights that some containers take from it."""
+    if os.geteuid() != 0 or Path("/proc/self/uid_map").read_text(encoding="ascii").split() != WHOLE:
+        return False
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["CapEff"], 16) & NEEDED == NEEDED
 
 
 def read_range(text: str) -> Range:

@@ -10,10 +10,10 @@ import pytest
 
 from sekisho.sandbox.beneath import (
     birth_ns,
+    entered,
     entries,
     open_beneath,
     open_file,
-    open_folder,
     open_root,
     opened,
     parent_and_name,
@@ -65,7 +65,7 @@ def test_things_of_ours_that_their_mode_closes_are_read_and_keep_their_mode(root
     (root / "inner").chmod(0)
     with (
         opened(open_root(str(root))) as folder,
-        opened(open_folder(folder, "inner")) as inner,
+        entered(folder, "inner") as inner,
         opened(open_file(inner, "file")) as file,
     ):
         assert os.read(file, 100) == b"content"

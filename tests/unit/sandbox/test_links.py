@@ -74,3 +74,20 @@ def test_what_passes_resolves_inside_on_a_real_file_system(
     for place in passed:
         end = Path(os.path.realpath(folder.joinpath(*place)))
         assert end == folder or folder in end.parents
+
+
+def test_links_that_multiply_each_other_cost_no_more_than_the_kernel_would_follow() -> None:
+    asked = 0
+    links: dict[tuple[str, ...], str] = {
+        ("x",): ".",
+        **{(f"y{n}",): "/".join(["x" if n == 0 else f"y{n - 1}"] * 500) for n in range(20)},
+    }
+
+    def link_at(place: tuple[str, ...]) -> str | None:
+        nonlocal asked
+        asked += 1
+        return links.get(place)
+
+    assert why_astray(FOLDER, ("z",), "y19", link_at)
+    assert asked < 100
+    assert not why_astray(FOLDER, ("z",), "x/x/x/file", link_at)
