@@ -24,7 +24,7 @@ from typing import Any, Final, cast
 
 from sekisho.egress.custody import Custody, nothing_held
 from sekisho.egress.event import EgressEvent, Kind
-from sekisho.egress.handoff import GateSockets
+from sekisho.egress.handoff import DESCRIPTORS_GONE, DESCRIPTORS_GONE_WAIT_S, GateSockets
 from sekisho.egress.injection import names_placeholder
 from sekisho.egress.names import SyntheticNames, answer
 from sekisho.egress.outlet import Outlet, SystemResolver
@@ -36,8 +36,6 @@ from sekisho.policy import NetworkGrant, is_listed
 
 __all__ = ["EgressGate"]
 
-_DESCRIPTORS_GONE_WAIT_S: Final = 0.1
-_DESCRIPTORS_GONE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_LISTENER: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 logger = logging.getLogger("sekisho.egress")
 
@@ -97,8 +95,8 @@ class EgressGate:
             except OSError as error:
                 if error.errno in _NO_LISTENER:
                     raise
-                if error.errno in _DESCRIPTORS_GONE:
-                    await asyncio.sleep(_DESCRIPTORS_GONE_WAIT_S)  # others close theirs; at once would spin
+                if error.errno in DESCRIPTORS_GONE:
+                    await asyncio.sleep(DESCRIPTORS_GONE_WAIT_S)
                 continue  # the client went away between its knock and our answer
             if not self._share.enter():
                 connection.close()

@@ -12,6 +12,7 @@ Hands only. What the sockets may be used for is the gate's business.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -25,13 +26,24 @@ from typing import Final, Self
 from sekisho.egress.line import GateLine
 from sekisho.errors import RemoteProtocolError, Unavailable
 
-__all__ = ["GateSockets", "check_sender", "listen", "receive_gate", "send_gate"]
+__all__ = [
+    "DESCRIPTORS_GONE",
+    "DESCRIPTORS_GONE_WAIT_S",
+    "GateSockets",
+    "accept",
+    "check_sender",
+    "listen",
+    "receive_gate",
+    "send_gate",
+]
 
 _MESSAGE: Final = b'{"v":1}'
 _MAX_MESSAGE_BYTES: Final = 256
 _COUNT: Final = 4
 _MAX_DESCRIPTORS: Final = 16  # more than wanted, so that surplus ones arrive and are closed
 _TIMEOUT_S: Final = 5.0
+DESCRIPTORS_GONE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+DESCRIPTORS_GONE_WAIT_S: Final = 0.1  # others close theirs; at once would spin
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -94,6 +106,21 @@ def listen(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+async def accept(listener: socket.socket) -> socket.socket:
+    """The next connection, also when the descriptors of this process are used up for a while: connections of plugins are
+    what uses them, and must not end the gates of all."""
+    while True:
+        try:
+            connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+        except OSError as error:
+            if error.errno not in DESCRIPTORS_GONE:
+                raise
+            await asyncio.sleep(DESCRIPTORS_GONE_WAIT_S)
+        else:
+            connection.setblocking(False)
+            return connection
 
 
 async def receive_gate(connection: socket.socket) -> GateSockets:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ import msgspec
 
 from sekisho.credentials.references import read_reference
 from sekisho.egress.custody import Custody
-from sekisho.egress.handoff import check_sender
+from sekisho.egress.handoff import accept, check_sender
 from sekisho.egress.injection import RANDOM_BYTES, Injection, Planted, placeholder
 from sekisho.egress.interception import InterceptionAuthority
 from sekisho.errors import Misconfigured, RemoteProtocolError, SekishoError, Unavailable
@@ -33,6 +34,7 @@ from sekisho.policy.grants import Grants
 
 __all__ = ["Lease", "LeaseDesk", "take_lease"]
 
+logger = logging.getLogger("sekisho.egress")
 MAX_MESSAGE_BYTES: Final = 64 << 10  # a hundred secrets and a certificate are a fifth of it
 READ_TIMEOUT_S: Final = 20.0  # a keyring that asks a person has that long
 LOOK_S: Final = (
@@ -81,12 +83,9 @@ class LeaseDesk:
 
     async def serve(self, listener: socket.socket) -> None:
         """Issue leases until cancelled."""
-        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             while True:
-                connection, _ = await loop.sock_accept(listener)
-                connection.setblocking(False)
-                group.create_task(self._serve_one(connection))
+                group.create_task(self._serve_one(await accept(listener)))
 
     async def _serve_one(self, connection: socket.socket) -> None:
         with connection:
@@ -104,6 +103,11 @@ class LeaseDesk:
                 return
             except SekishoError as error:
                 _tell(connection, _Told(refusal=_Refusal(error.message, error.remedy)))
+                return
+            except Exception as error:  # noqa: BLE001 - the top of this task: the others keep their leases
+                # Without its words: whatever failed had values in its hands.
+                logger.error("egress_lease_failed", extra={"error": type(error).__name__})  # noqa: TRY400
+                _tell(connection, _Told(refusal=_Refusal("a secret cannot be read", "see the log of egress")))
                 return
             planted, authority = lease
             self._live.append(lease)

@@ -28,7 +28,7 @@ from typing import Final
 from sekisho.egress.custody import Custody
 from sekisho.egress.event import EgressEvent
 from sekisho.egress.gate import EgressGate
-from sekisho.egress.handoff import GateSockets, listen, receive_gate
+from sekisho.egress.handoff import GateSockets, accept, listen, receive_gate
 from sekisho.egress.lease import LeaseDesk
 from sekisho.egress.ledger import Ledger
 from sekisho.egress.line import LineEnd
@@ -150,11 +150,10 @@ class _Desk:
         self._outlet = outlet
 
     async def serve(self) -> None:
-        loop = asyncio.get_running_loop()
         current: tuple[asyncio.Task[None], LineEnd] | None = None
         async with asyncio.TaskGroup() as group:
             while True:
-                connection, _ = await loop.sock_accept(self._listener)
+                connection = await accept(self._listener)
                 sockets = await self._receive(connection)
                 if sockets is None:
                     continue
@@ -175,7 +174,6 @@ class _Desk:
 
     async def _receive(self, connection: socket.socket) -> GateSockets | None:
         """The four sockets; the connection stays open only when they came."""
-        connection.setblocking(False)
         try:
             return await receive_gate(connection)
         except RemoteProtocolError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.egress.handoff import GateSockets, listen, receive_gate, send_gate
+from sekisho.egress.handoff import GateSockets, accept, listen, receive_gate, send_gate
 from sekisho.errors import RemoteProtocolError, Unavailable
 
 
@@ -109,3 +110,24 @@ async def test_no_end_of_the_line_reaches_a_program_that_is_started(
                 listener.get_inheritable(),
             ]
     assert ends == [False, False, False]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_hand_off_waits_while_connections_of_plugins_hold_every_descriptor(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with listen(path) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sender:
+        sender.connect(str(path))
+        free = os.dup(0)
+        os.close(free)
+        most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+            try:
+                taken = group.create_task(accept(listener))
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert not taken.done()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        with taken.result() as connection:
+            assert not connection.getblocking()

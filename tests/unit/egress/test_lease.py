@@ -43,6 +43,35 @@ async def desk(path: Path, granted: Grants) -> AsyncIterator[LeaseDesk]:
             task.cancel()
 
 
+class Fickle(dict[str, str]):
+    """An environment that fails once, in a way that nobody foresaw, with a value in its words."""
+
+    is_broken = True
+
+    def get(self, name: str, default: object = None) -> str:
+        del default
+        if self.is_broken:
+            self.is_broken = False
+            raise ZeroDivisionError(VALUE)
+        return self[name]
+
+
+async def test_a_failure_that_nobody_foresaw_refuses_one_lease_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = LeaseDesk(grants("env:TOKEN"), Fickle(TOKEN=VALUE), clock=lambda: 1_800_000_000.0)
+    with listen(tmp_path / "lease") as listener:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            task = group.create_task(one.serve(listener))
+            with pytest.raises(Misconfigured):
+                await take_lease(tmp_path / "lease")
+            with await take_lease(tmp_path / "lease") as lease:
+                assert set(lease.placeholders) == {"T0"}
+            task.cancel()
+    assert [record.message for record in caplog.records] == ["egress_lease_failed"]
+    assert VALUE not in caplog.text
+
+
 def sent(one: LeaseDesk, mark: str) -> bytes:
     head = f"GET / HTTP/1.1\r\nHost: api.example.com\r\nX: {mark}\r\n\r\n".encode()
     return one.custody.injection.prepare(judge_origin_request(head, API), is_secure=False).request.head
