@@ -278,6 +278,39 @@ async def test_what_the_engine_refuses_is_told_in_its_words_and_nothing_stays(dr
     assert containers(driver) == []
 
 
+MOUNTED: Final = """
+import asyncio, os, subprocess, sys
+from sekisho.policy.grants import FileGrant, Grants
+from sekisho.sandbox import SandboxSpec
+from sekisho.sandbox.oci import Oci
+engine, folder = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "inner", folder + "/disk"], check=True)
+open(folder + "/disk/seen", "w").close()
+TRY = f"import os; print(os.listdir('{folder}/disk'), flush=True); open('{folder}/disk/x', 'w')"
+async def main():
+    async with Oci(engine, environment=os.environ) as driver:
+        grants = Grants(files=FileGrant(read_only_paths=(folder,)))
+        spec = SandboxSpec(name="disk", argv=("/usr/bin/python3", "-Ic", TRY), driver="oci", grants=grants)
+        sandbox = await driver.launch(await driver.plan(spec))
+        await sandbox.wait()
+        print(os.read(sandbox.stdout_fd, 4096).decode(), os.read(sandbox.stderr_fd, 4096).decode())
+asyncio.run(main())
+"""
+
+
+async def test_what_is_mounted_in_a_read_only_folder_can_be_read_and_not_written(tmp_path: Path) -> None:
+    if shutil.which("podman") is None or os.geteuid() != 0:
+        pytest.skip("podman and root, who may mount something, are needed")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "disk").mkdir()
+    words = ("unshare", "--mount", sys.executable, "-c", MOUNTED, "podman", str(tmp_path))
+    ended = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
+    said, _ = await asyncio.wait_for(ended.communicate(), 2 * END_S)
+    assert b"['seen']" in said
+    assert b"Read-only file system" in said
+
+
 OWNER: Final = """
 import asyncio, os, sys
 from sekisho.policy.grants import Grants

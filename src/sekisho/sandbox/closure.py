@@ -22,7 +22,7 @@ from typing import Final
 
 from sekisho.sandbox.spec import DEFAULT_SEARCH_PATH, Closure, Link, SandboxSpec, unavailable
 
-__all__ = ["survey"]
+__all__ = ["mounts_below", "survey"]
 
 MAX_LINK_HOPS: Final = 40  # the kernel's own bound
 MAX_SCRIPT_HOPS: Final = 4  # a script whose interpreter is a script whose interpreter ...
@@ -90,7 +90,7 @@ def survey(spec: SandboxSpec) -> Closure:
         proc_folders=tuple(str(path) for path in masks if path.is_dir()),
         localtime=_localtime(),
         files=tuple(path for path in map(os.path.normpath, files.writable_paths) if not Path(path).is_dir()),
-        mounts_below=_mounts_below(files.writable_paths) if files.persist != "direct" else (),
+        mounts_below=mounts_below(files.writable_paths) if files.persist != "direct" else (),
     )
 
 
@@ -164,11 +164,13 @@ def _blocked(paths: tuple[str, ...]) -> tuple[tuple[tuple[str, bool], ...], tupl
     return tuple(found.items()), tuple(missing)
 
 
-def _mounts_below(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """File systems inside these folders: an overlay lies over one, and hides what is mounted in it."""
+def mounts_below(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """File systems inside these folders: an overlay hides them, and a container engine binds them as they are."""
     folders = tuple(map(os.path.normpath, paths))
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    places = dict.fromkeys(_OCTAL.sub(lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in lines)
+    places = dict.fromkeys(
+        _OCTAL.sub(lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in lines
+    )
     return tuple(place for place in places if place not in folders and _is_below(place, folders))
 
 

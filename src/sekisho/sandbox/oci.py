@@ -33,11 +33,18 @@ from typing import Final, Self
 from sekisho.errors import SekishoError
 from sekisho.launcher import entering, keeping
 from sekisho.launcher.kernel import receive
-from sekisho.sandbox.closure import survey
+from sekisho.sandbox.closure import mounts_below, survey
 from sekisho.sandbox.engine import NOTHING, Engine, find_engine, owner_of
 from sekisho.sandbox.forked import readable
 from sekisho.sandbox.oci_filter import profile
-from sekisho.sandbox.oci_words import ENVIRONMENT_FILE, FILTER_FILE, Frame, create_words, environment_file
+from sekisho.sandbox.oci_words import (
+    ENVIRONMENT_FILE,
+    FILTER_FILE,
+    Frame,
+    create_words,
+    environment_file,
+    sealed_below,
+)
 from sekisho.sandbox.plan import Plan, plan
 from sekisho.sandbox.probe import glance
 from sekisho.sandbox.running import Exit, Pipes, Sandbox
@@ -123,6 +130,8 @@ class Oci:
         if channel is not None:
             raise unavailable(f"plugin {plan.name!r} cannot be forked inside a container")
         engine = self._known()
+        read = tuple(mount.source for mount in plan.mounts if mount.kind == "read")
+        plan = replace(plan, mounts=sealed_below(plan.mounts, mounts_below(read)))
         container = _Container(engine, plan, self._containers.discard)
         self._containers.add(container)
         try:

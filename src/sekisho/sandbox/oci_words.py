@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final, Literal
 
 from sekisho.errors import Misconfigured
@@ -29,6 +30,7 @@ __all__ = [
     "Frame",
     "create_words",
     "environment_file",
+    "sealed_below",
 ]
 
 EngineName = Literal["podman", "docker"]
@@ -83,6 +85,21 @@ def create_words(plan: Plan, frame: Frame) -> tuple[str, ...]:
         frame.image,
         *plan.command[1:],
     )  # fmt: skip
+
+
+def sealed_below(mounts: Sequence[Mount], below: Iterable[str]) -> tuple[Mount, ...]:
+    """The mounts, and what of the host is mounted `below` a read-only one, once more and read-only.
+
+    An engine binds a folder with everything mounted in it, and makes its top alone read-only.
+    """
+    listed = {mount.path: mount for mount in mounts}
+    found = []
+    for place in below:
+        around = [str(one) for one in (PurePosixPath(place), *PurePosixPath(place).parents)]
+        nearest = next((listed[one] for one in around if one in listed), None)
+        if nearest is not None and nearest.kind == "read" and nearest.path != place:
+            found.append(Mount(kind="read", path=place, source=place))
+    return (*mounts, *found)
 
 
 def environment_file(environment: Mapping[str, str]) -> bytes:

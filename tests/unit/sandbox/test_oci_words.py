@@ -12,7 +12,8 @@ from tests.unit.sandbox.test_plan import FOUND, HOST, draw
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, LimitGrant
-from sekisho.sandbox.oci_words import Frame, create_words, environment_file
+from sekisho.sandbox.mount import Mount
+from sekisho.sandbox.oci_words import Frame, create_words, environment_file, sealed_below
 
 PODMAN = Frame(
     engine="podman", name="c", image="frame:1", folder="/f", owner="1-2", user=600_007, is_rootless=False
@@ -98,3 +99,18 @@ def test_without_root_the_user_inside_is_the_one_who_started_it() -> None:
 def test_a_runtime_is_named_to_docker_as_podman_got_it_before() -> None:
     assert "--runtime runsc" in " ".join(words(DOCKER))
     assert "--runtime" not in " ".join(words(replace(PODMAN, runtime="runsc")))
+
+
+def test_what_is_mounted_in_a_read_only_folder_is_read_only_too_and_what_is_covered_stays_so() -> None:
+    listed = (
+        Mount(kind="read", path="/srv", source="/srv"),
+        Mount(kind="write", path="/srv/out", source="/srv/out"),
+        Mount(kind="cover", path="/srv/secret"),
+    )
+    below = ("/srv/disk", "/srv/disk/inner", "/srv/out", "/srv/out/disk", "/srv/secret/disk", "/elsewhere")
+    sealed = sealed_below(listed, below)
+    assert sealed[:3] == listed
+    assert [(one.kind, one.path, one.source) for one in sealed[3:]] == [
+        ("read", "/srv/disk", "/srv/disk"),
+        ("read", "/srv/disk/inner", "/srv/disk/inner"),
+    ]
