@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -428,39 +429,33 @@ def decide(drafts: Drafts, uid: int, *, is_kept: bool) -> None:
 
 
 @pytest.mark.parametrize("uid", [0, pytest.param(65_534, marks=ROOT)])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(steps=STEPS, more=STEPS, is_kept=st.booleans())
 def test_whatever_a_plugin_does_is_kept_as_it_saw_it_or_leaves_no_trace(
-    tmp_path_factory: pytest.TempPathFactory,
-    uid: int,
-    steps: list[tuple[str, str, str]],
-    more: list[tuple[str, str, str]],
-    is_kept: bool,
+    uid: int, steps: list[tuple[str, str, str]], more: list[tuple[str, str, str]], is_kept: bool
 ) -> None:
-    place = tmp_path_factory.mktemp("drafts").resolve()
-    folder = place / "folder"
-    (folder / "sub" / "deep").mkdir(parents=True)
-    for name in ("a", "sub/b", "sub/deep/d"):
-        (folder / name).write_text(name)
-    draft = drafts_at(place).of(str(folder))
-    draft.make_ready(None)
-    if uid:
-        base = tmp_path_factory.getbasetemp().resolve()
-        for parent in (base.parent, base, place, place / "drafts", place / "drafts" / "p", draft.place):
-            parent.chmod(0o755)
+    # Not below pytest's own folder, which each pytest closes to other users when it starts.
+    with tempfile.TemporaryDirectory(prefix="sekisho-drafts-") as own:
+        place = Path(own).resolve()
+        folder = place / "folder"
+        (folder / "sub" / "deep").mkdir(parents=True)
+        for name in ("a", "sub/b", "sub/deep/d"):
+            (folder / name).write_text(name)
+        draft = drafts_at(place).of(str(folder))
+        draft.make_ready(None)
         for path in (place, *place.rglob("*")):
-            os.chown(path, uid, uid)
-    before = snapshot(folder)
-    below_an_overlay(draft, steps, uid)
-    saw = below_an_overlay(draft, more, uid)
-    assert snapshot(folder) == before
-    decide(drafts_at(place), uid, is_kept=is_kept)
-    if is_kept:
-        plain = {name: (kind, mode & 0o777, content) for name, (kind, mode, content) in saw.items()}
-        assert snapshot(folder) == plain
-    else:
+            os.chown(path, uid or os.geteuid(), -1)
+        before = snapshot(folder)
+        below_an_overlay(draft, steps, uid)
+        saw = below_an_overlay(draft, more, uid)
         assert snapshot(folder) == before
-    assert not any(changes_of(one) for one in drafts_at(place).all())
+        decide(drafts_at(place), uid, is_kept=is_kept)
+        if is_kept:
+            plain = {name: (kind, mode & 0o777, content) for name, (kind, mode, content) in saw.items()}
+            assert snapshot(folder) == plain
+        else:
+            assert snapshot(folder) == before
+        assert not any(changes_of(one) for one in drafts_at(place).all())
 
 
 # A user of its own, where root starts the plugin.
