@@ -106,7 +106,7 @@ class LeaseDesk:
                 return
             except Exception as error:  # noqa: BLE001 - the top of this task: the others keep their leases
                 # Without its words: whatever failed had values in its hands.
-                logger.error("egress_lease_failed", extra={"error": type(error).__name__})  # noqa: TRY400
+                logger.error("egress_lease_failed", extra={"error": type(error).__name__})
                 _tell(connection, _Told(refusal=_Refusal("a secret cannot be read", "see the log of egress")))
                 return
             planted, authority = lease

@@ -1,8 +1,10 @@
-"""What the gate let through and refused, one JSON line each, one bounded file a plugin.
+"""What the gate let through and refused, one JSON line each, in bounded files of each plugin.
 
-- A file is rotated once (`NAME.jsonl`, `NAME.jsonl.1`), so a plugin cannot fill the disk with refusals.
+- What simply went through stands in `NAME.passed.jsonl`, everything else in `NAME.jsonl`: a plugin that makes a thousand
+  allowed requests a second pushes no refusal out.
+- A file is rotated once (`NAME.jsonl`, `NAME.jsonl.1`), so a plugin cannot fill the disk.
 - Refusals are written at a bounded rate, so that a flood of new ones does not push the old ones out; the next
-  line says how many were left out.
+  refusal says how many were left out.
 - A line holds names and counts, never a payload, address or path of a request.
 
 This is the operator's view; the proof is the audit log, which is written elsewhere. A file that cannot be
@@ -21,7 +23,9 @@ from typing import Final
 from sekisho.egress.event import EgressEvent
 from sekisho.policy import RateLimiter, RateRule
 
-__all__ = ["Ledger"]
+__all__ = ["PASSED_SUFFIX", "Ledger"]
+
+PASSED_SUFFIX: Final = ".passed.jsonl"
 
 MAX_FILE_BYTES: Final = 4 << 20
 REFUSAL_RATE: Final = RateRule(per_minute=600, burst=300)
@@ -65,22 +69,24 @@ class Ledger:
         }
         if event.is_learned:
             entry["learned"] = True
-        if self._left_out:
+        if self._left_out and not event.allowed:
             entry["left_out"] = self._left_out
-        if self._append(json.dumps(entry, separators=(",", ":")) + "\n"):
+        is_plain = event.allowed and not event.is_notable
+        path = self._path.with_suffix(PASSED_SUFFIX) if is_plain else self._path
+        if self._append(path, json.dumps(entry, separators=(",", ":")) + "\n") and not event.allowed:
             self._left_out = 0
         return True
 
-    def _append(self, line: str) -> bool:
+    def _append(self, path: Path, line: str) -> bool:
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._path.exists() and self._path.stat().st_size + len(line) > self._max_bytes:
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
-            with self._path.open("a", encoding="ascii") as file:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.exists() and path.stat().st_size + len(line) > self._max_bytes:
+                path.replace(path.with_name(path.name + ".1"))
+            with path.open("a", encoding="ascii") as file:
                 file.write(line)
         except OSError:
             if not self._is_failing:
-                logger.exception("egress_ledger_failed", extra={"path": str(self._path)})
+                logger.exception("egress_ledger_failed", extra={"path": str(path)})
             self._is_failing = True
             return False
         self._is_failing = False

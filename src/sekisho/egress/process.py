@@ -5,7 +5,7 @@
 - A gate is open for as long as the plugin server that handed its sockets over holds the line; on the line it hears
   what was refused.
 - A hand-off that is refused is logged and changes nothing.
-- What happens is written to `<log_folder>/<plugin>.jsonl`, and told to `on_event` when it was.
+- What happens is written to the plugin's ledger in `<log_folder>`, and told to `on_event` when it was.
 
 Which plugins there are and what they may reach comes from the settings; nothing a sandbox sends can change
 it.

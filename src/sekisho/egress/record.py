@@ -1,7 +1,8 @@
 """What the ledger of a plugin says, read back: the newest events, oldest first.
 
-Two files at most are read, which is all there ever is. A line that cannot be read (half written, or of another
-version) is left out: this is the operator's view, and the proof is the audit log.
+Four files at most are read, which is all there ever is: what simply went through has files of its own (`ledger`). A line
+that cannot be read (half written, or of another version) is left out: this is the operator's view, and the proof is the
+audit log.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import merge
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+from sekisho.egress.ledger import PASSED_SUFFIX
 
 __all__ = ["LedgerEntry", "read_entries"]
 
@@ -32,7 +37,14 @@ class LedgerEntry:
 
 def read_entries(folder: Path, plugin: str) -> Iterator[LedgerEntry]:
     """The events of one plugin; nothing when there is no ledger of it."""
-    for path in (folder / f"{plugin}.jsonl.1", folder / f"{plugin}.jsonl"):
+    yield from merge(
+        *(_entries_of(folder / f"{plugin}{suffix}") for suffix in (PASSED_SUFFIX, ".jsonl")),
+        key=attrgetter("time"),
+    )
+
+
+def _entries_of(newest: Path) -> Iterator[LedgerEntry]:
+    for path in (newest.with_name(newest.name + ".1"), newest):
         try:
             with path.open(encoding="ascii", errors="replace") as lines:
                 for line in lines:

@@ -46,7 +46,9 @@ def test_the_files_stay_within_their_bound(tmp_path: Path) -> None:
     ledger = Ledger(path, lambda: NOW, max_bytes=1000)
     for _ in range(50):
         ledger.write(event(allowed=True))
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["a.jsonl", "a.jsonl.1"]
+        ledger.write(event())
+    names = ["a.jsonl", "a.jsonl.1", "a.passed.jsonl", "a.passed.jsonl.1"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == names
     assert all(found.stat().st_size <= 1000 for found in tmp_path.iterdir())
 
 
@@ -60,7 +62,16 @@ def test_a_flood_of_refusals_is_counted_instead_of_written(tmp_path: Path) -> No
     ledger.write(event("api.example.com", allowed=True))
     now[0] += 60
     ledger.write(event())
-    assert [line.get("left_out") for line in lines(path)] == [None, None, 8, None]
+    assert [line.get("left_out") for line in lines(path)] == [None, None, 8]
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_flood_of_what_is_allowed_pushes_no_refusal_out(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "a.jsonl", lambda: NOW, max_bytes=1000)
+    ledger.write(event())
+    for _ in range(50):
+        ledger.write(event("api.example.com", allowed=True))
+    assert [line["host"] for line in lines(tmp_path / "a.jsonl")] == ["evil.example"]
 
 
 def test_whoever_writes_hears_what_was_left_out(tmp_path: Path) -> None:

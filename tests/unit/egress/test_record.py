@@ -28,13 +28,22 @@ def event(host: str, *, allowed: bool = True, is_learned: bool = False) -> Egres
 
 def test_events_come_back_as_they_were_also_across_a_rotation(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "a.jsonl", lambda: 1.9e9, max_bytes=600)
-    for number in range(5):
-        ledger.write(event(f"h{number}.example", is_learned=number == 4))
-    assert (tmp_path / "a.jsonl.1").exists()
+    for number in range(7):
+        ledger.write(event(f"h{number}.example", is_learned=number == 6))
+    assert (tmp_path / "a.passed.jsonl.1").exists()
     found = list(read_entries(tmp_path, "a"))
-    assert [one.host for one in found][-2:] == ["h3.example", "h4.example"]
+    assert [one.host for one in found][-2:] == ["h5.example", "h6.example"]
     assert [one.learned for one in found][-2:] == [False, True]
     assert (found[0].kind, found[0].port, found[0].bytes, found[0].allowed) == ("tls", 443, 7, True)
+
+
+def test_what_passed_and_what_was_refused_come_back_in_the_order_of_time(tmp_path: Path) -> None:
+    now = [1.9e9]
+    ledger = Ledger(tmp_path / "a.jsonl", lambda: now[0])
+    for number in range(6):
+        now[0] += 1
+        ledger.write(event(f"h{number}.example", allowed=number % 2 == 0))
+    assert [one.host for one in read_entries(tmp_path, "a")] == [f"h{number}.example" for number in range(6)]
 
 
 def test_a_plugin_without_a_ledger_has_no_events(tmp_path: Path) -> None:
