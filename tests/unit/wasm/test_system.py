@@ -45,6 +45,22 @@ def test_what_is_given_is_read_to_its_end_and_written_whole(given: bytes) -> Non
     assert run(ECHO, given) == given
 
 
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize(("count", "expected"), [(5, 0), (1024, 22)])
+def test_one_call_makes_us_copy_no_more_than_a_bounded_part(count: int, expected: int) -> None:
+    fill = """
+      (local $at i32)
+      (loop $next
+        (i32.store (i32.add (i32.const 100000) (local.get $at)) (i32.const 0))
+        (i32.store (i32.add (i32.const 100004) (local.get $at)) (i32.const 200000))
+        (local.set $at (i32.add (local.get $at) (i32.const 8)))
+        (br_if $next (i32.lt_u (local.get $at) (i32.const 8192))))
+    """
+    write = f"(call $write (i32.const 2) (i32.const 100000) (i32.const {count}) (i32.const 16))"
+    said = run(command(f"{fill} (i32.store (i32.const 64) {write}) (call $say (i32.const 64) (i32.const 1))"))
+    assert said == bytes((expected,))
+
+
 def test_two_runs_share_nothing() -> None:
     computation = Computation(
         command(
