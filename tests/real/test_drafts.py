@@ -428,6 +428,7 @@ def decide(drafts: Drafts, uid: int, *, is_kept: bool) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+@pytest.mark.requirement("B4.4")
 @pytest.mark.parametrize("uid", [0, pytest.param(65_534, marks=ROOT)])
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS, more=STEPS, is_kept=st.booleans())

@@ -89,6 +89,7 @@ def test_what_a_plugin_wrote_is_kept_while_the_house_runs(house: House) -> None:
     assert typed(house, "changes", "writer")["changes"] == []
 
 
+@pytest.mark.requirement("B4.4")
 def test_what_a_plugin_wrote_is_discarded_while_the_house_runs(house: House) -> None:
     folder = house.folder / "notes"
     assert house.call("writer__write", path=str(folder / "new")).code == "ok"

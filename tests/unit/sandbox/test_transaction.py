@@ -134,6 +134,7 @@ def killed_at(drafts: Drafts, number: int) -> bool:
     return ended != 0
 
 
+@pytest.mark.requirement("B4.4")
 def test_killed_at_any_step_it_ends_old_or_new_and_both_folders_together(tmp_path: Path) -> None:
     seen = set[str]()
     for number in range(1, 1000):
