@@ -7,6 +7,7 @@ namespace that owns it is entered first, which only its owner can. The sockets g
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -37,9 +38,16 @@ def main(arguments: list[str]) -> int:
 
 
 def enter(pid: int, name: str, kind: int) -> None:
-    """Join one namespace of a process."""
-    fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    """Join one namespace of a process; never our own, where the doors would open on the host's network.
+
+    Raises:
+        OSError: it may not be joined, or a process of the host has the container's number by now.
+    """
+    path = f"/proc/{pid}/ns/{name}"
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        if os.path.samestat(os.fstat(fd), os.stat(f"/proc/self/ns/{name}")):  # noqa: PTH116
+            raise OSError(errno.ESRCH, f"{path} is the host's own")
         call("setns", fd, kind)
     finally:
         os.close(fd)

@@ -101,7 +101,7 @@ def be_first(request: dict[str, Any], theirs: list[int], ends: Ends) -> NoReturn
         os.write(ends.failure, str(error).encode()[:4000] or b"unknown")
         os._exit(1)
     os.close(ends.failure)
-    if gate.recv(1) != b"x":
+    if gate.recv(1) != b"x" or is_closed(gate):
         os._exit(1)
     gate.close()
     complaint, complain = os.pipe()
@@ -116,6 +116,16 @@ def be_first(request: dict[str, Any], theirs: list[int], ends: Ends) -> NoReturn
         os.close(fd)
     os.chdir("/")
     os._exit(mind(pid, complaint, ends.status))
+
+
+def is_closed(gate: socket.socket) -> bool:
+    """Whether the launcher is gone: one that died before we bound our life to its own cannot take us with it, and from
+    in here nobody sees a parent.
+    """
+    try:
+        return gate.recv(1, socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
 
 
 def probe_walls() -> None:

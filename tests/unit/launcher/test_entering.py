@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 
+import pytest
+
 from sekisho.launcher import entering
+from sekisho.launcher.network import CLONE_NEWNET
 
 WAIT_S = 20
 
@@ -27,3 +31,8 @@ def test_a_process_that_is_gone_is_told_in_one_line() -> None:
     assert entered.returncode == 1
     assert entered.stderr.count("\n") == 1
     assert f"/proc/{ended.pid}/ns" in entered.stderr
+
+
+def test_a_process_of_the_host_is_no_container() -> None:
+    with pytest.raises(OSError, match="is the host's own"):
+        entering.enter(os.getpid(), "net", CLONE_NEWNET)

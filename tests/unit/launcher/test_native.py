@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from tests.unit.launcher.forked import in_a_child
 
-from sekisho.launcher.native import ALL_NAMESPACES, INIT_NAME, probe_walls
+from sekisho.launcher.native import ALL_NAMESPACES, INIT_NAME, is_closed, probe_walls
 
 
 def test_every_namespace_is_new() -> None:
@@ -25,3 +27,13 @@ def test_every_namespace_is_new() -> None:
 def test_a_trial_ends_with_its_process(capfd: pytest.CaptureFixture[str]) -> None:
     in_a_child(probe_walls)
     capfd.readouterr()  # a host without namespaces says why; it is no error here
+
+
+def test_a_launcher_that_let_go_and_died_is_noticed() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.send(b"x")
+        assert theirs.recv(1) == b"x"
+        assert not is_closed(theirs)
+        ours.close()
+        assert is_closed(theirs)
