@@ -291,6 +291,10 @@ _SHARED: Final[dict[str, Code]] = {
         ("socket", _error(EAFNOSUPPORT)),
         ("socketpair", _pair_of_streams()),
         ("accept accept4 bind connect listen inotify_add_watch", _error(EPERM)),
+        (
+            "truncate",
+            _error(EPERM),
+        ),  # by its path; Landlock judges it from ABI 3 on, and ftruncate needs an open file
         ("mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink", _error(EPERM)),
         ("msgctl msgget msgrcv msgsnd semctl semget semop semtimedop shmat shmctl shmget", _error(EPERM)),
         # Answered as if done: git, tar and cp ask for it all the time, and nothing inside depends on it.

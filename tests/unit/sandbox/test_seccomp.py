@@ -238,3 +238,11 @@ def test_no_call_makes_a_file_set_uid_or_set_gid(machine: str, mode: int) -> Non
 @pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_a_call_whose_mode_a_filter_cannot_read_does_not_exist(machine: str) -> None:
     assert ask(machine, "openat2", 0, 0, 0, 24) == ENOSYS
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_file_that_is_not_open_cannot_be_cut_where_an_older_landlock_would_not_say_no(machine: str) -> None:
+    known, shared = MACHINES[machine], assemble(machine, shared=True)
+    assert decide(shared, known.numbers["truncate"], known.audit_arch) == EPERM
+    assert decide(shared, known.numbers["ftruncate"], known.audit_arch) == ALLOW
+    assert ask(machine, "truncate") == ALLOW
