@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -233,6 +234,37 @@ async def test_scratch_space_ends_where_the_plugin_may_use_no_more(driver: Landl
     sandbox = await start(driver, python_spec(program, limits=limits))
     ended, _, _ = await finish(sandbox)
     assert ended.signal == signal.SIGKILL
+    assert Violation(kind="disk", what="scratch space") in sandbox.violations()
+
+
+@pytest.mark.parametrize(("threads", "ends"), [(40, True), (4, False)])
+async def test_threads_count_as_processes_do_where_no_control_group_counts(threads: int, ends: bool) -> None:
+    program = (
+        "import threading\nwait = threading.Event()\n"
+        f"every = [threading.Thread(target=wait.wait, args=(2,), daemon=True) for _ in range({threads})]\n"
+        "for one in every: one.start()\nfor one in every: one.join()"
+    )
+    async with Landlock(replace(HOST, cgroup="none", cgroup_parents=())) as driver:
+        sandbox = await start(driver, python_spec(program, limits=LimitGrant(max_pids=10)))
+        ended, _, _ = await finish(sandbox)
+    assert (ended.signal == signal.SIGKILL) == ends
+
+
+@pytest.mark.parametrize(
+    "hidden", ["os.mkdir('x', 0o300)", "[(os.mkdir('d' * 200), os.chdir('d' * 200)) for _ in range(40)]"]
+)
+async def test_scratch_space_that_nobody_can_look_into_counts_as_full(hidden: str) -> None:
+    program = (
+        f"import os, time\nos.chdir(os.path.expanduser('~'))\n{hidden}\n"
+        "if os.path.isdir('x'): os.chdir('x')\n"
+        "with open('x', 'wb') as file:\n"
+        "    for _ in range(200):\n        file.write(bytes(1 << 18)); file.flush(); time.sleep(0.02)"
+    )
+    limits = LimitGrant(max_memory_mb=512, max_tmp_mb=8)
+    async with Landlock(HOST) as driver:
+        sandbox = await start(driver, python_spec(program, limits=limits))
+        ended, _, err = await finish(sandbox)
+    assert ended.signal == signal.SIGKILL, err
     assert Violation(kind="disk", what="scratch space") in sandbox.violations()
 
 

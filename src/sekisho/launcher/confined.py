@@ -13,7 +13,6 @@ a path exists. `unsafe-none` is the same life without a wall.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -24,6 +23,7 @@ from sekisho.launcher.kernel import close_others, tree
 from sekisho.launcher.native import load_filter
 from sekisho.launcher.program import Ends, Program, decoded, default_signals, mind, say
 from sekisho.launcher.ruleset import abi, restrict
+from sekisho.launcher.throttle import signal_below
 
 __all__ = ["confine", "end_all_below"]
 
@@ -100,13 +100,9 @@ def end_all_below(root: int) -> None:
     """Kill and reap until this process has no child; whoever loses its parent meanwhile becomes one."""
     for _ in range(MAX_ROUNDS):
         below = [pid for pid in tree(root) if pid != root]
-        for number in (
-            signal.SIGSTOP,
-            signal.SIGKILL,
-        ):  # who is stopped does not fork while we come for the others
-            for pid in below:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        # Who is stopped does not fork while we come for the others.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            signal_below(root, below, number)
         try:
             os.wait()
         except ChildProcessError:

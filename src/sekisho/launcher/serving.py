@@ -39,7 +39,7 @@ from sekisho.launcher.children import (
     take_alarm,
     throttle_for,
 )
-from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, tree
+from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, threads, tree
 from sekisho.launcher.occupied import is_over
 from sekisho.launcher.program import Ends
 
@@ -310,7 +310,7 @@ class Launcher:
             members = list(tree(child.pid)) if is_guarded(child) else []
             if child.throttle is not None and child.started:
                 child.throttle.turn(members, time.monotonic())
-            if child.guard_pids and len(members) > child.guard_pids:
+            if child.guard_pids and sum(map(threads, members)) > child.guard_pids:
                 kill_tree(child)  # RLIMIT_NPROC says nothing to root, so we count as well
             elif child.guard_bytes and sum(map(resident, members)) > child.guard_bytes:
                 child.exceeded = True

@@ -16,7 +16,7 @@ from typing import Final
 
 from sekisho.launcher.kernel import read_text, tree
 
-__all__ = ["Throttle", "cpu_s"]
+__all__ = ["Throttle", "cpu_s", "signal_below"]
 
 BURST_S: Final = 0.1  # the accounting period of the kernel's own limit
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -51,16 +51,24 @@ class Throttle:
             self.is_stopped = False
 
     def _signal(self, members: Iterable[int], number: signal.Signals) -> None:
+        signal_below(self._root, members, number)
+
+
+def signal_below(root: int, members: Iterable[int], number: signal.Signals) -> None:
+    """Signal these, each as far as it is still below `root` once a descriptor pins it: until then its number may have
+    passed to a stranger. All are looked at in one round, because a look costs as much as the tree is large.
+    """
+    pinned: dict[int, int] = {}
+    try:
         for pid in members:
             with contextlib.suppress(ProcessLookupError):
-                pidfd = os.pidfd_open(pid)
-                try:
-                    if pid in tree(
-                        self._root
-                    ):  # the number may have passed to a stranger before it was pinned
-                        signal.pidfd_send_signal(pidfd, number)
-                finally:
-                    os.close(pidfd)
+                pinned[pid] = os.pidfd_open(pid)
+        for pid in pinned.keys() & set(tree(root)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pinned[pid], number)
+    finally:
+        for pidfd in pinned.values():
+            os.close(pidfd)
 
 
 def cpu_s(members: Iterable[int]) -> float:

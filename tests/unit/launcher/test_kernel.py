@@ -57,3 +57,8 @@ def test_a_process_tree_holds_its_root_and_its_children() -> None:
 def test_a_refused_kernel_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="none"):
         kernel.write(str(tmp_path / "none"), "0")
+
+
+def test_threads_are_counted_and_a_process_that_is_gone_has_none() -> None:
+    assert kernel.threads(os.getpid()) >= 1
+    assert kernel.threads(1 << 22) == 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from tests.unit.launcher.forked import in_a_child
 
 from sekisho.launcher import occupied
 
@@ -39,3 +42,28 @@ def test_too_many_entries_are_too_much(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_gone_holds_nothing(tmp_path: Path) -> None:
     assert not occupied.is_over(str(tmp_path / "gone"), 0)
+
+
+def test_what_lies_too_deep_to_be_counted_is_too_much(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * (occupied.MAX_DEPTH - 1))
+    deep.mkdir(parents=True)
+    assert not occupied.is_over(str(tmp_path), MIB)
+    (deep / "d").mkdir()
+    assert occupied.is_over(str(tmp_path), MIB)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_too_much(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o300)
+
+    def body() -> object:
+        if os.geteuid() == 0:
+            os.chown(hidden, 65534, 65534)
+            for folder in (tmp_path, *tmp_path.parents[:3]):
+                folder.chmod(0o755)
+            os.setresuid(65534, 65534, 65534)
+        before = occupied.is_over(str(tmp_path), MIB)
+        hidden.chmod(0o700)
+        return before, occupied.is_over(str(tmp_path), MIB)
+
+    assert in_a_child(body) == "(True, False)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from sekisho.launcher.kernel import read_text, tree
-from sekisho.launcher.throttle import Throttle, cpu_s
+from sekisho.launcher.throttle import Throttle, cpu_s, signal_below
 
 BURN = "print(1, flush=True)\nwhile True: pass\n"
 REST = "print(1, flush=True)\ninput()\n"
@@ -89,7 +90,7 @@ def test_a_burning_tree_gets_its_share_and_little_more(burning: subprocess.Popen
 
 
 def test_a_tree_below_its_share_is_never_stopped(resting: subprocess.Popen[bytes]) -> None:
-    throttle = Throttle(resting.pid, 50, time.monotonic())
+    throttle = Throttle(resting.pid, 50, time.monotonic() - 60)  # its start took its time
     for turn in range(20):
         throttle.turn(tree(resting.pid), time.monotonic() + turn * 0.05)
         assert not stopped(throttle)
@@ -109,6 +110,16 @@ def test_a_stopped_tree_goes_on_when_its_debt_is_paid(burning: subprocess.Popen[
     throttle.turn(tree(burning.pid), now + 3600)
     assert not stopped(throttle)
     assert comes_to(child, "RSD")
+
+
+def test_only_who_is_below_is_signalled(
+    burning: subprocess.Popen[bytes], resting: subprocess.Popen[bytes]
+) -> None:
+    (mine,) = set(tree(burning.pid)) - {burning.pid}
+    (other,) = set(tree(resting.pid)) - {resting.pid}
+    signal_below(burning.pid, [mine, other, 1 << 22], signal.SIGSTOP)
+    assert comes_to(mine, "T")
+    assert state_of(other) != "T"
 
 
 def test_a_number_that_passed_to_a_stranger_is_not_signalled(
