@@ -4,6 +4,7 @@
   of both certificates, after half an hour, or when its seals are half used. The new channel is up before
   the old one stops taking calls, and the old one finishes what it carries.
 - The identity is read from disk at every connection, so a renewed certificate needs no word from anybody.
+- Denials are passed on at a bounded rate, whatever the other side is made of.
 - `call` never waits and never raises: its answer comes to `done`, once, not before `call` has returned.
 
 Knows nothing of MCP, rules or logs.
@@ -23,6 +24,7 @@ from sekisho.keys import HandshakeGate, Identity, PeerRule, Revocations, client_
 from sekisho.wire.address import Address, UnixAddress
 from sekisho.wire.core_end import CoreEnd, CoreTerms, Done, Hear, Note
 from sekisho.wire.messages import AnswerFrame, CallFrame, DenialFrame, StateFrame, SurfaceFrame
+from sekisho.wire.outbox import Hearing
 
 __all__ = ["PlugLine"]
 
@@ -64,7 +66,7 @@ class PlugLine:
         self._clock = clock
         self._on_surface = on_surface
         self._on_state = on_state
-        self._on_denial = on_denial
+        self._denials = Hearing(on_denial, clock)
         self._on_down = on_down
         self._jitter = jitter
         self._current: CoreEnd | None = None
@@ -183,7 +185,7 @@ class PlugLine:
             on_open=self._take,
             on_surface=self._on_surface,
             on_state=self._on_state,
-            on_denial=self._on_denial,
+            on_denial=self._denials.hear,
         )
         end = CoreEnd(terms, loop)
         context = client_context(identity, self._ca_pem, self._gate)

@@ -4,7 +4,8 @@ Guarantees
 - a denial is sent to one core, and again to another when that one is gone before it said that the record stands; so it
   may be recorded twice, under one number, and never not at all;
 - what waits is bounded, and a plugin that provokes denials without end is heard at a bounded rate, of each kind and of
-  all together; how many were left out is told with the next one.
+  all together; how many were left out is told with the next one;
+- a core hears no plugin server at more than twice that rate, whatever the server is made of.
 
 Judgement only: the channels and the instant are arguments. Knows neither walls nor logs.
 """
@@ -20,13 +21,15 @@ from sekisho.policy import RateLimiter, RateRule
 from sekisho.wire.frames import Kind
 from sekisho.wire.messages import MAX_DENIAL_CHARS, MAX_LEFT_OUT, DenialFrame, DenialKind, encode_payload
 
-__all__ = ["Channel", "Outbox"]
+__all__ = ["Channel", "Hearing", "Outbox"]
 
 RATE: Final = RateRule(per_minute=600, burst=200)  # a probing plugin shows itself in far fewer
 KIND_RATE: Final = RateRule(
     per_minute=150, burst=50
 )  # of one kind: a flood of these must not hide one of those
 MAX_WAITING: Final = 1_000
+# All that may wait, several times over, and twice the rate: no outbox of ours tells more, and more would fill the log.
+HEARD_RATE: Final = RateRule(per_minute=1_200, burst=4 * MAX_WAITING)
 
 
 class Channel(Protocol):
@@ -96,3 +99,19 @@ class Outbox:
             self._used = next((one for one in self._channels() if one.is_open), None)
         if self._used is not None:
             self._used.send(Kind.DENIAL, self._waiting[number], number)
+
+
+class Hearing:
+    """The core's side of one plugin server, over all its channels."""
+
+    def __init__(
+        self, tell: Callable[[DenialFrame, Callable[[], None]], None], clock: Callable[[], float]
+    ) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._limiter = RateLimiter(max_keys=1)
+
+    def hear(self, denial: DenialFrame, recorded: Callable[[], None]) -> None:
+        """Pass it on; one too many is neither recorded nor said to be, and so comes again if it was honest."""
+        if self._limiter.admit("denials", HEARD_RATE, self._clock()) == 0:
+            self._tell(denial, recorded)

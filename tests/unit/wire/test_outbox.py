@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from sekisho.policy import RateRule
 from sekisho.wire.frames import Kind
 from sekisho.wire.messages import DenialFrame, decode_payload
-from sekisho.wire.outbox import KIND_RATE, MAX_WAITING, Outbox
+from sekisho.wire.outbox import HEARD_RATE, KIND_RATE, MAX_WAITING, Hearing, Outbox
 
 DENIAL = DenialFrame("dns", "network_policy", "the name is not on the allow-list", "a.example:53")
 PLENTY = RateRule(per_minute=60_000_000)
@@ -143,3 +145,18 @@ def test_no_denial_is_lost_and_none_waits_that_was_recorded(steps: list[str]) ->
     box.send_again()
     assert recorded | set(last.heard) == set(range(1, put + 1))
     assert not recorded & set(last.heard)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_server_that_tells_more_than_ours_would_is_heard_at_a_bounded_rate() -> None:
+    heard: list[Callable[[], None]] = []
+    now = [1_000.0]
+    hearing = Hearing(lambda _denial, recorded: heard.append(recorded), lambda: now[0])
+    said: list[int] = []
+    for number in range(HEARD_RATE.capacity + 50):
+        hearing.hear(DENIAL, partial(said.append, number))
+    assert len(heard) == HEARD_RATE.capacity
+    now[0] += 60
+    hearing.hear(DENIAL, partial(said.append, -1))
+    heard[-1]()
+    assert said == [-1]
