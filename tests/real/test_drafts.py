@@ -12,6 +12,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from sekisho.errors import Misconfigured, Refused, SekishoError, Unavailable
 from sekisho.launcher import staging
 from sekisho.policy.grants import FileGrant, Grants
 from sekisho.policy.paths import verdict
-from sekisho.sandbox import Driver, SandboxSpec
+from sekisho.sandbox import Driver, SandboxSpec, Warm, make_ready
 from sekisho.sandbox.bubblewrap import Bubblewrap, Native
 from sekisho.sandbox.changes import changes_of
 from sekisho.sandbox.draft import Draft, Drafts
@@ -522,6 +523,46 @@ def test_its_own_user_may_less_than_root_and_its_programs_still_work(
     script = f"cat others 2>&1 | grep -c denied; cat {read}/file; id -u; echo out > /dev/stdout; python3 -c 'print(1)'"
     spec = shell(place, script, owner=FIRST, persist="direct", read_only_paths=(str(read),))
     assert asyncio.run(run(driver(), spec)) == "1\nreadable\n1000\nout\n1\n"
+
+
+@ROOT
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_plugin_that_is_forked_in_its_walls_is_its_own_user_too(
+    driver: Callable[[], Driver], place: Path, folder: Path
+) -> None:
+    (place / "plugin.py").write_text(
+        f"import os; open('{folder}/log', 'a').write('once\\n'); print(os.getuid())"
+    )
+    spec = replace(
+        shell(place, "", owner=FIRST, persist="direct", read_only_paths=(str(place / "plugin.py"),)),
+        argv=("python3", str(place / "plugin.py")),
+        search_path="/usr/bin:/bin",
+    )
+
+    async def twice() -> list[str]:
+        said = []
+        async with driver() as walls:
+            plain = await walls.plan(spec)
+            ready = make_ready(spec, plain.command, ("json",))
+            assert ready is not None
+            warm_plan = await walls.plan(ready[0])
+            made = Warm(
+                driver=walls, plain=plain, warm=warm_plan, message=ready[1], log=lambda *_, **__: None
+            )
+            async with made as warm:
+                for _ in range(2):
+                    running = await warm.start()
+                    async with asyncio.timeout(END_S):
+                        assert (await running.wait()).code == 0
+                    os.set_blocking(running.stdout_fd, True)
+                    said.append(os.read(running.stdout_fd, 100).decode().strip())
+                    running.close_fds()
+                assert warm.raised == 1
+        return said
+
+    assert asyncio.run(twice()) == ["1000", "1000"]
+    assert (folder / "log").read_text() == "once\nonce\n"
+    assert (folder / "log").stat().st_uid == folder.stat().st_uid
 
 
 def test_a_wish_that_cannot_be_granted_is_refused_before_anything_starts(place: Path, folder: Path) -> None:
