@@ -57,6 +57,8 @@ _ADDRESS: Final = re.compile(
 _ANY_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.\-]{0,40}:(?![0-9]{1,5}(?:[/?#]|$))", re.IGNORECASE)
 _ABSOLUTE: Final = re.compile(r"/+(?!\*\*?\s)[^\s/]")  # a comment of a program is no path
 _HOME: Final = re.compile(r"~(?:[A-Za-z_][\w.-]*)?(?:[\\/]|$)|\$\{?[A-Za-z_]\w*\}?[\\/]|%[A-Za-z_]\w*%[\\/]")
+# Alone these may be a price or a key of JSON; what is said to be a path may be expanded by whoever opens it.
+_VARIABLE: Final = re.compile(r"\$[A-Za-z_]\w*|\$\{[^}]*\}|%[A-Za-z_]\w*%")
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\s\\]|\\(?:[\w.$-]+\\)+[\w.$-]*$")
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*=|@(?=[/~.\\])")
 _JPEG: Final = re.compile(r"/9j/[A-Za-z0-9+/]{60,}={0,2}")  # every picture of that kind begins so in base64
@@ -158,7 +160,7 @@ def _place(text: str, hint: Hint) -> Place | None:
 
 def _is_path(text: str, hint: Hint) -> bool:
     if text[:1] in "/\\~$%" or text[1:2] == ":":
-        if hint and text[:1] == "/":
+        if hint and (text[:1] == "/" or _VARIABLE.fullmatch(text)):
             return True
         if _ABSOLUTE.match(text):
             return not _JPEG.fullmatch(text)

@@ -269,3 +269,11 @@ def _is_text(text: str) -> bool:
 @given(st.recursive(st.none() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)))
 def test_any_arguments_are_judged_without_an_error(arguments: object) -> None:
     is_refused(arguments)
+
+
+@pytest.mark.parametrize("text", ["$HOME", "${HOME}", "${HOME:-/etc}", "%USERPROFILE%"])
+def test_a_variable_alone_is_a_place_where_a_path_is_expected(text: str) -> None:
+    RULES.check_arguments({"note": text})
+    RULES.check_arguments({"path": "costs $5 or 5%"})
+    with pytest.raises(Refused):
+        RULES.check_arguments({"path": text})
