@@ -42,12 +42,12 @@ from sekisho.sandbox.beneath import (
 )
 from sekisho.sandbox.changes import Change, changes_of
 from sekisho.sandbox.draft import Draft, Drafts
+from sekisho.sandbox.steps import NEW_FOLDER, carry_out
 
 __all__ = ["Step", "discard", "keep", "recover"]
 
 CHUNK_BYTES: Final = 1 << 20
 MAX_JOURNAL_BYTES: Final = 256 << 20
-NEW_FOLDER: Final = 0o700  # until its content is there
 _JOURNAL: Final = "journal.json"
 
 Step = Callable[[str], None]
@@ -295,7 +295,7 @@ def _apply(roots: Sequence[_Root], step: Step) -> None:
         with opened(_reach(root)) as lower:
             for one in root.steps:
                 step("apply")
-                _carry_out(lower, root.stage, one)
+                carry_out(lower, root.stage, one)
             # The whole file system, because a folder may be closed to us again by now.
             if libc.syncfs(lower) != 0:
                 raise OSError(errno.EIO, "what was written cannot be made durable", root.folder)
@@ -308,70 +308,6 @@ def _clear(drafts: Drafts, roots: Sequence[_Root], step: Step) -> None:
         drafts.of(root.folder).empty()
     step("done")
     _remove_journal(drafts)
-
-
-def _carry_out(lower: int, stage: str, step: Sequence[Any]) -> None:
-    match step:
-        case ["unlink", path]:
-            with _missing_is_done(), parent_and_name(lower, path) as (folder, name):
-                os.unlink(name, dir_fd=folder)
-        case ["rmdir", path]:
-            with _missing_is_done(), parent_and_name(lower, path) as (folder, name):
-                os.rmdir(name, dir_fd=folder)
-        case ["mkdir", path, uid, gid]:
-            with _made_parent(lower, path) as (folder, name):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, NEW_FOLDER, dir_fd=folder)
-                if uid != -1:
-                    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-        case ["chmod", path, mode]:
-            with _missing_is_done(), parent_and_name(lower, path) as (folder, name):
-                _set_mode(folder, name, mode)
-        case ["place", name, path]:
-            with opened(open_beneath(lower, stage)) as copies, _made_parent(lower, path) as (folder, last):
-                if _is_there(copies, name):
-                    os.rename(name, last, src_dir_fd=copies, dst_dir_fd=folder)
-        case _:
-            raise Unavailable("changes_unavailable", "the journal has a step that is unknown")
-
-
-@contextlib.contextmanager
-def _made_parent(root: int, path: str) -> Iterator[tuple[int, str]]:
-    """The folder for something new. Whoever removed it while we worked was too early: it is part of the new state."""
-    above = path.split("/")[:-1]
-    for depth in range(1, len(above) + 1):
-        with (
-            parent_and_name(root, "/".join(above[:depth])) as (folder, name),
-            contextlib.suppress(FileExistsError),
-        ):
-            os.mkdir(name, dir_fd=folder)
-    with parent_and_name(root, path) as found:
-        yield found
-
-
-def _set_mode(folder: int, name: str, mode: int) -> None:
-    with opened(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)) as named:
-        if not stat.S_ISLNK(os.fstat(named).st_mode):
-            os.chmod(f"/proc/self/fd/{named}", mode)  # noqa: PTH101 - the thing itself, whatever its name means by now
-
-
-@contextlib.contextmanager
-def _missing_is_done() -> Iterator[None]:
-    """What is not there any more, or has made room for another kind of thing, went before; what is not empty stays."""
-    try:
-        yield
-    except OSError as error:
-        done = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
-        if error.errno not in done:
-            raise
-
-
-def _is_there(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 # The journal and the stages.
