@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sekisho.errors import Misconfigured
 from sekisho.keys.spiffe import SpiffeId
 
-__all__ = ["LEAF_LIFE_S", "Authority"]
+__all__ = ["LEAF_LIFE_S", "Authority", "key_usage"]
 
 LEAF_LIFE_S: Final = 3600.0  # a stolen leaf key is worth at most this long
 MAX_LEAF_LIFE_S: Final = 86_400.0
@@ -57,7 +57,7 @@ class Authority:
             .not_valid_before(_moment(now - CLOCK_SKEW_S))
             .not_valid_after(_moment(now + life_s))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(key_usage(signs_certificates=True), critical=True)
             .add_extension(identifier, critical=False)
             .sign(key, hashes.SHA256())
         )
@@ -113,7 +113,7 @@ class Authority:
             .not_valid_before(_moment(now - CLOCK_SKEW_S))
             .not_valid_after(_moment(now + life_s))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(key_usage(signs_certificates=False), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                 critical=False,
@@ -129,7 +129,8 @@ def _moment(seconds: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """What a certificate's key is for: to sign certificates, or to prove who speaks."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,
