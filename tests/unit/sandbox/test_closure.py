@@ -211,3 +211,15 @@ def test_the_interpreter_of_these_tests_is_found_with_its_parts() -> None:
     found = look(sys.executable)
     real = os.path.realpath(sys.executable)
     assert any(real == path or real.startswith(path + "/") for path in found.read_only)
+
+
+def test_single_files_and_file_systems_inside_are_told_where_writes_are_collected(root: Path) -> None:
+    (root / "file").touch()
+    (root / "folder").mkdir()
+    tool = program(root / "tool")
+    listed = (str(root / "file"), str(root / "folder"))
+    found = look(tool, files=FileGrant(writable_paths=listed, persist="review"))
+    assert found.files == (str(root / "file"),)
+    assert found.mounts_below == ()
+    inside = look(tool, files=FileGrant(writable_paths=("/dev",), persist="review"))
+    assert "/dev/shm" in inside.mounts_below or not os.path.ismount("/dev/shm")

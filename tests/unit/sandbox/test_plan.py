@@ -315,3 +315,23 @@ def test_the_certificate_of_the_gate_stands_inside_for_reading_and_elsewhere_not
     assert drawn.data[CERTIFICATE_PATH] == spec.certificate
     assert f"--perms 0444 --file {{fd:{CERTIFICATE_PATH}}} {CERTIFICATE_PATH}" in words(drawn)
     assert CERTIFICATE_PATH not in draw().data
+
+
+def test_the_folders_around_an_exception_are_mounts_that_cannot_be_renamed() -> None:
+    blocked = (("/data/c/d/key", False), ("/data/a/b/ro/e/key", False))
+    drawn = draw(
+        FileGrant(writable_paths=("/data",), read_only_paths=("/data/a/b/ro", "/ro/x/y")),
+        closure=replace(FOUND, blocked=blocked),
+    )
+    kinds = {mount.path: mount.kind for mount in drawn.mounts if mount.path.startswith(("/data", "/ro"))}
+    assert kinds == {
+        "/data": "write",
+        "/data/a": "write",
+        "/data/a/b": "write",
+        "/data/a/b/ro": "read",
+        "/data/a/b/ro/e/key": "cover",
+        "/data/c": "write",
+        "/data/c/d": "write",
+        "/data/c/d/key": "cover",
+        "/ro/x/y": "read",
+    }
