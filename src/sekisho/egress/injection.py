@@ -6,7 +6,8 @@
   refused before it is ever used: it could end a header line and begin another.
 - Whatever else would leave with a placeholder in it is refused: another host, a header of another plugin's secret, a
   body, a name, letters in another case, percent-encoding. A body is content, which hosts publish: no secret goes there.
-- An answer of a host that may hold a secret is asked for without compression, so that `masking` can read it.
+- An answer of a host that may hold a secret is asked for whole, without compression and in no other alphabet, so that
+  `masking` can read it.
 
 Judgement only. What an answer reveals is `masking`'s subject; a placeholder in a form that is not known here (encrypted,
 compressed) is not seen, and carries nothing: it is worth nothing outside.
@@ -43,6 +44,9 @@ _DISGUISED: Final = re.compile(
 )
 _LONGEST_DISGUISE: Final = (len(PLACEHOLDER_PREFIX) + 32) * len("%2573")
 _BASIC: Final = re.compile(rb"(authorization: basic[ \t]+)([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
+# A plugin that chose the bytes of an answer, or how they are written, could have a secret told in pieces. A host may
+# ignore each of these, so a client has to be content without.
+_SHAPES_ANSWER: Final = (b"accept-encoding:", b"accept-charset:", b"range:", b"if-range:")
 _VALUE: Final = re.compile(r"[!-~](?:[ -~]{0,8190}[!-~])?")  # longer than any header line a host takes
 # Below this a value may be a word that also stands in answers for other reasons. Masking it would change them, and
 # tell the plugin, which word was masked, what the secret is.
@@ -121,7 +125,7 @@ class Injection:
         fields = [_in_field(one, in_headers, blobs) for one in fields]
         masks = _masks(usable, blobs)
         if masks:
-            fields = [one for one in fields if not one.startswith(b"accept-encoding:")]
+            fields = [one for one in fields if not one.startswith(_SHAPES_ANSWER)]
             fields.append(b"accept-encoding: identity")
         head = b"\r\n".join((line, *fields, b"", b""))
         if _holds_placeholder(head) or any(map(_holds_placeholder, map(_basic_content, fields))):

@@ -182,6 +182,15 @@ def test_answers_are_asked_for_without_compression_where_a_secret_may_be_told() 
     assert away.masks == ()
 
 
+@pytest.mark.threat("T-SECRET")
+@pytest.mark.parametrize("line", [b"Range: bytes=0-9", b"If-Range: x", b"ACCEPT-CHARSET: utf-16"])
+def test_a_plugin_does_not_choose_in_which_pieces_a_secret_may_be_told(line: bytes) -> None:
+    found = prepared(b"GET / HTTP/1.1", line)
+    assert not [one for one in lines(found) if one.startswith(line.lower().partition(b":")[0] + b":")]
+    away = prepared(b"GET / HTTP/1.1", line, target=Target(host="other.example", port=80))
+    assert [one for one in lines(away) if one.lower() == line.lower()]
+
+
 def test_a_secret_that_is_a_common_word_is_put_in_but_not_searched_in_answers() -> None:
     basic = b"Authorization: Basic " + base64.b64encode(b"me:" + MARK)
     found = prepared(b"GET / HTTP/1.1", basic, one=planted("password"))
