@@ -17,6 +17,9 @@ from sekisho.egress.stream import OPENING_TIMEOUT_S, Stream
 __all__ = ["TlsStream"]
 
 WRITE_BYTES: Final = 64 << 10  # encrypted at once, before any of it is sent
+# Looked at without giving way to anybody: a host that sends tickets without end must not hold the gates of all.
+MAX_QUIET_READS: Final = 3
+QUIET_BYTES: Final = 16 << 10
 _Result = TypeVar("_Result")
 
 
@@ -56,23 +59,25 @@ class TlsStream(Stream):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing was said inside; what TLS says to itself (a ticket) is taken in."""
+        """Whether nothing was said inside; what TLS says to itself (a ticket or two) is taken in."""
         if self._ahead:
             return False
         try:
-            while True:
+            for _ in range(MAX_QUIET_READS):
                 try:
                     self._ahead += self._tls.read(1)
                     return False
                 except ssl.SSLWantReadError:
-                    data = self._below.take(self._below.ahead_bytes) or self.sock.recv(WRITE_BYTES)
+                    data = self._below.take(self._below.ahead_bytes) or self.sock.recv(QUIET_BYTES)
                     if not data:
                         return False
                     self._incoming.write(data)
+                    self.share.charge(len(data))
         except (BlockingIOError, InterruptedError):
             return True
         except OSError:
             return False
+        return False  # it goes on and on
 
     async def _receive(self, most: int) -> bytes:
         try:

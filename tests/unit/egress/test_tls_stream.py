@@ -102,6 +102,20 @@ async def test_a_quiet_side_stays_quiet_until_it_says_something() -> None:
         assert [client.is_quiet] == [False]
 
 
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize(("tickets", "is_quiet"), [(0, True), (2, True), (600, False)])
+async def test_a_host_that_sends_tickets_without_end_is_not_listened_to_for_long(
+    tickets: int, is_quiet: bool
+) -> None:
+    context = AUTHORITY.context_for("a.example")
+    usual, context.num_tickets = context.num_tickets, tickets
+    try:
+        async with pair() as (client, _server, _):
+            assert client.is_quiet == is_quiet
+    finally:
+        context.num_tickets = usual
+
+
 async def test_a_carried_conversation_reaches_the_other_end() -> None:
     async with (
         pair() as (client, server, _),
