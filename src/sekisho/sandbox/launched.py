@@ -35,10 +35,10 @@ from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.limits import Group, make_group, sweep
 from sekisho.sandbox.locks import SCRATCH
 from sekisho.sandbox.mount import Mount
-from sekisho.sandbox.plan import Plan, plan
+from sekisho.sandbox.plan import SHARING, Plan, plan
 from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.running import END_S, Pipes, Sandbox, close_fds
-from sekisho.sandbox.scratch import make_scratch
+from sekisho.sandbox.scratch import SCRATCH_FOLDERS, make_scratch, sweep_folders
 from sekisho.sandbox.spec import Capabilities, DriverName, SandboxSpec, unavailable
 from sekisho.sandbox.staged import overlay_tag
 
@@ -82,6 +82,8 @@ class Launched:
         """Start the launcher."""
         capabilities = await self.probe()
         sweep(capabilities.cgroup_parents)
+        if self.name in SHARING:
+            await asyncio.to_thread(sweep_folders, SCRATCH_FOLDERS)
         await self._start_launcher()
         return self
 
@@ -127,13 +129,14 @@ class Launched:
             group = make_group(plan.cgroup_version, plan.cgroup_parents, plan.name, number, plan.limits)
         held = await asyncio.to_thread(claim, plan.staging)
         pipes = Pipes(plan.staging.owner)
-        scratch = None if plan.has_own_root else make_scratch(plan.name)
+        scratch, keeps = (None, None) if plan.has_own_root else make_scratch(plan.name)
         sandbox = Sandbox(
             number=number,
             ask_to_kill=self._ask_to_kill,
             pipes=pipes,
             group=group,
             scratch=scratch,
+            keeps_scratch=keeps,
             held=held,
         )
         self._sandboxes[number] = sandbox

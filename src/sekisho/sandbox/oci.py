@@ -22,11 +22,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -48,6 +46,7 @@ from sekisho.sandbox.oci_words import (
 from sekisho.sandbox.plan import Plan, plan
 from sekisho.sandbox.probe import glance
 from sekisho.sandbox.running import Exit, Pipes, Sandbox
+from sekisho.sandbox.scratch import make_folder, sweep_folders
 from sekisho.sandbox.spec import Capabilities, DriverName, Link, SandboxSpec, unavailable
 
 __all__ = ["Oci"]
@@ -58,6 +57,7 @@ ENTER_S: Final = 5.0
 CLIENT_S: Final = 2.0  # for the last words of a plugin that has ended
 MAX_COMPLAINT_BYTES: Final = 2000
 GVISOR: Final = "runsc"
+FOLDERS: Final = "sekisho-oci-"
 FIRST_USER: Final = 600_000  # users that no account of a usual host has
 USERS: Final = 65_536
 
@@ -86,6 +86,7 @@ class Oci:
         """Find the engine, hold it against what is needed, and remove what dead owners left."""
         self._engine = find_engine(self._wanted, self._runtime, self._environment)
         await self._engine.require()
+        await asyncio.to_thread(sweep_folders, FOLDERS)
         await self._engine.sweep(frozenset({owner_of(os.getpid())}))
         return self
 
@@ -164,7 +165,7 @@ class _Container:
         self._plan = plan
         self._on_removed = on_removed
         self._name = f"sekisho-{os.getpid()}-{number}-{plan.name}"
-        self._folder = Path(tempfile.mkdtemp(prefix="sekisho-oci-"))
+        self._folder, self._held = make_folder(FOLDERS)
         self._pipes = Pipes()
         self.sandbox = Sandbox(number=number, ask_to_kill=self._kill, pipes=self._pipes, group=None)
         self._pidfd = -1
@@ -351,6 +352,7 @@ class _Container:
         self._pipes.close_theirs()
         self.sandbox.end(Exit(code=None, signal=None, reason="not_run"))  # unless it was told how it ended
         shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._held)
         self._on_removed(self)
 
 

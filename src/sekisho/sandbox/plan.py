@@ -37,7 +37,7 @@ from sekisho.sandbox.spec import (
 )
 from sekisho.sandbox.staged import NOTHING, Staging, staging_of
 
-__all__ = ["OWN_PROCESSES", "Limits", "Mount", "MountKind", "Plan", "plan"]
+__all__ = ["OWN_PROCESSES", "SHARING", "Limits", "Mount", "MountKind", "Plan", "plan"]
 
 INNER_ID: Final = "1000"
 HOST_NAME: Final = "plugin"
@@ -59,7 +59,7 @@ _OWN_NAMESPACES: Final = (
 )  # drivers with process numbers and a file system of their own
 # The host's /etc is there and may not be read; git takes that for an error unless it is told not to look.
 _NO_SYSTEM_FILES: Final = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
-_SHARING: Final = ("landlock", "unsafe-none")  # drivers that leave the plugin in the host's own file system
+SHARING: Final = ("landlock", "unsafe-none")  # drivers that leave the plugin in the host's own file system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ class Plan:
     @property
     def has_own_root(self) -> bool:
         """Whether the plugin sees a file system of its own."""
-        return self.driver not in _SHARING
+        return self.driver not in SHARING
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
     if capabilities.missing or (driver == "bubblewrap" and capabilities.bwrap is None):
         missing = "; ".join(capabilities.missing) or "bwrap is not installed"
         raise unavailable(f"this host cannot wall in plugin {spec.name!r}: {missing}")
-    if driver in _SHARING:
+    if driver in SHARING:
         return _shared(spec, capabilities, closure)
     data = {**_filters(capabilities, shared=False), **_etc(closure)}
     if spec.certificate:
@@ -383,7 +383,7 @@ def _limits(spec: SandboxSpec, capabilities: Capabilities) -> Limits:
     memory = asked.max_memory_mb * _MIB
     by_group = capabilities.enforces("memory")
     pids_by_group = capabilities.enforces("pids")
-    is_sharing = capabilities.driver in _SHARING  # then the kernel would count all processes of our user
+    is_sharing = capabilities.driver in SHARING  # then the kernel would count all processes of our user
     # Deno reserves more than any sensible limit and dies under RLIMIT_DATA; the guard alone watches it.
     bounds_data = not by_group and PurePosixPath(spec.argv[0]).name != "deno"
     data_bytes = max(memory * HARD_DATA_FACTOR, MIN_DATA_BYTES)

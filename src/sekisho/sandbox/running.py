@@ -71,6 +71,7 @@ class Sandbox:
         pipes: Pipes,
         group: Group | None,
         scratch: Path | None = None,
+        keeps_scratch: int | None = None,
         held: tuple[int, ...] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -82,6 +83,7 @@ class Sandbox:
         self._ask_to_kill = ask_to_kill
         self._group = group
         self.scratch = scratch
+        self._keeps_scratch = keeps_scratch
         self._is_full = False
         self._refused: dict[int, int] = {}
         self._last: tuple[Violation, ...] = ()
@@ -188,6 +190,9 @@ class Sandbox:
     def forget(self) -> bool:
         """Remove what the kernel still keeps for it; False when that has to be tried again."""
         is_cleared = self.scratch is None or remove_scratch(self.scratch)
+        if self._keeps_scratch is not None:
+            keeps, self._keeps_scratch = self._keeps_scratch, None
+            os.close(keeps)
         return (self._group is None or self._group.remove()) and is_cleared
 
     def _judge_exit(self, message: dict[str, Any]) -> Exit:
