@@ -95,10 +95,14 @@ class Share:
         """How long there is no room because too much was carried in this minute."""
         return self._allowance.debt_s(asyncio.get_running_loop().time())
 
+    def spend(self, count: int) -> None:
+        """Use so much of this turn, for work that takes as long as carrying so many bytes."""
+        self._left -= count
+        self._schedule()
+
     def charge(self, count: int) -> None:
         """Count what was read."""
-        self._left -= max(count, LOOK_BYTES)
-        self._schedule()
+        self.spend(max(count, LOOK_BYTES))
         now = asyncio.get_running_loop().time()
         self._allowance.take(count, now)
         if self._allowance.debt_s(now) > 0 and not self._is_said(now):

@@ -17,6 +17,7 @@ from sekisho.egress.stream import OPENING_TIMEOUT_S, Stream
 __all__ = ["TlsStream"]
 
 WRITE_BYTES: Final = 64 << 10  # encrypted at once, before any of it is sent
+HANDSHAKE_BYTES: Final = 64 << 10  # a certificate and a key exchange take as long as carrying more than this
 # Looked at without giving way to anybody: a host that sends tickets without end must not hold the gates of all.
 MAX_QUIET_READS: Final = 3
 QUIET_BYTES: Final = 16 << 10
@@ -41,6 +42,8 @@ class TlsStream(Stream):
     async def shake_hands(self) -> None:
         """Open it; raises ssl.SSLError when the other side is not to be trusted, or does not want us."""
         async with asyncio.timeout(OPENING_TIMEOUT_S):
+            await self.share.wait_room()
+            self.share.spend(HANDSHAKE_BYTES)
             try:
                 await self._drive(self._tls.do_handshake)
             except ssl.SSLError:

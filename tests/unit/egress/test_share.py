@@ -95,3 +95,10 @@ async def test_being_slowed_down_is_said_once_a_minute() -> None:
     assert said == [1]
     assert share.room() == 0
     assert share.debt_s() > 0
+
+
+async def test_work_uses_up_the_turn_and_nothing_of_the_minute() -> None:
+    share = Share(bytes_per_minute=1_000, turn_bytes=10_000)
+    share.spend(10_000)
+    assert (share.room(), share.debt_s()) == (0, 0.0)
+    assert await share.wait_room() > 0

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import pytest
 
 from sekisho.egress.interception import InterceptionAuthority
+from sekisho.egress.share import Share
 from sekisho.egress.stream import Stream
-from sekisho.egress.tls_stream import TlsStream, carry
+from sekisho.egress.tls_stream import HANDSHAKE_BYTES, TlsStream, carry
 
 AUTHORITY = InterceptionAuthority(("a.example",), datetime.now(UTC))
 
@@ -114,6 +115,31 @@ async def test_a_host_that_sends_tickets_without_end_is_not_listened_to_for_long
             assert client.is_quiet == is_quiet
     finally:
         context.num_tickets = usual
+
+
+class Spent(Share):
+    """A share that remembers what was spent on work."""
+
+    total = 0
+
+    def spend(self, count: int) -> None:
+        self.total += count
+        super().spend(count)
+
+
+async def test_a_greeting_is_work_that_its_plugin_pays_for() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        for one in (left, right):
+            one.setblocking(False)
+        share = Spent()
+        client = TlsStream(Stream(left), _client(), server_name="a.example")
+        server = TlsStream(Stream(right, share), AUTHORITY.context_for("a.example"))
+        assert share.total == 0
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(client.shake_hands())
+            group.create_task(server.shake_hands())
+    assert share.total > HANDSHAKE_BYTES
 
 
 async def test_a_carried_conversation_reaches_the_other_end() -> None:
