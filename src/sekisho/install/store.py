@@ -303,23 +303,31 @@ class Store:
             self._write_stamps(kept)
 
     def sweep(self) -> None:
-        """Remove trees that no plugin uses or used lately; only a writer may."""
+        """Remove trees that no plugin uses or used lately; only a writer may.
+
+        Where the note of one plugin, or a tree it names, cannot be read, nothing is removed: that is for the start of
+        this plugin to refuse, and no reason why another one cannot be installed.
+        """
+        with contextlib.suppress(Tampered):
+            self._sweep()
+        self._at("swept")
+
+    def _sweep(self) -> None:
         used = set[str]()
         for path in self._active.glob("*.json"):
             found = self.active(path.stem)
             if found is not None:
                 used |= {found.current, *found.before}
+        locks = {self.open(digest).receipt.lock_sha256 for digest in used if (self._trees / digest).exists()}
         for folder in self._trees.iterdir():
             if folder.name not in used:
                 remove_tree(self._moved_aside(folder))
         for stamps in (self.folder / "stamps").glob("*.json"):
             if stamps.stem not in used:
                 stamps.unlink()
-        locks = {self.open(digest).receipt.lock_sha256 for digest in used if (self._trees / digest).exists()}
         for files in (self.folder / "files").glob("*"):
             if files.name not in locks:
                 remove_tree(files)
-        self._at("swept")
 
     def _entries(self, kept: Kept) -> tuple[Entry, ...]:
         try:

@@ -223,3 +223,20 @@ def test_a_writer_killed_before_the_first_installation_leaves_none(store: Store)
     assert _used(store) is None
     install(store, "1")
     assert _used(store) == "1"
+
+
+@pytest.mark.threat("T-PACKAGE")
+@pytest.mark.parametrize("broken", ["active/other.json", "receipt"])
+def test_what_is_broken_of_one_plugin_keeps_no_other_from_being_installed(store: Store, broken: str) -> None:
+    with store.writing():
+        other = keep(store, "1")
+        store.activate("other", other.digest, "npm:x@1")
+        unused = keep(store, "2")
+        path = other.folder / "receipt.json" if broken == "receipt" else store.folder / broken
+        path.chmod(0o600)
+        path.write_bytes(b"{")
+        mine = keep(store, "3")
+        store.activate("mine", mine.digest, "npm:x@3")
+        store.sweep()
+    assert store.active("mine") is not None
+    assert unused.folder.exists()  # it might be the one
