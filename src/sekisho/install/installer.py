@@ -115,7 +115,7 @@ class Installer:
 
     def _known(self, plugin: str, package: PackageSpec) -> Kept | None:
         """What is installed for this plugin, if it is this package for this machine."""
-        active = self._store.active(plugin)
+        active = self._store.known(plugin)
         for digest in () if active is None else (active.current, *active.before):
             try:
                 kept = self._store.open(digest)

@@ -229,7 +229,7 @@ class Store:
 
     def activate(self, plugin: str, digest: str, asked: str) -> Active:
         """Let a plugin use this tree from its next start on."""
-        now = self.active(plugin)
+        now = self.known(plugin)
         used = () if now is None else (now.current, *now.before)
         before = tuple(one for one in used if one != digest)[:KEPT_BEFORE]
         return self._point(plugin, Active(current=digest, asked=asked, before=before))
@@ -262,6 +262,13 @@ class Store:
         if not all(DIGEST.fullmatch(one) for one in (found.current, *found.before)):
             raise _broken(f"the note of which package {plugin} uses cannot be read")
         return found
+
+    def known(self, plugin: str) -> Active | None:
+        """Like `active`, for whoever installs: a note that cannot be read is written anew, so it counts as none."""
+        try:
+            return self.active(plugin)
+        except Tampered:
+            return None
 
     def open(self, digest: str) -> Kept:
         """The tree of this name, its receipt proved by it.

@@ -240,3 +240,12 @@ def test_what_is_broken_of_one_plugin_keeps_no_other_from_being_installed(store:
         store.sweep()
     assert store.active("mine") is not None
     assert unused.folder.exists()  # it might be the one
+
+
+def test_a_note_that_cannot_be_read_is_mended_by_installing_again(store: Store) -> None:
+    install(store, "1")
+    (store.folder / "active" / "x.json").write_bytes(b"{")
+    with pytest.raises(Tampered):
+        store.active("x")
+    install(store, "1")
+    assert _used(store) == "1"
