@@ -62,7 +62,8 @@ def test(rest: list[str]) -> int:
     prepare("dev")
     install_for_tests()
     install_conformance_suite()
-    return run([PYTHON, "-m", "pytest", *rest])
+    # one process more than processors: much of a test of real processes is waiting for them
+    return run([PYTHON, "-m", "pytest", "-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup", *rest])
 
 
 def check(_rest: list[str]) -> int:

@@ -1,6 +1,21 @@
-"""For all tests: a property has no deadline, because how busy the machine is says nothing about it."""
+"""For all tests: how they are spread over processes, and no deadline for properties.
 
+Tests of one file share what is dear to make (a house, a private internet), so they stay in one process; those that say
+`spread` may run beside each other. How busy the machine is says nothing about a property, so none has a deadline.
+"""
+
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("sekisho", deadline=None)
 settings.load_profile("sekisho")
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that read the groups
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Name the group of each test."""
+    for item in items:
+        if item.get_closest_marker("spread") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
