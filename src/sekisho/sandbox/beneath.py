@@ -25,6 +25,7 @@ from sekisho.launcher.calls import call
 from sekisho.launcher.kernel import libc
 
 __all__ = [
+    "FOLDER",
     "birth_ns",
     "entered",
     "entries",

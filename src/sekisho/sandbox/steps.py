@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sekisho.errors import Unavailable
-from sekisho.sandbox.beneath import open_beneath, opened, parent_and_name
+from sekisho.sandbox.beneath import FOLDER, open_beneath, opened, parent_and_name
 
 __all__ = ["NEW_FOLDER", "carry_out"]
 
@@ -40,7 +40,7 @@ def carry_out(lower: int, stage: str, step: Sequence[Any]) -> None:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, NEW_FOLDER, dir_fd=folder)
                 if uid != -1:
-                    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+                    _give(folder, name, uid, gid)
         case ["chmod", path, mode]:
             with _missing_is_done(), parent_and_name(lower, path) as (folder, name):
                 _set_mode(folder, name, mode)
@@ -64,6 +64,15 @@ def _made_parent(root: int, path: str) -> Iterator[tuple[int, str]]:
             os.mkdir(name, dir_fd=folder)
     with parent_and_name(root, path) as found:
         yield found
+
+
+def _give(folder: int, name: str, uid: int, gid: int) -> None:
+    """Give away a folder that is ours and empty, as a new one is: whoever owns the folder around it may have put
+    something of root's in its place.
+    """
+    with _missing_is_done(), opened(os.open(name, FOLDER, dir_fd=folder)) as made:
+        if os.fstat(made).st_uid == os.geteuid() and not os.listdir(made):  # noqa: PTH208
+            os.fchown(made, uid, gid)
 
 
 def _set_mode(folder: int, name: str, mode: int) -> None:

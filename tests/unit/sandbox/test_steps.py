@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,15 @@ def test_no_step_goes_through_a_link_or_upwards(folder: Path, step: tuple[Any, .
 def test_a_step_that_is_none_is_refused(folder: Path) -> None:
     with pytest.raises(Unavailable, match="unknown"):
         twice(folder, "format", "disk")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_new_folder_is_given_away_and_what_stands_in_its_place_is_not(folder: Path) -> None:
+    twice(folder, "mkdir", "made", 65_534, 65_534)
+    assert (folder / "made").stat().st_uid == 65_534
+    twice(
+        folder, "mkdir", "sub", 65_534, 65_534
+    )  # moved there meanwhile by whoever owns the folder around it
+    twice(folder, "mkdir", "sub/file", 65_534, 65_534)
+    assert (folder / "sub").stat().st_uid == 0
+    assert (folder / "sub" / "file").stat().st_uid == 0
