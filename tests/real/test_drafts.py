@@ -11,6 +11,7 @@ import os
 import stat
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.ticking import let_the_clock_move_on
 
 from sekisho.errors import Misconfigured, Refused, SekishoError, Unavailable
 from sekisho.launcher import staging
@@ -404,6 +406,7 @@ def below_an_overlay(draft: Draft, steps: list[tuple[str, str, str]], uid: int) 
             os.write(say, json.dumps(snapshot(Path(draft.folder))).encode())
             os._exit(0)
         finally:
+            os.write(2, traceback.format_exc().encode())  # nothing flushes after _exit
             os._exit(1)
     os.close(say)
     with os.fdopen(answer, "rb") as file:
@@ -425,6 +428,7 @@ def decide(drafts: Drafts, uid: int, *, is_kept: bool) -> None:
                 discard(drafts)
             os._exit(0)
         finally:
+            os.write(2, traceback.format_exc().encode())  # nothing flushes after _exit
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
@@ -447,6 +451,7 @@ def test_whatever_a_plugin_does_is_kept_as_it_saw_it_or_leaves_no_trace(
         draft.make_ready(None)
         for path in (place, *place.rglob("*")):
             os.chown(path, uid or os.geteuid(), -1)
+        let_the_clock_move_on(place)
         before = snapshot(folder)
         below_an_overlay(draft, steps, uid)
         saw = below_an_overlay(draft, more, uid)

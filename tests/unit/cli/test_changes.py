@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.ticking import let_the_clock_move_on
 from tests.unit.cli.conftest import Type
 
 from sekisho.assembly.housing import drafts_of
@@ -23,6 +24,7 @@ def draft(home: Path) -> Draft:
         (folder / name).write_text("old\n")
     draft = drafts_of(Places(home=home, config=home.parent / "sekisho.toml"), "notes").of(str(folder))
     draft.make_ready(None)
+    let_the_clock_move_on(folder.parent)
     (draft.upper / "changed.txt").write_text("new\n")
     (draft.upper / "evil\n\u202etxt").write_text("\x1b[2Jhidden\u200b\n")
     (draft.upper / "image").write_bytes(b"\x89PNG\0")

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.ticking import let_the_clock_move_on
 
 from sekisho.errors import Refused, Unavailable
 from sekisho.sandbox import changes
@@ -24,6 +25,7 @@ def draft(tmp_path: Path) -> Draft:
     (folder / "link").symlink_to("a")
     draft = Drafts(tmp_path.resolve() / "drafts" / "p").of(str(folder))
     draft.make_ready(None)
+    let_the_clock_move_on(tmp_path)
     return draft
 
 

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.ticking import let_the_clock_move_on
 
 from sekisho.errors import Refused, Unavailable
 from sekisho.sandbox.changes import changes_of
@@ -47,6 +48,7 @@ def build(place: Path) -> Drafts:
         for path in ("changed", "deleted", "mode", "becomes folder", "sub/c", "sub/deep/d"):
             (folder / path).write_text(path)
         (folder / "old link").symlink_to("changed")
+        let_the_clock_move_on(place)
         draft = drafts.of(str(folder))
         draft.make_ready(None)
         upper = draft.upper
