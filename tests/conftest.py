@@ -16,6 +16,7 @@ settings.load_profile("sekisho")
 @pytest.hookimpl(tryfirst=True)  # before those that read the groups
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Name the group of each test."""
-    for item in items:
-        if item.get_closest_marker("spread") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    for index, item in enumerate(items):
+        spread = item.get_closest_marker("spread")
+        part = "" if spread is None else f" {index % spread.args[0]}"
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}{part}"))

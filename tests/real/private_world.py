@@ -29,12 +29,13 @@ from tests.real.site_certificate import write_site
 SITE_ADDRESS: Final = "93.184.216.34"  # public-looking, so that the gate's address rule is really asked
 HOUSE_ADDRESS: Final = "93.184.216.35"
 READY_S: Final = 60.0
+ROOT: Final = Path(__file__).resolve().parents[2]
 _CLONE_NEWNET: Final = 0x40000000
 _T = TypeVar("_T")
 
 _BUILD: Final = """
 set -e
-world=$1 folder=$2; shift 2
+world=$1 folder=$2 tree=$3; shift 3
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$world"
 mkdir "$world/upper" "$world/work" "$world/root"
@@ -42,8 +43,10 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$world/upper,workdir=$world/wor
 for point in "$@"; do mount --rbind "$point" "$world/root$point"; done
 mount -t tmpfs tmpfs "$world/root/tmp"
 chmod 1777 "$world/root/tmp"
-mkdir -p "$world/root$folder"
-mount --bind "$folder" "$world/root$folder"
+for kept in "$folder" "$tree"; do  # either may lie in the folder that was just covered
+    mkdir -p "$world/root$kept"
+    mount --bind "$kept" "$world/root$kept"
+done
 cd "$world/root"
 mkdir -p old
 pivot_root . old
@@ -166,7 +169,8 @@ class World:
             pytest.skip("a private world is made by root: it has a network cable and a root of its own")
         world = self.folder / "world"
         world.mkdir()
-        words = ["unshare", "--mount", "--net", "sh", "-c", _BUILD, "sh", str(world), str(self.folder)]
+        places = [str(world), str(self.folder), str(ROOT)]
+        words = ["unshare", "--mount", "--net", "sh", "-c", _BUILD, "sh", *places]
         self._house = Holder([*words, *_mount_points()])
         hold = "ip link set lo up && echo ready && exec sleep infinity"
         self._site = Holder(["unshare", "--net", "sh", "-c", hold])

@@ -30,7 +30,8 @@ class Throttle:
         self._share = percent / 100
         self._seen_s = 0.0
         self._at = now
-        self._debt_s = 0.0  # processor time used beyond the share; below zero: what may be used at once
+        # processor time used beyond the share; below zero: what may be used at once
+        self._debt_s = -BURST_S * self._share
         self.is_stopped = False
 
     def turn(self, members: Iterable[int], now: float) -> None:
