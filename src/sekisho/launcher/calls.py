@@ -42,8 +42,24 @@ _COMMON: Final = {
     "mount_setattr": 442, "landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446,
 }  # fmt: skip
 NUMBERS: Final = {
-    "x86_64": {"clone": 56, "keyctl": 250, "setns": 308, "capset": 126, "pivot_root": 155, "seccomp": 317, **_COMMON},
-    "aarch64": {"keyctl": 219, "setns": 268, "pivot_root": 41, "capset": 91, "clone": 220, "seccomp": 277, **_COMMON},
+    "x86_64": {
+        "clone": 56,
+        "keyctl": 250,
+        "setns": 308,
+        "capset": 126,
+        "pivot_root": 155,
+        "seccomp": 317,
+        **_COMMON,
+    },
+    "aarch64": {
+        "keyctl": 219,
+        "setns": 268,
+        "pivot_root": 41,
+        "capset": 91,
+        "clone": 220,
+        "seccomp": 277,
+        **_COMMON,
+    },
 }
 _OURS: Final = NUMBERS.get(platform.machine(), {})
 

@@ -26,7 +26,16 @@ from sekisho.sandbox.obstacles import INSTALL_BWRAP, obstacle
 from sekisho.sandbox.seccomp import MACHINES, assemble
 from sekisho.sandbox.spec import Capabilities, DriverName, Level
 
-__all__ = ["glance", "probe", "run_trial", "try_bwrap", "try_landlock", "try_native", "try_network", "try_staging"]
+__all__ = [
+    "glance",
+    "probe",
+    "run_trial",
+    "try_bwrap",
+    "try_landlock",
+    "try_native",
+    "try_network",
+    "try_staging",
+]
 
 TRIAL_S: Final = 10.0
 OLDEST_BWRAP: Final = (0, 6)  # --size and --clearenv
