@@ -73,6 +73,31 @@ async def test_a_memory_hog_is_stopped_near_its_limit(host: Capabilities) -> Non
     assert LIMIT_MB * 0.5 < int(out.split()[-1]) <= LIMIT_MB * (1.05 if is_counted else 1.5)
 
 
+HIDE: Final = """
+import ctypes
+def attempt(function):
+    try:
+        return function()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+def keep():
+    fd = os.memfd_create("hidden")
+    os.truncate(fd, 1 << 20)
+    return "kept"
+libc = ctypes.CDLL(None, use_errno=True)
+segment = libc.shmget(0, 1 << 20, 0o1600)
+print(json.dumps([attempt(keep), "kept" if segment >= 0 else errno.errorcode[ctypes.get_errno()]]))
+"""
+
+
+@pytest.mark.parametrize("host", hosts())
+async def test_memory_cannot_be_kept_where_nobody_counts_it(host: Capabilities) -> None:
+    is_counted = host.cgroup != "none"
+    async with Bubblewrap(host) as driver:
+        found = await answer(driver, HIDE)
+    assert found == (["kept", "kept"] if is_counted else ["ENOSYS", "EPERM"])
+
+
 @pytest.mark.parametrize("percent", [20, 50])
 @pytest.mark.parametrize("host", hosts())
 async def test_processor_time_is_within_15_percent_of_its_share(host: Capabilities, percent: int) -> None:

@@ -74,14 +74,14 @@ def become_bwrap(
     numbers = {"gate": ends.gate, "status": ends.status}
     if channel:
         numbers["channel"] = channel[0]
-    if "alarm" in data and ring(data["alarm"], ends.gate):
-        data["filter"] = LET_PASS  # one that refuses by itself would silence the alarm
     numbers |= {name: memory_file(content) for name, content in data.items() if name != "alarm"}
     words = [fill(word, numbers) for word in request["options"]]
     refuse_links(words)
     program = beyond_reach(request["program"])
     # In a descriptor, because a command line is public and these words hold the plugin's environment.
     options = memory_file(b"".join(word.encode() + b"\0" for word in words))
+    if "alarm" in data and ring(data["alarm"], ends.gate):  # from here on no file can be made in memory
+        rewrite(numbers["filter"], LET_PASS)  # one that refuses by itself would silence the alarm
     keep = {*numbers.values(), options, ends.failure, *([program] if isinstance(program, int) else [])}
     command = [fill(word, numbers) if channel else word for word in request["command"]]
     for target, fd in enumerate(stdio):
@@ -126,6 +126,12 @@ def beyond_reach(path: str) -> str | int:
     os.write(copy, content)
     fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEALS)
     return copy
+
+
+def rewrite(fd: int, content: bytes) -> None:
+    """Another content for a memory file, which still reads from its start."""
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, content, 0)
 
 
 def leave_groups() -> None:

@@ -222,10 +222,12 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
 
 def _filters(capabilities: Capabilities, *, shared: bool) -> dict[str, bytes]:
     """The system call filter; and where the kernel can report, the same one with an alarm."""
-    silent = {"filter": assemble(capabilities.machine, shared=shared)}
+    watched = not capabilities.enforces("memory")
+    silent = {"filter": assemble(capabilities.machine, shared=shared, watched=watched)}
     if not capabilities.alarm:
         return silent
-    return {**silent, "alarm": assemble(capabilities.machine, shared=shared, alarm=True)}
+    alarm = assemble(capabilities.machine, shared=shared, watched=watched, alarm=True)
+    return {**silent, "alarm": alarm}
 
 
 def _namespaces(spec: SandboxSpec) -> tuple[str, ...]:

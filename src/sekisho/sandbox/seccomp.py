@@ -106,12 +106,13 @@ ALLOWED: Final = frozenset(  # one text reads better than three hundred quotes
 )
 
 
-def assemble(machine: str, *, shared: bool = False, alarm: bool = False) -> bytes:
+def assemble(machine: str, *, shared: bool = False, watched: bool = False, alarm: bool = False) -> bytes:
     """The filter for one machine, as the array of `struct sock_filter` that seccomp takes.
 
     Args:
         machine: as `uname` calls it.
         shared: for a plugin without namespaces, which shares the host's sockets, objects, files and processes.
+        watched: where no control group counts memory; what a watcher of mappings cannot see is refused then.
         alarm: whether what is refused rings with a listener; what does not exist (ENOSYS) never does.
     """
     known = MACHINES.get(machine)
@@ -125,7 +126,7 @@ def assemble(machine: str, *, shared: bool = False, alarm: bool = False) -> byte
     code += [(_LOAD, 0, 0, _NR_OFFSET)]
     if machine == "x86_64":
         code += [(_AT_LEAST, 0, 1, _X32_BIT), _answer(KILL)]
-    code += _search(_intervals(known.numbers, shared=shared))
+    code += _search(_intervals(known.numbers, shared=shared, watched=watched))
     if alarm:
         code = [_rung(step) for step in code]
     if len(code) > MAX_INSTRUCTIONS:
@@ -308,7 +309,12 @@ _SHARED: Final[dict[str, Code]] = {
 }
 
 
-def _intervals(numbers: dict[str, int], *, shared: bool) -> list[tuple[int, tuple[Step, ...]]]:
+# Memory that is kept without being mapped: who adds up the mappings of a plugin never sees it. Libraries make a plain
+# file where the first does not exist.
+_UNSEEN: Final[dict[str, Code]] = {"memfd_create": _error(ENOSYS), "shmget": _error(EPERM)}
+
+
+def _intervals(numbers: dict[str, int], *, shared: bool, watched: bool) -> list[tuple[int, tuple[Step, ...]]]:
     """(first number, what to do) in order; each holds up to the next one."""
     by_number = {number: name for name, number in numbers.items()}
     # fchmodat2 is newer than the table around it; calls between are unknown to us and answer so.
@@ -316,6 +322,8 @@ def _intervals(numbers: dict[str, int], *, shared: bool) -> list[tuple[int, tupl
 
     def leaf(number: int) -> tuple[Step, ...]:
         name = by_number.get(number)
+        if watched and name in _UNSEEN:
+            return tuple(_UNSEEN[name])
         if shared and name in _SHARED:
             return tuple(_SHARED[name])
         if name in _CHECKED:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.launcher import child
+from sekisho.launcher.kernel import memory_file
 
 
 def test_a_mark_becomes_its_number_and_other_words_stay() -> None:
@@ -50,3 +51,12 @@ def test_a_program_of_somebody_else_is_run_as_it_is(tmp_path: Path) -> None:
         program = Path(shutil.copy(program, tmp_path / "program"))
         os.chown(program, 65534, 65534)
     assert child.beyond_reach(str(program)) == str(program)
+
+
+def test_a_memory_file_with_another_content_reads_from_its_start() -> None:
+    fd = memory_file(b"what was there before, and longer")
+    try:
+        child.rewrite(fd, b"new")
+        assert os.read(fd, 100) == b"new"
+    finally:
+        os.close(fd)

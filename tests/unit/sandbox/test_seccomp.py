@@ -72,6 +72,18 @@ FORBIDDEN = """
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_memory_that_no_watcher_sees_is_refused_where_there_is_only_a_watcher(machine: str) -> None:
+    known = MACHINES[machine]
+    watched = assemble(machine, watched=True)
+    differing = {
+        name: decide(watched, number, known.audit_arch)
+        for name, number in known.numbers.items()
+        if decide(watched, number, known.audit_arch) != decide(assemble(machine), number, known.audit_arch)
+    }
+    assert differing == {"memfd_create": ENOSYS, "shmget": EPERM}
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_every_known_call_is_decided_by_the_list(machine: str) -> None:
     known = MACHINES[machine]
     code = assemble(machine)
