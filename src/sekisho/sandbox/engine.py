@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from sekisho.errors import Misconfigured
 from sekisho.sandbox.oci_words import LABEL, EngineName
 from sekisho.sandbox.spec import Link, unavailable
 
@@ -123,14 +124,12 @@ class Engine:
 
     async def sweep(self, is_alive: frozenset[str]) -> None:
         """Remove containers of owners that are dead."""
-        found = (await self.say("ps", "--all", "--quiet", "--filter", f"label={LABEL}")).split()
-        if not found:
-            return
-        wanted = '{{.Id}} {{index .Config.Labels "' + LABEL + '"}}'
-        for line in (await self.say("inspect", "--format", wanted, *found)).splitlines():
-            ident, _, owner = line.partition(" ")
-            if owner not in is_alive and not _lives(owner):
-                await self.say("rm", "--force", ident)
+        wanted = '{{index .Config.Labels "' + LABEL + '"}}'
+        for ident in (await self.say("ps", "--all", "--quiet", "--filter", f"label={LABEL}")).split():
+            with contextlib.suppress(Misconfigured):  # somebody else removed it meanwhile
+                owner = await self.say("inspect", "--format", wanted, ident)
+                if owner not in is_alive and not _lives(owner):
+                    await self.say("rm", "--force", ident)
 
 
 def find_engine(wanted: str, runtime: str = "", environment: Mapping[str, str] = NOTHING) -> Engine:

@@ -82,11 +82,12 @@ async def test_only_containers_of_dead_owners_are_swept(host: Path) -> None:
     ended = await asyncio.create_subprocess_exec(sys.executable, "-Ic", "pass")
     await ended.wait()
     alive, foreign = owner_of(os.getpid()), owner_of(os.getppid())
+    owners = f"a) echo {alive};; b) echo {ended.pid}-1;; c) echo {foreign};; d) echo {os.getppid()}-1;; *) exit 1;;"
     pretend(
         host,
         "docker",
-        f'case "$1" in ps) echo a b c d;; inspect) echo "a {alive}"; echo "b {ended.pid}-1"; echo "c {foreign}";'
-        f' echo "d {os.getppid()}-1";; rm) echo "$3" >> {host}/removed;; esac',
+        f'case "$1" in ps) echo a gone b c d;; inspect) case "$4" in {owners} esac;; '
+        f'rm) echo "$3" >> {host}/removed;; esac',
     )
     await find_engine("docker", environment=os.environ).sweep(frozenset({alive}))
     assert (host / "removed").read_text().split() == ["b", "d"]
