@@ -36,8 +36,11 @@ for line in sys.stdin:
 class OpenHouse:
     """A driver without walls: a real process on real pipes, so that only the joining is under test."""
 
-    def __init__(self, program: str, doors: Sequence[socket.socket] = ()) -> None:
+    def __init__(
+        self, program: str, doors: Sequence[socket.socket] = (), *, ends_itself: bool = False
+    ) -> None:
         self._program = program
+        self._ends_itself = ends_itself
         self._doors = doors
         self._waiters: list[asyncio.Task[None]] = []
         self.sandbox: Sandbox | None = None
@@ -53,7 +56,12 @@ class OpenHouse:
             stderr=pipes.theirs[2],
         )
         pipes.close_theirs()
-        sandbox = Sandbox(number=1, ask_to_kill=lambda number: process.kill(), pipes=pipes, group=None)
+
+        def kill(_number: int) -> None:
+            if not self._ends_itself:  # else it may be on its way out when its pipes have ended
+                process.kill()
+
+        sandbox = Sandbox(number=1, ask_to_kill=kill, pipes=pipes, group=None)
         sandbox.pid = process.pid
         if self._doors:
             sandbox.gate_sockets = GateSockets(*(door.detach() for door in self._doors))
@@ -197,7 +205,7 @@ async def test_an_end_for_memory_is_told_as_a_denial_and_another_end_is_not(
 ) -> None:
     for code, told in ((OUT_OF_MEMORY, ["memory"]), (3, [])):
         denials: list[DenialFrame] = []
-        driver = OpenHouse(f"raise SystemExit({code})")
+        driver = OpenHouse(f"raise SystemExit({code})", ends_itself=True)
         async with _connect(driver, plan, events, denials.append) as walled:
             await asyncio.wait_for(walled.ended(), WAIT_S)
         await driver.close()
