@@ -2,7 +2,8 @@
 
 Guarantees
 - it ends only when no call is under way or parked, and nobody listens for news of it;
-- a call that comes while it rests waits for its start, within the time it has anyway, and is carried out once;
+- a call that comes while it rests waits for its start, within the time it has anyway, and is carried out once; it was
+  judged by what the plugin showed before, so it is refused when the plugin comes back showing anything else;
 - an end that nobody wished is mended as ever, by its warden, with backoff.
 
 What it shows at its next start is judged as at every start. Knows no instance of a client: a plugin with one process
@@ -15,6 +16,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from sekisho.errors import Refused
+from sekisho.plugin_server.face import Face
 from sekisho.plugin_server.waiting import Waiting
 from sekisho.plugin_server.warden import Connector, Publisher, Warden, WardenRules
 from sekisho.wire import AnswerFrame, DenialFrame, Inbound, StateFrame, SurfaceFrame
@@ -46,6 +49,7 @@ class Resting:
         self._used_at = self._loop.time()
         self._is_resting = False
         self._wanted = asyncio.Event()
+        self._face = Face(self._refuse_waiting)
 
     async def run(self) -> None:
         """Keep it running while it is used, until cancelled."""
@@ -82,7 +86,8 @@ class Resting:
     # what its warden tells
 
     def publish_surface(self, frame: SurfaceFrame) -> None:
-        """What it shows."""
+        """What it shows, before it takes a call."""
+        self._face.show(frame)
         self._publisher.publish_surface(frame)
 
     def publish_state(self, frame: StateFrame) -> None:
@@ -92,6 +97,11 @@ class Resting:
             self._is_resting = False
             self._used_at = self._loop.time()
             self._waiting.release(self.desk.call)
+
+    def _refuse_waiting(self) -> None:
+        self._waiting.refuse(
+            Refused("definition_changed", "the plugin offers other things than when this call was judged")
+        )
 
     def publish_denial(self, denial: DenialFrame) -> None:
         """A wall refused it something."""
