@@ -144,8 +144,8 @@ def leave_groups() -> None:
 def ring(code: bytes, gate: int) -> bool:
     """Load the filter with its alarm before bwrap, which knows only silent ones; False where none may be had.
 
-    The launcher lets bwrap's own calls through until bwrap has read the byte at its gate, which it does after its last wall
-    and before the plugin runs.
+    The launcher lets bwrap's own calls through until bwrap has read the byte at its gate, which it does after its last
+    wall and before the plugin runs.
     """
     no_new_privileges()
     try:
