@@ -22,6 +22,8 @@ PRETENDED: Final = re.compile(
 MACHINE: Final = re.compile(
     r"(?<![\w./-])/(w[o]rk|r[o]ot|home/(?!you\b)\w+)/|(?<!\w)\.l[i]brary\b|/tmp/p[l]an"
 )
+# Modules whose answers are of one process and one moment.
+CHANGING: Final = {"time", "random", "secrets", "uuid", "os", "tempfile", "datetime"}
 # Where a banned word is the subject: the setting that bans it.
 EXEMPT: Final = {
     ("pyproject.toml", "pretended"),
@@ -59,6 +61,17 @@ def test_no_file_names_a_path_of_one_machine(root: Path) -> None:
     assert not _hits(root, MACHINE, "machine")
 
 
+def test_tests_are_named_the_same_in_every_process(root: Path) -> None:
+    """Processes that share the tests out compare names, and run none when two differ."""
+    changing = [
+        f"{path.relative_to(root)}:{mark.lineno}"
+        for path in sorted((root / "tests").rglob("*.py"))
+        for mark in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(mark, ast.Call) and _ends_with(mark.func, "parametrize") and _names_differ(mark)
+    ]
+    assert not changing
+
+
 def test_no_module_grows_beyond_one_subject(root: Path) -> None:
     source = root / "src" / "sekisho"
     long = [path.name for path in source.rglob("*.py") if len(path.read_text().splitlines()) > MAX_LINES]
@@ -76,6 +89,22 @@ def test_the_environment_is_read_by_the_command_line_alone(root: Path) -> None:
         and _reads_environment(path)
     ]
     assert not readers
+
+
+def _ends_with(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == name
+
+
+def _names_differ(mark: ast.Call) -> bool:
+    """Whether names come of values that no two processes have alike: a clock's, a random one's, a set's order."""
+    values = [*mark.args, *(given.value for given in mark.keywords if given.arg == "argvalues")]
+    if any(isinstance(node, ast.Set | ast.SetComp) for node in values):
+        return True
+    named = next((given.value for given in mark.keywords if given.arg == "ids"), None)
+    of_values = named is None or isinstance(named, ast.Name)
+    return of_values and any(
+        isinstance(node, ast.Name) and node.id in CHANGING for value in values for node in ast.walk(value)
+    )
 
 
 def _reads_environment(path: Path) -> bool:

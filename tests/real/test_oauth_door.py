@@ -197,7 +197,7 @@ def test_a_session_is_of_no_use_to_another_client(estate: Estate, caller: Caller
         {"exp": None},
         {"cnf": {"kid": "what is this"}},
     ],
-    ids=str,
+    ids=["expired", "other audience", "other issuer", "of nobody", "for ever", "bound in an unknown way"],
 )
 def test_a_token_that_is_not_for_us_opens_nothing(
     estate: Estate, caller: Caller, claims: dict[str, Any]
@@ -367,7 +367,7 @@ def test_each_request_of_a_holder_needs_a_proof_of_its_own(
         {"iat": int(time.time()) - 600},
         {"jti": None},
     ],
-    ids=str,
+    ids=["other place", "other method", "other token", "too old", "without a number"],
 )
 def test_a_proof_for_something_else_is_none(
     estate: Estate, house: House, caller: Caller, holder: Holder, changes: dict[str, Any]
