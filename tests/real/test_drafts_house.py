@@ -93,7 +93,7 @@ def test_what_a_plugin_wrote_is_kept_while_the_house_runs(house: House) -> None:
 def test_what_a_plugin_wrote_is_discarded_while_the_house_runs(house: House) -> None:
     folder = house.folder / "notes"
     assert house.call("writer__write", path=str(folder / "new")).code == "ok"
-    assert typed(house, "changes", "writer", "--discard")["state"] == "discarded"
+    assert typed(house, "changes", "writer", "--rollback")["state"] == "discarded"
     until(lambda: house.answers("writer__write", path="/tmp/x"), "the plugin starts again by itself")
     assert typed(house, "changes", "writer")["changes"] == []
     assert sorted(path.name for path in folder.iterdir()) == ["plan"]

@@ -30,7 +30,7 @@ def changes(
     name: Annotated[str, Parameter(help="The plugin's name.")],
     *,
     commit: Annotated[bool, Parameter(negative="", help="Keep them: all at once, or nothing.")] = False,
-    discard: Annotated[bool, Parameter(negative="", help="Throw them away.")] = False,
+    rollback: Annotated[bool, Parameter(negative="", help="Throw them away.")] = False,
     force: Annotated[
         bool,
         Parameter(negative="", help="With --commit: put them over what somebody else changed meanwhile."),
@@ -46,16 +46,16 @@ def changes(
     from sekisho.assembly.housing import drafts_of  # noqa: PLC0415 - not every command needs it
     from sekisho.assembly.places import Places  # noqa: PLC0415
 
-    if (commit and discard) or (force and not commit):
+    if (commit and rollback) or (force and not commit):
         raise Misconfigured(
             "config_invalid",
             "these options contradict each other",
-            remedy="type --commit [--force] or --discard",
+            remedy="type --commit [--force] or --rollback",
         )
     found = find_any(config)
     _known(found, name)
     drafts = drafts_of(Places(home=home_of(found), config=config.absolute()), name)
-    if commit or discard:
+    if commit or rollback:
         return _decide(name, drafts, commit=commit, force=force, json=json)
     return _show(name, drafts, json=json)
 
@@ -111,7 +111,7 @@ def _show(name: str, drafts: Drafts, *, json: bool) -> int:
     refused = sum(bool(one.refused) for _, one in found)
     conflicts = sum(one.conflict for _, one in found)
     note(f"{len(found)} changes, {refused} that may not be kept, {conflicts} in conflict")
-    note(f"→ sekisho changes {name} --commit, or --discard")
+    note(f"→ sekisho changes {name} --commit, or --rollback")
     return 0
 
 

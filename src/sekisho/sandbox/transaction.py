@@ -152,7 +152,7 @@ def _refuse_what_cannot_stay(changes: Sequence[Change], *, force: bool) -> None:
             "changes_refused",
             f"{refused[0].path!r} may not be kept: {refused[0].refused}"
             + (f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""),
-            remedy="discard what it wrote with --discard, or let the plugin remove it",
+            remedy="discard what it wrote with --rollback, or let the plugin remove it",
         )
     conflicts = [one for one in changes if one.conflict]
     if conflicts and not force:

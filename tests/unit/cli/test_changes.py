@@ -56,7 +56,7 @@ def test_a_program_reads_the_same(typed: Type, draft: Draft) -> None:
 
 
 def test_what_is_kept_is_there_and_what_is_discarded_is_not(typed: Type, draft: Draft) -> None:
-    assert typed("changes", "notes", "--discard").status == 0
+    assert typed("changes", "notes", "--rollback").status == 0
     assert Path(draft.folder, "gone.txt").exists()
     draft.make_ready(None)
     (draft.upper / "changed.txt").write_text("newer\n")
@@ -77,7 +77,7 @@ def test_a_conflict_is_refused_until_it_is_forced(typed: Type, draft: Draft) -> 
     assert Path(draft.folder, "changed.txt").read_text() == "new\n"
 
 
-@pytest.mark.parametrize("words", [("--commit", "--discard"), ("--force",), ("--discard", "--force")])
+@pytest.mark.parametrize("words", [("--commit", "--rollback"), ("--force",), ("--rollback", "--force")])
 def test_words_that_contradict_each_other_are_refused(
     typed: Type, draft: Draft, words: tuple[str, ...]
 ) -> None:
