@@ -62,8 +62,9 @@ def setting(kind: Kind[Any], doc: str, *, default: Any = MISSING) -> Any:
 
 
 def settings_of(table: type[Any]) -> Iterator[tuple[Field[Any], Kind[Any], str]]:
-    """Every declared setting of a table, in the order of the file."""
-    for one in fields(table):
+    """Every declared setting of a table: its own in the order they are written, then those it shares with others."""
+    own = vars(table).get("__annotations__", {})
+    for one in sorted(fields(table), key=lambda one: one.name not in own):
         if "kind" in one.metadata:
             yield one, one.metadata["kind"], one.metadata["doc"]
 

@@ -16,8 +16,8 @@ from sekisho.config.bind import bind, refusal, unknown_key
 from sekisho.config.core import CoreConfig
 from sekisho.config.field import settings_of
 from sekisho.config.locate import Source, key_lines
+from sekisho.config.own_table import plugin_settings, settings_names
 from sekisho.config.plugin import PluginConfig
-from sekisho.config.workload import plugin_settings, settings_names
 from sekisho.errors import Misconfigured
 
 __all__ = ["load_any", "load_core", "load_plugin"]

@@ -12,8 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from sekisho.config.field import Wrong, choice, flag, judged, listed, path, setting, text, whole
-from sekisho.config.values import web_address
-from sekisho.config.workload import command_words
+from sekisho.config.values import command_words, web_address
 from sekisho.credentials import OAuthSettings, checked_url
 from sekisho.errors import Misconfigured, Refused
 

@@ -23,6 +23,7 @@ __all__ = [
     "bind_address",
     "check_pair",
     "client_requests",
+    "command_words",
     "environment_name",
     "extension_name",
     "is_secret_name",
@@ -132,6 +133,19 @@ def _is_web_address(value: str, schemes: tuple[str, ...], *, with_path: bool) ->
 def operation() -> Kind[str]:
     """The exact name of one tool; patterns are not names."""
     return text(_OPERATION, "the exact name of a tool")
+
+
+def command_words() -> Kind[tuple[str, ...]]:
+    """A program and its arguments; a list, never a line for a shell."""
+
+    def read(value: object, _folder: Path) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise Wrong(f"is {described(value)}" if value != [] else "is empty")
+        if not value[0] or any("\0" in one for one in value):
+            raise Wrong("names no program, or holds a NUL character")
+        return tuple(value)
+
+    return Kind("list of text", 'a list of words such as ["npx", "-y", "server"]', read)
 
 
 def client_requests() -> Kind[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sekisho.config import BindAddress, CoreConfig, load_core
+from sekisho.config import BindAddress, CoreConfig
 from sekisho.errors import Misconfigured
 
 Core = Callable[[str], CoreConfig]
@@ -72,13 +72,6 @@ def test_the_sample_has_no_key_without_its_test(samples: Path) -> None:
     assert written == {row[0].split(" = ")[0] for row in KEYS}
 
 
-def test_both_plugins_of_the_sample_are_there_in_order(samples: Path) -> None:
-    config = load_core(samples / "mcp-core-config.toml")
-    assert [one.name for one in config.plugins.servers] == ["wordpress-handler", "github-handler"]
-    assert config.plugin("github-handler").max_requests_per_minute == 30
-    assert not config.plugin("github-handler").runs_here
-
-
 def test_an_empty_file_is_the_safe_house(core: Core) -> None:
     config = core("")
     assert config == CoreConfig()
@@ -91,76 +84,9 @@ def test_an_empty_file_is_the_safe_house(core: Core) -> None:
     assert config.audit_log(Path("/h")) == Path("/h/audit/log.jsonl")
 
 
-def test_a_plugin_without_allowed_operations_may_do_nothing(core: Core) -> None:
-    entry = core(servers('name = "a"\ncommand = ["x"]')).plugin("a")
-    assert entry.allowed_operations == ()
-    assert entry.grants.network.is_closed
-
-
-def test_a_plugin_may_ask_for_forms_and_serves_what_was_approved_unless_told_otherwise(core: Core) -> None:
-    entry = core(servers('name = "a"\ncommand = ["x"]')).plugin("a")
-    assert entry.client_requests == entry.workload.client_requests == ("elicitation",)
-    assert (entry.allowed_prompts, entry.allowed_resources) == (None, None)
-    assert entry.extensions == ("io.modelcontextprotocol/ui",)
-    narrowed = core(
-        servers(
-            'name = "a"\ncommand = ["x"]\nclient_requests = ["sampling"]\nallowed_prompts = ["say hello"]\n'
-            'allowed_resources = ["note://1", "file:///pub/*"]\nextensions = []'
-        )
-    ).plugin("a")
-    assert narrowed.client_requests == narrowed.workload.client_requests == ("sampling",)
-    assert narrowed.allowed_prompts == ("say hello",)
-    assert narrowed.allowed_resources == ("note://1", "file:///pub/*")
-    assert narrowed.extensions == ()
-
-
-def test_clients_share_a_plugin_unless_told_otherwise(core: Core) -> None:
-    entry = core(servers('name = "a"\ncommand = ["x"]')).plugin("a")
-    assert (entry.instances, entry.workload.instances, entry.workload.gates) == ("shared", "shared", 0)
-    own = core(
-        servers(
-            'name = "a"\ncommand = ["x"]\ninstances = "session"\nmax_instances = 3\ninstance_idle_seconds = 9'
-        )
-    ).plugin("a")
-    assert (own.instances, own.workload.instances, own.workload.gates) == ("session", "session", 3)
-    assert own.workload.instance_idle_s == 9
-
-
-def test_allowing_no_prompt_differs_from_leaving_the_key_out(core: Core) -> None:
-    entry = core(servers('name = "a"\ncommand = ["x"]\nallowed_prompts = []\nallowed_resources = []')).plugin(
-        "a"
-    )
-    assert (entry.allowed_prompts, entry.allowed_resources) == ((), ())
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", "localhost:1"])
-def test_plain_http_is_for_loopback(core: Core, address: str) -> None:
-    assert core(f'[core_server]\nbind_addr = "{address}"\ntls = "off"\n').core_server.tls == "off"
-
-
-@pytest.mark.requirement("A5.2")
-@pytest.mark.parametrize("address", ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "example.com:80"])
-def test_plain_http_is_refused_elsewhere(core: Core, address: str) -> None:
-    with pytest.raises(Misconfigured, match='expected "on"'):
-        core(f'[core_server]\nbind_addr = "{address}"\ntls = "off"\n')
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (servers('name = "a"'), "names nothing to reach or run"),
-        (servers('name = "a"\ncommand = ["x"]\nupstream = "http://127.0.0.1:1/mcp"'), "one of the two"),
-        (servers('name = "a"\nurl = "https://a"', 'name = "a"\nurl = "https://b"'), "two plugins named a"),
-        (servers('name = "a"\nurl = "https://a"\nrequire_approval = ["delete"]'), "names delete"),
-        (servers('name = "a"\nurl = "https://a"\nallowed_operations = ["*"]'), "exact name of a tool"),
-        (servers('name = "a"\nurl = "https://a"\nallowed_resources = ["a*b"]'), "its beginning"),
-        (servers('name = "a"\nurl = "https://a"\nclient_requests = ["tools"]'), "elicitation"),
-        (servers('name = "a"\nurl = "https://a"\nextensions = ["ui"]'), "an identifier such as"),
-        (servers('name = "node"\nurl = "https://a"\nsettings = { options = "x" }'), "NODE_OPTIONS"),
-        ('[core_server]\ntls_cert_path = "/a"\n', "without tls_key_path"),
-        ('[core_server]\ntrust_domain = "Not A Domain"\n', "domain name"),
-        ('[core_server]\nallowed_origins = ["*"]\n', "an origin such as"),
-        ('[core_server]\nallowed_hosts = ["a/b"]\n', "a host name"),
         ('[audit]\ndurability = "never"\n', '"effects" or "every" or "written"'),
     ],
 )
@@ -168,27 +94,6 @@ def test_plain_http_is_refused_elsewhere(core: Core, address: str) -> None:
 def test_what_cannot_be_honoured_is_refused(core: Core, text: str, words: str) -> None:
     with pytest.raises(Misconfigured, match=words.replace("*", r"\*")):
         core(text)
-
-
-def test_a_plugin_that_runs_here_carries_its_whole_workload(core: Core, tmp_path: Path) -> None:
-    entry = core(
-        servers(
-            'name = "wp-x"\ncommand = ["uvx", "wp"]\nworking_directory = "w"\nruntime_paths = ["rt"]\n'
-            'settings = { url = "https://e" }\nenvironment = ["WP_TOKEN"]'
-        )
-    ).plugin("wp-x")
-    workload = entry.workload
-    assert entry.runs_here
-    assert workload.command == ("uvx", "wp")
-    assert workload.working_directory == tmp_path / "w"
-    assert workload.runtime_paths == (tmp_path / "rt",)
-    assert workload.settings_environment == {"WP_URL": "https://e"}
-    assert workload.grants.environment == ("WP_TOKEN",)
-
-
-def test_the_status_address_can_be_moved_or_closed(core: Core) -> None:
-    assert str(core("").core_server.status_addr) == "127.0.0.1:9464"
-    assert core('[core_server]\nstatus_addr = "off"\n').core_server.status_addr is None
 
 
 def test_asking_for_a_plugin_that_is_not_there_names_those_that_are(core: Core) -> None:
@@ -200,11 +105,3 @@ def test_asking_for_a_plugin_where_there_is_none_says_how_to_list_one(core: Core
     with pytest.raises(Misconfigured, match="configured: none") as caught:
         core("").plugin("b")
     assert "[[plugins.servers]]" in caught.value.remedy
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_the_oldest_transport_is_off_and_needs_one_process(core: Core, workers: int) -> None:
-    assert not core("").core_server.legacy_sse
-    assert core("[core_server]\nlegacy_sse = true\n").core_server.legacy_sse
-    with pytest.raises(Misconfigured, match="legacy_sse"):
-        core(f"[core_server]\nlegacy_sse = true\nworkers = {workers}\n")

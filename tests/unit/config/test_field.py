@@ -139,3 +139,15 @@ def test_the_settings_of_a_table_come_in_the_order_of_the_file() -> None:
         ("second", "Second."),
         ("first", "First."),
     ]
+
+
+def test_a_tables_own_settings_stand_before_those_it_shares() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Shared:
+        memory: int = setting(whole(1, 9), "Shared.", default=1)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Table(Shared):
+        name: str = setting(text(), "Its own.")
+
+    assert [one.name for one, _, _ in settings_of(Table)] == ["name", "memory"]

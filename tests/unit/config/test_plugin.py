@@ -90,11 +90,6 @@ def test_a_plugin_server_without_a_table_is_refused(plugin: Plugin) -> None:
         plugin("")
 
 
-def test_a_command_and_an_upstream_exclude_each_other(plugin: Plugin) -> None:
-    with pytest.raises(Misconfigured, match=r":4: plugin_server\.upstream"):
-        plugin('[plugin_server]\nname = "a"\ncommand = ["x"]\nupstream = "http://127.0.0.1:1/mcp"\n')
-
-
 def test_operations_left_out_differ_from_none_allowed(plugin: Plugin) -> None:
     text = '[plugin_server]\nname = "a"\n'
     assert plugin(text).plugin_server.allowed_operations is None
@@ -103,21 +98,3 @@ def test_operations_left_out_differ_from_none_allowed(plugin: Plugin) -> None:
 
 def test_the_home_folder_may_be_named(plugin: Plugin, tmp_path: Path) -> None:
     assert plugin('[plugin_server]\nname = "a"\nhome = "h"\n').home == tmp_path / "h"
-
-
-def test_a_plugin_server_knows_whether_clients_share_its_plugin(plugin: Plugin) -> None:
-    text = '[plugin_server]\nname = "a"\n'
-    assert plugin(text).workload.instances == "shared"
-    own = plugin(text + 'instances = "client"\nmax_instances = 2\ninstance_idle_seconds = 1.5\n').workload
-    assert (own.instances, own.max_instances, own.instance_idle_s) == ("client", 2, 1.5)
-    for wrong in ('instances = "each"', "max_instances = 0", "instance_idle_seconds = 0"):
-        with pytest.raises(Misconfigured):
-            plugin(text + wrong + "\n")
-
-
-def test_a_plugin_server_knows_what_its_plugin_may_ask_of_clients(plugin: Plugin) -> None:
-    text = '[plugin_server]\nname = "a"\n'
-    assert plugin(text).workload.client_requests == ("elicitation",)
-    assert plugin(text + "client_requests = []\n").workload.client_requests == ()
-    with pytest.raises(Misconfigured, match="elicitation"):
-        plugin(text + 'client_requests = ["tools"]\n')

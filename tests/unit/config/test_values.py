@@ -13,6 +13,7 @@ from sekisho.config.values import (
     bind_address,
     check_pair,
     client_requests,
+    command_words,
     environment_name,
     extension_name,
     is_loopback,
@@ -184,3 +185,10 @@ def test_an_extension_has_a_prefix_and_a_name(name: str) -> None:
 def test_any_other_extension_is_refused(name: object) -> None:
     with pytest.raises(Misconfigured):
         extension_name().read(name, FOLDER)
+
+
+@pytest.mark.parametrize("value", ["npx server", [], [""], ["a", 3], ["a", "b\0"]])
+def test_a_command_is_a_list_of_words(value: object) -> None:
+    assert command_words().read(["npx", "-y", "-y", ""], FOLDER) == ("npx", "-y", "-y", "")
+    with pytest.raises(Misconfigured):
+        command_words().read(value, FOLDER)
