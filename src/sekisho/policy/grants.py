@@ -30,6 +30,7 @@ class NetworkGrant:
     """Hosts a plugin may reach, by exact name or `*.suffix`; nothing unless listed.
 
     `blocked_domains` narrows: a specific block beats an allow; `*` states the default and beats nothing.
+    `endpoints`: when there are any, which hosts and ports go together; it narrows, and lists nothing by itself.
     `intercept_tls`: the gate ends TLS itself, with an authority that only this plugin trusts, and reads what is inside.
     `mode`: while it learns, every public host asked for by name is reached on the web's ports, and written down.
     `max_mb_per_minute`: both directions together; 0 is no limit.
@@ -44,6 +45,7 @@ class NetworkGrant:
     mode: Literal["enforce", "learn"] = "enforce"
     max_connections: int = 256
     max_mb_per_minute: int = 600
+    endpoints: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         for rule in self.allowed_domains + self.blocked_domains:

@@ -112,7 +112,8 @@ def is_learned(network: NetworkGrant, host: str, port: int) -> bool:
 
 
 def _is_ruled(network: NetworkGrant, host: str, port: int) -> bool:
-    return port in network.allowed_ports and _is_named(network, host)
+    is_pair = not network.endpoints or (host, port) in network.endpoints
+    return port in network.allowed_ports and is_pair and _is_named(network, host)
 
 
 def _is_named(network: NetworkGrant, host: str) -> bool:

@@ -5,7 +5,9 @@
   plugin is.
 - A text is an address when it begins with `scheme://`, or with a scheme of the web or of files and a colon that no
   blank follows.
-- An option (`--output=/x`, `@/x`) names what its value names.
+- What stands behind an option, a scheme or a sign (`--output=/x`, `-f/x`, `unix:/x`, `@/x`), and each part of a list
+  (`/a:/b`), names what it names by itself (`place_lists`).
+- A text is an address when it is written as `scp` and `git` read it, too: `user@host:path/x`.
 - Prose names nothing: a word like and/or, a slash among words, an address in the middle of a sentence, a comment,
   many lines.
 - A text is read in every way in which somebody behind us may read it: as it is, with look-alike characters folded,
@@ -22,6 +24,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Final, Literal
+
+from sekisho.policy.place_lists import bare, begins_address, parts
 
 __all__ = ["Hint", "Place", "climbs", "is_scheme", "may_name_place", "named_places"]
 
@@ -50,17 +54,13 @@ _BREAKS: Final = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _DROPPED: Final = str.maketrans("", "", "\t\n\r")  # WHATWG URL drops them wherever they stand
 _EDGES: Final = "".join(map(chr, range(1, 33))) + "\x7f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff"
 
-_ADDRESS: Final = re.compile(
-    r"(?:[a-z][a-z0-9+.\-]{0,40}:){1,4}[\\/]{2}|(?:https?|wss?|ftps?|sftp|gopher|file|jar|url):\S",
-    re.IGNORECASE,
-)
+_SHELL_ADDRESS: Final = re.compile(r"[\w.-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})*:(?=\S*[/~])\S")
 _ANY_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.\-]{0,40}:(?![0-9]{1,5}(?:[/?#]|$))", re.IGNORECASE)
 _ABSOLUTE: Final = re.compile(r"/+(?!\*\*?\s)[^\s/]")  # a comment of a program is no path
 _HOME: Final = re.compile(r"~(?:[A-Za-z_][\w.-]*)?(?:[\\/]|$)|\$\{?[A-Za-z_]\w*\}?[\\/]|%[A-Za-z_]\w*%[\\/]")
 # Alone these may be a price or a key of JSON; what is said to be a path may be expanded by whoever opens it.
 _VARIABLE: Final = re.compile(r"\$[A-Za-z_]\w*|\$\{[^}]*\}|%[A-Za-z_]\w*%")
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\s\\]|\\(?:[\w.$-]+\\)+[\w.$-]*$")
-_OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*=|@(?=[/~.\\])")
 _JPEG: Final = re.compile(r"/9j/[A-Za-z0-9+/]{60,}={0,2}")  # every picture of that kind begins so in base64
 
 
@@ -77,9 +77,7 @@ def named_places(text: str, hint: Hint = "") -> Iterator[Place]:
             if reading in seen:
                 continue
             seen.add(reading)
-            place = _place(reading, line_hint)
-            if place is not None:
-                yield place
+            yield from _places(reading, line_hint)
 
 
 def _lines(text: str, hint: Hint) -> Iterator[tuple[str, Hint]]:
@@ -143,11 +141,21 @@ def _shortest(found: re.Match[bytes]) -> bytes:
     return bytes((code & 0x7F,))
 
 
+def _places(text: str, hint: Hint) -> Iterator[Place]:
+    text = bare(text)
+    place = _place(text, hint)
+    if place is not None:
+        yield place
+    is_place = place is not None and (hint == "" or _place(text, "") is not None)
+    for part in parts(text, is_place=is_place):
+        # Behind a place even a bare slash is one.
+        inner = _place(bare(part), "path" if is_place else "")
+        if inner is not None:
+            yield inner
+
+
 def _place(text: str, hint: Hint) -> Place | None:
-    option = _OPTION.match(text)
-    if option:  # programs read what stands behind as the name of a file
-        text = text[option.end() :]
-    if _ADDRESS.match(text):
+    if begins_address(text) or _SHELL_ADDRESS.match(text):
         return "address", text
     if _is_path(text, hint):
         return "path", text

@@ -4,6 +4,7 @@
   a leave gives nothing.
 - Roots only narrow. What remains of a grant is what lies in a grant and in a root at once; adding a root never gives a
   plugin more than its grants say, and a list without roots leaves it nothing.
+- Ports stay with their hosts: `http://a` and `https://b` open neither `a` on 443 nor `b` on 80.
 - A root that gives nothing because no grant reaches it is named, so that it is not taken for one that does.
 
 Judgement over text: knows no file system, so a root that leads elsewhere through a link is refused by whoever mounts.
@@ -148,10 +149,14 @@ def _network(network: NetworkGrant, reached: Iterable[Endpoint]) -> NetworkGrant
     endpoints = tuple(dict.fromkeys(reached))
     local = tuple(port for host, port in endpoints if host == LOCALHOST)
     far = tuple((host, port) for host, port in endpoints if host != LOCALHOST)
+    domains = tuple(dict.fromkeys(host for host, _ in far))
+    ports = tuple(dict.fromkeys(port for _, port in far))
     return replace(
         network,
-        allowed_domains=tuple(dict.fromkeys(host for host, _ in far)),
-        allowed_ports=tuple(dict.fromkeys(port for _, port in far)),
+        allowed_domains=domains,
+        allowed_ports=ports,
+        # Where every host has every port there is nothing to add, and what was approved stays approved.
+        endpoints=far if len(far) < len(domains) * len(ports) else (),
         allow_localhost=bool(local),
         localhost_ports=local,
     )

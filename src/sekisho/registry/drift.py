@@ -114,7 +114,9 @@ def grants_digest(grants: Grants) -> str:
         del network["mode"]
     if grants.files.persist == "direct":
         del files["persist"]
-    del network["max_connections"], network["max_mb_per_minute"]
+    del network["max_connections"], network["max_mb_per_minute"], network["endpoints"]
+    if grants.network.endpoints:
+        network["endpoints"] = [*sorted(f"{host}:{port}" for host, port in grants.network.endpoints)]
     if grants.isolation != "strict":
         reach["isolation"] = grants.isolation
     if grants.secrets:

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from sekisho.detect.hidden import hidden_characters, visible, visible_json
 from sekisho.errors import RemoteProtocolError
-from sekisho.policy.grants import Grants
+from sekisho.policy.grants import Grants, NetworkGrant
 from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName
 from sekisho.registry.drift import Drift
@@ -209,7 +209,7 @@ def _grant_lines(grants: Grants, is_changed: bool) -> Iterator[str]:
             "network",
             (*network.allowed_domains, *_LEARNS) if network.mode == "learn" else network.allowed_domains,
         ),
-        ("  ports", network.allowed_ports if network.allowed_domains else ()),
+        ("  ports", _ports(network)),
         ("  never", network.blocked_domains),
         ("  localhost", network.localhost_ports if network.allow_localhost else ()),
         ("  TLS", ("opened by the gate",) if network.intercept_tls else ()),
@@ -224,6 +224,12 @@ def _grant_lines(grants: Grants, is_changed: bool) -> Iterator[str]:
     yield f"may touch{_mark(is_changed)}"
     for label, values in rows:
         yield f"  {label:<12}{visible(', '.join(str(value) for value in values)) or 'nothing'}"
+
+
+def _ports(network: NetworkGrant) -> tuple[object, ...]:
+    if network.endpoints:
+        return tuple(f"{host}:{port}" for host, port in network.endpoints)
+    return network.allowed_ports if network.allowed_domains else ()
 
 
 def _item_lines(item: ReviewedItem) -> Iterator[str]:

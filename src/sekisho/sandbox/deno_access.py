@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from posixpath import normpath
 from typing import Final
 
@@ -113,7 +114,8 @@ class DenoAccess:
         network = self.grants.network
         if network.is_closed:
             return ()
-        listed = [f"{host}:{port}" for host in network.allowed_domains for port in network.allowed_ports]
+        pairs = network.endpoints or product(network.allowed_domains, network.allowed_ports)
+        listed = [f"{host}:{port}" for host, port in pairs]
         if network.allow_localhost:
             listed += [f"{host}:{port}" for host in _LOOPBACK for port in network.localhost_ports]
         listed.append(f"{PROXY[0]}:{PROXY[1]}")

@@ -57,7 +57,7 @@ PROSE = [
     "@name",
     "--flag",
     "-o=name",
-    "a=/b",
+    "a=b",
     "memo:1",
     "x" * 5000,
 ]
@@ -113,6 +113,7 @@ PATHS = [
     "-o=../x",
     "@/etc/passwd",
     "@~/x",
+    "a=/b",  # dd, and whoever sets a variable, reads the place behind it
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,17 @@ WITHIN = [
     "see https://evil.example for more",
     "file:main.py",
     "",
+    "unix:/app/trusted/s",
+    "-f/app/trusted/x",
+    "--opt=/app/trusted/x",
+    "--opt /app/trusted/x",
+    '"/app/trusted/x"',
+    "/app/trusted/a:/app/trusted/b",
+    "/app/trusted/a:b",
+    "/app/trusted/a b/c (1).txt",
+    "/app/trusted/x=y",
+    "https://api.example.com/a;v=1/b,c?x=1,2&u=https://other.example",
+    "https://api.example.com/x,https://api.example.com/y",
 ]
 OUTSIDE = [
     "/app/trusted2",
@@ -101,6 +114,25 @@ OUTSIDE = [
     "view-source:https://api.example.com",
     "ht\ntps://evil.example",
     "https://api.example.com/\nhttps://evil.example",
+    "unix:/run/docker.sock",
+    "sqlite:/etc/x",
+    "-f/etc/x",
+    "-f /etc/x",
+    "of=/etc/x",
+    "/app/trusted/a:/etc",
+    "/app/trusted/..:foo",
+    "/app/trusted/x/../..:/app/trusted",
+    "/app/trusted/x:a/../../b",
+    "/app/trusted/a /etc/passwd",
+    "/app/trusted/a;/etc",
+    "/app/trusted/a:~",
+    "/app/trusted/a:/",
+    "file:/app/trusted/x:/etc",
+    "file:///app/trusted/x:/etc",
+    "https://api.example.com/x,https://evil.example",
+    "https://api.example.com/x;/etc/passwd",
+    "git@api.example.com:org/x.git",
+    "%75nix%3a%2fetc%2fx",
 ]
 
 
@@ -240,6 +272,59 @@ def test_without_roots_every_place_is_outside_and_words_still_pass() -> None:
     with pytest.raises(Refused):
         rules.check_arguments({"x": "/app/trusted"})
     rules.check_arguments({"x": "and/or"})
+
+
+BEFORE = [
+    "",
+    "-f",
+    "-f ",
+    "--out=",
+    "--out ",
+    "of=",
+    "unix:",
+    "@",
+    ">",
+    "2>",
+    "|",
+    '--out="@',
+    "x:",
+    "x,",
+    "x;",
+]
+WITHIN_BEFORE = ["/app/trusted/a:", "/app/trusted/a,", "/app/trusted/a ", "file:///app/trusted/a;"]
+
+
+@given(
+    st.sampled_from(BEFORE) | st.sampled_from(WITHIN_BEFORE),
+    st.sampled_from(
+        ["/", "~/", "C:\\", "../../", "$HOME/", "\\\\srv\\", "https://evil.example/", "sqlite:///", "file:/"]
+    ),
+    st.from_regex(r"[a-z]{1,8}", fullmatch=True),
+    st.booleans(),
+)
+def test_nothing_that_stands_before_a_place_hides_it(
+    before: str, start: str, name: str, escaped: bool
+) -> None:
+    text = before + start + name
+    assert is_refused({"x": quote(text, safe="") if escaped else text})
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b/c", "x y", "d.txt"]), min_size=1, max_size=5), st.sampled_from(":;, ")
+)
+def test_a_list_of_places_within_the_roots_passes(names: list[str], sign: str) -> None:
+    assert not is_refused({"x": sign.join(f"/app/trusted/{name}" for name in names)})
+
+
+@given(
+    st.lists(st.sampled_from(["/app/trusted/a", "b", "/app/trusted"]), max_size=4),
+    st.lists(st.sampled_from(["/app/trusted/a", "b", "/app/trusted"]), max_size=4),
+    st.sampled_from(":;,"),
+)
+def test_one_place_outside_spoils_a_list_wherever_it_stands(
+    first: list[str], last: list[str], sign: str
+) -> None:
+    assert is_refused({"x": sign.join([*first, "/etc/x", *last])})
 
 
 @given(st.text(max_size=30))

@@ -82,6 +82,40 @@ def test_a_site_keeps_its_host_and_port() -> None:
     assert not permits(network, "api.example.com", 80)
 
 
+def test_every_host_keeps_its_own_ports() -> None:
+    here, there = ("api.example.com", 443), ("plain.example.com", 80)
+    granted = Grants(network=NetworkGrant(allowed_domains=("*.example.com",), allowed_ports=(80, 443)))
+    network = narrow(
+        granted, (site("https://api.example.com", here), site("http://plain.example.com", there))
+    ).grants.network
+    assert permits(network, *here)
+    assert permits(network, *there)
+    assert not permits(network, "api.example.com", 80)
+    assert not permits(network, "plain.example.com", 443)
+
+
+def test_hosts_with_the_same_ports_need_no_pairs() -> None:
+    granted = Grants(network=NetworkGrant(allowed_domains=("a.example", "b.example"), allowed_ports=(443,)))
+    roots = (site("https://a.example", ("a.example", 443)), site("https://b.example", ("b.example", 443)))
+    assert narrow(granted, roots).grants == granted
+
+
+ENDPOINTS = st.tuples(
+    st.sampled_from(["a.example", "b.example", "c.example"]), st.sampled_from([80, 443, 8443])
+)
+
+
+@given(st.lists(ENDPOINTS, min_size=1, max_size=6))
+def test_what_is_reached_within_roots_is_what_they_and_the_grants_name(wanted: list[tuple[str, int]]) -> None:
+    granted = NetworkGrant(allowed_domains=("a.example", "b.example"), allowed_ports=(80, 443))
+    roots = tuple(site(f"https://{host}:{port}", (host, port)) for host, port in wanted)
+    network = narrow(Grants(network=granted), roots).grants.network
+    for host in ("a.example", "b.example", "c.example"):
+        for port in (80, 443, 8443):
+            asked = (host, port)
+            assert permits(network, *asked) == (permits(granted, *asked) and asked in wanted)
+
+
 @pytest.mark.parametrize(
     "reached",
     [("other.example.com", 443), ("api.example.com", 8443), ("bad.cdn.example.com", 443), ("localhost", 22)],

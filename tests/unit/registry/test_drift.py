@@ -154,6 +154,7 @@ def test_learning_is_a_wider_reach_and_speed_is_none() -> None:
     digest = grants_digest(Grants(network=plain))
     assert grants_digest(Grants(network=replace(plain, mode="learn"))) != digest
     assert grants_digest(Grants(network=replace(plain, max_connections=1, max_mb_per_minute=0))) == digest
+    assert grants_digest(Grants(network=replace(plain, endpoints=(("example.com", 443),)))) != digest
 
 
 def test_where_writes_go_is_part_of_what_was_approved_and_the_usual_way_changes_no_approval() -> None:

@@ -183,3 +183,18 @@ def test_secrets_are_shown_by_reference_and_an_open_value_in_capitals() -> None:
     )
     assert any("OPEN from file:/run/secrets/token: THE VALUE ITSELF" in one for one in lines)
     assert any("opened by the gate" in one for one in lines)
+
+
+def test_hosts_whose_ports_are_their_own_are_shown_with_them() -> None:
+    pairs = (("a.example", 443), ("b.example", 80))
+    grants = Grants(network=NetworkGrant(allowed_domains=("a.example", "b.example"), endpoints=pairs))
+    drift = compare(None, surface(), (), grants_digest(grants))
+    shown = render(
+        plugin=PluginName("notes"),
+        grants=grants,
+        argv=(),
+        surface=surface(),
+        locked_surface=None,
+        drift=drift,
+    )
+    assert any("a.example:443, b.example:80" in line for line in shown.lines())

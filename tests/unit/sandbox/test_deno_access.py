@@ -176,3 +176,11 @@ def test_it_never_says_more_than_the_walls(files: FileGrant, path: str) -> None:
 @given(st.text(), st.none() | st.text())
 def test_any_question_has_an_answer(permission: str, value: str | None) -> None:
     ACCESS.refusal(permission, value)
+
+
+def test_hosts_whose_ports_are_their_own_are_listed_as_pairs() -> None:
+    pairs = (("a.example", 443), ("b.example", 80))
+    network = NetworkGrant(allowed_domains=("a.example", "b.example"), endpoints=pairs)
+    access = DenoAccess(grants=Grants(network=network))
+    assert "--allow-net=a.example:443,b.example:80,127.0.0.1:3128" in access.flags()
+    assert access.refusal("net", "a.example:80")
