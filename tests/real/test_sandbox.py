@@ -772,6 +772,25 @@ async def test_killing_the_launcher_leaves_no_process_and_the_next_plugin_starts
     assert await wait_until(lambda: not own_groups())
 
 
+@pytest.mark.skipif(HOST.cgroup == "none", reason="no control groups here")
+async def test_a_group_that_could_not_be_removed_at_once_is_removed_without_another_start(
+    driver: Launched,
+) -> None:
+    sandbox = await launch(driver, await driver.plan(spec("time.sleep(300)")))
+    own = own_groups()
+    kept = [folder / "kept" for folder in own]
+    for folder in kept:
+        folder.mkdir()
+    await sandbox.kill_tree()
+    if isinstance(driver, WarmDriver):
+        await driver.tear_down()
+    sandbox.close_fds()
+    assert {*own} <= {*own_groups()}
+    for folder in kept:
+        folder.rmdir()
+    assert await wait_until(lambda: not own_groups())
+
+
 OWNER: Final = """
 import asyncio, sys
 from sekisho.policy.grants import Grants

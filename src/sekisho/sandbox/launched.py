@@ -46,6 +46,8 @@ __all__ = ["Launched"]
 
 START_S: Final = 15.0  # all walls stand within milliseconds; a host that needs longer is broken
 MAX_COMPLAINT_BYTES: Final = 2000
+SWEEP_S: Final = 0.02  # the kernel needs milliseconds to be done with the processes of a group
+MAX_SWEEP_S: Final = 10.0
 
 
 # Unique in this process, because the names of control groups are made of it.
@@ -69,6 +71,7 @@ class Launched:
         self._capabilities = capabilities
         self._forked = forked
         self._leftovers: list[Sandbox] = []
+        self._sweeping: asyncio.TimerHandle | None = None
         self._sandboxes: dict[int, Sandbox] = {}
         self._control: socket.socket | None = None
         self._launcher: asyncio.subprocess.Process | ForkedLauncher | None = None
@@ -95,7 +98,6 @@ class Launched:
             with contextlib.suppress(SekishoError):
                 await sandbox.kill_tree()
         self._lose_launcher()
-        self._sweep_leftovers()
         if self._launcher is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_S):
@@ -103,6 +105,7 @@ class Launched:
             if self._launcher.returncode is None:
                 self._launcher.kill()
                 await self._launcher.wait()
+        self._sweep_leftovers(again_s=None)
 
     async def probe(self) -> Capabilities:
         """What this host can enforce. Seen, not tried: no plugin starts before its own walls stand."""
@@ -168,9 +171,15 @@ class Launched:
             with contextlib.suppress(ConnectionError):
                 self._control.send(json.dumps({"op": "kill", "id": number}).encode())
 
-    def _sweep_leftovers(self) -> None:
-        """Groups of a lost launcher could not be removed while the kernel was still killing."""
+    def _sweep_leftovers(self, again_s: float | None = SWEEP_S) -> None:
+        """Remove what could not be while the kernel was still killing; what remains is tried again, ever more rarely."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
         self._leftovers = [sandbox for sandbox in self._leftovers if not sandbox.forget()]
+        if self._leftovers and again_s is not None:
+            later = min(2 * again_s, MAX_SWEEP_S)
+            self._sweeping = asyncio.get_running_loop().call_later(again_s, self._sweep_leftovers, later)
 
     async def _abandon(self, sandbox: Sandbox, number: int) -> None:
         with contextlib.suppress(SekishoError):
@@ -260,7 +269,8 @@ class Launched:
                 continue
             sandbox.hear(message, fds)
             if message["event"] in {"failed", "exit"}:
-                del self._sandboxes[message["id"]]
+                self._leftovers.append(self._sandboxes.pop(message["id"]))
+                self._sweep_leftovers()
 
     def _lose_launcher(self) -> None:
         """The launcher is gone or dismissed, and its children die with it."""
@@ -272,6 +282,7 @@ class Launched:
             sandbox.orphaned()
             self._leftovers.append(sandbox)
         self._sandboxes.clear()
+        self._sweep_leftovers()
 
 
 def _own_walls(plan: Plan, scratch: Path | None) -> dict[str, object]:
