@@ -16,8 +16,9 @@ from sekisho.assembly.mates import Cancelled, Drained, Look, Mates, Message, Ope
 from sekisho.assembly.places import Places
 from sekisho.gateway import SharedMemory
 from sekisho.protocol import PluginName
+from sekisho.registry import Listing, Shelf, Surface, surface_of
 
-__all__ = ["LEADER", "Follower"]
+__all__ = ["LEADER", "Follower", "Onlooker"]
 
 LEADER: Final = 0
 LEADERLESS_S: Final = 5.0
@@ -126,3 +127,12 @@ class Follower:
                     self._replaced[plugin].set()
             case _:
                 return
+
+
+class Onlooker(Shelf):
+    """The shelf of a follower: every surface is digested, the leader keeps it."""
+
+    def store(self, plugin: PluginName, listing: Listing, now: float) -> Surface:
+        """The surface of a listing."""
+        del plugin, now
+        return surface_of(listing)

@@ -13,20 +13,31 @@ from sekisho.assembly.identities import host_only
 from sekisho.config import CoreConfig, Limits, PluginEntry
 from sekisho.gateway import (
     Approvals,
+    BerthLimits,
     Decision,
     Desk,
     DoorRules,
     Dossier,
+    FrontLimits,
     House,
     Inspected,
     Limiter,
     loopback_names,
 )
 from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, RootRules, Rule
-from sekisho.protocol import JsonLimits, PluginName, plugin_name
+from sekisho.protocol import HttpLimits, JsonLimits, PluginName, plugin_name
 from sekisho.registry import grants_digest
 
-__all__ = ["Household", "StandingAnswer", "client_requests", "door_rules", "dossiers", "needs_restart"]
+__all__ = [
+    "Household",
+    "StandingAnswer",
+    "berth_limits",
+    "client_requests",
+    "door_rules",
+    "dossiers",
+    "front_limits",
+    "needs_restart",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,35 @@ def _json_limits(limits: Limits, max_bytes: int) -> JsonLimits:
         max_depth=limits.max_depth,
         max_members=limits.max_members,
         max_string_bytes=limits.max_string_bytes,
+    )
+
+
+def front_limits(config: CoreConfig) -> FrontLimits:
+    """What a connection may cost."""
+    limits = config.limits
+    return FrontLimits(
+        http=HttpLimits(
+            max_head_bytes=limits.max_head_bytes,
+            max_body_bytes=config.security.max_request_bytes,
+            max_headers=limits.max_headers,
+        ),
+        request_timeout_s=limits.receive_timeout_seconds,
+        send_timeout_s=limits.send_timeout_seconds,
+        idle_timeout_s=limits.idle_timeout_seconds,
+        max_connections=limits.max_connections,
+        max_connections_per_client=limits.max_connections_per_client,
+        max_pipelined=limits.max_pipelined,
+        max_unsent_bytes=limits.max_unsent_bytes,
+        max_held_bytes=limits.max_held_bytes,
+    )
+
+
+def berth_limits(config: CoreConfig) -> BerthLimits:
+    """How many calls may be under way."""
+    return BerthLimits(
+        total=config.security.max_in_flight,
+        of_client=config.limits.max_in_flight_per_client,
+        of_plugin=config.limits.max_in_flight_per_plugin,
     )
 
 

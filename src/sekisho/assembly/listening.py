@@ -24,7 +24,7 @@ from sekisho.config import BindAddress, CoreServer
 from sekisho.errors import Misconfigured
 from sekisho.keys import KeyFolder, front_context
 
-__all__ = ["FrontDoor", "listen_on"]
+__all__ = ["FrontDoor", "listen_for_operators", "listen_on"]
 
 SHUTDOWN_S: Final = 2.0  # a client that does not say goodbye must not hold its connection
 Factory = Callable[[], asyncio.BaseProtocol]
@@ -144,6 +144,13 @@ class FrontDoor:
             return server.tls_cert_path, server.tls_key_path
         identity = self._keys.identity(front_id(server.trust_domain))
         return identity.cert_path, identity.key_path
+
+
+async def listen_for_operators(factory: Factory, address: BindAddress) -> str:
+    """Listen in plain HTTP; returns the URL."""
+    listener = await listen_on(factory, address, None)
+    host, port = listener.sockets[0].getsockname()[:2]
+    return f"http://{host}:{port}"
 
 
 async def listen_on(
