@@ -238,7 +238,7 @@ def _plugin(folder: Path, path: Path) -> None:
         if kind is socket.SOCK_STREAM:
             door.listen(64)
         doors.append(door)
-    with send_gate(path, [door.fileno() for door in doors]):
+    with asyncio.run(send_gate(path, [door.fileno() for door in doors])):
         for door in doors:
             door.close()
         sys.stdout.write(json.dumps({name: _run(job, inner) for name, job in jobs.items()}))

@@ -84,7 +84,7 @@ class Stage:
                 sandbox = await driver.launch(await driver.plan(spec))
                 try:
                     assert sandbox.gate_sockets is not None
-                    stack.enter_context(send_gate(self.folder / "gate.sock", sandbox.gate_sockets.fds))
+                    stack.enter_context(await send_gate(self.folder / "gate.sock", sandbox.gate_sockets.fds))
                     out, err = await asyncio.gather(_all(sandbox.stdout_fd), _all(sandbox.stderr_fd))
                 finally:
                     await sandbox.kill_tree()

@@ -110,7 +110,7 @@ async def run(wanted: SandboxSpec, gate: Path | None = None) -> dict[str, str]:
         line = None
         try:
             if gate is not None and sandbox.gate_sockets is not None:
-                line = send_gate(gate, sandbox.gate_sockets.fds)  # the gate serves while this is open
+                line = await send_gate(gate, sandbox.gate_sockets.fds)  # the gate serves while this is open
             out, err = await asyncio.gather(read_all(sandbox.stdout_fd), read_all(sandbox.stderr_fd))
             ended = await sandbox.wait()
         finally:

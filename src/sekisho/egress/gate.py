@@ -5,7 +5,8 @@ namespace.
   forge.
 - A connection to port 443 or 80 that did not go to a synthetic address went to an address literal and is
   refused.
-- What a plugin may use of this process is bounded by its `Share`; one connection too many is refused, not queued.
+- What a plugin may use of this process, questions for names too, is bounded by its `Share`; one connection too many is
+  refused, not queued.
 - Every refusal, and the end of everything that was let through, is one `EgressEvent`.
 
 The sockets are all it has: the gate itself lives outside, and reaches the world through `Outlet`.
@@ -20,12 +21,13 @@ import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from ipaddress import IPv4Address, ip_address
-from typing import Any, Final, cast
+from typing import Final
 
 from sekisho.egress.custody import Custody, nothing_held
 from sekisho.egress.event import EgressEvent, Kind
 from sekisho.egress.handoff import DESCRIPTORS_GONE, DESCRIPTORS_GONE_WAIT_S, GateSockets
 from sekisho.egress.injection import names_placeholder
+from sekisho.egress.name_service import answer_questions
 from sekisho.egress.names import SyntheticNames, answer
 from sekisho.egress.outlet import Outlet, SystemResolver
 from sekisho.egress.proxy import Journey
@@ -68,18 +70,14 @@ class EgressGate:
 
     async def serve(self, sockets: GateSockets) -> None:
         """Serve the sockets until cancelled; they are closed at the end, and every connection with them."""
-        loop = asyncio.get_running_loop()
         with sockets:
-            transport, _ = await loop.create_datagram_endpoint(
-                lambda: _NameService(self._answer), sock=sockets.dns.dup()
-            )
             try:
                 async with asyncio.TaskGroup() as group:
+                    group.create_task(answer_questions(sockets.dns, self._share, self._answer))
                     group.create_task(self._accept(sockets.proxy, group, self._serve_proxy))
                     group.create_task(self._accept(sockets.tls, group, self._serve_tls))
                     group.create_task(self._accept(sockets.http, group, self._serve_http))
             finally:
-                transport.close()
                 self._resolver.close()
 
     async def _accept(
@@ -171,21 +169,3 @@ class EgressGate:
         self._on_event(
             EgressEvent(plugin=self._plugin, kind=kind, host=host, port=port, allowed=False, reason=reason)
         )
-
-
-class _NameService(asyncio.DatagramProtocol):
-    """Carries questions to a judgement and its replies back."""
-
-    def __init__(self, reply_to: Callable[[bytes], bytes | None]) -> None:
-        self._reply_to = reply_to
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(
-            "asyncio.DatagramTransport", transport
-        )  # uvloop's class is not a subclass of it
-
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        reply = self._reply_to(data)
-        if reply is not None and self._transport is not None:
-            self._transport.sendto(reply, addr)

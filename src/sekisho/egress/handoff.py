@@ -33,6 +33,7 @@ __all__ = [
     "accept",
     "check_sender",
     "listen",
+    "readable",
     "receive_gate",
     "send_gate",
 ]
@@ -42,6 +43,7 @@ _MAX_MESSAGE_BYTES: Final = 256
 _COUNT: Final = 4
 _MAX_DESCRIPTORS: Final = 16  # more than wanted, so that surplus ones arrive and are closed
 _TIMEOUT_S: Final = 5.0
+FULL_QUEUE_WAIT_S: Final = 0.02
 DESCRIPTORS_GONE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 DESCRIPTORS_GONE_WAIT_S: Final = 0.1  # others close theirs; at once would spin
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -70,26 +72,53 @@ class GateSockets:
         self.close()
 
 
-def send_gate(path: Path, descriptors: Sequence[int]) -> GateLine:
+async def send_gate(path: Path, descriptors: Sequence[int], *, patience_s: float = _TIMEOUT_S) -> GateLine:
     """Hand the four sockets of one sandbox to the egress process; the caller still owns and closes its
     copies, and now owns the line, which holds the gate open.
 
+    An egress process that is stopped takes some hand-offs into its queue and then no more. Waiting for it takes
+    `patience_s` at most and holds up nothing else.
+
     Raises:
-        Unavailable: the egress process does not listen at this path.
+        Unavailable: the egress process does not listen at this path, or takes nothing.
     """
+    try:
+        async with asyncio.timeout(patience_s):
+            sock = await _connected(path)
+    except OSError as error:
+        raise _silent() from error
+    try:
+        socket.send_fds(sock, [_MESSAGE], list(descriptors))  # the first message on a line always has room
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            raise _silent() from error
+        raise
+    return GateLine(sock)
+
+
+async def _connected(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        sock.settimeout(_TIMEOUT_S)
-        sock.connect(str(path))
-        socket.send_fds(sock, [_MESSAGE], list(descriptors))
-    except OSError as error:
+        sock.setblocking(False)
+        while True:
+            try:
+                sock.connect(str(path))
+            except BlockingIOError:
+                await asyncio.sleep(FULL_QUEUE_WAIT_S)  # the kernel tells nobody when there is room again
+            else:
+                return sock
+    except BaseException:
         sock.close()
-        raise Unavailable(
-            "plugin_unavailable",
-            "the egress proxy does not answer",
-            remedy="check that the egress process is running",
-        ) from error
-    return GateLine(sock)
+        raise
+
+
+def _silent() -> Unavailable:
+    return Unavailable(
+        "plugin_unavailable",
+        "the egress proxy does not answer",
+        remedy="check that the egress process is running",
+    )
 
 
 def listen(path: Path) -> socket.socket:
@@ -132,7 +161,7 @@ async def receive_gate(connection: socket.socket) -> GateSockets:
     check_sender(connection)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            await _readable(connection)
+            await readable(connection)
         data, descriptors, _flags, _address = socket.recv_fds(
             connection, _MAX_MESSAGE_BYTES, _MAX_DESCRIPTORS
         )
@@ -193,7 +222,8 @@ def check_sender(connection: socket.socket) -> None:
         raise RemoteProtocolError("plugin_protocol", "the hand-off came from another user")
 
 
-async def _readable(sock: socket.socket) -> None:
+async def readable(sock: socket.socket) -> None:
+    """Wait until there is something to read."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
 

@@ -86,7 +86,7 @@ async def connect_walled(
     try:
         await pipes.open(sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd)
         gate = sandbox.gate_sockets
-        line = send_gate(gate_path, gate.fds) if gate is not None and gate_path is not None else None
+        line = await send_gate(gate_path, gate.fds) if gate is not None and gate_path is not None else None
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(_report_exit(sandbox, end)), group.create_task(watch.run())]
             if gate is not None and gate_path is not None and line is not None:
@@ -141,4 +141,4 @@ async def _follow_gate(
         await asyncio.sleep(GATE_RETRY_S)
         line = None
         with contextlib.suppress(SekishoError):  # it is not listening yet: the next try comes
-            line = send_gate(path, gate.fds)
+            line = await send_gate(path, gate.fds)

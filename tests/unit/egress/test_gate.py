@@ -57,7 +57,7 @@ class Door:
     async def exchange(self, host: str, name: str, data: bytes) -> bytes:
         reader, writer = await self.connect(host, name)
         try:
-            with suppress(ConnectionError):
+            with suppress(OSError):  # it was closed before we said our end
                 writer.write(data)
                 writer.write_eof()
                 return await reader.read()

@@ -41,7 +41,7 @@ async def test_four_sockets_arrive_in_order_and_are_closed_at_the_end(
     four[0].bind(("127.0.0.1", 0))
     with listen(path) as listener:
         assert path.stat().st_mode & 0o777 == 0o600
-        with send_gate(path, [sock.fileno() for sock in four]), await receive_one(listener) as gate:
+        with await send_gate(path, [sock.fileno() for sock in four]), await receive_one(listener) as gate:
             assert gate.proxy.getsockname() == four[0].getsockname()
             assert gate.dns.type == socket.SOCK_DGRAM
             assert not gate.tls.getblocking()
@@ -55,7 +55,10 @@ async def test_anything_but_three_streams_and_one_datagram_is_refused_and_closed
     path = tmp_path / "s"
     with listen(path) as listener:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-        with send_gate(path, [four[index].fileno() for index in pick]), pytest.raises(RemoteProtocolError):
+        with (
+            await send_gate(path, [four[index].fileno() for index in pick]),
+            pytest.raises(RemoteProtocolError),
+        ):
             await receive_one(listener)
         assert len(os.listdir("/proc/self/fd")) <= before + 3  # noqa: PTH208
 
@@ -65,7 +68,7 @@ async def test_a_descriptor_that_is_no_socket_is_refused(tmp_path: Path, four: l
     null = os.open(os.devnull, os.O_RDONLY)
     with (
         listen(path) as listener,
-        send_gate(path, [sock.fileno() for sock in four[:3]] + [null]),
+        await send_gate(path, [sock.fileno() for sock in four[:3]] + [null]),
         pytest.raises(RemoteProtocolError, match="no socket"),
     ):
         await receive_one(listener)
@@ -85,9 +88,43 @@ async def test_another_message_is_refused(tmp_path: Path, four: list[socket.sock
             await receive_one(listener)
 
 
-def test_nobody_listening_is_said(tmp_path: Path) -> None:
+async def test_nobody_listening_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
-        send_gate(tmp_path / "absent", [])
+        await send_gate(tmp_path / "absent", [])
+
+
+async def test_a_process_that_takes_nothing_holds_up_neither_its_caller_for_long_nor_anybody_else(
+    tmp_path: Path, four: list[socket.socket]
+) -> None:
+    path = tmp_path / "s"
+    fds = [sock.fileno() for sock in four]
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(path))
+        with pytest.raises(Unavailable, match="does not answer"):
+            await _fill(stack, path, fds)
+        turns: list[int] = []
+        async with asyncio.TaskGroup() as group:
+            ticking = group.create_task(_tick(turns))
+            late = group.create_task(send_gate(path, fds))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert turns
+            assert not late.done()
+            with await receive_one(listener):  # now it takes one, so there is room for another
+                stack.enter_context(await late)
+            ticking.cancel()
+
+
+async def _fill(stack: ExitStack, path: Path, fds: list[int]) -> None:
+    """Hand over until the listener's queue is full."""
+    while True:
+        stack.enter_context(await send_gate(path, fds, patience_s=0.1))
+
+
+async def _tick(turns: list[int]) -> None:
+    while True:
+        turns.append(len(turns))
+        await asyncio.sleep(0)
 
 
 def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
@@ -101,7 +138,7 @@ async def test_no_end_of_the_line_reaches_a_program_that_is_started(
     tmp_path: Path, four: list[socket.socket]
 ) -> None:
     path = tmp_path / "s"
-    with listen(path) as listener, send_gate(path, [sock.fileno() for sock in four]) as line:
+    with listen(path) as listener, await send_gate(path, [sock.fileno() for sock in four]) as line:
         connection, _ = await asyncio.get_running_loop().sock_accept(listener)
         with connection:
             ends = [

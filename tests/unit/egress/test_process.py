@@ -26,7 +26,7 @@ def hang_up() -> Iterator[None]:
         HELD.pop().close()
 
 
-def hand_off(path: Path) -> int:
+async def hand_off(path: Path) -> int:
     """Open four sockets, hand them over, close our copies; the port of the proxy. The line is the last of `HELD`."""
     with ExitStack() as stack:
         sockets = []
@@ -36,7 +36,7 @@ def hand_off(path: Path) -> int:
             if kind is socket.SOCK_STREAM:
                 sock.listen()
             sockets.append(sock)
-        HELD.append(send_gate(path, [sock.fileno() for sock in sockets]))
+        HELD.append(await send_gate(path, [sock.fileno() for sock in sockets]))
         return int(sockets[0].getsockname()[1])
 
 
@@ -78,7 +78,7 @@ async def running(folder: Path) -> AsyncIterator[Running]:
 
 async def test_a_refusal_is_told_and_written_under_the_name_of_its_plugin(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
-        ports = {plugin: hand_off(process.path(plugin)) for plugin in ("a", "b")}
+        ports = {plugin: await hand_off(process.path(plugin)) for plugin in ("a", "b")}
         assert b"403" in await ask(ports["b"])
         event = await process.events.get()
     assert (event.plugin, event.host, event.allowed) == ("b", "other.example.com", False)
@@ -89,9 +89,9 @@ async def test_a_refusal_is_told_and_written_under_the_name_of_its_plugin(tmp_pa
 
 async def test_a_new_hand_off_replaces_the_gate(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
-        old = hand_off(process.path("a"))
+        old = await hand_off(process.path("a"))
         assert b"403" in await ask(old)
-        new = hand_off(process.path("a"))
+        new = await hand_off(process.path("a"))
         assert b"403" in await ask(new)
         with pytest.raises(ConnectionError):
             await ask(old)
@@ -99,7 +99,7 @@ async def test_a_new_hand_off_replaces_the_gate(tmp_path: Path) -> None:
 
 async def test_further_sandboxes_of_a_plugin_have_gates_beside_it_and_its_name(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
-        ports = [hand_off(process.path(name)) for name in ("a", "a.1", "a.1")]
+        ports = [await hand_off(process.path(name)) for name in ("a", "a.1", "a.1")]
         assert b"403" in await ask(ports[0])
         assert b"403" in await ask(ports[2])
         with pytest.raises(ConnectionError):
@@ -111,10 +111,10 @@ async def test_further_sandboxes_of_a_plugin_have_gates_beside_it_and_its_name(t
 
 async def test_a_bad_hand_off_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
-        port = hand_off(process.path("a"))
-        send_gate(process.path("a"), []).close()
+        port = await hand_off(process.path("a"))
+        (await send_gate(process.path("a"), [])).close()
         assert b"403" in await ask(port)
-        assert b"403" in await ask(hand_off(process.path("b")))
+        assert b"403" in await ask(await hand_off(process.path("b")))
 
 
 async def test_the_sockets_are_gone_when_the_process_ends(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ async def test_a_refusal_is_told_on_the_line_of_its_sandbox_and_on_no_other(tmp_
     heard: asyncio.Queue[EgressRefusal] = asyncio.Queue()
     overheard: list[EgressRefusal] = []
     async with running(tmp_path) as process:
-        port = hand_off(process.path("a"))
-        hand_off(process.path("b"))
+        port = await hand_off(process.path("a"))
+        await hand_off(process.path("b"))
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(HELD[0].follow(heard.put_nowait)),
@@ -153,15 +153,15 @@ async def test_a_replaced_sandbox_is_told_not_to_come_back_and_an_ended_process_
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as process:
-        hand_off(process.path("a"))
-        hand_off(process.path("a"))
+        await hand_off(process.path("a"))
+        await hand_off(process.path("a"))
         assert await HELD[0].follow(lambda _refusal: None) is True
     assert await HELD[1].follow(lambda _refusal: None) is False
 
 
 async def test_a_gate_closes_when_its_plugin_server_hangs_up(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
-        port = hand_off(process.path("a"))
+        port = await hand_off(process.path("a"))
         assert b"403" in await ask(port)
         HELD.pop().close()
         while True:  # until the process has read the end of the line
@@ -193,7 +193,7 @@ async def test_whoever_carries_too_much_is_slowed_down_and_told_once_and_loses_n
     async with asyncio.timeout(20), server, asyncio.TaskGroup() as group:
         task = group.create_task(serve(settings, ready=ready.set, on_event=events.append))
         await ready.wait()
-        proxy = hand_off(tmp_path / "a")
+        proxy = await hand_off(tmp_path / "a")
         listening = group.create_task(HELD[0].follow(heard.append))
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy)
         writer.write(f"CONNECT localhost:{port} HTTP/1.1\r\n\r\n".encode())
@@ -219,7 +219,7 @@ async def test_all_sandboxes_of_a_plugin_share_its_connections(tmp_path: Path) -
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(serve(settings, ready=ready.set, on_event=events.put_nowait))
         await ready.wait()
-        ports = [hand_off(tmp_path / name) for name in ("a", "a.1", "a.1")]
+        ports = [await hand_off(tmp_path / name) for name in ("a", "a.1", "a.1")]
         held = [await asyncio.open_connection("127.0.0.1", port) for port in (ports[0], ports[2], ports[2])]
         assert (await events.get()).reason == "too many open connections"
         for _reader, writer in held:
