@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sekisho.assembly.enclosed import enclosed
-from sekisho.assembly.plugin import sandbox_spec
+from sekisho.assembly.sandbox_spec import sandbox_spec
 from sekisho.config import Workload, load_plugin
 from sekisho.egress import EgressEvent, EgressSettings, Outlet, outer_context, send_gate, serve, take_lease
 from sekisho.policy import Address, NetworkGrant, is_public

@@ -10,7 +10,7 @@ import pytest
 from tests.real.inner import OPENING, call, talk
 from tests.unit.wasm.conftest import command, compiled, saying
 
-from sekisho.assembly.plugin import sandbox_spec
+from sekisho.assembly.sandbox_spec import sandbox_spec
 from sekisho.config import load_plugin
 from sekisho.sandbox import probe
 

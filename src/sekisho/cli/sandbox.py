@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from sekisho.assembly.housing import housed
 from sekisho.assembly.packages import installed_workload
 from sekisho.assembly.places import Places
-from sekisho.assembly.plugin import sandbox_spec
+from sekisho.assembly.sandbox_spec import sandbox_spec
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find
 from sekisho.cli.saying import say, say_json
 from sekisho.errors import Misconfigured

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.assembly.enclosed import TRUST_VARIABLES, enclosed
-from sekisho.assembly.plugin import sandbox_spec
+from sekisho.assembly.sandbox_spec import sandbox_spec
 from sekisho.config import Workload, load_plugin
 from sekisho.egress import take_lease
 from sekisho.egress.handoff import listen

@@ -1,0 +1,140 @@
+"""A plugin that runs here: in a sandbox, started with a warm launcher where that is possible.
+
+Guarantees that a plugin starts with what the gate leased to it or not at all, and that it ends with that lease. The walls
+are drawn by `sandbox`; sessions are kept by `plugin_server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from sekisho.assembly.asking import client_requests
+from sekisho.assembly.enclosed import enclosed
+from sekisho.assembly.housing import housed
+from sekisho.assembly.post import Post
+from sekisho.assembly.runtimes import asks_broker, with_broker
+from sekisho.assembly.sandbox_spec import sandbox_spec
+from sekisho.assembly.spares import Spares
+from sekisho.egress import Lease, take_lease
+from sekisho.errors import Misconfigured, Unavailable
+from sekisho.plugin_server import connect_walled, told_roots
+from sekisho.plugin_server.permission_broker import permission_broker
+from sekisho.plugin_server.warden import Connection
+from sekisho.sandbox import Driver, ForkedLauncher, SandboxSpec, Warm, driver_for, make_ready
+from sekisho.sandbox.uids import is_host_root
+from sekisho.telemetry import Logger
+from sekisho.wire import DenialFrame
+
+__all__ = ["BehindWalls"]
+
+
+class BehindWalls:
+    """The walls of one plugin, from `async with` to its end."""
+
+    def __init__(
+        self,
+        post: Post,
+        environment: Mapping[str, str],
+        log: Logger,
+        launcher: ForkedLauncher | None,
+        on_denial: Callable[[DenialFrame], None],
+    ) -> None:
+        self._on_denial = on_denial
+        self._post = post
+        self._environment = environment
+        self._log = log
+        self._launcher = launcher
+        self._driver: Driver
+        self._stack = AsyncExitStack()
+        self._lease: Lease | None = None
+
+    async def __aenter__(self) -> BehindWalls:
+        workload = self._post.workload
+        if not workload.command:
+            raise Misconfigured(
+                "config_invalid",
+                f"plugin {workload.name!r} has neither command nor upstream",
+                remedy="write command = [...] or package = in its file, or give the command after --",
+            )
+        if workload.grants.needs_lease:
+            self._lease = self._stack.enter_context(await take_lease(self._post.lease_path))
+        inside = await asyncio.to_thread(enclosed, workload, self._lease, self._environment)
+        spec = sandbox_spec(workload, self._environment, inside)
+        spec = housed(spec, workload, self._post.places, is_root=is_host_root())
+        self._driver = await self._stack.enter_async_context(
+            driver_for(spec, self._launcher, self._environment)
+        )
+        if self._driver.name == "unsafe-none":
+            self._log.warning(
+                "plugin_without_walls",
+                plugin=workload.name,
+                meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
+            )
+        access = asks_broker(workload, self._driver.name)
+        if access is not None:
+            folder = self._post.gate_of(0).with_suffix(".deno")
+            broker = permission_broker(folder, access, self._on_denial, workload.gates)
+            spec = with_broker(spec, await self._stack.enter_async_context(broker))
+        self._spares = await self._starters(spec)
+        self._start = await self._stack.enter_async_context(self._spares.listed())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def follow_lease(self) -> None:
+        """End with what the gate issued: placeholders and certificate are of no use any more, and are baked in."""
+        if self._lease is not None:
+            await self._lease.wait_ended()
+            raise Unavailable(
+                "plugin_unavailable",
+                f"the egress process ended, and with it the secrets of {self._post.workload.name}",
+                remedy="nothing to do: the plugin starts anew with new ones",
+            )
+
+    @asynccontextmanager
+    async def connect(self, slot: int, on_list_changed: Callable[[], None]) -> AsyncIterator[Connection]:
+        """One sandbox. The listed plugin is started again within its walls, a client's has walls that nobody had."""
+        workload = self._post.workload
+        async with AsyncExitStack() as stack:
+            start = self._start if not slot else await stack.enter_async_context(self._spares.fresh())
+            yield await stack.enter_async_context(
+                connect_walled(
+                    start=start,
+                    limits=self._post.message_limits,
+                    max_queued_bytes=self._post.limits.max_queued_bytes,
+                    roots=told_roots(workload.grants.files, workload.roots, is_walled=True),
+                    may_ask=tuple(sorted(client_requests(workload.client_requests))),
+                    gate_path=self._post.gate_of(slot),
+                    log=self._log.info,
+                    on_list_changed=on_list_changed,
+                    on_denial=self._on_denial,
+                    grant=workload.grants.limits,
+                )
+            )
+
+    async def _starters(self, spec: SandboxSpec) -> Spares:
+        """How its processes are started: with an interpreter of their own, or forked where one is warm."""
+        plain = await self._driver.plan(spec)
+        launch = partial(self._driver.launch, plain)
+        workload = self._post.workload
+        # an inner runtime is no Python program to be forked, and walls without namespaces hold one life
+        is_plain = spec.argv == workload.command and plain.can_be_warm
+        ready = make_ready(spec, plain.command, workload.preload) if workload.warm and is_plain else None
+        if ready is None:
+            return Spares(launch, None)
+        warm_spec, message = ready
+        make = partial(
+            Warm,
+            driver=self._driver,
+            plain=plain,
+            warm=await self._driver.plan(warm_spec),
+            message=message,
+            log=self._log.info,
+        )
+        spares = Spares(launch, make)
+        self._stack.push_async_callback(spares.close)
+        return spares

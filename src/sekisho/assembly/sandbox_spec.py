@@ -1,0 +1,46 @@
+"""The walls of one plugin, as its configuration states them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sekisho.assembly.enclosed import Enclosed, sketched
+from sekisho.assembly.runtimes import within_runtime
+from sekisho.assembly.telling import told
+from sekisho.config import Workload
+from sekisho.sandbox import SandboxSpec
+
+__all__ = ["sandbox_spec"]
+
+
+def sandbox_spec(
+    workload: Workload, environment: Mapping[str, str], inside: Enclosed | None = None
+) -> SandboxSpec:
+    """The wall of one plugin, as its configuration states it; `environment` is ours, of which it gets named parts.
+
+    `inside`: what stands for its secrets; without it, walls are drawn to be read, with the names of secrets alone.
+    """
+    passed = {key: environment[key] for key in workload.grants.environment if key in environment}
+    inside = inside or sketched(workload)
+    stated = SandboxSpec(
+        name=workload.name,
+        argv=workload.command,
+        grants=workload.grants,
+        environment={
+            **passed,
+            **workload.settings_environment,
+            **told(workload),
+            **inside.environment,
+        },
+        certificate=inside.certificate,
+        cwd=str(workload.working_directory) if workload.working_directory is not None else None,
+        runtime_paths=tuple(str(path) for path in workload.runtime_paths),
+        isolation=workload.isolation,
+        driver=workload.driver,
+        engine=workload.engine,
+        image=workload.image,
+        oci_runtime=workload.oci_runtime,
+        wants_network=not workload.grants.network.is_closed,
+        search_path=environment.get("PATH"),
+    )
+    return within_runtime(stated, workload.runtime)
