@@ -18,7 +18,6 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
@@ -26,6 +25,8 @@ from sekisho.errors import Refused, Unavailable
 from sekisho.sandbox.beneath import birth_ns, entered, entries, open_file, open_root, opened
 from sekisho.sandbox.draft import Draft
 from sekisho.sandbox.links import why_astray
+from sekisho.sandbox.merged import link_at
+from sekisho.sandbox.overlay_marks import OPAQUE, is_whiteout, marks_of, strange_marks
 
 __all__ = ["MAX_ENTRIES", "Change", "Kind", "What", "changes_of"]
 
@@ -36,12 +37,6 @@ MODE: Final = 0o777  # set-uid, set-gid and sticky bits are nothing a plugin giv
 
 What = Literal["added", "changed", "deleted"]
 Kind = Literal["file", "folder", "link", "other"]
-
-_PREFIX: Final = "user.overlay."
-_OURS_TO_SET: Final = frozenset(  # by the kernel; `opaque` is looked at
-    _PREFIX + name for name in ("origin", "impure", "nlink", "uuid", "upper", "opaque")
-)
-_OPAQUE: Final = _PREFIX + "opaque"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +131,14 @@ class _Walk:
     def _entry(self, spot: _Spot) -> None:
         """One name in the draft."""
         now, before, lower = spot.now, spot.before, spot.lower
-        if stat.S_ISCHR(now.st_mode) and now.st_rdev == 0:  # how overlayfs says that it is deleted
+        if is_whiteout(now):
             if before is not None and lower is not None:
                 self._deleted(lower, spot.place, before, spot.born)
             return
         kind, was = _kind(now), None if before is None else _kind(before)
         if before is not None and lower is not None and was == "folder" != kind:
             self._below(lower, spot.place, before, spot.born)
-        marks = () if kind == "other" else _marks(spot.upper, spot.name, kind)
+        marks = () if kind == "other" else marks_of(spot.upper, spot.name, kind)
         refused = self._why_refused(kind, now, before, marks)
         change = Change(
             path="/".join(spot.place),
@@ -165,7 +160,7 @@ class _Walk:
         if change.what == "added" or change.is_content_new or is_mode_new:
             self.found.append(change)
         if kind == "folder" and not refused:
-            self._into(spot.upper, lower if was == "folder" else None, spot.place, is_opaque=_OPAQUE in marks)
+            self._into(spot.upper, lower if was == "folder" else None, spot.place, is_opaque=OPAQUE in marks)
 
     def _into(self, upper: int, lower: int | None, place: tuple[str, ...], *, is_opaque: bool) -> None:
         with entered(upper, place[-1]) as inner:
@@ -211,7 +206,7 @@ class _Walk:
             return "another file system is mounted there"
         if before is not None and before.st_dev != self._lower_device:
             return "another file system is mounted there"
-        strange = sorted(mark for mark in marks if mark not in _OURS_TO_SET)
+        strange = strange_marks(marks)
         return f"it has a mark that the kernel did not set ({strange[0]})" if strange else ""
 
     def _entries(self, folder: int) -> dict[str, os.stat_result]:
@@ -237,21 +232,6 @@ def _kind(found: os.stat_result) -> Kind:
     if stat.S_ISDIR(found.st_mode):
         return "folder"
     return "link" if stat.S_ISLNK(found.st_mode) else "other"
-
-
-def _marks(upper: int, name: str, kind: Kind) -> tuple[str, ...]:
-    """The marks of overlayfs on one entry; an opaque mark of another kind than the plain one is told apart.
-
-    The plugin cannot set one: through the mount the kernel refuses its names, or stores them under others.
-    """
-    if kind == "link":
-        return ()
-    with entered(upper, name) if kind == "folder" else opened(open_file(upper, name)) as fd:
-        names = [one for one in os.listxattr(fd) if one.startswith(_PREFIX)]
-        marks = [one for one in names if not one.startswith(_PREFIX + "overlay.")]
-        if _OPAQUE in marks and os.getxattr(fd, _OPAQUE) != b"y":
-            marks.append(_OPAQUE + "=x")
-        return tuple(marks)
 
 
 def _born(folder: int) -> int | None:
@@ -303,46 +283,6 @@ def _judged_link(change: Change, draft: Draft, upper: int, lower: int) -> Change
         draft.folder,
         tuple(change.path.split("/")),
         change.target,
-        lambda place: _link_at(upper, lower, place),
+        lambda place: link_at(upper, lower, place),
     )
     return replace(change, refused=why) if why else change
-
-
-def _link_at(upper: int, lower: int, place: tuple[str, ...]) -> str | None:
-    """The target of the link that the plugin sees at a place; None for anything else."""
-    with ExitStack() as stack:
-        above: int | None = upper
-        below: int | None = lower
-        for part in place[:-1]:
-            above, below = _down(stack, above, below, part)
-        for layer in (above, below):
-            if layer is None:
-                continue
-            try:
-                found = os.stat(place[-1], dir_fd=layer, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            is_link = stat.S_ISLNK(found.st_mode)
-            return os.readlink(place[-1], dir_fd=layer) if is_link else None
-        return None
-
-
-def _down(stack: ExitStack, above: int | None, below: int | None, part: str) -> tuple[int | None, int | None]:
-    """One folder further down in both layers; what stands in the upper one hides what is below."""
-    inner = None
-    if above is not None:
-        try:
-            inner = stack.enter_context(entered(above, part))
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return None, None  # something else than a folder
-        else:
-            if _OPAQUE in os.listxattr(inner):
-                return inner, None
-    if below is None:
-        return inner, None
-    try:
-        return inner, stack.enter_context(entered(below, part))
-    except OSError:
-        return inner, None
