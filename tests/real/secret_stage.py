@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -117,7 +118,13 @@ class Stage:
                         writer.write(b"heard " + data)
                     return
                 echo = json.dumps({"request": (head + body).decode("latin-1")}).encode()
-                if b"/chunked" in head.split(b"\r\n")[0]:
+                if b"/compressed" in head.split(b"\r\n")[0]:  # whatever the request said of codings
+                    packed = gzip.compress(echo)
+                    writer.write(
+                        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+                        % (len(packed), packed)
+                    )
+                elif b"/chunked" in head.split(b"\r\n")[0]:
                     half = len(echo) // 2
                     framed = b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in (echo[:half], echo[half:]))
                     writer.write(

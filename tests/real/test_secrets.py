@@ -32,6 +32,8 @@ def ask(url, headers=(), data=None, method=None, direct=False):
         return {"status": error.code, "body": error.read().decode("utf-8", "replace")}
     except OSError as error:
         return {"status": 0, "body": str(error)}
+    except UnicodeDecodeError:
+        return {"status": 200, "body": "no text"}
 """
 
 
@@ -75,9 +77,38 @@ async def test_basic_credentials_and_chunked_answers_work_too(tmp_path: Path) ->
     assert answer["status"] == 200
 
 
+@pytest.mark.threat("T-SECRET")
+async def test_an_answer_that_is_compressed_all_the_same_does_not_reach_the_plugin(tmp_path: Path) -> None:
+    async with staged(tmp_path, TOKEN) as stage:
+        answer = await ask(stage, 'ask("https://api.example.com/compressed", {"X-Show": TOKEN})')
+        twin = await ask(stage, 'ask("https://other.example.com/compressed")')
+    assert answer["status"] == 403
+    assert "compressed its answer" in str(answer["body"])
+    ((kind, reason),) = stage.refusals
+    assert (kind, "compressed" in reason) == ("secret", True)
+    assert twin["status"] == 200, "a host that has no secret may compress what it likes"
+
+
 BEARER = "-H 'Authorization: Bearer '\"$TOKEN\""
 FETCH = "fetch('https://api.example.com/', {headers: {authorization: 'Bearer ' + process.env.TOKEN}})"
+# What clients of HTTP/2 offer first; httpx with http2=True and Node's own do the same.
+OFFER = (
+    "import os, ssl, http.client as h; c = ssl.create_default_context(cafile=os.environ['SSL_CERT_FILE']); "
+    "c.set_alpn_protocols(['h2', 'http/1.1']); s = h.HTTPSConnection('api.example.com', context=c, timeout=20); "
+    "s.request('GET', '/', headers={'authorization': 'Bearer ' + os.environ['TOKEN']}); "
+    "print(s.sock.selected_alpn_protocol(), s.getresponse().status)"
+)
+# Node's client speaks HTTP/2 alone unless it is asked what was agreed on: https takes over where it was http/1.1.
+NODE_OFFER = (
+    "const s = require('tls').connect({host: 'api.example.com', port: 443, servername: 'api.example.com', "
+    "ALPNProtocols: ['h2', 'http/1.1']}, () => { console.log(s.alpnProtocol); "
+    "require('https').get({host: 'api.example.com', createConnection: () => s, agent: false, "
+    "headers: {authorization: 'Bearer ' + process.env.TOKEN}}, (r) => r.resume().on('end', () => s.destroy())) })"
+)
 PROGRAMS = {
+    "curl --http2": f"curl -sS --http2 --noproxy '*' {BEARER} https://api.example.com/",
+    "python3 offering h2": f'python3 -Ic "{OFFER}"',
+    "node offering h2": f'node -e "{NODE_OFFER}"',
     "curl": f"curl -sS {BEARER} https://api.example.com/",
     "curl without the proxy": f"curl -sS --noproxy '*' {BEARER} https://api.example.com/",
     "node": f'node -e "{FETCH}.then(answer => answer.text()).then(console.log)"',
@@ -95,6 +126,25 @@ async def test_the_programs_that_plugins_are_made_of_trust_the_gate(tmp_path: Pa
     assert stage.seen, said.err
     assert f"bearer {VALUE}".encode().lower() in stage.seen[0][1].lower()
     assert VALUE not in said.out + said.err
+
+
+H2_ALONE = """
+import os, socket, ssl
+context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
+context.set_alpn_protocols(["h2"])
+with context.wrap_socket(socket.create_connection(("api.example.com", 443)), server_hostname="api.example.com") as tls:
+    tls.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
+    print(tls.selected_alpn_protocol(), b"403" in tls.recv(1000))
+"""
+
+
+async def test_who_speaks_http2_and_nothing_else_is_refused_and_the_log_says_why(tmp_path: Path) -> None:
+    async with staged(tmp_path, TOKEN) as stage:
+        said = await stage.python(H2_ALONE)
+    assert said.out == "None True\n"
+    assert stage.seen == []
+    ((_, reason),) = stage.refusals
+    assert "HTTP/2 is not spoken here" in reason
 
 
 async def test_plain_http_needs_no_opened_tls(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 - Header values and bodies without compression are searched as they stream; nothing is collected but the bytes of a
   possible beginning. A body changes its length by it, so it is framed anew, in chunks.
-- What cannot be read is not changed: a body with a content coding (it was asked for without), what follows an upgrade.
+- A body with a content coding, which was asked for without, cannot be read and is refused before a byte of it passes.
+  What follows an upgrade is not read and not changed.
 - A head that is malformed or too long is refused.
 
 This keeps an honest host from handing a secret to the plugin by accident (an echo, an error page, a debug header). It
@@ -25,6 +26,9 @@ MAX_HEAD_BYTES: Final = 64 << 10  # of an answer, held in memory before it is pa
 MAX_CHUNK_LINE_BYTES: Final = (
     4 << 10
 )  # chunk extensions and trailers of a host may not be used to hold memory
+COMPRESSED: Final = (
+    "the host compressed its answer, though it was asked not to, and may have written a secret into it"
+)
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
@@ -150,11 +154,10 @@ class AnswerMask:
         if self._is_head_only or code in (204, 304):
             self._state = "done"
             return fields
-        coding = b",".join(_values(fields, b"content-encoding:")).strip().lower()
-        if coding not in (b"", b"identity"):
-            self._state = "raw"
-            return fields
         lengths, encodings = set(_values(fields, b"content-length:")), _values(fields, b"transfer-encoding:")
+        coding = b",".join(_values(fields, b"content-encoding:")).strip().lower()
+        if coding not in (b"", b"identity") and (encodings or lengths != {b"0"}):
+            raise Refused("secret_refused", COMPRESSED)
         if encodings:
             if [one.lower() for one in encodings] != [b"chunked"] or lengths:
                 raise _unreadable("the host frames its answer in two ways")

@@ -36,6 +36,7 @@ OTHER_HOST: Final = "the Host header names another host"
 _HTTP_PORT: Final = 80
 _TLS_PORT: Final = 443
 
+_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"  # RFC 9113 section 3.4, up to what looks like a head
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.([01])")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e\x80-\xff\t ]*)")
 _AUTHORITY: Final = re.compile(r"([^:@/?#\[\]]+)(?::([1-9][0-9]{0,4}))?")
@@ -121,6 +122,8 @@ def refusal_bytes(reason: str, *, is_unreachable: bool = False) -> bytes:
 
 
 def _parse(head: bytes) -> tuple[bytes, str, list[tuple[bytes, bytes]]]:
+    if head == _HTTP2_PREFACE:
+        raise _refused("not an HTTP/1.1 request: HTTP/2 is not spoken here")
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
     # Python before 3.12 opens its tunnels in HTTP/1.0; what is inside a tunnel has its own version.

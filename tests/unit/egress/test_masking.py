@@ -109,9 +109,32 @@ def test_answers_without_a_body_keep_their_length_and_interim_heads_pass() -> No
     assert masked(empty) == empty
 
 
-def test_what_cannot_be_read_passes_unchanged() -> None:
-    coded = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 24\r\n\r\n" + VALUE
-    assert masked(coded) == coded
+@pytest.mark.threat("T-SECRET")
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "zstd", "deflate", "identity, gzip", "x-unknown"])
+@pytest.mark.parametrize("framing", ["Content-Length: 24", "Transfer-Encoding: chunked", "X-Until: the end"])
+def test_an_answer_that_was_compressed_all_the_same_is_refused_unread(coding: str, framing: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n{framing}\r\n\r\n".encode()
+    with pytest.raises(Refused, match="compressed") as caught:
+        masked(head + VALUE)
+    assert caught.value.code == "secret_refused"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Encoding: gzip\r\n\r\n",
+    ],
+)
+def test_a_coding_of_nothing_hides_nothing(answer: bytes) -> None:
+    assert masked(answer) == answer
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
+    assert masked(head, is_head_only=True) == head
+    plain = b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\nhi"
+    assert read(masked(plain))[2] == b"hi"
+
+
+def test_what_follows_an_upgrade_passes_unchanged() -> None:
     upgraded = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" + VALUE
     assert masked(upgraded) == upgraded
 

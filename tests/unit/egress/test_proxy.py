@@ -237,7 +237,7 @@ async def test_another_request_on_the_connection_is_another_event_and_uses_the_s
         (GET.replace(b"api.", b"other."), "the host or port is not on the allow-list"),
         (GET.replace(b"Host: api", b"Host: other"), "the Host header names another host"),
         (CONNECT, "a tunnel needs a connection of its own"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "not an HTTP/1.1 request"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "not an HTTP/1.1 request: HTTP/2 is not spoken here"),
     ],
 )
 async def test_every_request_of_a_connection_is_judged(second: bytes, reason: str) -> None:

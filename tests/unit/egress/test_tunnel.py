@@ -224,3 +224,10 @@ def test_a_client_that_wants_no_other_request_is_heard(line: str) -> None:
     request = judge_origin_request(head("GET / HTTP/1.1", "Host: api.example.com", line), API)
     assert request.is_last
     assert request.head.endswith(b"\r\nconnection: close\r\n\r\n")
+
+
+def test_http2_without_asking_is_told_what_is_spoken() -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\n"
+    for judge in (judge_proxy_request, lambda head: judge_origin_request(head, API, is_secure=True)):
+        with pytest.raises(Refused, match="HTTP/2 is not spoken here"):
+            judge(preface)
