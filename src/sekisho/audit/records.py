@@ -1,10 +1,11 @@
 """The entries of the log: what is said about a call, and what never is.
 
 Guarantees: no argument, result, token or secret enters an entry. A payload is represented by its size and by
-a commitment, SHA-256 over a salt and the payload: whoever holds the payload can show later that it is the
-one, and equal payloads do not look equal. Text from outside is bounded, so that no entry outgrows its limit.
-An entry is the bytes of one JSON object on one line; the journal puts its number in front. Deliberately knows
-no file and no clock; the instant is an argument.
+a commitment, a digest of a salt and the payload: whoever holds the payload can show later that it is the one,
+and equal payloads do not look equal. The digest is SHA-256, of a large payload BLAKE3; its member says which.
+Text from outside is bounded, so that no entry outgrows its limit. An entry is the bytes of one JSON object on
+one line; the journal puts its number in front. Deliberately knows no file and no clock; the instant is an
+argument.
 
 Without a `salt` argument the entry carries a fresh one: anybody who has the entry can then test a guess of
 the payload. A caller who keeps a secret passes `salter(secret)(call)` instead: keyed BLAKE2b, of which
@@ -19,9 +20,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b, sha256
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 import msgspec
 
@@ -42,6 +44,7 @@ RECORD_VERSION: Final = 1
 MAX_TEXT_CHARS: Final = 512  # a stranger's words must not push a record over the 65,535 bytes of a log entry
 _SALT_BYTES: Final = 16
 _JOIN_BYTES: Final = 4096  # one joined buffer is hashed faster than two pieces, if copying it is cheap
+LARGE_BYTES: Final = 64 << 10  # of a megabyte SHA-256 takes longer than reading and searching it
 _PURPOSE: Final = b"sekisho-salt"  # the secret may serve another purpose one day; its outputs must differ
 
 _HEAD: Final = f'{{"v":{RECORD_VERSION},"time":'
@@ -81,17 +84,19 @@ def salt_for(secret: bytes, call: str) -> bytes:
 
 
 def commitment(payload: bytes, salt: bytes | None = None) -> str:
-    """Return size and salted SHA-256 of a payload as JSON; without `salt` a fresh one is written beside it."""
+    """Return size and salted digest of a payload as JSON; without `salt` a fresh one is written beside it."""
     if salt is None:
         fresh = secrets.token_bytes(_SALT_BYTES)
         return f'{commitment(payload, fresh)[:-1]},"salt":"{fresh.hex()}"}}'
-    if len(payload) <= _JOIN_BYTES:
-        digest = sha256(salt + payload).hexdigest()
+    size = len(payload)
+    if size <= _JOIN_BYTES:
+        return f'{{"sha256":"{sha256(salt + payload).hexdigest()}","size":{size}}}'
+    if size < LARGE_BYTES:
+        name, state = "sha256", sha256(salt)
     else:
-        state = sha256(salt)
-        state.update(payload)
-        digest = state.hexdigest()
-    return f'{{"sha256":"{digest}","size":{len(payload)}}}'
+        name, state = "blake3", _blake3()(salt)
+    state.update(payload)
+    return f'{{"{name}":"{state.hexdigest()}","size":{size}}}'
 
 
 def intent(
@@ -200,6 +205,12 @@ def event(*, now: float, name: str, **fields: str | int | bool | None) -> bytes:
         if value is not None:
             entry[field] = _bounded(value) if isinstance(value, str) else value
     return _encode(entry)
+
+
+@cache
+def _blake3() -> Any:
+    """Imported with the first large payload: most processes never see one."""
+    return import_module("blake3").blake3
 
 
 def _met(rules: Sequence[str]) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "tool_result",
 ]
 
+WORTH_CUTTING: Final = 16 << 10  # bytes; a small result is written anew in less time than it takes to cut it
 MAX_KEY_CHARS: Final = 64  # of a question in a round; the keys travel within the sealed state
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -81,11 +82,32 @@ def tool_result(definition: Definition | None, value: JsonObject, emitted: bytes
         raise no_result()
     if definition is not None:
         definition.check_result(value, len(emitted))
-    if "resultType" in value or "_meta" in value:
-        value.pop("resultType", None)
-        drop_our_names(value)
+    if "resultType" not in value and "_meta" not in value:
+        return emitted
+    if len(emitted) > WORTH_CUTTING:
+        return _cut(value, emitted)
+    value.pop("resultType", None)
+    drop_our_names(value)
+    return _encode(value)
+
+
+def _cut(value: JsonObject, emitted: bytes) -> bytes:
+    """The same for a large result, whose last members these nearly always are: they are cut off and written anew.
+
+    What `emitted` ends with is then known to be those members of the outermost object: a bracket more is closed in it
+    than opened, and a quote in it that ended a string from before would leave a bare name behind it.
+    """
+    said: JsonObject = {name: value[name] for name in value if name in ("resultType", "_meta")}
+    end = b"," + _encode(said)[1:]
+    for name in said:
+        del value[name]
+    said.pop("resultType", None)
+    drop_our_names(said)
+    value |= said
+    if not emitted.endswith(end):
         return _encode(value)
-    return emitted
+    tail = b"," + _encode(said)[1:] if said else b"}"
+    return b"".join((memoryview(emitted)[: -len(end)], tail))
 
 
 def drop_our_names(value: JsonObject) -> None:

@@ -41,7 +41,9 @@ ROOTS: Final = "roots/list"
 MAX_QUESTIONS: Final = 16  # of one round; more is a flood, not a form
 MAX_ASKED_BYTES: Final = 1 << 20  # a question is for a person or a model, and is held until it is answered
 MAX_STATE_BYTES: Final = 256 << 10  # it travels to the client and back
-_MARK: Final = b"input_required"
+_MARK: Final = b'"input_required"'
+_LONG_BYTES: Final = 16 << 10
+_FEW_QUOTES: Final = 256
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -114,8 +116,18 @@ def is_allowed(question: Question, may_ask: Collection[str]) -> bool:
 
 
 def is_input_required(result: bytes) -> bool:
-    """Could this result be a question? The usual case costs one search; a spelling with escapes is no MCP."""
-    return _MARK in result
+    """Could this result be a question? The usual case costs one search; a spelling with escapes is no MCP.
+
+    A large result is nearly always a few long strings: leaping from quote to quote finds the word many times faster.
+    """
+    at = 0
+    if len(result) > _LONG_BYTES:
+        for _ in range(_FEW_QUOTES):
+            quote = result.find(b'"', at)
+            if quote < 0 or result.startswith(_MARK, quote):
+                return quote >= 0
+            at = quote + 1
+    return result.find(_MARK, at) >= 0
 
 
 def read_input_required(result: bytes) -> InputRequired | None:

@@ -30,6 +30,8 @@ MAX_IDLE: Final = 256  # kept connections; beyond this they are closed after use
 KEEP_S: float = 4.0  # less than servers keep theirs (uvicorn: 5 s), so that none is closed under a request
 CONNECT_TIMEOUT_S: Final = 10.0  # each of dialling and of the TLS handshake
 MAX_HEAD_BYTES: Final = 32 << 10
+READ_BYTES: Final = 256 << 10
+LARGE_BYTES: Final = 64 << 10  # of a body; worth a buffer of its own
 
 
 class Reply(Protocol):
@@ -66,6 +68,8 @@ class Pool:
         self._is_held = False
         self.limits = HttpLimits(max_head_bytes=MAX_HEAD_BYTES, max_body_bytes=max_body_bytes)
         self.known = WholeAnswers()
+        # One for all connections: it is filled and read within one callback. The loop would make one for each read.
+        self.buffer = memoryview(bytearray(READ_BYTES))
 
     @property
     def size(self) -> int:
@@ -133,11 +137,16 @@ class Pool:
             connection.abort()
 
 
-class Connection(asyncio.Protocol):
-    """One kept connection."""
+class Connection(asyncio.BufferedProtocol):
+    """One kept connection.
+
+    What a head announced and has not come yet is read to where it belongs, if it is much.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._body: memoryview | None = None  # of a large answer, and how much of it is here
+        self._have = 0
         self._reader = ResponseReader(pool.limits)
         self._transport: asyncio.Transport | None = None
         self._reply: Reply | None = None  # of the request under way
@@ -176,7 +185,30 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._pool.opened(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop puts what it reads."""
+        del sizehint
+        return self._pool.buffer if self._body is None else self._body[self._have :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So much was put there."""
+        if self._body is None:
+            self._received(bytes(self._pool.buffer[:nbytes]))
+            return
+        self._have += nbytes
+        reply = self._reply
+        if self._have == len(self._body) and reply is not None:
+            body = bytes(self._body)
+            self._done()
+            self._pool.release(self, keep_alive=True)
+            try:
+                reply.take_body(body)
+                reply.take_end()
+            except SekishoError as error:
+                self.abort()
+                reply.take_loss(error)
+
+    def _received(self, data: bytes) -> None:
         reply = self._reply
         if reply is None:
             self.abort()  # bytes nobody asked for
@@ -220,8 +252,24 @@ class Connection(asyncio.Protocol):
     def _done(self) -> None:
         self._reply = None
         self._is_reading = False
+        self._body = None
+
+    def _go_on_directly(self, head: ResponseHead, begun: BodyChunk) -> bool:
+        """Read the rest of a plain answer to where it belongs, if it is much; what must be judged is in the head."""
+        size = int(head.headers.get("content-length", "0"))
+        if head.status != 200 or not head.keep_alive or not head.is_json or size < LARGE_BYTES:
+            return False
+        self._body = memoryview(bytearray(size))
+        self._have = len(begun.data)
+        self._body[: self._have] = begun.data
+        self._reader = ResponseReader(self._pool.limits)  # the old one is in the middle of a body
+        return True
 
     def _hand_on(self, reply: Reply, events: Sequence[ResponseEvent]) -> None:
+        match events:
+            case [ResponseHead() as head, BodyChunk() as begun] if self._go_on_directly(head, begun):
+                reply.take_head(head)
+                return
         for index, event in enumerate(events, 1):
             match event:
                 case ResponseHead():

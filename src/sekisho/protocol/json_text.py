@@ -9,8 +9,8 @@ Guarantees
 - `reemit`: bytes that carry exactly the parsed value, so the next reader cannot see another one.
 
 Why duplicates can be refused cheaply: a text that re-encodes to itself, byte for byte, has no duplicates,
-because encoding a parsed value never writes a key twice. Only texts that fail this test (blanks, odd escapes,
-odd numbers) are read a second time by a parser that reports every pair.
+because encoding a parsed value never writes a key twice, whichever encoder it is. Only texts that fail this
+test (blanks, odd escapes, odd numbers) are read a second time by a parser that reports every pair.
 
 Does not know JSON-RPC or MCP; `messages` above does.
 """
@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from itertools import accumulate
 from typing import Final, TypeAlias
 
@@ -46,6 +49,11 @@ MAX_STRING_BYTES: Final = 16 << 20
 
 _LONG: Final = 8 << 10
 _FEW: Final = 16
+_FEW_QUOTES: Final = 1024  # beyond, leaping from string to string costs more than looking at every byte
+_FEW_BACKSLASHES: Final = 64
+_LARGE: Final = 64 << 10  # from here on the time goes into long strings, not into members
+_QUOTE: Final = b'"'
+_BACKSLASH: Final = 0x5C
 _BOM: Final = b"\xef\xbb\xbf"
 # Possessive, and an unterminated string runs to the end: hostile quotes and backslashes cost linear time.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -82,13 +90,17 @@ def check_text(data: bytes, limits: JsonLimits) -> None:
         raise Refused("body_too_large", f"the message has {size} bytes; the limit is {limits.max_bytes}")
     if not data.isascii():
         _check_utf8(data)
-    short = size < _LONG  # nearly always
-    opened = data.count(b"{") + data.count(b"[") if short else _count(data, b"{") + _count(data, b"[")
+    if size < _LONG:  # nearly always
+        bare = data
+        opened = data.count(b"{") + data.count(b"[")
+    else:
+        bare = _outside_strings(data)
+        opened = _count(bare, b"{") + _count(bare, b"[")
     # a text of n bytes holds fewer than n members
     if opened > limits.max_depth or (
-        size > limits.max_members and opened + _count(data, b",") > limits.max_members
+        len(bare) > limits.max_members and opened + _count(bare, b",") > limits.max_members
     ):
-        _count_exactly(data, limits)
+        _count_exactly(_STRING.sub(b"", data) if bare is data else bare, limits)
     if size > limits.max_string_bytes:
         _measure_strings(data, limits.max_string_bytes)
 
@@ -129,6 +141,8 @@ def decode_distinct(data: bytes) -> tuple[JsonValue, bytes]:
     """
     try:
         value: JsonValue = _decoder.decode(data)
+        if len(data) >= _LARGE and _is_written_alike(value, data):
+            return value, data
         text = _encoder.encode(value)
     except RecursionError as error:
         raise RemoteProtocolError("json_too_deep", "the message is nested too deeply") from error
@@ -139,6 +153,20 @@ def decode_distinct(data: bytes) -> tuple[JsonValue, bytes]:
     if text != data:
         refuse_duplicates(data)
     return value, text
+
+
+def _is_written_alike(value: JsonValue, data: bytes) -> bool:
+    """Does an encoder write the value as this very text? orjson writes long strings many times faster than msgspec."""
+    try:
+        return _fast_encoder()(value) == data
+    except TypeError:  # its way to say that it does not write integers beyond 64 bits, or anything so deep
+        return False
+
+
+@cache
+def _fast_encoder() -> Callable[[object], bytes]:
+    """Imported with the first large text: most processes never see one."""
+    return import_module("orjson").dumps  # type: ignore[no-any-return]  # a module by name is anything
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> None:
@@ -172,14 +200,38 @@ def _count(data: bytes, char: bytes) -> int:
     return seen
 
 
+def _outside_strings(data: bytes) -> bytes:
+    """What stands outside of strings, found by leaping over them; all of the text where they are many or odd.
+
+    A large text is nearly always a few long strings, of which only the quotes matter to brackets and commas.
+    """
+    outside: list[bytes] = []
+    at, is_inside = 0, False
+    for _ in range(_FEW_QUOTES):
+        quote = data.find(_QUOTE, at)
+        if not is_inside:
+            outside.append(data[at:quote] if quote >= 0 else data[at:])
+        if quote < 0:
+            return b"".join(outside)
+        if is_inside and data[quote - 1] == _BACKSLASH:
+            backslashes = data[max(quote - _FEW_BACKSLASHES, at) : quote]
+            count = len(backslashes) - len(backslashes.rstrip(b"\\"))
+            if count == _FEW_BACKSLASHES:
+                return data
+            is_inside = count % 2 == 1  # an escaped quote does not end the string
+        else:
+            is_inside = not is_inside
+        at = quote + 1
+    return data
+
+
 def _measure_strings(data: bytes, most: int) -> None:
     if any(match.end() - match.start() - 2 > most for match in _STRING.finditer(data)):
         raise RemoteProtocolError("json_too_large", f"a string has more than {most} bytes")
 
 
-def _count_exactly(data: bytes, limits: JsonLimits) -> None:
-    """Count brackets and commas outside strings."""
-    bare = _STRING.sub(b"", data)
+def _count_exactly(bare: bytes, limits: JsonLimits) -> None:
+    """Count brackets and commas in what stands outside of strings."""
     brackets = bare.translate(None, _NOT_BRACKETS)
     opened = brackets.count(b"{") + brackets.count(b"[")
     if opened + bare.count(b",") > limits.max_members:

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import msgspec
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,17 @@ def test_equal_payloads_do_not_look_equal() -> None:
     first, second = json.loads(records.commitment(b"pin 1234")), json.loads(records.commitment(b"pin 1234"))
     assert first["sha256"] != second["sha256"]
     assert first["sha256"] == sha256(bytes.fromhex(first["salt"]) + b"pin 1234").hexdigest()
+
+
+def test_a_large_payload_is_committed_to_with_the_faster_digest() -> None:
+    salt, large = b"s" * 32, b"x" * records.LARGE_BYTES
+    small = json.loads(records.commitment(large[1:], salt))
+    assert small == {"sha256": sha256(salt + large[1:]).hexdigest(), "size": len(large) - 1}
+    told = json.loads(records.commitment(large, salt))
+    assert told == {"blake3": blake3(salt + large).hexdigest(), "size": len(large)}
+    fresh = json.loads(records.commitment(large))
+    assert fresh["blake3"] == blake3(bytes.fromhex(fresh["salt"]) + large).hexdigest()
+    assert fresh["blake3"] != told["blake3"]
 
 
 def test_only_the_owner_of_the_secret_can_open_a_commitment() -> None:

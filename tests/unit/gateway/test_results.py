@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.gateway.speaking import FORM, ROUNDS, STREAM, calc, offer, sealed
 
 from sekisho.errors import Refused, RemoteProtocolError
 from sekisho.gateway.caller import Caller
 from sekisho.gateway.questions import MAX_QUESTIONS
 from sekisho.gateway.results import (
+    WORTH_CUTTING,
     error_body,
     may_ask,
     method_result,
@@ -92,3 +96,34 @@ def test_a_resource_that_is_not_there_is_named_as_the_client_named_it(kit: Kit, 
     assert told["data"] == {"uri": "test://one", "plugin": "calc"}
     told = error_body(sealed(kit, "erase"), {**theirs}, kit.house)
     assert told["data"] == {"uri": "test://theirs", "plugin": "calc"}
+
+
+_TEXTS = st.sampled_from(["", "complete", '","resultType":"complete"}', '"}', "\\", "x" * 9, "日本"])
+_METAS = st.dictionaries(st.sampled_from(["a", "io.modelcontextprotocol/serverInfo"]), _TEXTS, max_size=2)
+
+
+@given(
+    st.permutations(["content", "resultType", "_meta", "structuredContent"]),
+    st.sets(st.sampled_from(["resultType", "_meta", "structuredContent"])),
+    st.dictionaries(st.sampled_from(["resultType", "_meta", "a"]), _TEXTS | _METAS, max_size=3),
+    _METAS,
+    _TEXTS,
+)
+def test_a_large_result_loses_the_same_members_as_a_small_one(
+    order: list[str], said: set[str], inner: dict[str, Any], meta: dict[str, Any], text: str
+) -> None:
+    long = "y" * WORTH_CUTTING + text
+    members = {
+        "content": [{"type": "text", "text": long}],
+        "resultType": "complete",
+        "_meta": meta,
+        "structuredContent": inner,
+    }
+    value: dict[str, Any] = {name: members[name] for name in order if name == "content" or name in said}
+    emitted = msgspec.json.encode(value)
+    left = {name: one for name, one in value.items() if name != "resultType"}
+    left["_meta"] = {key: one for key, one in meta.items() if key == "a"}
+    if not left["_meta"] or "_meta" not in said:
+        del left["_meta"]
+    assert msgspec.json.decode(tool_result(None, value, emitted)) == left
+    assert value == left

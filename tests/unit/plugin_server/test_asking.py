@@ -48,6 +48,12 @@ def test_any_other_result_is_no_question(value: Any) -> None:
     assert read_input_required(result) is None
 
 
+@given(st.lists(st.sampled_from([b'"', b"x" * 20_000, b'""' * 300, b'"input_required"', b"input_required"])))
+def test_a_large_result_is_searched_by_leaps_as_a_small_one_is(pieces: list[bytes]) -> None:
+    result = b"".join(pieces)
+    assert is_input_required(result) == (b'"input_required"' in result)
+
+
 @given(st.binary(max_size=60))
 def test_bytes_are_a_question_or_not_or_a_breach_and_nothing_else(middle: bytes) -> None:
     for result in (middle, b'{"resultType":"input_required","inputRequests":{"a":%b}}' % middle):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sekisho.errors import RemoteProtocolError, SekishoError
-from sekisho.plugin_server.http_pool import Pool
+from sekisho.plugin_server.http_pool import LARGE_BYTES, Connection, Pool
 from sekisho.plugin_server.site import Doorway, Site
 from sekisho.protocol import ResponseHead, request_head_bytes, response_bytes
 
@@ -53,10 +53,10 @@ class Heard:
 
 
 @asynccontextmanager
-async def _pool(url: str) -> AsyncIterator[tuple[Pool, bytes]]:
+async def _pool(url: str, max_body_bytes: int = 1000) -> AsyncIterator[tuple[Pool, bytes]]:
     site = Site.parse(url)
     doorway = Doorway(site)
-    pool = Pool(site, doorway, None, max_body_bytes=1000)
+    pool = Pool(site, doorway, None, max_body_bytes=max_body_bytes)
     try:
         yield pool, request_head_bytes("POST", site.target, site.authority, (), 0)
     finally:
@@ -130,3 +130,65 @@ async def test_a_pool_that_is_held_reads_nothing_until_it_is_released(site: Site
         for heard in replies:
             await asyncio.wait_for(heard.over.wait(), WAIT_S)
             assert heard.said[-1] in {"end", "whole {}"}
+
+
+LARGE = b"x" * (2 * LARGE_BYTES)
+LARGE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(LARGE)
+
+
+@pytest.mark.parametrize("cut", [1, 100, LARGE_BYTES, len(LARGE) - 1])
+async def test_a_large_body_is_whole_however_it_is_cut(site: SiteOpener, cut: int) -> None:
+    pieces = iter([LARGE_HEAD + b"\r\n" + LARGE[:cut], LARGE[cut:], WHOLE])
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
+        connection = await pool.connect()
+        heard = Heard()
+        connection.start(b"", heard)
+        for piece in (next(pieces), next(pieces)):
+            _arrive(connection, piece)
+        assert heard.said == ["head 200", f"body {LARGE.decode()}", "end"]
+        assert pool.take() is connection
+        again = Heard()
+        connection.start(b"", again)
+        _arrive(connection, next(pieces))
+        assert again.said == ["head 200", "body {}", "end"]
+
+
+async def test_a_large_body_that_ends_early_is_a_loss(site: SiteOpener) -> None:
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
+        connection, heard = await pool.connect(), Heard()
+        connection.start(b"", heard)
+        _arrive(connection, LARGE_HEAD + b"\r\n" + LARGE[:5])
+        _arrive(connection, LARGE[5:-1])
+        connection.abort()
+        async with asyncio.timeout(WAIT_S):
+            await heard.over.wait()
+        assert heard.said == ["head 200", "plugin_exited"]
+
+
+async def test_what_follows_a_large_body_is_an_answer_nobody_asked_for(site: SiteOpener) -> None:
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
+        connection, heard = await pool.connect(), Heard()
+        connection.start(b"", heard)
+        _arrive(connection, LARGE_HEAD + b"\r\n" + LARGE[:5])
+        _arrive(connection, LARGE[5:] + WHOLE)
+        assert heard.said[-1] == "end"
+        assert not connection.is_open
+
+
+async def test_a_large_body_whose_head_the_reply_refuses_is_not_awaited(site: SiteOpener) -> None:
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
+        connection, heard = await pool.connect(), Heard(refuses=True)
+        connection.start(b"", heard)
+        _arrive(connection, LARGE_HEAD + b"\r\n" + LARGE[:5])
+        assert heard.said == ["head 200", "plugin_protocol"]
+        assert not connection.is_open
+
+
+def _arrive(connection: Connection, data: bytes) -> None:
+    """As the loop does it: no more at once than there is room for."""
+    while data:
+        buffer = connection.get_buffer(-1)
+        count = min(len(buffer), len(data))
+        buffer[:count] = data[:count]
+        data = data[count:]
+        connection.buffer_updated(count)

@@ -189,6 +189,59 @@ def test_counting_by_leaps_counts_the_same(pieces: list[bytes]) -> None:
         assert json_text._count(data, char) == data.count(char)
 
 
+_QUOTED = st.lists(st.sampled_from([b'"', b"\\", b"\\\\", b"[", b",", b"{x}", b"\\" * 65, b"y"]), max_size=30)
+
+
+@given(_QUOTED)
+def test_what_stands_outside_of_strings_is_found_by_leaps_or_all_is_looked_at(pieces: list[bytes]) -> None:
+    data = b"".join(pieces)
+    assert json_text._outside_strings(data) in (data, json_text._STRING.sub(b"", data))
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("many", [b'""', b'"\\""', b'"' + b"\\" * 80 + b'"'])
+def test_brackets_in_long_texts_count_outside_of_strings_only(many: bytes) -> None:
+    limits = JsonLimits(max_bytes=10**7, max_depth=3, max_members=10_000)
+    long = b'"' + b"[{,}]" * 4000 + b'"'
+    for count in (1, 3000):
+        inner = b"[" + b",".join([long, *[many] * count]) + b"]"
+        check_text(inner, limits)
+        check_text(b"[[" + inner + b"]]", limits)
+        assert code_of(b"[[[" + inner + b"]]]", limits) == "json_too_deep"
+    assert code_of(b"[" + long + b",1" * 10_000 + b"]", limits) == "json_too_large"
+
+
+_LONG = "z" * json_text._LARGE
+
+
+@given(values)
+def test_a_large_text_is_read_as_a_small_one(value: JsonValue) -> None:
+    limits = JsonLimits(max_bytes=10**7)
+    for text in (
+        msgspec.json.encode([value, _LONG]),
+        json.dumps([value, _LONG]).encode(),
+        json.dumps([value, _LONG], ensure_ascii=False, indent=1).encode(),
+    ):
+        read = parse_strict(text, limits)
+        assert read == json.loads(text)
+        assert msgspec.json.decode(reemit(text)) == read
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_both_encoders_write_strings_alike(text: str) -> None:
+    """Content rules are made for one spelling of a string."""
+    assert json_text._fast_encoder()([text]) == msgspec.json.encode([text])
+
+
+@pytest.mark.parametrize("head", [b'{"a":1,"a":1,"b":"', b'{"b":"', b'{"c":{"x":"","x":""},"b":"'])
+def test_a_key_named_twice_in_a_large_text_is_refused(head: bytes) -> None:
+    text = head + _LONG.encode() + b'"'
+    limits = JsonLimits(max_bytes=10**7)
+    assert code_of(text + b',"b":""}', limits) == "json_duplicate_key"
+    if head == b'{"b":"':
+        assert parse_strict(text + b',"d":-12345678901234567890123}', limits) is not None
+
+
 @pytest.mark.threat("T-FLOOD")
 def test_the_number_of_members_is_a_limit_in_small_and_large_texts() -> None:
     for most in (10, 1000, 200_000):
