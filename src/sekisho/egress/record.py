@@ -17,7 +17,7 @@ from typing import Any
 
 from sekisho.egress.ledger import PASSED_SUFFIX
 
-__all__ = ["LedgerEntry", "read_entries"]
+__all__ = ["LedgerEntry", "entry_of", "read_entries"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +48,15 @@ def _entries_of(newest: Path) -> Iterator[LedgerEntry]:
         try:
             with path.open(encoding="ascii", errors="replace") as lines:
                 for line in lines:
-                    entry = _entry(line)
+                    entry = entry_of(line)
                     if entry is not None:
                         yield entry
         except FileNotFoundError:
             continue
 
 
-def _entry(line: str) -> LedgerEntry | None:
+def entry_of(line: str) -> LedgerEntry | None:
+    """One line; None for what cannot be read."""
     try:
         fields: dict[str, Any] = json.loads(line)
         return LedgerEntry(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +52,35 @@ def test_what_went_out_and_what_was_refused_is_listed(typed: Type, ledger: Ledge
     only = typed("egress", "log", "notes", "--refused", "--json").json["events"]
     assert [one["host"] for one in only] == ["evil.example"]
     assert len(typed("egress", "log", "notes", "-n", "1", "--json").json["events"]) == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_log_that_is_followed_goes_on_until_it_is_interrupted(
+    home: Path, ledger: Ledger, as_json: bool
+) -> None:
+    ledger.write(event("before.example", allowed=False))
+    words = ["egress", "log", "notes", "--follow", "--refused", "--config", str(home.parent / "sekisho.toml")]
+    code = "import sys; from sekisho.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words, *(["--json"] if as_json else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as reader:
+        try:
+            assert reader.stdout is not None
+            assert "before.example" in reader.stdout.readline()
+            ledger.write(event("passed.example"))
+            ledger.write(event("after.example", allowed=False))
+            line = reader.stdout.readline()
+            assert "after.example" in line
+            assert not as_json or json.loads(line)["allowed"] is False
+            if as_json:
+                reader.stdout.close()  # as head does
+            else:
+                reader.send_signal(signal.SIGINT)
+            assert reader.wait(20) == (0 if as_json else 130)
+        finally:
+            reader.kill()
 
 
 def test_an_empty_ledger_is_said(typed: Type, home: Path) -> None:
