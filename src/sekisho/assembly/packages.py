@@ -15,10 +15,12 @@ from typing import Final
 from sekisho.config import Workload
 from sekisho.errors import Misconfigured, SekishoError, Unavailable
 from sekisho.install import InstallSettings, PackageSpec
+from sekisho.install.active import Active
 from sekisho.install.forwarding import read_proxy
 from sekisho.install.installer import Installed, Installer, Step, Tools
+from sekisho.install.kept import Kept
 from sekisho.install.launch import fill
-from sekisho.install.store import Active, Kept, Store
+from sekisho.install.store import Store
 from sekisho.policy import Grants
 from sekisho.sandbox import Driver, SandboxSpec, choose, driver_for, offers
 from sekisho.telemetry import Logger

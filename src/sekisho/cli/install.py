@@ -18,7 +18,7 @@ from sekisho.errors import Misconfigured
 
 if TYPE_CHECKING:
     from sekisho.install.installer import Step
-    from sekisho.install.store import Kept
+    from sekisho.install.kept import Kept
 
 __all__ = ["install", "rollback"]
 

@@ -19,6 +19,7 @@ from typing import Literal
 
 from sekisho.errors import Misconfigured, Refused, SekishoError
 from sekisho.install.forwarding import ForwardProxy
+from sekisho.install.kept import Kept, Receipt
 from sekisho.install.launch import Entry, find_entry
 from sekisho.install.locks import check_npm_lock, check_python_lock, write_python_lock
 from sekisho.install.manifest import Digests, digests_of
@@ -29,7 +30,7 @@ from sekisho.install.received import read_lock, read_wheels, take_over
 from sekisho.install.settings import InstallSettings
 from sekisho.install.stage import Reach, run
 from sekisho.install.stages import LOCK_NAMES, Command, fetch, project, unpack
-from sekisho.install.store import Kept, Receipt, Store
+from sekisho.install.store import Store
 from sekisho.install.tree import TreeLimits, remove_tree
 from sekisho.sandbox import Driver
 

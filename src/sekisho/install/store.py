@@ -18,80 +18,22 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from sekisho.errors import Misconfigured, Refused, Tampered, Unavailable
-from sekisho.install.manifest import DIGEST, Digests, Entry, digests_of, read_manifest, write_manifest
-from sekisho.install.tree import (
-    Stamp,
-    TreeLimits,
-    hash_all,
-    look,
-    remove_tree,
-    stamps_of,
-    sync_all,
-    take,
-)
+from sekisho.install.active import Active, read_active, write_active
+from sekisho.install.durable import read_file, replace_file, sync_folder
+from sekisho.install.kept import Kept, Receipt, entries_of, open_kept
+from sekisho.install.manifest import Digests, digests_of, write_manifest
+from sekisho.install.tree import Stamp, TreeLimits, hash_all, look, remove_tree, stamps_of, sync_all, take
 
-__all__ = ["Active", "Kept", "Receipt", "Store"]
+__all__ = ["Step", "Store"]
 
 KEPT_BEFORE: Final = 5  # trees that a plugin used before, and that it can go back to
-MAX_FILE_BYTES: Final = 64 << 20  # a manifest of a million files is larger than any we would have made
 Step = Literal["taken", "listed", "synced", "named", "pointed", "swept"]
-
-
-class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of one tree besides its files.
-
-    `entry` names the program of the package that `command` runs. In `command`, `{tree}` stands for where the tree is,
-    and `{python}` and `{node}` for the interpreter; `runtime` says which one it was made for.
-    """
-
-    package: str
-    entry: str
-    command: tuple[str, ...]
-    lock_name: str
-    lock_sha256: str
-    tree_sha256: str
-    tree_blake2b: str
-    files: int
-    bytes: int
-    packages: int
-    runtime: str
-
-
-class Active(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The trees a plugin uses and used, by digest; the newest of `before` comes first.
-
-    `asked` is what the configuration asked for when this was decided; after a step back it is not what is used.
-    """
-
-    current: str
-    asked: str
-    before: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """One tree of the store."""
-
-    digest: str
-    folder: Path
-    receipt: Receipt
-
-    @property
-    def tree(self) -> Path:
-        """The files."""
-        return self.folder / "tree"
-
-    @property
-    def lock(self) -> bytes:
-        """What exactly was installed, as the ecosystem writes it."""
-        return (self.folder / self.receipt.lock_name).read_bytes()
 
 
 class Store:
@@ -188,7 +130,7 @@ class Store:
         if place.exists():
             try:
                 kept = self.open(digest)
-                hash_all(kept.tree, self._entries(kept))
+                hash_all(kept.tree, entries_of(kept))
             except (Tampered, Misconfigured):
                 remove_tree(self._moved_aside(place))
             else:
@@ -198,7 +140,7 @@ class Store:
         self._at("synced")
         staged.rename(place)
         place.chmod(0o755)
-        _sync_folder(self._trees)
+        sync_folder(self._trees)
         self._at("named")
         kept = self.open(digest)
         self._write_stamps(kept)
@@ -250,18 +192,8 @@ class Store:
         return self._point(plugin, Active(current=now.before[0], asked=asked, before=now.before[1:]))
 
     def active(self, plugin: str) -> Active | None:
-        """Which tree a plugin uses; None when none was installed for it."""
-        try:
-            content = _read(self._active / f"{plugin}.json")
-        except FileNotFoundError:
-            return None
-        try:
-            found = msgspec.json.decode(content, type=Active)
-        except msgspec.MsgspecError as error:
-            raise _broken(f"the note of which package {plugin} uses cannot be read") from error
-        if not all(DIGEST.fullmatch(one) for one in (found.current, *found.before)):
-            raise _broken(f"the note of which package {plugin} uses cannot be read")
-        return found
+        """Which tree a plugin uses; None when none was installed for it. Raises Tampered."""
+        return read_active(self._active, plugin)
 
     def known(self, plugin: str) -> Active | None:
         """Like `active`, for whoever installs: a note that cannot be read is written anew, so it counts as none."""
@@ -277,25 +209,7 @@ class Store:
             Misconfigured: it is not here.
             Tampered: its receipt is not as it was written.
         """
-        folder = self._trees / digest
-        try:
-            content = _read(folder / "receipt.json")
-        except FileNotFoundError as error:
-            raise Misconfigured("package_missing", "the installed package is gone") from error
-        if digests_of(content).sha256 != digest:
-            raise _broken("the receipt of a package is not as it was written")
-        try:
-            receipt = msgspec.json.decode(content, type=Receipt)
-        except msgspec.MsgspecError as error:
-            raise _broken("the receipt of a package cannot be read") from error
-        kept = Kept(digest=digest, folder=folder, receipt=receipt)
-        try:
-            lock = _read(folder / receipt.lock_name)
-        except FileNotFoundError as error:
-            raise _broken("the lock of a package is gone") from error
-        if digests_of(lock).sha256 != receipt.lock_sha256:
-            raise _broken("the lock of a package is not as it was written")
-        return kept
+        return open_kept(self._trees, digest)
 
     def prove(self, kept: Kept, *, wholly: bool = False) -> None:
         """Is the tree as it was installed? `wholly` reads every byte, else what the kernel says is unchanged counts.
@@ -303,7 +217,7 @@ class Store:
         Raises:
             Tampered: it is not.
         """
-        entries = self._entries(kept)
+        entries = entries_of(kept)
         if wholly:
             hash_all(kept.tree, entries)
         elif not look(kept.tree, entries, self._stamps(kept)):
@@ -336,20 +250,8 @@ class Store:
             if files.name not in locks:
                 remove_tree(files)
 
-    def _entries(self, kept: Kept) -> tuple[Entry, ...]:
-        try:
-            manifest = _read(kept.folder / "manifest")
-        except FileNotFoundError as error:
-            raise _broken("the list of a package's files is gone") from error
-        if digests_of(manifest) != Digests(
-            sha256=kept.receipt.tree_sha256, blake2b=kept.receipt.tree_blake2b
-        ):
-            raise _broken("the list of a package's files is not as it was written")
-        return read_manifest(manifest)
-
     def _point(self, plugin: str, active: Active) -> Active:
-        path = self._active / f"{plugin}.json"
-        _write(path, msgspec.json.encode(active) + b"\n")
+        write_active(self._active, plugin, active)
         self._at("pointed")
         return active
 
@@ -358,7 +260,7 @@ class Store:
 
     def _stamps(self, kept: Kept) -> dict[str, Stamp]:
         try:
-            return msgspec.json.decode(_read(self._stamps_path(kept)), type=dict[str, Stamp])
+            return msgspec.json.decode(read_file(self._stamps_path(kept)), type=dict[str, Stamp])
         except (OSError, msgspec.MsgspecError):
             return {}  # then everything is hashed
 
@@ -366,39 +268,7 @@ class Store:
         # Only a help against hashing each time; where it cannot be written, everything is hashed each time.
         with contextlib.suppress(OSError):
             self._stamps_path(kept).parent.mkdir(mode=0o700, exist_ok=True)
-            _write(self._stamps_path(kept), msgspec.json.encode(stamps_of(kept.tree)))
+            replace_file(self._stamps_path(kept), msgspec.json.encode(stamps_of(kept.tree)))
 
     def _stamps_path(self, kept: Kept) -> Path:
         return self.folder / "stamps" / f"{kept.digest}.json"
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_FILE_BYTES)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, on the disk too."""
-    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with made.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(path)
-    except BaseException:
-        made.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _broken(what: str) -> Tampered:
-    return Tampered("package_tampered", what)

@@ -10,8 +10,9 @@ import pytest
 
 from sekisho.assembly.packages import installed_workload, runtime
 from sekisho.config import load_core
+from sekisho.install.kept import Receipt
 from sekisho.install.manifest import Digests, digests_of
-from sekisho.install.store import Receipt, Store
+from sekisho.install.store import Store
 from sekisho.install.tree import TreeLimits
 
 Type = Callable[..., Any]

@@ -11,8 +11,9 @@ from typing import get_args
 import pytest
 
 from sekisho.errors import Misconfigured, Refused, Tampered, Unavailable
+from sekisho.install.kept import Kept, Receipt
 from sekisho.install.manifest import Digests, digests_of
-from sekisho.install.store import KEPT_BEFORE, Kept, Receipt, Step, Store
+from sekisho.install.store import KEPT_BEFORE, Step, Store
 from sekisho.install.tree import TreeLimits
 
 LIMITS = TreeLimits(max_bytes=1 << 20, max_files=50)
