@@ -94,6 +94,11 @@ def test_packages_come_in_while_the_house_runs_and_a_changed_one_goes_out(
     until(lambda: house.answers("clock__convert_time", **ask), "the Python package answers", limit_s=40)
     assert "21:00" in house.call("clock__convert_time", **ask).text
 
+    lock = next(tmp_path.rglob("sekisho.lock")).read_text(encoding="utf-8")
+    assert '"server package" = "sha256:' in lock
+    _, page = _type(tmp_path, "review", "clock")
+    assert any(clock["digest"] in one["text"] for one in page["items"] if one["name"] == "package")
+
     _install(tmp_path, "files")
     note = str(tmp_path / "notes" / "hello.txt")
     until(lambda: house.answers("files__read_text_file", path=note), "the npm package answers", limit_s=40)

@@ -41,9 +41,12 @@ def installed_workload(workload: Workload, packages: Path) -> Workload:
     """
     if workload.package is None:
         return workload
-    _check_runnable(workload, workload.package)
-    store = Store(packages)
-    kept = _kept(store, store.active(workload.name), workload)
+    return _installed(workload, workload.package, Store(packages), Store(packages).active(workload.name))
+
+
+def _installed(workload: Workload, package: PackageSpec, store: Store, active: Active | None) -> Workload:
+    _check_runnable(workload, package)
+    kept = _kept(store, active, workload)
     store.prove(kept)
     command = fill(kept.receipt.command, tree=kept.tree, python=_interpreter(), node="node")
     # Deno is given the script alone; with its permissions, `runtimes` writes the rest.
@@ -61,11 +64,13 @@ async def wait_installed(workload: Workload, packages: Path, log: Logger) -> tup
     """The workload once its package is there and sound; until then the plugin stays down, and the log says why."""
     told = ""
     while True:
-        active = None
         try:
-            if workload.package is not None:
-                active = Store(packages).active(workload.name)
-            return active, await asyncio.to_thread(installed_workload, workload, packages)
+            if workload.package is None:
+                return None, workload
+            store = Store(packages)
+            active = store.active(workload.name)
+            # The one that was read here is the one that is proved, started and told to the core.
+            return active, await asyncio.to_thread(_installed, workload, workload.package, store, active)
         except SekishoError as error:
             if error.message != told:
                 log.error("plugin_refused", code=error.code, reason=error.message, remedy=error.remedy)

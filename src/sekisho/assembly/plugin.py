@@ -20,7 +20,7 @@ from sekisho.assembly.post import Post, from_core_file, from_plugin_file
 from sekisho.assembly.running import run_until_stopped
 from sekisho.config import Workload
 from sekisho.keys import KeyFolder, Revocations
-from sekisho.plugin_server import InstanceRules, Instances, Resting, Warden, WardenRules
+from sekisho.plugin_server import InstanceRules, Instances, OfPackage, Publisher, Resting, Warden, WardenRules
 from sekisho.plugin_server.instance import SlotConnector
 from sekisho.sandbox import ForkedLauncher
 from sekisho.telemetry import Logger
@@ -83,7 +83,8 @@ async def _serve(post: Post, environment: Mapping[str, str], launcher: ForkedLau
         health_interval_s=post.health_interval_s,
     )
     async with _way(post, environment, log, launcher, listener.publish_denial) as way:
-        warden = _keeper(post.workload, way.connect, listener, rules, log)
+        publisher = listener if active is None else OfPackage(listener, f"sha256:{active.current}")
+        warden = _keeper(post.workload, way.connect, publisher, rules, log)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.serve())
             group.create_task(warden.run())
@@ -112,18 +113,18 @@ def _way(
 
 
 def _keeper(
-    workload: Workload, connect: SlotConnector, listener: Listener, rules: WardenRules, log: Logger
+    workload: Workload, connect: SlotConnector, publisher: Publisher, rules: WardenRules, log: Logger
 ) -> Warden | Resting | Instances:
     """Who takes the calls: one plugin for all clients, or a pool of them."""
     idle_s = workload.grants.limits.idle_stop_s
     if workload.instances == "shared" and idle_s and workload.command:
         return Resting(
-            connect=partial(connect, 0), publisher=listener, rules=rules, idle_s=idle_s, log=log.info
+            connect=partial(connect, 0), publisher=publisher, rules=rules, idle_s=idle_s, log=log.info
         )
     if workload.instances == "shared":
-        return Warden(connect=partial(connect, 0), publisher=listener, rules=rules, log=log.info)
+        return Warden(connect=partial(connect, 0), publisher=publisher, rules=rules, log=log.info)
     bounds = InstanceRules(most=workload.max_instances, idle_s=workload.instance_idle_s)
-    return Instances(connect=connect, publisher=listener, rules=rules, bounds=bounds, log=log.info)
+    return Instances(connect=connect, publisher=publisher, rules=rules, bounds=bounds, log=log.info)
 
 
 async def _follow_revocations(keys: KeyFolder, revoked: Revocations) -> None:

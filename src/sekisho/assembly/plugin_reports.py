@@ -49,6 +49,7 @@ class PluginReports:
             prompts=tuple(bytes(one) for one in frame.prompts),
             resources=tuple(bytes(one) for one in frame.resources),
             templates=tuple(bytes(one) for one in frame.templates),
+            tree=frame.tree,
         )
         self._desk.report(name, listing, time.time())
         self._noticed_approval()  # it may have been approved on first use

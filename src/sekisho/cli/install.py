@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find_any, home_of
 from sekisho.cli.saying import note, say, say_json
+from sekisho.cli.warning import doubt
 from sekisho.config import CoreConfig, PluginConfig, Workload
 from sekisho.errors import Misconfigured
 
@@ -62,6 +63,8 @@ def install(
     workload, packages = _workload(found, name), _packages(found, config)
     if verify:
         return _tell(name, verify_package(workload, packages), "sound", json=json)
+    for line in doubt(workload) if accept_name else ():
+        note(line)
     with _progress(shown=not json) as tell:
         done = asyncio.run(
             install_package(

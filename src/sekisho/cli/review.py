@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from sekisho.assembly.household import dossiers
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find, person
 from sekisho.cli.saying import ask, columns, note, say, say_json
+from sekisho.cli.warning import warnings
 from sekisho.config import PluginEntry
 from sekisho.errors import Refused, Unavailable
 from sekisho.protocol import PluginName, plugin_name
@@ -48,20 +49,17 @@ def plugins(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
         names = ("name", "state", "summary", "definitions", "where")
         columns(names, [[str(row[name]) for name in names] for row in rows])
     for entry in site.config.plugins.servers:
-        if entry.grants.network.mode == "learn":
-            note(
-                f'{entry.name}: network_policy.mode = "learn": it reaches every public host it asks for by name'
-            )
-        if entry.grants.isolation == "unsafe-none":
-            note(
-                f'{entry.name}: sandbox.isolation = "unsafe-none": it runs without walls, as you would run it yourself'
-            )
+        for line in warnings(entry):
+            note(line)
     return 0
 
 
 def review(name: Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
     """Show what a plugin says and what changed since it was approved."""
-    page = _case(find(config), name).page
+    site = find(config)
+    page = _case(site, name).page
+    for line in warnings(site.config.plugin(name)):
+        note(line)
     if json:
         say_json(page.as_json())
     else:
@@ -122,6 +120,8 @@ def _ask(case: _Case, json: bool) -> None:
             "approval_refused", "nobody can be asked here", remedy="read the review, then add --yes"
         )
     say(case.page.lines())
+    for line in case.warnings:
+        note(line)
     if not ask(f"Approve {case.name} as shown?"):
         raise Refused("approval_refused", f"{case.name} was not approved", remedy="nothing was changed")
 
@@ -136,6 +136,7 @@ class _Case:
     surface: Surface
     lock: LockFile
     page: ReviewPage
+    warnings: tuple[str, ...]
 
 
 def _case(site: Site, typed: str) -> _Case:
@@ -165,6 +166,7 @@ def _case(site: Site, typed: str) -> _Case:
             locked_surface=None if locked is None else shelf.find(name, locked.root),
             drift=drift,
         ),
+        warnings=tuple(warnings(site.config.plugin(name))),
     )
 
 

@@ -3,7 +3,8 @@
 A plugin server reports the whole surface of its plugin; the desk keeps every surface it ever saw, compares it with
 `sekisho.lock`, and tells the gate whether calls may pass. Rules:
 - a plugin without an entry in the lock is quarantined;
-- any difference in any byte of any definition, in the command or in what it may touch stops its calls at once;
+- any difference in any byte of any definition, in the command, in the files of a package or in what it may touch stops
+  its calls at once;
 - only a person (or `--trust-on-first-use`, for a plugin never seen before) puts an entry into the lock;
 - a lock file that cannot be read or verified stops every plugin.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.caller import APPS, APPS_EXTENSION, TASKS, TASKS_EXTENSION, Instances
@@ -35,6 +37,8 @@ from sekisho.registry import (
 )
 
 __all__ = ["Desk", "Dossier"]
+
+_CHANGED: Final = "changed since it was approved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +185,8 @@ class Desk:
         if locked is None or drift.state is DriftState.UNKNOWN:
             raise Refused("plugin_quarantined", f"plugin {dossier.name!r} was never approved")
         if not drift.is_unchanged:
-            raise Refused("definition_changed", f"plugin {dossier.name!r} changed since it was approved")
+            what = "runs from other files than were approved" if drift.is_package_alone else _CHANGED
+            raise Refused("definition_changed", f"plugin {dossier.name!r} {what}")
         # Every tool is compiled, so that one that is not allowed is refused as such and not as unknown.
         tools = [item.id.name for item in surface.of_kind(ItemKind.TOOL)]
         return Definitions.build(locked, surface, tools, extensions=dossier.extensions)

@@ -265,10 +265,9 @@ def _refuse_suspicious(package: PackageSpec) -> None:
     doubt = suspicion(package)
     if doubt is None:
         return
-    meant = f"; {doubt.instead} is the well-known one" if doubt.instead else ""
     raise Refused(
         "package_refused",
-        f"{package.name} may not be what it sounds like: {doubt.reason}{meant}",
+        doubt.about(package.name),
         remedy="correct package in the configuration; if exactly this one is meant, add --accept-name",
     )
 

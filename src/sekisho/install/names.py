@@ -37,6 +37,11 @@ class Suspicion:
     reason: str
     instead: str | None
 
+    def about(self, name: str) -> str:
+        """One sentence for whoever chose this name."""
+        meant = f"; {self.instead} is the well-known one" if self.instead else ""
+        return f"{name} may not be what it sounds like: {self.reason}{meant}"
+
 
 def suspicion(package: PackageSpec) -> Suspicion | None:
     """What speaks against this name; None when nothing does."""

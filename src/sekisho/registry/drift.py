@@ -15,7 +15,7 @@ from typing import Protocol
 from sekisho.policy.grants import Grants
 from sekisho.protocol.canonical import canonical_bytes, digest
 from sekisho.protocol.json_text import JsonValue
-from sekisho.registry.surface import ItemId, Surface
+from sekisho.registry.surface import PACKAGE, ItemId, Surface
 
 __all__ = ["Drift", "DriftState", "compare", "grants_digest"]
 
@@ -62,12 +62,19 @@ class Drift:
         """True when the plugin itself says something else than before."""
         return bool(self.added or self.removed or self.changed)
 
+    @property
+    def is_package_alone(self) -> bool:
+        """True when it says the same as before, and only the files of its package are others, or were not named."""
+        elsewhere = {*self.added, *self.removed, *self.changed}
+        return elsewhere == {PACKAGE} and not (self.argv_changed or self.grants_changed)
+
     def summary(self) -> str:
         """One sentence of counts; it names nothing that a plugin wrote."""
         if self.state is DriftState.UNKNOWN:
             return f"not approved yet ({len(self.added)} definitions)"
         counts = (("added", self.added), ("removed", self.removed), ("changed", self.changed))
         parts = [f"{len(ids)} {word}" for word, ids in counts if ids]
+        parts = ["files of the package changed"] if self.is_package_alone else parts
         parts += ["launcher changed"] if self.argv_changed else []
         parts += ["permissions changed"] if self.grants_changed else []
         return ", ".join(parts) or "unchanged"

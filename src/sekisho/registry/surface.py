@@ -5,6 +5,7 @@ Guarantees:
   digest covers the RFC 8785 form of the whole object: every field, unknown ones and `_meta` included;
 - what is served later (`Item.text`) is written again from the value that was digested, so pin, reviewer and
   model cannot see three different readings of the same bytes;
+- where the plugin is a package, the digest of the tree it runs from is an item too: other files are another surface;
 - two things of the same kind and name, an invalid tool name, a duplicate key, a number that RFC 8785 cannot
   write: refused here, before anything is pinned;
 - the root of a surface commits to the set of item digests; kind and name are part of each commitment.
@@ -29,6 +30,7 @@ from sekisho.protocol.json_text import JsonLimits, JsonValue, parse_strict
 from sekisho.protocol.names import tool_name
 
 __all__ = [
+    "PACKAGE",
     "Item",
     "ItemId",
     "ItemKind",
@@ -70,9 +72,15 @@ class ItemId(NamedTuple):
         return f"{self.kind.value} {self.name}"
 
 
+PACKAGE: Final = ItemId(ItemKind.SERVER, "package")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One complete listing of a plugin, as raw JSON texts; nothing in it is trusted or checked yet."""
+    """One complete listing of a plugin, as raw JSON texts; nothing in it is trusted or checked yet.
+
+    `tree`: the digest of the package it runs from, or nothing; the plugin server says it, the plugin cannot.
+    """
 
     server_info: bytes = b"{}"
     capabilities: bytes = b"{}"
@@ -81,6 +89,7 @@ class Listing:
     prompts: tuple[bytes, ...] = ()
     resources: tuple[bytes, ...] = ()
     templates: tuple[bytes, ...] = ()
+    tree: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +144,8 @@ def surface_of(listing: Listing) -> Surface:
         _item(ItemId(ItemKind.SERVER, "info"), _object(listing.server_info, "serverInfo")),
         _item(ItemId(ItemKind.SERVER, "capabilities"), _object(listing.capabilities, "capabilities")),
     ]
+    if listing.tree:
+        items.append(_item(PACKAGE, {"tree": listing.tree}))
     if listing.instructions is not None:
         items.append(_item(ItemId(ItemKind.INSTRUCTIONS, "text"), listing.instructions))
     for kind, texts in _listed(listing):
@@ -171,6 +182,8 @@ def listing_to_json(listing: Listing) -> dict[str, JsonValue]:
         "capabilities": _object(listing.capabilities, "capabilities"),
         "instructions": listing.instructions,
     }
+    if listing.tree:
+        kept["tree"] = listing.tree
     for kind, texts in _listed(listing):
         kept[f"{kind.value}s"] = [_object(text, kind.value) for text in texts]
     return kept
@@ -187,8 +200,8 @@ def listing_from_json(value: JsonValue) -> Listing:
             "prompts": list() as prompts,
             "resources": list() as resources,
             "templates": list() as templates,
-            **unknown,
-        } if not unknown:
+            **rest,
+        } if not rest.keys() - {"tree"} and isinstance(tree := rest.get("tree", ""), str):
             return Listing(
                 server_info=msgspec.json.encode(server_info),
                 capabilities=msgspec.json.encode(capabilities),
@@ -197,6 +210,7 @@ def listing_from_json(value: JsonValue) -> Listing:
                 prompts=_encoded(prompts),
                 resources=_encoded(resources),
                 templates=_encoded(templates),
+                tree=tree,
             )
     raise RemoteProtocolError("plugin_protocol", "this is not a stored listing")
 

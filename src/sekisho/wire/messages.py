@@ -118,7 +118,10 @@ class FailureFrame(msgspec.Struct, frozen=True):
 
 
 class SurfaceFrame(msgspec.Struct, frozen=True):
-    """Plugin server to core: everything the plugin says about itself, verbatim."""
+    """Plugin server to core: everything the plugin says about itself, verbatim.
+
+    `tree` is the plugin server's own word: the digest of the package that the plugin runs from, or nothing.
+    """
 
     server_info: msgspec.Raw
     capabilities: msgspec.Raw
@@ -127,6 +130,7 @@ class SurfaceFrame(msgspec.Struct, frozen=True):
     prompts: list[msgspec.Raw] = []
     resources: list[msgspec.Raw] = []
     templates: list[msgspec.Raw] = []
+    tree: Annotated[str, msgspec.Meta(pattern=r"\A(?:sha256:[0-9a-f]{64})?\Z")] = ""
 
 
 class StateFrame(msgspec.Struct, frozen=True):

@@ -101,6 +101,27 @@ def test_a_changed_command_or_grant_stops_calls(tmp_path: Path, changed: Dossier
     assert office.state == "approved"
 
 
+@pytest.mark.threat("T-RUGPULL")
+def test_other_files_of_a_package_stop_calls_until_they_are_approved(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    first, second = (replace(listing(), tree=f"sha256:{letter * 64}") for letter in "ab")
+    office.approve(first)
+    office.desk.refresh_lock()
+    office.desk.report(CALC, first, NOW)
+    assert office.state == "approved"
+    office.desk.report(CALC, second, NOW)
+    problem = office.desk.standings[CALC].problem
+    assert problem is not None
+    assert (problem.code, "other files than were approved" in problem.message) == ("definition_changed", True)
+    assert "sekisho review" in problem.remedy
+    office.desk.report(CALC, listing(), NOW)
+    assert office.state == "definition_changed", "files that nobody names are not those that were approved"
+    office.approve(second)
+    office.desk.refresh_lock()
+    office.desk.report(CALC, second, NOW)
+    assert office.state == "approved"
+
+
 def test_a_lock_that_was_edited_stops_every_plugin(tmp_path: Path) -> None:
     office = Office(tmp_path)
     office.approve(listing())

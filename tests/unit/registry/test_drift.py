@@ -163,3 +163,29 @@ def test_where_writes_go_is_part_of_what_was_approved_and_the_usual_way_changes_
     }
     assert len(found) == 3
     assert GRANTS in found
+
+
+@pytest.mark.threat("T-RUGPULL")
+def test_other_files_of_a_package_are_a_change_that_is_named() -> None:
+    def packaged(tree: str, text: str = "x") -> Surface:
+        return surface_of(Listing(tools=(f'{{"name":"a","description":"{text}"}}'.encode(),), tree=tree))
+
+    first, second = (f"sha256:{letter * 64}" for letter in "ab")
+    locked = lock_entry(
+        name=PluginName("p"),
+        argv=ARGV,
+        grants=GRANTS,
+        surface=packaged(first),
+        approved_by="aya",
+        approved_at="2026-11-21T12:00:00Z",
+    )
+    assert compare(locked, packaged(first), ARGV, GRANTS).is_unchanged
+    for tree in (second, ""):
+        drift = compare(locked, packaged(tree), ARGV, GRANTS)
+        assert not drift.is_unchanged
+        assert drift.is_package_alone
+        assert drift.summary() == "files of the package changed"
+    both = compare(locked, packaged(second, "y"), ARGV, GRANTS)
+    assert not both.is_package_alone
+    assert both.summary() == "2 changed"
+    assert not compare(locked, packaged(second), (*ARGV, "-v"), GRANTS).is_package_alone

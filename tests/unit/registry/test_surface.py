@@ -208,3 +208,18 @@ def test_a_listing_survives_keeping() -> None:
 def test_what_is_not_a_kept_listing_is_refused(value: Any) -> None:
     with pytest.raises(RemoteProtocolError, match="not a stored listing"):
         listing_from_json(value)
+
+
+@pytest.mark.threat("T-RUGPULL")
+def test_the_tree_of_a_package_is_pinned_and_kept_and_its_absence_changes_nothing() -> None:
+    trees = [f"sha256:{letter * 64}" for letter in "ab"]
+    roots = {surface_with(TOOL, tree=tree).root for tree in ("", *trees)}
+    assert len(roots) == 3
+    assert surface_with(TOOL, tree="").root == surface_with(TOOL).root
+    for tree in ("", *trees):
+        listing = Listing(tools=(json.dumps(TOOL).encode(),), tree=tree)
+        kept = listing_to_json(listing)
+        assert ("tree" in kept) is bool(tree)
+        assert listing_from_json(kept).tree == tree
+    with pytest.raises(RemoteProtocolError):
+        listing_from_json({**listing_to_json(Listing()), "tree": 1})

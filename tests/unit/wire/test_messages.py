@@ -98,6 +98,16 @@ def test_a_surface_keeps_every_item_byte_for_byte() -> None:
     assert again.prompts == []
 
 
+@pytest.mark.parametrize(
+    "tree", ["sha256:" + "a" * 63, "sha256:" + "A" * 64, "md5:1", "sha256:" + "a" * 64 + "\\n"]
+)
+def test_a_tree_is_named_by_its_digest_or_not_at_all(tree: str) -> None:
+    good = f'{{"server_info":{{}},"capabilities":{{}},"tree":"sha256:{"a" * 64}"}}'.encode()
+    assert decode_payload(good, SurfaceFrame).tree.startswith("sha256:")
+    with pytest.raises(RemoteProtocolError):
+        decode_payload(good.replace(f"sha256:{'a' * 64}".encode(), tree.encode()), SurfaceFrame)
+
+
 @pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b"null", b'{"state":"odd"}', b'{"state":1}', b"\xff"])
 def test_nonsense_is_the_other_sides_error(payload: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
