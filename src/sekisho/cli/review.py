@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -18,10 +19,11 @@ from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find, pe
 from sekisho.cli.saying import ask, columns, note, say, say_json
 from sekisho.cli.warning import warnings
 from sekisho.config import PluginEntry
-from sekisho.errors import Refused, Unavailable
+from sekisho.errors import Misconfigured, Refused, Unavailable
 from sekisho.protocol import PluginName, plugin_name
 from sekisho.registry import (
     Drift,
+    LockedPlugin,
     LockFile,
     ReviewPage,
     Shelf,
@@ -68,62 +70,102 @@ def review(name: Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = Fals
 
 
 def approve(
-    name: Name,
-    *,
+    *names: Name,
+    every: Annotated[
+        bool,
+        Parameter(
+            name="--all", negative="", help="Every plugin that was listed and is not approved as it is."
+        ),
+    ] = False,
     by: Annotated[str | None, Parameter(help="Who approves; else the login name.")] = None,
     root: Annotated[str | None, Parameter(help="Approve only this surface, as review printed it.")] = None,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> int:
-    """Approve what a plugin says now: its definitions, its launcher and its permissions.
+    """Approve what plugins say now: their definitions, their launchers and their permissions.
 
-    Shows them and asks; a script says --yes, and should say --root too.
+    Shows them all and asks once; a script says --yes, and for one plugin should say --root too. Either all of
+    them are approved or none.
     """
     site = find(config)
-    case = _case(site, name)
-    if root is not None and root != case.surface.root:
+    cases = _chosen(site, names, every=every)
+    if root is not None and (len(cases) != 1 or every):
+        raise Misconfigured("config_invalid", "--root is the surface of one plugin", remedy="name one plugin")
+    if root is not None and root != cases[0].surface.root:
         raise Refused(
             "definition_changed",
-            f"{name} now shows {case.surface.root}",
-            remedy=f"look again: sekisho review {name}",
+            f"{cases[0].name} now shows {cases[0].surface.root}",
+            remedy=f"look again: sekisho review {cases[0].name}",
         )
-    if not yes:
-        _ask(case, json)
-    approver = by or person()
-    entry = lock_entry(
+    if cases and not yes:
+        _ask(cases, json)
+    approver, now = by or person(), datetime.now(UTC).isoformat(timespec="seconds")
+    entries = [_entry(case, approver, now) for case in cases]
+    if entries:
+        update_lock(site.lock, lambda lock: reduce(LockFile.with_plugin, entries, lock))
+    _tell(site, entries, json=json, is_one=len(names) == 1)
+    return 0
+
+
+def _chosen(site: Site, names: tuple[str, ...], *, every: bool) -> list[_Case]:
+    if bool(names) == every:
+        raise Misconfigured(
+            "config_invalid", "it takes names of plugins, or --all", remedy="type sekisho plugins to see them"
+        )
+    if not every:
+        return [_case(site, name) for name in dict.fromkeys(names)]
+    lock = load_lock(site.lock)
+    rows = [_row(site, lock, entry) for entry in site.config.plugins.servers]
+    for row in rows:
+        if row["state"] == "unlisted":
+            note(f"{row['name']}: never listed, so there is nothing to approve")
+    return [_case(site, row["name"]) for row in rows if row["state"] in ("unknown", "changed")]
+
+
+def _entry(case: _Case, approver: str, now: str) -> LockedPlugin:
+    return lock_entry(
         name=case.name,
         argv=case.argv,
         grants=case.grants,
         surface=case.surface,
         approved_by=approver,
-        approved_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        approved_at=now,
     )
-    update_lock(site.lock, lambda lock: lock.with_plugin(entry))
-    done = {
-        "approved": name,
-        "root": entry.root,
-        "definitions": len(entry.items),
-        "by": approver,
-        "lock": site.lock,
-    }
+
+
+def _tell(site: Site, entries: list[LockedPlugin], *, json: bool, is_one: bool) -> None:
+    told = [
+        {
+            "approved": str(entry.name),
+            "root": entry.root,
+            "definitions": len(entry.items),
+            "by": entry.approved_by,
+            "lock": site.lock,
+        }
+        for entry in entries
+    ]
     if json:
-        say_json(done)
-    else:
-        say([f"approved {name}: {len(entry.items)} definitions, {entry.root}, by {approver}, in {site.lock}"])
-    return 0
+        say_json(told[0] if is_one else {"approvals": told})
+        return
+    for one in told:
+        say(["approved {approved}: {definitions} definitions, {root}, by {by}, in {lock}".format_map(one)])
+    if not told:
+        note("nothing waits for an approval")
 
 
-def _ask(case: _Case, json: bool) -> None:
+def _ask(cases: list[_Case], json: bool) -> None:
     if json or not sys.stdin.isatty():
         raise Refused(
             "approval_refused", "nobody can be asked here", remedy="read the review, then add --yes"
         )
-    say(case.page.lines())
-    for line in case.warnings:
-        note(line)
-    if not ask(f"Approve {case.name} as shown?"):
-        raise Refused("approval_refused", f"{case.name} was not approved", remedy="nothing was changed")
+    for case in cases:
+        say(case.page.lines())
+        for line in case.warnings:
+            note(line)
+    names = ", ".join(case.name for case in cases)
+    if not ask(f"Approve {names} as shown?"):
+        raise Refused("approval_refused", f"{names} was not approved", remedy="nothing was changed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +221,18 @@ def _row(site: Site, lock: LockFile, entry: PluginEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "state": "unlisted" if drift is None else drift.state.value,
-        "summary": "never listed" if drift is None else drift.summary(),
+        "summary": _summary(drift),
         "definitions": 0 if surface is None else len(surface.items),
         "allowed_operations": list(entry.allowed_operations),
         "where": entry.upstream or _runs(entry) or entry.url,
     }
+
+
+def _summary(drift: Drift | None) -> str:
+    """What the state leaves open."""
+    if drift is None:
+        return "never listed"
+    return "as approved" if drift.is_unchanged else drift.summary()
 
 
 def _drift(site: Site, lock: LockFile, name: PluginName, surface: Surface | None) -> Drift | None:

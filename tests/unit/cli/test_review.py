@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sekisho.protocol import plugin_name
-from sekisho.registry import load_lock
+from sekisho.registry import Listing, Shelf, load_lock
 
 Type = Callable[..., Any]
 Listed = Callable[[str], str]
@@ -173,3 +173,83 @@ def test_a_plugin_without_walls_is_warned_of_and_its_review_says_so(typed: Type,
     refused = typed("plugins")
     assert refused.status == 2
     assert "unsafe-none" in refused.err  # it names what would be taken
+
+
+def _two(home: Path) -> Shelf:
+    """Two plugins that were listed, and one that never was."""
+    text = "".join(
+        f'[[plugins.servers]]\nname = "{name}"\ncommand = ["/bin/echo"]\n'
+        for name in ("one", "two", "silent")
+    )
+    (home.parent / "sekisho.toml").write_text(text, encoding="utf-8")
+    shelf = Shelf(home)
+    for name in ("one", "two"):
+        tool = b'{"name":"add","description":"' + name.encode() + b' adds","inputSchema":{"type":"object"}}'
+        shelf.store(plugin_name(name), Listing(tools=(tool,)), 1.8e9)
+    return shelf
+
+
+def test_several_plugins_are_approved_together(typed: Type, home: Path) -> None:
+    _two(home)
+    done = typed("approve", "one", "two", "one", "--yes", "--json").json
+    assert [one["approved"] for one in done["approvals"]] == ["one", "two"]
+    assert states(typed("plugins", "--json")) == {
+        "one": "unchanged",
+        "two": "unchanged",
+        "silent": "unlisted",
+    }
+
+
+def test_when_one_of_several_cannot_be_approved_none_is(typed: Type, home: Path) -> None:
+    _two(home)
+    assert typed("approve", "one", "silent", "--yes").status == 1
+    assert typed("approve", "one", "nobody", "--yes").status == 2
+    assert not (home.parent / "sekisho.lock").exists()
+
+
+def test_all_means_every_plugin_that_waits_for_it(typed: Type, home: Path) -> None:
+    _two(home)
+    typed("approve", "one", "--yes")
+    answer = typed("approve", "--all", "--yes")
+    assert answer.status == 0
+    assert answer.out.startswith("approved two: ")
+    assert "silent: never listed" in answer.err
+    again = typed("approve", "--all", "--yes", "--json")
+    assert (again.status, again.json) == (0, {"approvals": []})
+    shown = typed("plugins").out.splitlines()
+    assert shown[1].split()[:4] == ["one", "unchanged", "as", "approved"]
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("one", "--all"), ("one", "two", "--root", "sha256:x"), ("--all", "--root", "sha256:x")]
+)
+def test_names_and_all_and_a_root_that_do_not_fit_are_refused(
+    typed: Type, home: Path, words: tuple[str, ...]
+) -> None:
+    _two(home)
+    assert typed("approve", *words, "--yes").status == 2
+    assert not (home.parent / "sekisho.lock").exists()
+
+
+@pytest.mark.parametrize(("said", "status"), [(b"y\n", 0), (b"\n", 1)])
+def test_all_of_them_are_shown_and_one_question_is_asked(home: Path, said: bytes, status: int) -> None:
+    _two(home)
+    ours, theirs = pty.openpty()
+    code = "import sys; from sekisho.cli import main; sys.exit(main())"
+    try:
+        os.write(ours, said)
+        done = subprocess.run(
+            [sys.executable, "-c", code, "approve", "--all"],
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "one adds" in done.stdout
+    assert "two adds" in done.stdout
+    assert done.stderr.count("as shown? [y/N]") == 1
+    assert (done.returncode, (home.parent / "sekisho.lock").exists()) == (status, status == 0)
