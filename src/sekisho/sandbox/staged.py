@@ -14,10 +14,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
-from sekisho.sandbox.mount import Mount
+from sekisho.sandbox.mount import Mount, is_below, normal
 from sekisho.sandbox.spec import Closure, DriverName, SandboxSpec, unavailable
 
 __all__ = ["NOTHING", "Overlay", "Staging", "draft_name", "overlay_tag", "staging_of"]
@@ -96,9 +95,9 @@ def staging_of(spec: SandboxSpec, closure: Closure, driver: DriverName, mounts: 
     owner = spec.owner if able else None
     overlays = _overlays(spec, closure, able=able)
     listed = {mount.source for mount in mounts if mount.kind in {"read", "write"}}
-    granted = {*map(_normal, (*spec.grants.files.read_only_paths, *spec.grants.files.writable_paths))}
+    granted = {*map(normal, (*spec.grants.files.read_only_paths, *spec.grants.files.writable_paths))}
     mapped = (
-        {path for path in listed if _is_below(path, granted) or not _is_below(path, _SYSTEM)}
+        {path for path in listed if is_below(path, granted) or not is_below(path, _SYSTEM)}
         if owner is not None
         else ()
     )
@@ -107,7 +106,7 @@ def staging_of(spec: SandboxSpec, closure: Closure, driver: DriverName, mounts: 
 
 def _overlays(spec: SandboxSpec, closure: Closure, *, able: bool) -> tuple[Overlay, ...]:
     files = spec.grants.files
-    folders = _outermost(map(_normal, files.writable_paths))
+    folders = _outermost(map(normal, files.writable_paths))
     if files.persist == "direct" or not folders:
         return ()
     if not able:
@@ -132,7 +131,7 @@ def _overlays(spec: SandboxSpec, closure: Closure, *, able: bool) -> tuple[Overl
     if spec.drafts is None:
         raise unavailable(f"plugin {spec.name!r} has no place for what it writes", "start it with sekisho")
     for path in folders:
-        if _is_below(spec.drafts, (path,)) or _is_below(path, (spec.drafts,)):
+        if is_below(spec.drafts, (path,)) or is_below(path, (spec.drafts,)):
             raise unavailable(
                 f"{path} is granted, and what is written there would be kept in {spec.drafts}, inside it",
                 "choose another home, or grant less",
@@ -143,15 +142,6 @@ def _overlays(spec: SandboxSpec, closure: Closure, *, able: bool) -> tuple[Overl
 def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
     found: list[str] = []
     for path in sorted(set(paths)):
-        if not _is_below(path, found):
+        if not is_below(path, found):
             found.append(path)
     return tuple(found)
-
-
-def _normal(path: str) -> str:
-    text = str(PurePosixPath(path))
-    return text[1:] if text.startswith("//") else text
-
-
-def _is_below(path: str, folders: Iterable[str]) -> bool:
-    return any(path == folder or path.startswith(folder + "/") for folder in folders)
