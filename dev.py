@@ -31,6 +31,9 @@ SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
 # php-cgi answer WordPress' wish for a web server and PHP, and start nothing.
 FOR_TESTS = {
     "/usr/bin/podman": ("podman", "runc"),
+    "/usr/bin/newuidmap": ("uidmap",),
+    "/usr/sbin/dockerd": ("docker.io",),
+    "/usr/bin/runsc": ("runsc",),
     "/usr/bin/sqlite3": ("sqlite3",),
     "/usr/bin/curl": ("curl",),
     "/usr/share/wordpress/wp-settings.php": ("wordpress", "micro-httpd", "php", "php-cgi", "php-mysql"),

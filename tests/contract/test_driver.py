@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.real.docker_service import docker_lacks, docker_service
 from tests.real.escape.drivers import DRIVERS, Claim
 from tests.real.escape.played import lacking
 
@@ -27,12 +28,21 @@ END_S: Final = 60.0
 SH: Final = "/bin/sh"
 
 
+@pytest.fixture(scope="module")
+def docker_host() -> Iterator[str]:
+    """Where a docker service of our own listens."""
+    with docker_service() as address:
+        yield address
+
+
 @pytest.fixture
-def claim(name: str) -> Claim:
+def claim(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Claim:
     """What the driver claims; skipped where this machine has not what it stands on."""
-    missing = lacking(name)
+    missing = lacking(name) or (docker_lacks() if DRIVERS[name].service else "")
     if missing:
         pytest.skip(missing)
+    if DRIVERS[name].service:
+        monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("docker_host"))
     return DRIVERS[name]
 
 
@@ -60,6 +70,7 @@ def spec(claim: Claim, script: str, *, files: FileGrant | None = None, **more: A
         argv=argv,
         grants=Grants(files=files or FileGrant(), limits=limits, network=network),
         isolation=claim.isolation,
+        owner=claim.owner,
         **more,
     )
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import pytest
 from tests.real.conftest import until
+from tests.real.docker_service import docker_lacks, docker_service
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
@@ -31,10 +31,7 @@ pytestmark = [pytest.mark.real, pytest.mark.requirement("B8")]
 
 PYTHON: Final = "/usr/bin/python3"
 END_S: Final = 30.0
-DOCKERD: Final = (
-    "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2",
-    "--default-ulimit", "nofile=4096:4096",
-)  # fmt: skip
+OWNER_ID: Final = 612_345
 LOOK: Final = """
 import json, os, socket
 def text(path):
@@ -81,58 +78,42 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def docker_service() -> Iterator[str | None]:
+def docker_host() -> Iterator[str | None]:
     """Where docker listens: a service of our own, if there is none; None where it cannot be started."""
-    docker, dockerd = shutil.which("docker"), shutil.which("dockerd")
+    docker = shutil.which("docker")
     if docker is None:
         yield None
         return
     if subprocess.run([docker, "info"], capture_output=True, check=False, timeout=60).returncode == 0:
         yield os.environ.get("DOCKER_HOST", "")
         return
-    if dockerd is None or os.geteuid() != 0:
+    if docker_lacks():
         yield None
         return
-    folder = Path(tempfile.mkdtemp(prefix="sekisho-dockerd-", dir="/var/tmp"))
-    address = f"unix://{folder}/docker.sock"
-    with (folder / "log").open("wb") as log:
-        service = subprocess.Popen(
-            [dockerd, *DOCKERD, "-H", address, "--data-root", folder / "data", "--exec-root", folder / "exec",
-             "--pidfile", folder / "pid"],
-            stdout=log,
-            stderr=log,
-        )  # fmt: skip
-    try:
-        asks = [docker, "-H", address, "info"]
-        until(
-            lambda: subprocess.run(asks, capture_output=True, check=False, timeout=60).returncode == 0,
-            "docker's service answers",
-            40,
-        )
+    with docker_service() as address:
         yield address
-    finally:
-        service.terminate()
-        service.wait(60)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["podman", "docker"])
 async def driver(
-    request: pytest.FixtureRequest, docker_service: str | None, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, docker_host: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Oci]:
     """A driver of one engine."""
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     if request.param == "docker":
-        if docker_service is None:
+        if docker_host is None:
             pytest.skip("docker has no service here, and none can be started")
-        monkeypatch.setenv("DOCKER_HOST", docker_service)
+        monkeypatch.setenv("DOCKER_HOST", docker_host)
     async with Oci(request.param, environment=os.environ) as one:
         yield one
 
 
 def spec(program: str, name: str = "notes", **more: Any) -> SandboxSpec:
-    return SandboxSpec(name=name, argv=(PYTHON, "-Ic", program), driver="oci", **{"grants": Grants(), **more})
+    owner = OWNER_ID if os.geteuid() == 0 else None
+    return SandboxSpec(
+        name=name, argv=(PYTHON, "-Ic", program), driver="oci", owner=owner, **{"grants": Grants(), **more}
+    )
 
 
 async def start(driver: Oci, wanted: SandboxSpec) -> Sandbox:
@@ -164,7 +145,7 @@ async def test_inside_there_is_what_was_granted_and_nothing_of_the_host(driver: 
     program = LOOK.replace("{read}", f"{tmp_path}/granted").replace("{secret}", f"{tmp_path}/secret")
     grants = Grants(files=FileGrant(read_only_paths=(str(tmp_path / "granted"),)))
     seen = await said(await start(driver, spec(program, grants=grants, environment={"GREETING": "a b=c"})))
-    assert seen["uid"] >= 600_000 or os.geteuid() != 0
+    assert seen["uid"] == (OWNER_ID if os.geteuid() == 0 else 1000)
     assert seen["read"] == "meant for it\n"
     assert seen["secret"] == "FileNotFoundError"
     assert int(seen["caps"], 16) == int(seen["bounding"], 16) == 0
@@ -290,7 +271,8 @@ TRY = f"import os; print(os.listdir('{folder}/disk'), flush=True); open('{folder
 async def main():
     async with Oci(engine, environment=os.environ) as driver:
         grants = Grants(files=FileGrant(read_only_paths=(folder,)))
-        spec = SandboxSpec(name="disk", argv=("/usr/bin/python3", "-Ic", TRY), driver="oci", grants=grants)
+        spec = SandboxSpec(name="disk", argv=("/usr/bin/python3", "-Ic", TRY), driver="oci", grants=grants,
+                           owner=612345)
         sandbox = await driver.launch(await driver.plan(spec))
         await sandbox.wait()
         print(os.read(sandbox.stdout_fd, 4096).decode(), os.read(sandbox.stderr_fd, 4096).decode())
@@ -319,7 +301,7 @@ from sekisho.sandbox.oci import Oci
 async def main():
     async with Oci(sys.argv[1], environment=os.environ) as driver:
         spec = SandboxSpec(name="left", argv=("/usr/bin/python3", "-Ic", "import time; time.sleep(600)"),
-                           grants=Grants(), driver="oci")
+                           grants=Grants(), driver="oci", owner=612345)
         sandbox = await driver.launch(await driver.plan(spec))
         print(sandbox.inner_pid, flush=True)
         await asyncio.sleep(600)

@@ -25,9 +25,10 @@ def main(arguments: list[str]) -> int:
     """Enter, open, hand over; returns the exit status, 1 with one line of why."""
     pid, control = int(arguments[0]), socket.socket(fileno=int(arguments[1]))
     try:
+        network = open_namespace(pid, "net")  # before we are somebody else, who may not look at the process
         if os.geteuid() != 0:
-            enter(pid, "user", CLONE_NEWUSER)
-        enter(pid, "net", CLONE_NEWNET)
+            enter(open_namespace(pid, "user"), CLONE_NEWUSER)
+        enter(network, CLONE_NEWNET)
         with contextlib.suppress(PermissionError):  # up already, where the engine did it
             raise_loopback()
         hand_over(control, 0, open_gate_sockets())
@@ -37,20 +38,30 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def enter(pid: int, name: str, kind: int) -> None:
-    """Join one namespace of a process; never our own, where the doors would open on the host's network.
+def open_namespace(pid: int, name: str) -> int:
+    """One namespace of a process; never our own, where the doors would open on the host's network.
 
     Raises:
-        OSError: it may not be joined, or a process of the host has the container's number by now.
+        OSError: it may not be looked at, or a process of the host has the container's number by now.
     """
     path = f"/proc/{pid}/ns/{name}"
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if os.path.samestat(os.fstat(fd), os.stat(f"/proc/self/ns/{name}")):  # noqa: PTH116
-            raise OSError(errno.ESRCH, f"{path} is the host's own")
-        call("setns", fd, kind)
-    finally:
+    if os.path.samestat(os.fstat(fd), os.stat(f"/proc/self/ns/{name}")):  # noqa: PTH116
         os.close(fd)
+        raise OSError(errno.ESRCH, f"{path} is the host's own")
+    return fd
+
+
+def enter(namespace: int, kind: int) -> None:
+    """Join it, and close its descriptor.
+
+    Raises:
+        OSError: it may not be joined.
+    """
+    try:
+        call("setns", namespace, kind)
+    finally:
+        os.close(namespace)
 
 
 if __name__ == "__main__":

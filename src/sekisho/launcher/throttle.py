@@ -23,10 +23,14 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Throttle:
-    """One tree below `root` and its share in percent of a processor; `turn` is called again and again."""
+    """One tree below `root` and its share in percent of a processor; `turn` is called again and again.
 
-    def __init__(self, root: int, percent: int, now: float) -> None:
+    `holds_root`: the root is no process of ours, and is held with the others.
+    """
+
+    def __init__(self, root: int, percent: int, now: float, *, holds_root: bool = False) -> None:
         self._root = root
+        self._spared = -1 if holds_root else root
         self._share = percent / 100
         self._seen_s = 0.0
         self._at = now
@@ -36,7 +40,7 @@ class Throttle:
 
     def turn(self, members: Iterable[int], now: float) -> None:
         """Look at what the tree has used, and stop it or let it go on."""
-        members = [pid for pid in members if pid != self._root]  # the root is ours and uses nothing
+        members = [pid for pid in members if pid != self._spared]  # ours uses nothing
         seen_s = cpu_s(members)
         used_s = max(seen_s - self._seen_s, 0.0)  # a child that nobody waited for takes its time away with it
         accrued_s = (now - self._at) * self._share

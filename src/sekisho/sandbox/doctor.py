@@ -28,6 +28,7 @@ from sekisho.sandbox.probe import (
     try_staging,
 )
 from sekisho.sandbox.raising import offer_of
+from sekisho.sandbox.rootless import lack_here
 from sekisho.sandbox.spec import LEVELS, Level
 
 __all__ = ["Row", "doctor"]
@@ -95,19 +96,23 @@ def _containers() -> Row:
     except Misconfigured as error:
         return Row(what=what, ok=False, detail=error.message, fix=error.remedy, needed=False)
     ended = run_trial([*engine.question])
-    said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-    missing = lacking(ended.stdout)
-    if ended.returncode or missing:
-        return Row(
-            what=what,
-            ok=False,
-            detail=f"{engine.name}: {said[0][:200] if ended.returncode else 'cannot hold ' + ', '.join(missing)}",
-            fix="start the engine"
-            if ended.returncode
-            else f"delegate control groups (version 2) to {_whom()}",
-            needed=False,
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+        fix = explain_here(said[0]) if engine.is_rootless else "start the engine"
+        return Row(what=what, ok=False, detail=f"{engine.name}: {said[0][:200]}", fix=fix, needed=False)
+    lack = lack_here(ended.stdout) if engine.is_rootless else None
+    if lack is not None:
+        return Row(what=what, ok=False, detail=f"{engine.name}: {lack[0]}", fix=lack[1], needed=False)
+    refused = engine.refused(ended.stdout)
+    if refused:
+        detail, fix = (
+            f"{engine.name}: cannot hold {', '.join(refused)}",
+            f"delegate control groups to {_whom()}",
         )
-    return Row(what=what, ok=True, detail=f"{engine.name} answers, and holds every limit", needed=False)
+        return Row(what=what, ok=False, detail=detail, fix=fix, needed=False)
+    watched = lacking(ended.stdout)
+    means = f"we watch {', '.join(watched)} in its place" if watched else "holds every limit"
+    return Row(what=what, ok=True, detail=f"{engine.name} answers; {means}", needed=False)
 
 
 def _landlock() -> Row:

@@ -1,8 +1,8 @@
 """A container engine as a program: podman or docker, found, asked, and told.
 
 Guarantees that every command is bounded in time, that a failure is told in the engine's own last line, that an engine
-which would leave out a limit or the filter is refused (it says so in a warning at most, and starts all the same), and
-that the engine inherits only what it needs of our environment. Knows no plugin and no plan.
+which would leave out the filter, or a limit that nobody else can hold, is refused (it says so in a warning at most, and
+starts all the same), and that the engine inherits only what it needs of our environment. Knows no plugin and no plan.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from types import MappingProxyType
 from typing import Final
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.oci_words import LABEL, EngineName
+from sekisho.sandbox.limits import CGROUP_ROOT
+from sekisho.sandbox.obstacles import explain_here
+from sekisho.sandbox.oci_words import GVISOR, LABEL, EngineName
+from sekisho.sandbox.rootless import lack_here
 from sekisho.sandbox.spec import Link, unavailable
 
 __all__ = ["ENGINES", "ENGINE_VARIABLES", "Engine", "find_engine", "lacking", "owner_of"]
@@ -41,31 +44,43 @@ _FOLDERS: Final = ("dev", "etc", "home", "home/plugin", "proc", "run", "sys", "t
 _SCRATCH: Final = ("tmp", "home/plugin")
 # What an engine can hold, in one line of words.
 _ABLE: Final[Mapping[EngineName, str]] = {
-    "podman": "{{.Host.CgroupControllers}} {{if .Host.Security.SECCOMPEnabled}}seccomp{{end}}",
+    "podman": "{{.Version.Version}} {{.Host.CgroupControllers}} {{if .Host.Security.SECCOMPEnabled}}seccomp{{end}}",
     "docker": "{{if .MemoryLimit}}memory {{end}}{{if .PidsLimit}}pids {{end}}{{if .CPUCfsQuota}}cpu {{end}}"
     "{{.SecurityOptions}}",
 }
-_NEEDED: Final = ("memory", "pids", "cpu", "seccomp")
+HELD: Final = ("memory", "pids", "cpu")
+_NEEDED: Final = (*HELD, "seccomp")
+_RUNTIMES: Final = "{{range $name, $one := .Runtimes}}{{$name}} {{end}}"
 _DELEGATE: Final = (
     "delegate control groups version 2 to this user (systemd: Delegate=yes), run sekisho as root, or choose another "
     "driver (see sekisho doctor)"
+)
+_INSTALL_GVISOR: Final = (
+    "install gVisor (Debian: apt install runsc; others: https://gvisor.dev/docs/user_guide/install)"
+)
+_DOCKER_RUNTIME: Final = (
+    ', write "runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=none"]}} into '
+    "/etc/docker/daemon.json, and restart docker"
+)
+_PROGRAMS: Final = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where podman looks for runtimes
 )
 _INSTALL: Final = "install podman (apt install podman, dnf install podman), or docker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """One engine of this host; `options` go before each of its commands."""
+    """One engine of this host; `options` go before each of its commands.
+
+    `is_rootless`: its containers are the user's own; docker's belong to its service, which is root.
+    """
 
     name: EngineName
     program: str
     options: tuple[str, ...] = ()
+    runtime: str = ""
+    is_rootless: bool = False
     environment: dict[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def is_rootless(self) -> bool:
-        """Whether containers are the user's own; docker's belong to its service, which is root."""
-        return self.name == "podman" and os.geteuid() != 0
 
     def command(self, *words: str) -> tuple[str, ...]:
         """The whole command line."""
@@ -76,18 +91,47 @@ class Engine:
         """The command whose answer `lacking` reads."""
         return self.command("info", "--format", _ABLE[self.name])
 
-    async def require(self) -> None:
-        """Hold it against what every container needs.
+    def refused(self, able: str) -> tuple[str, ...]:
+        """What must be there, and is not, in its answer to `question`: whoever owns its containers can watch them."""
+        missing = lacking(able)
+        return tuple(one for one in missing if one not in HELD) if self.is_rootless else missing
+
+    async def require(self) -> frozenset[str]:
+        """Hold it against what every container needs; returns the limits that it holds itself.
 
         Raises:
-            Misconfigured: it does not answer, or would start without a limit or the filter.
+            Misconfigured: it does not answer, knows no such runtime, or would start without the filter or a limit.
         """
-        missing = lacking(await self.say("info", "--format", _ABLE[self.name]))
-        if missing:
+        await self._require_runtime()
+        try:
+            able = await self.say("info", "--format", _ABLE[self.name])
+        except Misconfigured as error:
+            raise unavailable(
+                error.message, explain_here(error.message) if self.is_rootless else None
+            ) from error
+        lack = lack_here(able) if self.is_rootless else None
+        if lack is not None:
+            raise unavailable(f"{self.name} cannot work for this user: {lack[0]}", lack[1])
+        if missing := self.refused(able):
             raise unavailable(f"{self.name} cannot hold {', '.join(missing)} here", _DELEGATE)
+        held = {*HELD} - {*lacking(able)}
+        return frozenset(held | {"io"} if _limits_disks(able, self) else held)
 
-    async def say(self, *words: str, given: bytes = b"") -> str:
-        """What one command prints.
+    async def _require_runtime(self) -> None:
+        if not self.runtime:
+            return
+        if self.name == "podman":
+            is_known = shutil.which(self.runtime, path=_PROGRAMS) is not None
+        else:
+            is_known = self.runtime in (await self.say("info", "--format", _RUNTIMES)).split()
+        if not is_known:
+            how = f"install {self.runtime}, and name it to {self.name}"
+            if self.runtime == GVISOR:
+                how = _INSTALL_GVISOR + (_DOCKER_RUNTIME if self.name == "docker" else "")
+            raise unavailable(f"{self.name} knows no runtime {self.runtime!r}", how)
+
+    async def say(self, *words: str, given: bytes = b"", where: Path | None = None) -> str:
+        """What one command prints, told from a folder of ours if it matters.
 
         Raises:
             Misconfigured: it failed, or took too long.
@@ -98,6 +142,7 @@ class Engine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self.environment,
+            cwd=where,
         )
         try:
             async with asyncio.timeout(COMMAND_S):
@@ -143,7 +188,14 @@ def find_engine(wanted: str, runtime: str = "", environment: Mapping[str, str] =
         if program is not None and wanted in ("auto", name):
             passed = {key: environment[key] for key in ENGINE_VARIABLES if key in environment}
             options = _podman_options(runtime) if name == "podman" else ()
-            return Engine(name=name, program=program, options=options, environment=passed)
+            return Engine(
+                name=name,
+                program=program,
+                options=options,
+                runtime=runtime,
+                is_rootless=name == "podman" and os.geteuid() != 0,
+                environment=passed,
+            )
     missing = "no container engine is installed" if wanted == "auto" else f"{wanted} is not installed"
     raise unavailable(missing, _INSTALL)
 
@@ -152,6 +204,16 @@ def lacking(able: str) -> tuple[str, ...]:
     """What is missing in an engine's answer: limits by their names, and the system call filter."""
     words = set(re.findall("[a-z]+", able))
     return tuple(one for one in _NEEDED if one not in words)
+
+
+def _limits_disks(able: str, engine: Engine) -> bool:
+    """Whether disks can be slowed down. docker does not say; its containers are in the groups of this host."""
+    if engine.name == "podman":
+        return bool({"io", "blkio"} & set(re.findall("[a-z]+", able)))
+    try:
+        return "io" in (CGROUP_ROOT / "cgroup.controllers").read_text().split()
+    except OSError:
+        return (CGROUP_ROOT / "blkio").is_dir()
 
 
 def owner_of(pid: int) -> str:
@@ -179,6 +241,8 @@ def _podman_options(runtime: str) -> tuple[str, ...]:
         *(() if has_systemd else ("--cgroup-manager", "cgroupfs")),
         "--events-backend", "none",
         *(("--runtime", chosen) if chosen else ()),
+        # its own network stack has nothing to serve, and old ones do not start in an empty network
+        *(("--runtime-flag", "network=none") if chosen == GVISOR else ()),
     )  # fmt: skip
 
 

@@ -21,11 +21,12 @@ from typing import Final
 from sekisho.sandbox.plan import Limits
 from sekisho.sandbox.spec import CgroupVersion, unavailable
 
-__all__ = ["Group", "Usage", "find_parents", "make_group", "sweep"]
+__all__ = ["Group", "Usage", "disk_files", "disks", "find_parents", "group_of", "make_group", "sweep"]
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 PERIOD_US: Final = 100_000  # the kernel's default accounting period
 _CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct", "blkio")
+_COUNTED: Final = ("memory", "pids", "cpu")
 _DISK: Final = ("io", "blkio")  # as version 2 and version 1 call it
 _NAME: Final = re.compile(r"sekisho-(\d+)-.+")
 
@@ -41,10 +42,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The folders of one sandbox's control groups: one per controller (v1) or one in all (v2)."""
+    """The folders of one sandbox's control groups: one per controller (v1) or one in all (v2).
+
+    Somebody else's (`is_ours` False) are read, and left to who made them.
+    """
 
     version: CgroupVersion
     folders: tuple[tuple[str, Path], ...]
+    is_ours: bool = True
 
     @property
     def join_files(self) -> tuple[str, ...]:
@@ -94,6 +99,8 @@ class Group:
 
     def remove(self) -> bool:
         """Remove the empty folders; False when one is not empty yet."""
+        if not self.is_ours:
+            return True
         for _, folder in self.folders:
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -131,6 +138,24 @@ def find_parents(
                 found.append((controller, str(candidate)))
                 break
     return ("v1", tuple(found)) if found else ("none", ())
+
+
+def group_of(pid: int, root: Path = CGROUP_ROOT, proc: Path = Path("/proc")) -> Group | None:
+    """The limited groups that somebody else made around a process; None where there are none, or it is gone."""
+    try:
+        lines = [line.split(":", 2) for line in (proc / str(pid) / "cgroup").read_text().splitlines()]
+    except OSError:
+        return None
+    own = {name: path for _, names, path in lines for name in names.split(",")}
+    if (root / "cgroup.controllers").exists():
+        # the process may stand in a group without limits of its own, below the one that has them
+        around = (one for one in _upwards(root, own.get("", "/")) if _is_limited(one))
+        found = [(name, folder) for folder in (next(around, None),) if folder for name in _COUNTED]
+        return Group(version="v2", folders=tuple(found), is_ours=False) if found else None
+    folders = [(name, root / name / own[name].lstrip("/")) for name in _CONTROLLERS if name in own]
+    found = [(name, folder) for name, folder in folders if folder.is_dir()]
+    is_limited = any(name == "pids" and _is_limited(folder) for name, folder in found)
+    return Group(version="v1", folders=tuple(found), is_ours=False) if is_limited else None
 
 
 def make_group(
@@ -182,7 +207,7 @@ def _settings_v2(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[
         yield by_name["cpu"] / "cpu.max", f"{_quota_us(limits)} {PERIOD_US}"
     if "io" in by_name:
         rate = limits.io_bytes_per_s
-        yield from ((by_name["io"] / "io.max", f"{disk} rbps={rate} wbps={rate}") for disk in _disks())
+        yield from ((by_name["io"] / "io.max", f"{disk} rbps={rate} wbps={rate}") for disk in disks())
 
 
 def _settings_v1(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[Path, str]]:
@@ -195,7 +220,7 @@ def _settings_v1(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[
         yield by_name["cpu"] / "cpu.cfs_period_us", str(PERIOD_US)
         yield by_name["cpu"] / "cpu.cfs_quota_us", str(_quota_us(limits))
     if "blkio" in by_name:
-        for disk, way in itertools.product(_disks(), ("read", "write")):
+        for disk, way in itertools.product(disks(), ("read", "write")):
             yield by_name["blkio"] / f"blkio.throttle.{way}_bps_device", f"{disk} {limits.io_bytes_per_s}"
 
 
@@ -219,10 +244,16 @@ def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:
     return ()
 
 
-def _disks() -> list[str]:
+def disks() -> list[str]:
     """Every disk there is, as the kernel numbers it: a plugin may meet any of them through a folder it was granted."""
     sizes = sorted(Path("/sys/block").glob("*/size"))
     return [(one.parent / "dev").read_text().strip() for one in sizes if _number(one)]
+
+
+def disk_files() -> list[Path]:
+    """The same disks as the files by which container engines call them."""
+    sizes = sorted(Path("/sys/block").glob("*/size"))
+    return [Path("/dev", one.parent.name.replace("!", "/")) for one in sizes if _number(one)]
 
 
 def _upwards(root: Path, own: str) -> Iterator[Path]:
@@ -232,6 +263,10 @@ def _upwards(root: Path, own: str) -> Iterator[Path]:
         if path.is_dir():
             yield path
         path = path.parent
+
+
+def _is_limited(folder: Path) -> bool:
+    return _number(folder / "pids.max") is not None  # else it says "max"
 
 
 def _may_make(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.seccomp import ALLOWED, MACHINES
+from sekisho.sandbox.seccomp import ALLOWED, MACHINES, UNSEEN
 
 __all__ = ["profile"]
 
@@ -34,8 +34,8 @@ Condition = tuple[int, int, int]  # argument, mask, value: they match when argum
 _ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 
-def profile(machine: str) -> bytes:
-    """The profile for one machine, as JSON."""
+def profile(machine: str, *, watched: bool = False) -> bytes:
+    """The profile for one machine, as JSON; `watched` where no control group counts memory (see `seccomp`)."""
     known = MACHINES.get(machine)
     if known is None:
         raise Misconfigured(
@@ -43,12 +43,19 @@ def profile(machine: str) -> bytes:
             f"no system call filter for {machine}",
             remedy="run plugins on " + " or ".join(sorted(MACHINES)),
         )
+    unseen = UNSEEN if watched else frozenset()
     conditional = {name: ways for name, ways in _conditions().items() if name in known.numbers}
-    plain = sorted(name for name in ALLOWED if name in known.numbers and name not in conditional)
+    plain = sorted(name for name in ALLOWED - unseen if name in known.numbers and name not in conditional)
     rules: list[dict[str, Any]] = [{"names": plain, "action": "SCMP_ACT_ALLOW"}]
     rules += [_rule(name, way) for name, ways in conditional.items() for way in ways]
-    absent = [name for name in ("clone3", "openat2") if name in known.numbers]
-    rules.append({"names": absent, "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS})
+    absent = ["clone3", "openat2", *(["memfd_create"] if watched else [])]
+    rules.append(
+        {
+            "names": [name for name in absent if name in known.numbers],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": ENOSYS,
+        }
+    )
     text = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": EPERM,  # runtimes answer ENOSYS themselves for calls newer than their own list

@@ -20,12 +20,14 @@ from typing import Final, Literal
 
 from sekisho.errors import Misconfigured
 from sekisho.sandbox.mount import Mount
-from sekisho.sandbox.plan import Plan
+from sekisho.sandbox.plan import Limits, Plan
 
 __all__ = [
     "ENVIRONMENT_FILE",
     "FILTER_FILE",
+    "GVISOR",
     "LABEL",
+    "PID_FILE",
     "EngineName",
     "Frame",
     "create_words",
@@ -37,8 +39,14 @@ EngineName = Literal["podman", "docker"]
 
 FILTER_FILE: Final = "filter.json"
 ENVIRONMENT_FILE: Final = "environment"
+PID_FILE: Final = "pid"  # podman writes the first process into it
+GVISOR: Final = "runsc"
+# measured: 88 threads of the host for itself, and five for each process inside
+GVISOR_THREADS: Final = 128
+GVISOR_THREADS_EACH: Final = 6
 LABEL: Final = "sekisho.owner"  # who answers for the container: process and its birth
 INNER_HOST: Final = "plugin"
+_ULIMITS: Final = ("NOFILE", "DATA")
 _HIDDEN: Final = (
     "/sys:/proc/acpi:/proc/keys:/proc/timer_list:/proc/irq:/proc/bus:/proc/scsi:/proc/sched_debug"
 )
@@ -48,8 +56,8 @@ _HIDDEN: Final = (
 class Frame:
     """Where one container comes from: its engine, image and user, and the folder that holds its files on the host.
 
-    `user` is a number on the host; without root it is mapped to the one who started us. `runtime` is a name the engine
-    knows, or empty for its own.
+    `user` and `group` are numbers on the host, and `is_own` tells that they are ours; where `is_rootless` they are
+    mapped to the plugin's. `runtime` is a name the engine knows, or empty for its own. `disks` are the files of all.
     """
 
     engine: EngineName
@@ -58,14 +66,15 @@ class Frame:
     folder: str
     owner: str
     user: int
+    group: int
     is_rootless: bool
+    is_own: bool
     runtime: str = ""
+    disks: tuple[str, ...] = ()
 
 
 def create_words(plan: Plan, frame: Frame) -> tuple[str, ...]:
     """The arguments of the engine that make one container; it is not started by them."""
-    limits = plan.limits
-    memory = str(limits.memory_bytes)
     return (
         "create", "--interactive", "--pull", "never",
         "--name", frame.name, "--label", f"{LABEL}={frame.owner}",
@@ -75,9 +84,8 @@ def create_words(plan: Plan, frame: Frame) -> tuple[str, ...]:
         "--security-opt", f"seccomp={frame.folder}/{FILTER_FILE}",
         "--log-driver", "none", "--stop-timeout", "0",
         *_of_engine(frame),
-        "--memory", memory, "--memory-swap", memory, "--pids-limit", str(limits.pids),
-        "--cpus", f"{limits.cpu_percent / 100:g}",
-        *(word for name, value in _ulimits(plan) for word in ("--ulimit", f"{name}={value}:{value}")),
+        *_held(plan.limits, frame),
+        *(word for name, value in _ulimits(plan, frame) for word in ("--ulimit", f"{name}={value}:{value}")),
         *(word for mount in _mounts(plan, frame) for word in ("--mount", mount)),
         "--env-file", f"{frame.folder}/{ENVIRONMENT_FILE}",
         "--workdir", plan.cwd,
@@ -120,20 +128,48 @@ def environment_file(environment: Mapping[str, str]) -> bytes:
 
 def _of_engine(frame: Frame) -> Iterator[str]:
     if frame.engine == "podman":
+        yield from ("--pidfile", f"{frame.folder}/{PID_FILE}")
         # its own hosts file would tell the host's names; and what it hides of /proc and /sys is too little
         yield from ("--no-hosts", "--read-only-tmpfs=false", "--security-opt", f"mask={_HIDDEN}")
+    else:  # it takes no words for what to hide, and leaves most of /sys open
+        yield from ("--mount", _csv("type=bind", f"source={frame.folder}/empty", "target=/sys", "readonly"))
     if frame.is_rootless:
         yield from ("--userns", "keep-id:uid=1000,gid=1000", "--user", "1000:1000")
     else:
-        yield from ("--user", f"{frame.user}:{frame.user}")
+        yield from ("--user", f"{frame.user}:{frame.group}")
 
 
-def _ulimits(plan: Plan) -> Iterator[tuple[str, int]]:
+def _held(limits: Limits, frame: Frame) -> Iterator[str]:
+    """What the engine's control groups hold; where it has none, somebody else watches."""
+    if limits.memory_by == "cgroup":
+        memory = str(limits.memory_bytes)
+        yield from ("--memory", memory, "--memory-swap", memory)
+    if limits.pids_by == "cgroup":
+        yield from ("--pids-limit", str(_processes(limits.pids, frame.runtime)))
+    if limits.cpu_by == "cgroup":
+        yield from ("--cpus", f"{limits.cpu_percent / 100:g}")
+    for disk in frame.disks if limits.io_bytes_per_s else ():
+        for way in ("read", "write"):
+            yield from (f"--device-{way}-bps", f"{disk}:{limits.io_bytes_per_s}")
+
+
+def _processes(count: int, runtime: str) -> int:
+    """gVisor needs threads of the host for its own work and for each process inside; it ends when it gets none."""
+    return count * GVISOR_THREADS_EACH + GVISOR_THREADS if runtime == GVISOR else count
+
+
+def _ulimits(plan: Plan, frame: Frame) -> Iterator[tuple[str, int]]:
     yield "core", 0
     for name, value in plan.limits.inner_rlimits:
-        if name == "NOFILE":
-            yield "nofile", value
-    yield "nproc", plan.limits.pids + 1  # an engine may set one that we must not raise
+        if name in _ULIMITS:
+            yield name.lower(), value
+    if plan.limits.pids_by != "cgroup":
+        yield "nproc", plan.limits.pids  # counted in the container's own user namespace
+    elif not frame.is_own:  # else it would count all that we run
+        yield (
+            "nproc",
+            _processes(plan.limits.pids, frame.runtime) + 1,
+        )  # an engine may set one that we must not raise
 
 
 def _mounts(plan: Plan, frame: Frame) -> Iterator[str]:
@@ -154,9 +190,10 @@ def _mount(mount: Mount, frame: Frame) -> str:
             return _csv("type=bind", f"source={frame.folder}{mount.path}", f"target={mount.path}", "readonly")
         case "tmpfs":
             mode = "1777"  # the container's user is no owner of what the engine makes
-            return _csv(
-                "type=tmpfs", f"target={mount.path}", f"tmpfs-size={mount.size}", f"tmpfs-mode={mode}"
-            )
+            # else its runtime copies the folder below into it, by way of the host's own /tmp
+            plain = ("notmpcopyup",) if frame.engine == "podman" else ()
+            size = f"tmpfs-size={mount.size}"
+            return _csv("type=tmpfs", f"target={mount.path}", size, f"tmpfs-mode={mode}", *plain)
         case "cover" if not mount.path.startswith("/proc/"):
             if mount.source:
                 return _csv("type=bind", "source=/dev/null", f"target={mount.path}", "readonly")

@@ -16,7 +16,8 @@ from sekisho.sandbox.driver import AUTO_ORDER, Driver, Offer, choose
 from sekisho.sandbox.engine import NOTHING, find_engine
 from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.obstacles import read_settings
-from sekisho.sandbox.oci import GVISOR, Oci
+from sekisho.sandbox.oci import Oci
+from sekisho.sandbox.oci_words import GVISOR
 from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.spec import DriverName, SandboxSpec, unavailable
 
@@ -35,7 +36,7 @@ def driver_for(
     if name == "oci":
         if forked is not None:
             forked.dismiss()  # an engine starts what there is to start
-        return Oci(spec.engine, spec.image, spec.oci_runtime, environment)
+        return Oci(spec.engine, spec.image, spec.oci_runtime, environment, has_reserve=True)
     return next(kind for kind in LAUNCHED if kind.name == name)(forked=forked)
 
 

@@ -87,6 +87,7 @@ class Sandbox:
         self._is_full = False
         self._refused: dict[int, int] = {}
         self._last: tuple[Violation, ...] = ()
+        self._counted: tuple[Violation, ...] = ()
         self._held = held
         self._on_violation: list[Callable[[Violation], None]] = []
         self._started: asyncio.Future[str | None] = loop.create_future()
@@ -101,9 +102,18 @@ class Sandbox:
         """Call back once it has ended."""
         self._ended.add_done_callback(lambda ended: callback(ended.result()))
 
+    def count_by(self, group: Group | None) -> None:
+        """From now on this group counts what it uses: one that an engine made."""
+        self._group = group
+
+    def keep_counts(self) -> None:
+        """Remember what was counted until now, because whoever made the group is about to remove it."""
+        self._counted = of_group(self._group)
+
     def oom_kills(self) -> int:
         """How many of its processes the kernel killed for their memory."""
-        return 0 if self._group is None else self._group.oom_kills()
+        kept = sum(one.times for one in self._counted if one.kind == "oom")
+        return kept or (0 if self._group is None else self._group.oom_kills())
 
     def violations(self) -> tuple[Violation, ...]:
         """What its walls refused until now."""
@@ -170,7 +180,10 @@ class Sandbox:
     def end(self, how: Exit) -> None:
         """Record the end, once, and free what the kernel held for it."""
         self._resolve(self._started, "the launcher is gone")
-        self._last = (*of_exit(how.signal, is_full=self._is_full), *of_group(self._group))
+        self._last = (
+            *of_exit(how.signal, is_full=self._is_full),
+            *(self._counted or of_group(self._group)),
+        )
         self._give_back(is_over=True)
         if not self._ended.done():
             self._ended.set_result(how)
@@ -201,7 +214,7 @@ class Sandbox:
         number = -code if code < 0 else code - SIGNAL_CODE
         by_signal = number if code < 0 or 0 < number <= MAX_SIGNAL else None
         reason: Reason = "exited" if by_signal is None else "signalled"
-        if message["exceeded"] or (self._group is not None and self._group.oom_kills() > 0):
+        if message["exceeded"] or self.oom_kills() > 0:
             reason = "oom"
         elif self._is_killed:
             reason = "killed"

@@ -22,7 +22,7 @@ from typing import Final
 from sekisho.errors import Misconfigured
 from sekisho.sandbox.syscalls import AARCH64, X86_64
 
-__all__ = ["ALLOWED", "MACHINES", "Machine", "assemble", "call_name", "refusals"]
+__all__ = ["ALLOWED", "MACHINES", "UNSEEN", "Machine", "assemble", "call_name", "refusals"]
 
 EPERM: Final = 1
 ENOSYS: Final = 38
@@ -312,6 +312,7 @@ _SHARED: Final[dict[str, Code]] = {
 # Memory that is kept without being mapped: who adds up the mappings of a plugin never sees it. Libraries make a plain
 # file where the first does not exist.
 _UNSEEN: Final[dict[str, Code]] = {"memfd_create": _error(ENOSYS), "shmget": _error(EPERM)}
+UNSEEN: Final = frozenset(_UNSEEN)
 
 
 def _intervals(numbers: dict[str, int], *, shared: bool, watched: bool) -> list[tuple[int, tuple[Step, ...]]]:

@@ -92,13 +92,13 @@ def staging_of(spec: SandboxSpec, closure: Closure, driver: DriverName, mounts: 
         Misconfigured: this driver cannot, or the grant cannot be honoured so.
     """
     able = driver in _ABLE
-    owner = spec.owner if able else None
+    owner = spec.owner if able or driver == "oci" else None
     overlays = _overlays(spec, closure, able=able)
     listed = {mount.source for mount in mounts if mount.kind in {"read", "write"}}
     granted = {*map(normal, (*spec.grants.files.read_only_paths, *spec.grants.files.writable_paths))}
     mapped = (
         {path for path in listed if is_below(path, granted) or not is_below(path, _SYSTEM)}
-        if owner is not None
+        if able and owner is not None
         else ()
     )
     return Staging(overlays=overlays, owner=owner, mapped=tuple(sorted(mapped)))

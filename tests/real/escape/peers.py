@@ -12,8 +12,6 @@ import json
 import shlex
 import shutil
 import subprocess
-import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import dev
+from tests.real.docker_service import docker_service, unmount_below
 from tests.real.escape.stage import Scene
 
 __all__ = ["PEERS", "Peer"]
@@ -29,7 +28,6 @@ SRT: Final = dev.CACHE / "escape-srt"
 SRT_VERSION, NODE_VERSION = "0.0.83", "22.23.3"
 ROOTFS: Final = dev.CACHE / "escape-rootfs"
 IMAGE: Final = "escape:latest"
-ENGINE_S: Final = 60.0
 INNER_PYTHON: Final = "/usr/bin/python3"
 LISTED: Final = ["wordpress.example.com", "*.listed.example.com"]
 
@@ -156,7 +154,7 @@ def _podman(*options: str) -> Start:
             ]  # fmt: skip
         finally:
             subprocess.run([*words, "rm", "--all", "--force"], capture_output=True, check=False)
-            _unmount_below(store)
+            unmount_below(store)
 
     return start
 
@@ -183,47 +181,16 @@ def _docker(*options: str) -> Start:
 
 @contextlib.contextmanager
 def _engine(base: Path) -> Iterator[Command]:
-    """A docker daemon of our own: own socket, own folders, no rules in anybody's firewall."""
-    folder = Path(tempfile.mkdtemp(prefix="dockerd-", dir=base))
-    host = f"unix://{folder}/docker.sock"
-    gvisor = {
-        "path": "/usr/bin/runsc",
-        "runtimeArgs": ["--platform=ptrace", "--network=none", "--ignore-cgroups"],
-    }
-    (folder / "daemon.json").write_text(json.dumps({"runtimes": {"runsc": gvisor}}))
-    daemon = subprocess.Popen(
-        [
-            "dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2",
-            "--default-ulimit", "nofile=4096:4096", "--host", host, "--data-root", f"{folder}/data", "--exec-root",
-            f"{folder}/exec", "--pidfile", f"{folder}/pid", "--config-file", f"{folder}/daemon.json",
-        ],
-        stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb"),
-    )  # fmt: skip
-    client = ["/usr/bin/docker", "--config", str(folder), "--host", host]
-    try:
-        pause = threading.Event()
-        for _ in range(int(ENGINE_S * 5)):
-            if subprocess.run([*client, "version"], capture_output=True, check=False).returncode == 0:
-                break
-            pause.wait(0.2)
+    """A docker service of our own, with the image in it."""
+    with docker_service(base) as address:
+        client = ["/usr/bin/docker", "--config", str(base), "--host", address]
         with subprocess.Popen(["tar", "-C", str(install_rootfs()), "-c", "."], stdout=subprocess.PIPE) as tar:
             done = subprocess.run(
                 [*client, "import", "-", IMAGE], stdin=tar.stdout, capture_output=True, check=False
             )
         if done.returncode != 0:
-            raise RuntimeError(f"dockerd: {done.stderr.decode()} {(folder / 'log').read_text()[-2000:]}")
+            raise RuntimeError(f"docker import: {done.stderr.decode()[-2000:]}")
         yield client
-    finally:
-        daemon.terminate()
-        daemon.wait()
-        _unmount_below(folder)
-
-
-def _unmount_below(folder: Path) -> None:
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        path = line.split()[4]
-        if path.startswith(f"{folder}/"):
-            subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
 
 
 PEERS: Final[dict[str, Peer]] = {

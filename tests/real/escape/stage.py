@@ -14,6 +14,7 @@ import os
 import platform
 import pty
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.real.docker_service import docker_service
+from tests.real.escape.drivers import DRIVERS
 from tests.real.escape.internet import AT, HOSTS, LISTEN_PORT, OWN, made_certificate, open_internet
 from tests.real.escape.program import BOOT, payload
 from tests.real.escape.world import World
@@ -39,6 +42,8 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x0002_0000, 0x0400_0000, 0x0800_0000
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 ROOT: Final = Path(__file__).resolve().parents[3]
 SCENE_S: Final = 130.0
+RUNTIME: Final = Path("/run/user")
+LENT: Final = "prisoner:524288:65536\n"  # users whose containers podman may make
 SYSTEM_PYTHON: Final = shutil.which("python3", path="/usr/bin:/bin")
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -84,6 +89,7 @@ class Scene:
             "NPM_TOKEN": self.secret,
             "SECRET_TOKEN": self.secret,
             "SSH_AUTH_SOCK": self.world.at["unix_socket"],
+            "XDG_RUNTIME_DIR": str(RUNTIME / str(self.world.uid)),
             "PYTHONPATH": f"{ROOT}/src:{ROOT}:{sysconfig.get_path('purelib')}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -133,7 +139,12 @@ class Scene:
             "writable": [str(self.world.writable)], **more,
         }  # fmt: skip
         words = [self.python, "-m", "tests.real.escape.walled"]
-        code, out, err = self.run(words, json.dumps(request).encode() + b"\n" + given)
+        with contextlib.ExitStack() as stack:
+            engine = {}
+            if DRIVERS[driver].service:
+                engine["DOCKER_HOST"] = stack.enter_context(docker_service(self.base))
+            request_line = json.dumps(request).encode() + b"\n"
+            code, out, err = self.run(words, request_line + given, environment=engine)
         if code != 0:
             raise RuntimeError(f"{driver} as {self.who}: {err.decode(errors='replace')[-3000:]}")
         answer: dict[str, Any] = json.loads(out)
@@ -159,8 +170,10 @@ def open_scene(who: str) -> Iterator[Scene]:
             base / "passwd",
             f"{passwd}prisoner:x:{FRESH_UID}:{FRESH_UID}:{world.token()}:{world.home}:/bin/sh\n",
         )
+        for name in ("subuid", "subgid"):
+            _replace(f"/etc/{name}", base / name, LENT)
         socket.sethostname(world.token())
-        with open_internet(certificate), _engine_socket():
+        with open_internet(certificate), _engine_socket(), _runtime_folder(world.uid):
             secret = world.token()
             scene = Scene(
                 world=world,
@@ -186,6 +199,21 @@ def _engine_socket() -> Iterator[None]:
         Path("/run/docker.sock").chmod(0o666)
         sock.listen(64)
         yield
+
+
+@contextlib.contextmanager
+def _runtime_folder(uid: int) -> Iterator[None]:
+    """A user's own folder for sockets, as a login makes it; podman without root leaves a process that it names there."""
+    folder = RUNTIME / str(uid)
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    os.chown(folder, uid, uid)
+    try:
+        yield
+    finally:
+        for file in folder.rglob("pause.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
 
 
 def _unshare() -> None:

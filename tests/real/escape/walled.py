@@ -37,11 +37,12 @@ def spec_of(request: dict[str, Any]) -> SandboxSpec:
             files=FileGrant(
                 read_only_paths=tuple(request["read_only"]), writable_paths=tuple(request["writable"])
             ),
-            limits=LimitGrant(max_memory_mb=1024, max_pids=128),
+            limits=LimitGrant(**request.get("limits", {"max_memory_mb": 1024, "max_pids": 128})),
         ),
         environment=request.get("environment", {}),
         isolation=claim.isolation,
         wants_network=claim.has_network,
+        owner=claim.owner,
     )
 
 

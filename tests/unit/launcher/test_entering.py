@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from sekisho.launcher import entering
-from sekisho.launcher.network import CLONE_NEWNET
 
 WAIT_S = 20
 
@@ -35,4 +34,4 @@ def test_a_process_that_is_gone_is_told_in_one_line() -> None:
 
 def test_a_process_of_the_host_is_no_container() -> None:
     with pytest.raises(OSError, match="is the host's own"):
-        entering.enter(os.getpid(), "net", CLONE_NEWNET)
+        entering.open_namespace(os.getpid(), "net")

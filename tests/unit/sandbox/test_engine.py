@@ -6,13 +6,14 @@ import asyncio
 import os
 import sys
 import tarfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.engine import find_engine, lacking, owner_of
+from sekisho.sandbox.engine import Engine, find_engine, lacking, owner_of
 from sekisho.sandbox.spec import Link
 
 
@@ -115,8 +116,40 @@ def test_what_an_engine_lacks_is_read_from_its_answer(able: str, missing: tuple[
 
 async def test_an_engine_that_would_leave_out_a_limit_is_refused(host: Path) -> None:
     pretend(host, "docker", "echo 'memory pids cpu [name=seccomp,profile=builtin]'")
-    await find_engine("docker", environment=os.environ).require()
+    assert await find_engine("docker", environment=os.environ).require() >= {"memory", "pids", "cpu"}
     pretend(host, "docker", "echo '[cpuset cpuacct] seccomp'")
     with pytest.raises(Misconfigured, match="docker cannot hold memory, pids, cpu here") as refused:
         await find_engine("docker", environment=os.environ).require()
     assert "Delegate=yes" in (refused.value.remedy or "")
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_only_what_an_ordinary_users_own_podman_cannot_hold_may_be_watched(host: Path, is_root: bool) -> None:
+    engine = replace(Engine(name="podman", program="podman"), is_rootless=not is_root)
+    assert engine.refused("[cpuset] seccomp") == (("memory", "pids", "cpu") if is_root else ())
+    assert engine.refused("[] ")[-1] == "seccomp"
+
+
+async def test_a_runtime_that_is_not_there_is_refused_with_how_to_get_it(host: Path) -> None:
+    pretend(host, "docker", 'case "$3" in *Runtimes*) echo "io.containerd.runc.v2 runc";; *) echo "";; esac')
+    with pytest.raises(Misconfigured, match="docker knows no runtime 'runsc'") as refused:
+        await find_engine("docker", "runsc", os.environ).require()
+    assert "apt install runsc" in (refused.value.remedy or "")
+    assert "daemon.json" in (refused.value.remedy or "")
+    pretend(host, "podman", "exit 1")
+    with pytest.raises(Misconfigured, match="podman knows no runtime 'nowhere-to-be-found'") as refused:
+        await find_engine("podman", "nowhere-to-be-found", os.environ).require()
+    assert "install nowhere-to-be-found" in (refused.value.remedy or "")
+
+
+async def test_a_runtime_that_docker_knows_is_taken(host: Path) -> None:
+    able = "memory pids cpu [name=seccomp]"
+    pretend(host, "docker", f'case "$3" in *Runtimes*) echo "runc runsc";; *) echo "{able}";; esac')
+    assert "memory" in await find_engine("docker", "runsc", os.environ).require()
+
+
+def test_gvisor_is_told_that_there_is_no_network(host: Path) -> None:
+    pretend(host, "podman", "")
+    options = " ".join(find_engine("podman", "runsc").options)
+    assert "--runtime runsc --runtime-flag network=none" in options
+    assert "--runtime-flag" not in " ".join(find_engine("podman").options)

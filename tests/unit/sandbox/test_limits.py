@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.limits import Group, find_parents, make_group, sweep
+from sekisho.sandbox.limits import Group, disk_files, disks, find_parents, group_of, make_group, sweep
 from sekisho.sandbox.plan import Limits
 
 LIMITS = Limits(
@@ -80,11 +80,6 @@ def test_version_2_limits_in_one_folder_and_kills_the_whole_plugin_when_memory_r
     assert (folder / "pids.max").read_text() == "12"
     assert (folder / "cpu.max").read_text() == "50000 100000"
     assert group.join_files == (f"{folder}/cgroup.procs",)
-
-
-def disks() -> list[str]:
-    sizes = sorted(Path("/sys/block").glob("*/size"))
-    return [(one.parent / "dev").read_text().strip() for one in sizes if int(one.read_text())]
 
 
 def test_version_1_limits_reading_and_writing_of_every_disk(v1: Path) -> None:
@@ -162,3 +157,46 @@ def test_a_group_that_is_not_empty_yet_can_be_removed_later(tmp_path: Path) -> N
     assert not group.remove()
     (tmp_path / "busy").unlink()
     assert group.remove()
+
+
+def someone_elses(root: Path, pid: int, lines: str) -> Path:
+    (root / "proc" / str(pid)).mkdir(parents=True)
+    (root / "proc" / str(pid) / "cgroup").write_text(lines)
+    return root / "proc"
+
+
+def test_groups_that_an_engine_made_are_read_and_left_to_it(v1: Path) -> None:
+    for name in ("memory", "pids", "cpu"):
+        (v1 / name / "box").mkdir()
+    (v1 / "pids" / "box" / "pids.max").write_text("10\n")
+    (v1 / "pids" / "box" / "pids.current").write_text("3\n")
+    (v1 / "memory" / "box" / "memory.usage_in_bytes").write_text("4096\n")
+    proc = someone_elses(v1, 7, "4:memory:/box\n3:pids:/box\n2:cpu,cpuacct:/box\n0::/\n")
+    group = group_of(7, v1, proc)
+    assert group is not None
+    assert (group.usage().pids, group.usage().memory_bytes) == (3, 4096)
+    assert group.remove()
+    assert (v1 / "pids" / "box").is_dir()
+
+
+def test_the_group_that_has_the_limits_counts_not_the_one_below_it(v2: Path) -> None:
+    inner = v2 / "box" / "container"
+    inner.mkdir(parents=True)
+    (inner / "pids.max").write_text("max\n")
+    (v2 / "box" / "pids.max").write_text("10\n")
+    (v2 / "box" / "pids.events").write_text("max 2\n")
+    group = group_of(7, v2, someone_elses(v2, 7, "0::/box/container\n"))
+    assert group is not None
+    assert dict(group.folders)["pids"] == v2 / "box"
+
+
+def test_where_nothing_is_limited_nobody_counts(v1: Path) -> None:
+    assert group_of(7, v1, v1 / "proc") is None
+    (v1 / "pids" / "box").mkdir()
+    (v1 / "pids" / "box" / "pids.max").write_text("max\n")
+    assert group_of(7, v1, someone_elses(v1, 7, "3:pids:/box\n")) is None
+
+
+def test_a_disk_has_a_number_and_a_file() -> None:
+    assert len(disks()) == len(disk_files())
+    assert all(str(one).startswith("/dev/") for one in disk_files())

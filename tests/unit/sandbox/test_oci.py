@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import Grants, NetworkGrant
-from sekisho.sandbox.oci import FIRST_USER, USERS, Oci, hash_of
+from sekisho.sandbox.oci import Oci
 from sekisho.sandbox.spec import SandboxSpec
 
 
@@ -21,13 +23,15 @@ def spec(*, wants_network: bool = False, image: str = "") -> SandboxSpec:
         wants_network=wants_network,
         driver="oci",
         image=image,
+        owner=600_007,
     )
 
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that says nothing."""
-    (tmp_path / "docker").write_text("#!/bin/sh\n")
+    """An engine that can hold every limit, and says nothing else."""
+    able = "memory pids cpu [name=seccomp,profile=builtin] runsc"
+    (tmp_path / "docker").write_text(f"#!/bin/sh\necho '{able}'\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -67,8 +71,10 @@ async def test_a_fork_server_has_no_place_in_a_container(docker: None) -> None:
         await driver.launch(plan, channel=0)
 
 
-def test_a_plugin_keeps_its_user_and_no_account_has_it() -> None:
-    users = {FIRST_USER + hash_of(name) % USERS for name in ("notes", "mail", "notes-2")}
-    assert len(users) == 3
-    assert hash_of("notes") == hash_of("notes")
-    assert min(users) >= 600_000
+async def test_root_gives_no_plugin_its_own_user(docker: None) -> None:
+    nobodys = replace(spec(), owner=None)
+    if os.geteuid() == 0:
+        with pytest.raises(Misconfigured, match="would be root in its container") as refused:
+            await Oci().plan(nobodys)
+        assert "sandbox.uids" in (refused.value.remedy or "")
+    assert (await Oci().plan(spec())).staging.owner == 600_007

@@ -95,3 +95,16 @@ def test_no_call_is_named_under_two_actions() -> None:
         for name in rule["names"]:
             actions.setdefault(name, set()).add(rule["action"])
     assert {name for name, ways in actions.items() if len(ways) > 1} == set()
+
+
+def test_where_nobody_counts_memory_it_cannot_be_kept_unseen() -> None:
+    for watched, memfd, segment in ((False, 0, 0), (True, 38, 1)):
+        said = json.loads(profile("x86_64", watched=watched))
+        found = {
+            name: rule.get("errnoRet", 0)
+            for rule in said["syscalls"]
+            for name in rule["names"]
+            if name in ("memfd_create", "shmget")
+        }
+        assert found.get("memfd_create") == memfd
+        assert found.get("shmget", said["defaultErrnoRet"]) == segment

@@ -14,18 +14,34 @@ from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, LimitGrant
 from sekisho.sandbox.mount import Mount
 from sekisho.sandbox.oci_words import Frame, create_words, environment_file, sealed_below
+from sekisho.sandbox.spec import Capabilities
 
 PODMAN = Frame(
-    engine="podman", name="c", image="frame:1", folder="/f", owner="1-2", user=600_007, is_rootless=False
+    engine="podman",
+    name="c",
+    image="frame:1",
+    folder="/f",
+    owner="1-2",
+    user=600_007,
+    group=600_007,
+    is_own=False,
+    is_rootless=False,
 )
 DOCKER = replace(PODMAN, engine="docker", runtime="runsc")
 CONTAINED = replace(HOST, driver="oci")
+COUNTED = replace(
+    CONTAINED, cgroup="v2", cgroup_parents=(("memory", ""), ("pids", ""), ("cpu", ""), ("io", ""))
+)
 
 
 def words(
-    frame: Frame = PODMAN, *, files: FileGrant | None = None, limits: LimitGrant | None = None
+    frame: Frame = PODMAN,
+    *,
+    files: FileGrant | None = None,
+    limits: LimitGrant | None = None,
+    host: Capabilities = COUNTED,
 ) -> list[str]:
-    return list(create_words(draw(files, host=CONTAINED, limits=limits), frame))
+    return list(create_words(draw(files, host=host, limits=limits), frame))
 
 
 def mounts(said: list[str]) -> list[list[str]]:
@@ -91,7 +107,7 @@ def test_no_name_of_a_folder_can_add_a_word_to_its_mount(name: str) -> None:
 
 
 def test_without_root_the_user_inside_is_the_one_who_started_it() -> None:
-    said = " ".join(words(replace(PODMAN, is_rootless=True)))
+    said = " ".join(words(replace(PODMAN, is_rootless=True, is_own=True)))
     assert "--userns keep-id:uid=1000,gid=1000 --user 1000:1000" in said
     assert "600007" not in said
 
@@ -114,3 +130,38 @@ def test_what_is_mounted_in_a_read_only_folder_is_read_only_too_and_what_is_cove
         ("read", "/srv/disk", "/srv/disk"),
         ("read", "/srv/disk/inner", "/srv/disk/inner"),
     ]
+
+
+def test_what_the_engine_cannot_count_is_limited_by_the_kernel_or_left_to_who_watches() -> None:
+    ours = replace(PODMAN, is_rootless=True, is_own=True)
+    said = " ".join(words(ours, limits=LimitGrant(max_pids=9), host=replace(CONTAINED, cgroup_parents=())))
+    assert "--memory" not in said
+    assert "--pids-limit" not in said
+    assert "--cpus" not in said
+    assert "--ulimit nproc=9:9" in said
+    assert f"--ulimit data={2 << 30}:{2 << 30}" in said
+
+
+def test_a_user_whom_others_share_is_not_counted_by_number() -> None:
+    said = " ".join(words(replace(DOCKER, is_own=True, runtime="")))
+    assert "nproc" not in said
+    assert "nproc=65:65" in " ".join(words(replace(DOCKER, runtime="")))
+
+
+def test_every_disk_is_slowed_down_both_ways_when_a_rate_is_granted() -> None:
+    frame = replace(PODMAN, disks=("/dev/sda", "/dev/sdb"))
+    said = " ".join(words(frame, limits=LimitGrant(io_mbps=2)))
+    for disk in frame.disks:
+        for way in ("read", "write"):
+            assert f"--device-{way}-bps {disk}:{2 << 20}" in said
+    assert "--device" not in " ".join(words(frame))
+
+
+def test_gvisor_gets_threads_for_its_own_work() -> None:
+    said = " ".join(words(DOCKER, limits=LimitGrant(max_pids=10)))
+    assert "--pids-limit 188" in said
+
+
+def test_what_docker_leaves_open_of_the_kernels_files_is_covered() -> None:
+    assert ["type=bind", "source=/f/empty", "target=/sys", "readonly"] in mounts(words(DOCKER))
+    assert "mask=/sys:" in " ".join(words(PODMAN))

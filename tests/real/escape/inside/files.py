@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import stat
@@ -322,11 +323,12 @@ def _(there: There) -> str:
         "/sys/firmware/dmi/tables/DMI",
         "/sys/kernel/vmcoreinfo",
     ):
-        if Path(path).is_dir():
-            if any(Path(path).iterdir()):
+        with contextlib.suppress(OSError):  # a folder that is closed says nothing of the next one
+            if Path(path).is_dir():
+                if any(Path(path).iterdir()):
+                    return path
+            elif _opens(path):
                 return path
-        elif _opens(path):
-            return path
     return ""
 
 

@@ -1,0 +1,401 @@
+"""One container, from its making to its removal.
+
+Guarantees
+- it is made whole before it starts: limits, users, files, and with podman its network and whoever watches it;
+- its end is told as soon as its last process is gone, and it is removed after that;
+- it does not outlive us: a process that waits for just that removes it when we go.
+
+Knows one engine and one plan. Decides nothing: `oci` says when a container is wanted, `oci_words` what is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sekisho.errors import SekishoError
+from sekisho.launcher import entering, keeping, minding
+from sekisho.launcher.kernel import receive
+from sekisho.sandbox.engine import NOTHING, Engine, owner_of
+from sekisho.sandbox.forked import readable
+from sekisho.sandbox.limits import disk_files, group_of
+from sekisho.sandbox.oci_filter import profile
+from sekisho.sandbox.oci_words import (
+    ENVIRONMENT_FILE,
+    FILTER_FILE,
+    PID_FILE,
+    Frame,
+    create_words,
+    environment_file,
+)
+from sekisho.sandbox.plan import Plan
+from sekisho.sandbox.running import Exit, Pipes, Sandbox, close_fds
+from sekisho.sandbox.scratch import make_folder
+from sekisho.sandbox.spec import unavailable
+
+__all__ = ["FOLDERS", "Container", "Kind"]
+
+LOOK_S: Final = 0.01
+HELPER_S: Final = 5.0
+CLIENT_S: Final = 2.0  # for the last words of a plugin that has ended
+MAX_COMPLAINT_BYTES: Final = 2000
+KILLED: Final = -signal.SIGKILL
+FOLDERS: Final = "sekisho-oci-"
+
+_numbers: Final = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What all containers of a driver have in common."""
+
+    engine: Engine
+    image: str
+    runtime: str
+
+
+class Container:
+    """`make`, then `start`, then its `sandbox` tells its end; `end` at any time."""
+
+    def __init__(self, kind: Kind, plan: Plan, on_removed: Callable[[Container], None]) -> None:
+        number = next(_numbers)
+        self.plan = plan
+        self._kind, self._engine = kind, kind.engine
+        self._on_removed = on_removed
+        self._name = f"sekisho-{os.getpid()}-{number}-{plan.name}"
+        self._folder, self._held = make_folder(FOLDERS)
+        self._pipes = Pipes()
+        self.sandbox = Sandbox(number=number, ask_to_kill=self._kill, pipes=self._pipes, group=None)
+        self._sources = _identities(plan)
+        self._pid, self._pidfd = 0, -1
+        self._attached: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.subprocess.Process | None = None
+        self._minder: asyncio.subprocess.Process | None = None
+        self._lifeline = -1
+        self._waiter: asyncio.Task[None] | None = None
+        self._killer: asyncio.Task[None] | None = None
+        self._is_made = self._is_killed = False
+
+    async def make(self) -> None:
+        """Make it, and keep it from outliving us; podman's then stands and waits for its start.
+
+        Raises:
+            Misconfigured: the engine refused, or a wall could not be built.
+        """
+        plan, engine = self.plan, self._engine
+        _refuse_links(plan)
+        self._write_files()
+        await self._keep()
+        self._is_made = True
+        await engine.say(*create_words(plan, self._frame()))
+        (self._folder / ENVIRONMENT_FILE).unlink()
+        if engine.name == "podman":  # docker runs a container as soon as its network is there
+            # its monitor leaves a file where it stands when memory runs out
+            await engine.say("init", self._name, where=self._folder)
+            await self._meet(int((self._folder / PID_FILE).read_text()))
+
+    def is_fit(self, plan: Plan) -> bool:
+        """Whether it can be started for a plan: what it shows of the host is still what lies there."""
+        has_ended = self._pidfd >= 0 and not _is_alive(self._pidfd)
+        return self.plan == plan and not has_ended and self._sources == _identities(plan)
+
+    async def start(self) -> None:
+        """Start the plugin in it; returns when it runs, or has run.
+
+        Raises:
+            Misconfigured: it does not start.
+        """
+        engine = self._engine
+        stdin, stdout, stderr = self._pipes.theirs
+        before = _program(self._pid)
+        self._attached = await asyncio.create_subprocess_exec(
+            *engine.command("start", "--attach", "--interactive", self._name),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=engine.environment,
+            start_new_session=True,
+        )
+        self._pipes.close_theirs()
+        if self._pid:
+            await self._wait_program(before)
+        else:
+            await self._meet(await self._first_process())
+        self.sandbox.hear({"event": "started", "pid": self._attached.pid, "inner": self._pid}, [])
+        self._waiter = asyncio.get_running_loop().create_task(self._wait())
+
+    async def end(self) -> None:
+        """Kill and remove it; returns when nothing of it is left."""
+        if self._waiter is None:
+            await self._remove()
+            return
+        self._kill(self.sandbox.number)
+        await asyncio.shield(self._waiter)
+
+    def _frame(self) -> Frame:
+        engine, owner = self._engine, self.plan.staging.owner
+        return Frame(
+            engine=engine.name,
+            name=self._name,
+            image=self._kind.image,
+            folder=str(self._folder),
+            owner=owner_of(os.getpid()),
+            user=os.geteuid() if owner is None else owner,
+            group=os.getegid() if owner is None else owner,
+            is_own=owner is None,
+            is_rootless=engine.is_rootless,
+            runtime=self._kind.runtime,
+            disks=tuple(map(str, disk_files())) if self.plan.limits.io_bytes_per_s else (),
+        )
+
+    def _write_files(self) -> None:
+        self._folder.chmod(0o711)  # the container's user opens what is mounted, and finds nothing by looking
+        files = {
+            path.lstrip("/"): content for path, content in self.plan.data.items() if path.startswith("/")
+        }
+        is_watched = self.plan.limits.memory_by != "cgroup"
+        files |= {FILTER_FILE: profile(os.uname().machine, watched=is_watched)}
+        for name, content in files.items():
+            path = self._folder / name
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+            path.write_bytes(content)
+            path.chmod(0o444)
+        (self._folder / "empty").mkdir(mode=0o555)
+        secret = self._folder / ENVIRONMENT_FILE
+        secret.touch(mode=0o600)
+        secret.write_bytes(environment_file(self.plan.environment))
+
+    async def _keep(self) -> None:
+        reading, self._lifeline = os.pipe()
+        try:
+            self._keeper = await _helper(
+                keeping.__file__, str(reading), *self._engine.command("rm", "--force", self._name),
+                env=self._engine.environment, passed=reading,
+            )  # fmt: skip
+        finally:
+            os.close(reading)
+
+    async def _meet(self, pid: int) -> None:
+        """Its first process is there: pin it, find who counts it, watch it where nobody does, lead its network out."""
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            self._pidfd, self._pid = os.pidfd_open(pid), pid
+            self.sandbox.count_by(group_of(pid))
+            await self._mind(pid)
+            if self.plan.wants_network:
+                await self._lead_out(pid)
+
+    async def _mind(self, pid: int) -> None:
+        limits = self.plan.limits
+        if limits.memory_by == "cgroup":
+            return
+        words = (str(pid), str(limits.memory_bytes), str(limits.cpu_percent))
+        self._minder = await _helper(minding.__file__, *words, stdout=subprocess.PIPE)
+        async with asyncio.timeout(HELPER_S):
+            if await _said(self._minder, 1) != minding.READY:
+                raise unavailable(f"the limits of plugin {self.plan.name!r} cannot be watched")
+
+    async def _first_process(self) -> int:
+        """The container's first process, once it runs; 0 when it has run to its end."""
+        while True:
+            if await self._has_run():
+                return 0
+            pid = await self._engine.say("inspect", "--format", "{{.State.Pid}}", self._name)
+            if pid.isdigit() and int(pid) > 0:
+                return int(pid)
+            await asyncio.sleep(LOOK_S)
+
+    async def _wait_program(self, before: str) -> None:
+        """Until the first process is no longer the runtime's own, which waits for the start."""
+        is_told = before.endswith(self._kind.runtime or "\0")  # gVisor's stays the same for ever
+        while _is_alive(self._pidfd) and not await self._has_run():
+            if is_told:
+                if await self._state() == "running":
+                    return
+            elif _program(self._pid) != before:
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _has_run(self) -> bool:
+        """Whether it has run to its end. An end of the engine's client before that is a refusal in its own words."""
+        if self._attached is None or self._attached.returncode is None:
+            return False
+        if await self._state() == "exited":
+            return True
+        raise unavailable(
+            f"{self._engine.name} could not start plugin {self.plan.name!r}: {self._complaint()}"
+        )
+
+    async def _state(self) -> str:
+        return await self._engine.say("inspect", "--format", "{{.State.Status}}", self._name)
+
+    def _complaint(self) -> str:
+        with contextlib.suppress(BlockingIOError):
+            text = os.read(self.sandbox.stderr_fd, MAX_COMPLAINT_BYTES).decode(errors="replace").strip()
+            return text.splitlines()[-1] if text else "it ended at once"
+        return "it ended at once"
+
+    async def _lead_out(self, pid: int) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            with theirs:
+                entered = await _helper(
+                    entering.__file__,
+                    str(pid),
+                    str(theirs.fileno()),
+                    stderr=subprocess.PIPE,
+                    passed=theirs.fileno(),
+                )
+            async with asyncio.timeout(HELPER_S):
+                _, complaint = await entered.communicate()
+            if entered.returncode != 0:
+                said = complaint.decode(errors="replace").strip()
+                raise unavailable(
+                    f"the network of plugin {self.plan.name!r} cannot be led to the gate: {said}"
+                )
+            data, fds = receive(ours)
+            del data
+            self.sandbox.hear({"event": "sockets"}, fds)
+
+    def _kill(self, number: int) -> None:
+        del number
+        if self._waiter is None or self._waiter.done():
+            return
+        self._is_killed = True
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        except OSError:  # it belongs to the engine's service, or was never met
+            self._killer = asyncio.get_running_loop().create_task(self._ask_engine_to_kill())
+
+    async def _ask_engine_to_kill(self) -> None:
+        with contextlib.suppress(SekishoError):
+            await self._engine.say("kill", "--signal", "KILL", self._name)
+
+    async def _wait(self) -> None:
+        """Its end; told at once when it was we who ended it, else when the engine has told how."""
+        attached = self._attached
+        assert attached is not None  # noqa: S101  # started before
+        client = asyncio.ensure_future(attached.wait())
+        await self._first_of(client)
+        self.sandbox.keep_counts()
+        is_oom = await self._was_exceeded()
+        if self._is_killed and self._pidfd >= 0:
+            self._tell(KILLED, is_oom=is_oom)
+        await asyncio.wait((client,), timeout=CLIENT_S)
+        if not client.done():  # now and then it stays
+            attached.kill()
+        code = await client
+        with contextlib.suppress(SekishoError):
+            wanted = "{{.State.ExitCode}} {{.State.OOMKilled}}"
+            said, _, oom = (await self._engine.say("inspect", "--format", wanted, self._name)).partition(" ")
+            code, is_oom = int(said), is_oom or oom == "true"
+        self._tell(code, is_oom=is_oom)
+        await self._remove()
+
+    async def _first_of(self, client: asyncio.Future[int]) -> None:
+        """Until the plugin has ended, or the client that is attached to it."""
+        if self._pidfd < 0:
+            await asyncio.wait((client,))
+            return
+        plugin = asyncio.ensure_future(readable(self._pidfd))
+        await asyncio.wait((client, plugin), return_when=asyncio.FIRST_COMPLETED)
+        plugin.cancel()
+
+    async def _was_exceeded(self) -> bool:
+        """Whether whoever watches it has ended it for its memory."""
+        minder = self._minder
+        if minder is None:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HELPER_S):
+                return await _said(minder, -1) == minding.EXCEEDED
+        return False
+
+    def _tell(self, code: int, *, is_oom: bool) -> None:
+        self.sandbox.hear({"event": "exit", "code": code, "ran": True, "exceeded": is_oom}, [])
+
+    async def _remove(self) -> None:
+        if self._is_made:
+            with contextlib.suppress(SekishoError):
+                await self._engine.say("rm", "--force", self._name)
+        for helper in (self._keeper, self._minder, self._attached):
+            if helper is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    helper.kill()  # what it waits for, or is attached to, is gone
+                await helper.wait()
+        close_fds(self._pidfd, self._lifeline)
+        self._pidfd = self._lifeline = -1
+        self._pipes.close_theirs()
+        self.sandbox.end(Exit(code=None, signal=None, reason="not_run"))  # unless it was told how it ended
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._held)
+        self._on_removed(self)
+
+
+async def _helper(
+    file: str,
+    *words: str,
+    env: Mapping[str, str] = NOTHING,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+    passed: int = -1,
+) -> asyncio.subprocess.Process:
+    """A short program of ours beside a container, which inherits one descriptor at most."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", file, *words,
+        stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+        env=env,
+        pass_fds=(passed,) if passed >= 0 else (),
+    )  # fmt: skip
+
+
+async def _said(helper: asyncio.subprocess.Process, most: int) -> bytes:
+    """What it says, to its end or at most so much."""
+    assert helper.stdout is not None  # noqa: S101  # started so
+    return await helper.stdout.read(most)
+
+
+def _is_alive(pidfd: int) -> bool:
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    return not waiting.poll(0)
+
+
+def _program(pid: int) -> str:
+    """What a process runs; nothing when it is gone, or nobody's business."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - no path of a file
+    return ""
+
+
+def _identities(plan: Plan) -> dict[str, tuple[int, int]]:
+    """Which files lie where the host's parts come from."""
+    found = {}
+    for mount in plan.mounts:
+        if mount.kind in ("read", "write"):
+            with contextlib.suppress(OSError):
+                seen = Path(mount.source).stat()
+                found[mount.source] = (seen.st_dev, seen.st_ino)
+    return found
+
+
+def _refuse_links(plan: Plan) -> None:
+    """A part of the host that became a link since the walls were drawn would bring in a place that nobody listed."""
+    for mount in plan.mounts:
+        if mount.kind in ("read", "write") and os.path.realpath(mount.source) != mount.source:
+            raise unavailable(f"{mount.source} of plugin {plan.name!r} leads through a symbolic link now")

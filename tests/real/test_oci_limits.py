@@ -1,0 +1,283 @@
+"""How exactly limits hold in containers: podman's and docker's by control groups, and those of an ordinary user's podman,
+which has none here, by the kernel's other means and by who watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import dev
+import pytest
+from tests.real.docker_service import docker_lacks, docker_service
+from tests.real.escape.drivers import CONTAINER_USER
+from tests.real.escape.played import impediment
+from tests.real.walled_run import PYTHON, finish, start
+
+from sekisho.errors import Misconfigured
+from sekisho.policy import FileGrant, Grants, LimitGrant
+from sekisho.sandbox import SandboxSpec
+from sekisho.sandbox.oci import Oci
+
+pytestmark = [pytest.mark.real, pytest.mark.requirement("A3.2", "B5")]
+
+SCENE_S: Final = 180.0
+MEMORY_MB: Final = 96
+PERCENT: Final = 30
+MEMORY: Final = """
+import time
+held = []
+while True:
+    held.append(bytearray(b"x") * (1 << 20))
+    print(int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20, flush=True)
+    time.sleep(0.002)
+"""
+# Two processes burn, and children that end are counted too.
+PROCESSOR: Final = """
+import json, os, time
+begin, before = time.monotonic(), sum(os.times()[:4])
+if os.fork() == 0:
+    while time.monotonic() - begin < 2.5: pass
+    os._exit(0)
+while time.monotonic() - begin < 2.5:
+    if os.fork() == 0:
+        while time.process_time() < 0.05: pass
+        os._exit(0)
+    os.wait3(0)
+try:
+    while True: os.wait()
+except ChildProcessError:
+    pass
+print(json.dumps([sum(os.times()[:4]) - before, time.monotonic() - begin]))
+"""
+PROCESSES: Final = """
+import json, os, signal
+made = 0
+try:
+    for _ in range(100):
+        if os.fork() == 0: signal.pause()
+        made += 1
+except OSError as error:
+    print(json.dumps([made, error.strerror]), flush=True)
+"""
+SCRATCH: Final = """
+import errno, json
+written = 0
+with open("/tmp/fill", "wb", buffering=0) as file:
+    try:
+        while True: written += file.write(b"x" * 65536)
+    except OSError as error:
+        print(json.dumps([written, errno.errorcode[error.errno]]))
+"""
+FILES: Final = """
+import errno, json, os
+held = []
+try:
+    while True: held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError as error:
+    print(json.dumps([max(held) + 1, errno.errorcode[error.errno]]))
+"""
+LIMITED: Final[dict[str, tuple[str, LimitGrant]]] = {
+    "memory": (MEMORY, LimitGrant(max_memory_mb=MEMORY_MB)),
+    "processor": (PROCESSOR, LimitGrant(max_memory_mb=256, max_cpu_percent=PERCENT)),
+    "processes": (PROCESSES, LimitGrant(max_memory_mb=256, max_pids=10)),
+    "scratch": (SCRATCH, LimitGrant(max_memory_mb=256, max_tmp_mb=3)),
+    "files": (FILES, LimitGrant(max_memory_mb=256, max_open_files=77)),
+}
+ENGINES: Final = ("podman", "docker")
+
+
+@pytest.fixture(scope="module")
+def docker_host() -> Iterator[str]:
+    """Where a docker service of our own listens."""
+    with docker_service() as address:
+        yield address
+
+
+@pytest.fixture
+async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Oci]:
+    """A driver of one engine, as root."""
+    name = request.param
+    missing = docker_lacks() if name == "docker" else impediment("oci")
+    if missing or os.geteuid() != 0:
+        pytest.skip(missing or "control groups are root's here")
+    own = {"DOCKER_HOST": request.getfixturevalue("docker_host")} if name == "docker" else {}
+    async with Oci(name, environment={**os.environ, **own}) as one:
+        yield one
+
+
+both = pytest.mark.parametrize("driver", ENGINES, indirect=True)
+
+
+def spec(program: str, limits: LimitGrant, files: FileGrant | None = None) -> SandboxSpec:
+    grants = Grants(files=files or FileGrant(), limits=limits)
+    argv = (PYTHON, "-Ic", program)
+    return SandboxSpec(name="limited", argv=argv, driver="oci", grants=grants, owner=CONTAINER_USER)
+
+
+async def measured(driver: Oci, what: str) -> tuple[str, str, str]:
+    """Why it ended, and what it printed."""
+    how, out, err = await finish(await start(driver, spec(*LIMITED[what])))
+    return how.reason, out, err
+
+
+@functools.cache
+def measured_alone() -> dict[str, dict[str, Any]]:
+    """The same of an ordinary user's podman, in one scene with a user of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.real.rootless", "limits"], cwd=dev.ROOT, timeout=SCENE_S, check=False, text=True,
+        input=json.dumps({what: [program, asdict(limits)] for what, (program, limits) in LIMITED.items()}),
+        capture_output=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    found: dict[str, dict[str, Any]] = json.loads(ended.stdout)
+    return found
+
+
+def alone(what: str) -> tuple[str, str, str]:
+    """The same, of one of them."""
+    if missing := impediment("oci"):
+        pytest.skip(missing)
+    shown = measured_alone()[what]
+    return shown["why"], shown["out"], shown["err"]
+
+
+@both
+async def test_a_memory_hog_is_stopped_at_its_limit(driver: Oci) -> None:
+    why, out, err = await measured(driver, "memory")
+    assert why == "oom", err
+    assert MEMORY_MB * 0.5 < int(out.split()[-1]) <= MEMORY_MB * 1.05
+
+
+def test_without_control_groups_a_memory_hog_is_stopped_soon_after_its_limit() -> None:
+    why, out, err = alone("memory")
+    assert why == "oom", err
+    assert MEMORY_MB * 0.5 < int(out.split()[-1]) <= MEMORY_MB * 1.5
+
+
+def assert_share(out: str, err: str) -> None:
+    used, lasted = json.loads(out or "null") or pytest.fail(err)
+    # what one period lends at the beginning is no part of the share
+    assert used <= (lasted + 0.1) * PERCENT / 100 * 1.15
+
+
+@both
+async def test_processor_time_is_within_15_percent_of_its_share(driver: Oci) -> None:
+    _, out, err = await measured(driver, "processor")
+    assert_share(out, err)
+
+
+def test_without_control_groups_processor_time_is_within_15_percent_of_its_share() -> None:
+    _, out, err = alone("processor")
+    assert_share(out, err)
+
+
+def assert_exact(what: str, out: str, err: str) -> None:
+    """Ten processes with the first; 3 MiB; 77 descriptors."""
+    expected = {
+        "processes": [9, "Resource temporarily unavailable"],
+        "scratch": [3 << 20, "ENOSPC"],
+        "files": [77, "EMFILE"],
+    }
+    assert json.loads(out or "null") == expected[what], err
+
+
+@pytest.mark.parametrize("what", ["processes", "scratch", "files"])
+@both
+async def test_what_is_counted_is_exact(driver: Oci, what: str) -> None:
+    _, out, err = await measured(driver, what)
+    assert_exact(what, out, err)
+
+
+@pytest.mark.parametrize("what", ["processes", "scratch", "files"])
+def test_without_control_groups_what_is_counted_is_exact(what: str) -> None:
+    _, out, err = alone(what)
+    assert_exact(what, out, err)
+
+
+WRITE: Final = """
+import json, os, time
+begin = time.monotonic()
+fd = os.open("{path}", os.O_WRONLY | os.O_CREAT, 0o600)
+for _ in range(6):
+    os.write(fd, os.urandom(1 << 20))
+    os.fdatasync(fd)
+print(json.dumps(time.monotonic() - begin))
+"""
+
+
+@both
+async def test_a_disk_is_written_no_faster_than_granted(driver: Oci, tmp_path: Path) -> None:
+    if not (await driver.probe()).enforces("io"):
+        with pytest.raises(Misconfigured, match="io_mbps of plugin 'limited' cannot be enforced"):
+            await driver.plan(spec("pass", LimitGrant(io_mbps=2)))
+        return
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o777)
+    files = FileGrant(writable_paths=(str(tmp_path),))
+    wanted = spec(WRITE.replace("{path}", f"{tmp_path}/data"), LimitGrant(io_mbps=2), files)
+    how, out, err = await finish(await start(driver, wanted))
+    assert how.code == 0, err
+    assert json.loads(out) >= 6 / 2 * 0.8
+    assert (tmp_path / "data").stat().st_size == 6 << 20
+
+
+USE: Final = """
+import os, sys
+held = bytearray(b"x") * (20 << 20)
+children = [os.fork() for _ in range(2)]
+if 0 in children: sys.stdin.read(); os._exit(0)
+while sum(os.times()[:2]) < 0.1: pass
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@both
+async def test_what_a_container_uses_is_told(driver: Oci) -> None:
+    sandbox = await start(driver, spec(USE, LimitGrant(max_memory_mb=128)))
+    os.set_blocking(sandbox.stdout_fd, True)
+    assert await asyncio.to_thread(os.read, sandbox.stdout_fd, 6) == b"ready\n"
+    usage = sandbox.stats()
+    await sandbox.kill_tree()
+    sandbox.close_fds()
+    assert 20 << 20 <= (usage.memory_bytes or 0) <= 128 << 20
+    assert (usage.pids or 0) >= 3
+    assert 0.1 <= (usage.cpu_s or 0) < 30
+
+
+@both
+async def test_forks_beyond_the_limit_are_told_while_it_runs_and_at_its_end(driver: Oci) -> None:
+    program = PROCESSES + "import sys; sys.stdin.readline()"
+    sandbox = await start(driver, spec(program, LimitGrant(max_memory_mb=128, max_pids=10)))
+    os.set_blocking(sandbox.stdout_fd, True)
+    await asyncio.to_thread(os.read, sandbox.stdout_fd, 100)
+    while_it_ran = sandbox.violations()
+    os.write(sandbox.stdin_fd, b"\n")
+    await finish(sandbox)
+    assert [(one.kind, one.what) for one in while_it_ran] == [("pids", "fork")]
+    assert sandbox.violations() == while_it_ran
+
+
+@both
+async def test_a_kill_for_memory_is_told_as_a_refusal(driver: Oci) -> None:
+    sandbox = await start(driver, spec(*LIMITED["memory"]))
+    how, _, _ = await finish(sandbox)
+    assert how.reason == "oom"
+    assert [one.kind for one in sandbox.violations()] == ["oom"]
+
+
+@both
+async def test_one_that_keeps_within_its_limits_has_nothing_refused(driver: Oci) -> None:
+    sandbox = await start(driver, spec("print('done')", LimitGrant()))
+    how, out, _ = await finish(sandbox)
+    assert (how.reason, how.code, out) == ("exited", 0, "done\n")
+    assert sandbox.violations() == ()
