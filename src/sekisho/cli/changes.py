@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find_any, home_of
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find_any, home_of, workload_of
 from sekisho.cli.saying import columns, note, say, say_json
 from sekisho.detect.hidden import visible
 from sekisho.errors import Misconfigured
@@ -53,20 +53,11 @@ def changes(
             remedy="type --commit [--force] or --rollback",
         )
     found = find_any(config)
-    _known(found, name)
+    workload_of(found, name)  # or a refusal that names the plugins there are
     drafts = drafts_of(Places(home=home_of(found), config=config.absolute()), name)
     if commit or rollback:
         return _decide(name, drafts, commit=commit, force=force, json=json)
     return _show(name, drafts, json=json)
-
-
-def _known(found: Any, name: str) -> None:
-    from sekisho.config import CoreConfig  # noqa: PLC0415
-
-    if isinstance(found, CoreConfig):
-        found.plugin(name)
-    elif found.name != name:
-        raise Misconfigured("config_invalid", f"this file is about {found.name}", remedy=f"type {found.name}")
 
 
 def _decide(name: str, drafts: Drafts, *, commit: bool, force: bool, json: bool) -> int:

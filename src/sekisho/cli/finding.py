@@ -14,7 +14,8 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from sekisho.config import CoreConfig, PluginConfig, load_any, load_core
+from sekisho.config import CoreConfig, PluginConfig, Workload, load_any, load_core
+from sekisho.errors import Misconfigured
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -26,6 +27,7 @@ __all__ = [
     "find_any",
     "home_of",
     "person",
+    "workload_of",
 ]
 
 DEFAULT_CONFIG: Final = Path("sekisho.toml")
@@ -73,6 +75,15 @@ def find(path: Path) -> Site:
 def find_any(path: Path) -> CoreConfig | PluginConfig:
     """Read a core file or a plugin file, whichever it is."""
     return load_any(path)
+
+
+def workload_of(found: CoreConfig | PluginConfig, name: str) -> Workload:
+    """The plugin a person named, in whichever file it stands."""
+    if isinstance(found, CoreConfig):
+        return found.plugin(name).workload
+    if found.name != name:
+        raise Misconfigured("config_invalid", f"this file is about {found.name}", remedy=f"type {found.name}")
+    return found.workload
 
 
 def home_of(config: CoreConfig | PluginConfig) -> Path:

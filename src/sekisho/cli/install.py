@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find_any, home_of
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, environment, find_any, home_of, workload_of
 from sekisho.cli.saying import note, say, say_json
 from sekisho.cli.warning import doubt
-from sekisho.config import CoreConfig, PluginConfig, Workload
+from sekisho.config import CoreConfig, PluginConfig
 from sekisho.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def install(
     from sekisho.assembly.packages import install_package, verify_package  # noqa: PLC0415
 
     found = find_any(config)
-    workload, packages = _workload(found, name), _packages(found, config)
+    workload, packages = workload_of(found, name), _packages(found, config)
     if verify:
         return _tell(name, verify_package(workload, packages), "sound", json=json)
     for line in doubt(workload) if accept_name else ():
@@ -85,7 +85,7 @@ def rollback(name: Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = Fa
     from sekisho.install.store import Store  # noqa: PLC0415
 
     found = find_any(config)
-    workload = _workload(found, name)
+    workload = workload_of(found, name)
     if workload.package is None:
         raise Misconfigured("config_invalid", f"{name} is no package", remedy="nothing was changed")
     store = Store(_packages(found, config))
@@ -116,14 +116,6 @@ def _tell(name: str, kept: Kept, what: str, *, json: bool) -> int:
         size = f"{receipt.packages} packages, {receipt.files} files, {receipt.bytes / 1e6:.1f} MB"
         say([f"{name}: {what}: {receipt.package} ({size}), sha256:{kept.digest}"])
     return 0
-
-
-def _workload(found: CoreConfig | PluginConfig, name: str) -> Workload:
-    if isinstance(found, CoreConfig):
-        return found.plugin(name).workload
-    if found.name != name:
-        raise Misconfigured("config_invalid", f"this file is about {found.name}", remedy=f"type {found.name}")
-    return found.workload
 
 
 def _packages(found: CoreConfig | PluginConfig, config: Path) -> Path:

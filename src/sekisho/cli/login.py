@@ -11,9 +11,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find_any, home_of
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find_any, home_of, workload_of
 from sekisho.cli.saying import note, say, say_json
-from sekisho.config import CoreConfig, PluginConfig, Workload
+from sekisho.config import CoreConfig
 from sekisho.errors import Misconfigured
 from sekisho.keys import KeyFolder
 
@@ -39,7 +39,7 @@ def login(
     from sekisho.plugin_server import trusting  # noqa: PLC0415
 
     found = find_any(config)
-    workload = _workload(found, name)
+    workload = workload_of(found, name)
     if workload.upstream is None or workload.oauth is None:
         raise Misconfigured(
             "config_invalid",
@@ -79,11 +79,3 @@ def login(
     else:
         say([f"{name}: logged in at {issuer}" + (f" for {' '.join(tokens.scopes)}" if tokens.scopes else "")])
     return 0
-
-
-def _workload(found: CoreConfig | PluginConfig, name: str) -> Workload:
-    if isinstance(found, CoreConfig):
-        return found.plugin(name).workload
-    if found.name != name:
-        raise Misconfigured("config_invalid", f"this file is about {found.name}", remedy=f"type {found.name}")
-    return found.workload
