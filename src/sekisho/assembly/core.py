@@ -84,6 +84,7 @@ class Core:
         self._places = Places(home=home, config=config_path)
         self._places.make_folders()
         self._worker = worker or LEADER
+        self._has_supervisor = worker is not None
         self._workers = worker_count(self._config) if worker is not None else 1
         name = f"core {worker}" if worker else "core"
         self._log = Logger(name, level=self._config.audit.log_level)
@@ -140,6 +141,7 @@ class Core:
             places=self._places,
             revoked=self._revoked,
             hears=PluginReports(
+                tell_state=partial(self._tell_supervisor, "plugin_state"),
                 desk=self._desk,
                 metrics=self._metrics,
                 log=self._log,
@@ -252,6 +254,7 @@ class Core:
         standing = self._desk.standings.get(name) if self._logbook.is_open else None
         if standing is not None and standing.definitions is not None:
             self._metrics.know(name, standing.definitions.tools)
+        self._tell_supervisor("plugin_standing", name, state)
         problem = None if standing is None else standing.problem
         if problem is None or problem.code == "plugin_unavailable":  # it has not reported yet
             self._log.info("plugin_standing", plugin=name, state=state)
@@ -262,6 +265,11 @@ class Core:
             asyncio.get_running_loop().call_soon(self._door.house_changed)
         if self._duties.leads:
             self._logbook.record("plugin_standing", {"plugin": name, "state": state})
+
+    def _tell_supervisor(self, event: str, name: PluginName, state: str, detail: str = "") -> None:
+        """`sekisho up` shows it to whoever waits there; started by itself, a core has nobody to show it to."""
+        if self._has_supervisor and self._duties.leads:
+            tell_supervisor({"event": event, "plugin": name, "state": state, "detail": detail})
 
     def _withdraw(self, client: str, session: str, request: int | str) -> bool:
         return self._door is not None and self._door.withdraw(client, session, request)

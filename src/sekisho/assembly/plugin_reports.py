@@ -31,7 +31,9 @@ class PluginReports:
         log: Logger,
         logbook: Logbook,
         noticed_approval: Callable[[], None],
+        tell_state: Callable[[PluginName, str, str], None],
     ) -> None:
+        self._tell_state = tell_state
         self._desk = desk
         self._metrics = metrics
         self._log = log
@@ -59,6 +61,7 @@ class PluginReports:
         self._line_problems.pop(name, None)
         self._metrics.plugin_state(name, is_up=frame.state in ("ready", "idle"), restarts=frame.restarts)
         say = self._log.warning if frame.detail else self._log.info  # a detail is why it does not run
+        self._tell_state(name, frame.state, frame.detail)
         say("plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts)
 
     def took_denial(self, name: PluginName, frame: DenialFrame, recorded: Callable[[], None]) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from sekisho.assembly.arrivals import Arrival, Arrivals
 from sekisho.assembly.children import Child, start_program
 from sekisho.assembly.cradle import Cradle
 from sekisho.assembly.identities import ensure_all
@@ -27,20 +29,36 @@ __all__ = ["run_up"]
 RETIRE_S = 65.0  # longer than the core waits for calls under way
 
 
-def run_up(config_path: Path, home: Path, cradle: Cradle, *, trust_on_first_use: bool = False) -> int:
+def run_up(
+    config_path: Path,
+    home: Path,
+    cradle: Cradle,
+    *,
+    trust_on_first_use: bool = False,
+    tell: Callable[[Arrival], None] = lambda _arrival: None,
+) -> int:
     """Start core, plugin servers and egress proxy; run until SIGTERM. Returns the exit status.
 
     Prints the core's ready line on standard output once calls can be served, once. `cradle` is entered by the caller, as
-    early as can be: its nursery imports while the configuration is read.
+    early as can be: its nursery imports while the configuration is read. `tell` hears how each plugin comes up.
     """
-    up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use)
+    up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use, tell=tell)
     return run_until_stopped(up.serve(), on_hangup=up.reload)
 
 
 class Up:
     """The supervisor. Holds no keys in memory and opens no socket."""
 
-    def __init__(self, config_path: Path, home: Path, cradle: Cradle, *, trust_on_first_use: bool) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        home: Path,
+        cradle: Cradle,
+        *,
+        trust_on_first_use: bool,
+        tell: Callable[[Arrival], None],
+    ) -> None:
+        self._tell = tell
         self._cradle = cradle
         self._config = load_core(config_path)
         check_paths(self._config)
@@ -53,6 +71,7 @@ class Up:
         self._group: asyncio.TaskGroup | None = None
         self._retiring: dict[str, asyncio.TimerHandle] = {}
         self._is_ready = False
+        self._arrivals = Arrivals(_local(self._config), time.monotonic())
 
     async def serve(self) -> None:
         """Run until cancelled."""
@@ -61,6 +80,8 @@ class Up:
                 "trust_on_first_use",
                 meaning="plugins never seen before are approved unread; use sekisho review and approve instead",
             )
+        for arrival in self._arrivals.begin():
+            self._tell(arrival)
         keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
         async with asyncio.TaskGroup() as self._group:
             # The core first: it imports while the keys are made, and takes turns with us at making its own.
@@ -149,10 +170,21 @@ class Up:
             return
         if told.event == "drained":
             self._replace(told.plugin)
+        elif told.event in ("plugin_standing", "plugin_state"):
+            self._took_news(told)
         elif told.event == "ready" and not self._is_ready:
             self._is_ready = True
             sys.stdout.write(line.decode("utf-8", "replace"))
             sys.stdout.flush()
+
+    def _took_news(self, told: _Told) -> None:
+        now = time.monotonic()
+        if told.event == "plugin_standing":
+            arrival = self._arrivals.standing(told.plugin, told.state, now)
+        else:
+            arrival = self._arrivals.state(told.plugin, told.state, told.detail, now)
+        if arrival is not None:
+            self._tell(arrival)
 
 
 class _Told(msgspec.Struct):
@@ -160,6 +192,8 @@ class _Told(msgspec.Struct):
 
     event: str
     plugin: str = ""
+    state: str = ""
+    detail: str = ""
 
 
 def _ways_out(config: CoreConfig) -> dict[str, object]:

@@ -42,7 +42,7 @@ COMMANDS: Final[dict[str, tuple[str, str, Group]]] = {
     "login": ("login:login", "Log in to the server of a plugin at a URL.", _RUN),
     "plugins": ("review:plugins", "List the plugins and whether they are approved.", _REVIEW),
     "review": ("review:review", "Show what a plugin says and what changed.", _REVIEW),
-    "approve": ("review:approve", "Approve what a plugin says now.", _REVIEW),
+    "approve": ("review:approve", "Approve what plugins say now.", _REVIEW),
     "changes": ("changes:changes", "Show what a plugin wrote, and keep it or throw it away.", _REVIEW),
     "lock verify": ("lock:verify", "Check sekisho.lock and the stored definitions.", _REVIEW),
     "config show": ("configuration:show", "Print the configuration in effect.", _INSPECT),

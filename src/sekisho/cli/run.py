@@ -24,16 +24,18 @@ def up(
 ) -> int:
     """Start everything on this machine.
 
-    Prints one JSON line once calls can be served, and stops everything on SIGTERM or Ctrl-C.
+    Prints one JSON line once calls can be served, and stops everything on SIGTERM or Ctrl-C. On a terminal each
+    plugin is told of as it comes up; with --json by lines of their own.
     """
     from sekisho.assembly.cradle import Cradle  # noqa: PLC0415
 
-    del json  # the ready line is JSON in any case
     with Cradle(environment()) as cradle:
         from sekisho.assembly.up import run_up  # noqa: PLC0415
+        from sekisho.cli.arriving import shown  # noqa: PLC0415
 
         site = find(config)
-        return run_up(site.path, site.home, cradle, trust_on_first_use=trust_on_first_use)
+        tell = shown(json=json)
+        return run_up(site.path, site.home, cradle, trust_on_first_use=trust_on_first_use, tell=tell)
 
 
 def core(
