@@ -14,17 +14,21 @@ class LoopClock:
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking for the running one is a system call
 
     def now(self) -> float:
         """Seconds since the epoch."""
         if not self._now:
             self._now = time.time()
-            asyncio.get_running_loop().call_soon(self._forget)
+            self.soon(self._forget)
         return self._now
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Call back in the next turn."""
-        asyncio.get_running_loop().call_soon(callback)
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        loop.call_soon(callback)
 
     def _forget(self) -> None:
         self._now = 0.0

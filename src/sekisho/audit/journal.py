@@ -18,9 +18,10 @@ Guarantees
 - A signed checkpoint follows records within about PUBLISH_INTERVAL_S, once they are synced, and at `close`.
 
 What it costs: two list appends in `append`; per loop turn one fstat and one write() for all its records, with
-several writers also one flock and its release; per record about 1 µs of hashing. Syncing and signing run in
-worker threads. Decides nothing about the content of entries (`records`), nor about the truth of a log
-(`recovery`, `verifier`), nor who may open it (`opening`). Works on any asyncio event loop.
+several writers also one flock and its release; per record about 1 µs of hashing. Syncing is left to the kernel,
+or to a thread where it cannot; signing runs in another. Decides nothing about the content of entries (`records`),
+nor about the truth of a log (`recovery`, `verifier`), nor who may open it (`opening`). Works on any asyncio event
+loop.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import Final, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sekisho.audit.kernel_sync import KernelSync
 from sekisho.audit.note import check_origin
 from sekisho.audit.opening import Opened, follow, lead, open_sole
 from sekisho.audit.publisher import Publisher
@@ -64,7 +66,10 @@ class Journal:
         self._waits_always, self._waits_for_effects = durability == "every", durability == "effects"
         self._on_commit = on_commit
         self._written = self._synced = 0  # records of ours, since the log was opened
-        self._waiting = Waiting(opened.pen.file.sync, self)
+        file = opened.pen.file
+        self._waiting = Waiting(
+            file.sync, self, KernelSync(file.descriptor) if file.is_synced_by_kernel else None
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: list[bytes] = []
         self._at_once: list[Done] = []  # of the queued entries: who hears when they are written

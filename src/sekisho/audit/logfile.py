@@ -21,6 +21,9 @@ __all__ = ["LogFile", "foreign"]
 class LogFile:
     """One growing file."""
 
+    is_synced_by_kernel = True
+    """Whether the kernel may be asked to do what `sync` does."""
+
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.length = os.fstat(descriptor).st_size

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from sekisho.audit.hand import Hand
+from sekisho.audit.kernel_sync import KernelSync
 from sekisho.audit.signer import Owner, unsynced
 from sekisho.errors import SekishoError
 
@@ -23,9 +24,11 @@ Done = Callable[[SekishoError | None], None]
 class Waiting:
     """The queue in front of the disk."""
 
-    def __init__(self, sync: Callable[[], None], owner: Owner) -> None:
+    def __init__(self, sync: Callable[[], None], owner: Owner, kernel: KernelSync | None = None) -> None:
+        """`kernel` does the same as `sync` where the kernel can; `sync` itself runs in a thread."""
         self._sync = sync
         self._owner = owner
+        self._kernel = kernel
         self._hand = Hand("audit-sync")
         self._waiting: list[Done] = []
         self._is_syncing = False
@@ -64,6 +67,8 @@ class Waiting:
     def close(self) -> None:
         """End the thread."""
         self._hand.stop()
+        if self._kernel is not None:
+            self._kernel.close()
 
     def _go_on(self) -> None:
         if self._waiting and not self._is_syncing:
@@ -88,7 +93,8 @@ class Waiting:
             if failure is None:
                 self._owner.synced_behind(written, perf_counter() - started)
 
-        self._hand.do(self._sync, synced)
+        if self._kernel is None or not self._kernel.begin(synced):
+            self._hand.do(self._sync, synced)
 
 
 def tell(waiting: list[Done], problem: SekishoError | None) -> None:

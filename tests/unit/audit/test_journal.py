@@ -84,6 +84,7 @@ class SickDisk(LogFile):
     """A disk whose fdatasync fails once, and then lies as the kernel does: the next one succeeds."""
 
     failures = 1
+    is_synced_by_kernel = False
 
     def sync(self) -> None:
         if self.failures:
