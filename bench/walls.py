@@ -85,7 +85,7 @@ def _peers() -> dict[str, Clock]:
         peers["podman"] = _command(
             "podman", "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", "runc", "run",
             "--rm", "-i", "--network", "none", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=512:512",
-            "--rootfs", str(ROOTFS), PROGRAM,
+            "--rootfs", str(ROOTFS.resolve()), PROGRAM,  # it follows no link
         )  # fmt: skip
     return peers
 

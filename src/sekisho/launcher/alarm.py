@@ -62,7 +62,7 @@ class Alarm:
         self.counts: dict[int, int] = {}
         self._refusals = refusals
         with contextlib.suppress(OSError):  # since Linux 6.6: who waits for whom is told to the scheduler
-            fcntl.ioctl(fd, NOTIF_SET_FLAGS, struct.pack("=Q", SYNC_WAKE_UP))
+            fcntl.ioctl(fd, NOTIF_SET_FLAGS, SYNC_WAKE_UP)  # the number itself, no place that holds it
         self._left = ANSWERS_PER_PERIOD
 
     @property

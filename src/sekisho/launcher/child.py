@@ -21,6 +21,7 @@ from sekisho.launcher.staging import stage
 
 __all__ = ["Ends", "become", "fill"]
 
+NEW_NETWORK: Final = "--unshare-net"
 BINDS: Final = ("--bind", "--ro-bind")
 SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 MFD_EXEC: Final = 0x10
@@ -34,8 +35,14 @@ def become(
     request: dict[str, Any],
     theirs: list[int],
     ends: Ends,
+    *,
+    is_apart: bool,
 ) -> NoReturn:
-    """In the child: join the limits, then raise the walls; what fails is said to the launcher."""
+    """In the child: join the limits, then raise the walls; what fails is said to the launcher.
+
+    Args:
+        is_apart: whether it is in a network of its own already.
+    """
     try:
         launcher = os.getppid()
         die_with_parent(launcher)
@@ -44,6 +51,8 @@ def become(
         for name, value in request["rlimits"].items():
             set_limit(name, value, 0)
         leave_groups()
+        if is_apart:
+            use_network(control, launch_id, request)
         stage(request)
         match request["kind"]:
             case "bubblewrap":
@@ -60,6 +69,17 @@ def become(
         os._exit(127)
 
 
+def use_network(control: socket.socket, launch_id: int, request: dict[str, Any]) -> None:
+    """The network that we are in is the plugin's: what would make another is left out."""
+    if request["network"]:
+        hand_over(control, launch_id, open_gate_sockets())
+    request["network"] = False
+    request["is_apart"] = True
+    options = request["options"]
+    if NEW_NETWORK in options:
+        options.remove(NEW_NETWORK)  # the first one: values stand behind it
+
+
 def become_bwrap(
     control: socket.socket, launch_id: int, request: dict[str, Any], theirs: list[int], ends: Ends
 ) -> NoReturn:
@@ -74,9 +94,11 @@ def become_bwrap(
     numbers = {"gate": ends.gate, "status": ends.status}
     if channel:
         numbers["channel"] = channel[0]
-    numbers |= {name: memory_file(content) for name, content in data.items() if name != "alarm"}
+    asked = set(request["options"]) | set(request["command"])
+    numbers |= {name: memory_file(content) for name, content in data.items() if "{fd:" + name + "}" in asked}
     words = [fill(word, numbers) for word in request["options"]]
-    refuse_links(words)
+    if not request.get("is_whole"):  # else no part of the host is named in them
+        refuse_links(words)
     program = beyond_reach(request["program"])
     # In a descriptor, because a command line is public and these words hold the plugin's environment.
     options = memory_file(b"".join(word.encode() + b"\0" for word in words))

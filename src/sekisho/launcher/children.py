@@ -16,7 +16,6 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Final
 
 from sekisho.launcher.alarm import Alarm
@@ -42,32 +41,47 @@ SIOCOUTQ: Final = 0x5411  # what the other side has not read yet, unix(7)
 END_S: Final = 2.0  # killing a process namespace takes milliseconds
 
 
-@dataclass(slots=True)
 class Child:
     """One plugin's outermost process and the world below it."""
 
-    id: int
-    kind: str
-    pid: int
-    pidfd: int
-    gate: socket.socket
-    status_fd: int
-    inner_rlimits: dict[str, int]
-    guard_bytes: int
-    guard_pids: int
-    guard_cpu_percent: int
-    throttle: Throttle | None
-    owner: int | None = None
-    alarm: Alarm | None = None
-    scratch: str = ""
-    scratch_bytes: int = 0
-    is_full: bool = False
-    started: bool = False
-    exceeded: bool = False
-    is_adopted: bool = False
-    is_let_go: bool = False
-    inner_pidfd: int | None = None
-    status: bytes = field(default=b"")
+    def __init__(
+        self,
+        *,
+        id: int,  # noqa: A002 - the word of the messages
+        kind: str,
+        pid: int,
+        pidfd: int,
+        gate: socket.socket,
+        status_fd: int,
+        inner_rlimits: dict[str, int],
+        guard_bytes: int,
+        guard_pids: int,
+        guard_cpu_percent: int,
+        throttle: Throttle | None,
+        owner: int | None = None,
+    ) -> None:
+        self.id = id
+        self.kind = kind
+        self.pid = pid
+        self.pidfd = pidfd
+        self.gate = gate
+        self.status_fd = status_fd
+        self.inner_rlimits = inner_rlimits
+        self.guard_bytes = guard_bytes
+        self.guard_pids = guard_pids
+        self.guard_cpu_percent = guard_cpu_percent
+        self.throttle = throttle
+        self.owner = owner
+        self.alarm: Alarm | None = None
+        self.scratch = ""
+        self.scratch_bytes = 0
+        self.is_full = False
+        self.started = False
+        self.exceeded = False
+        self.is_adopted = False
+        self.is_let_go = False
+        self.inner_pidfd: int | None = None
+        self.status = b""
 
 
 def is_building(child: Child) -> bool:

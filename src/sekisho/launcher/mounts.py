@@ -9,9 +9,10 @@ Guarantees
 Needs Linux 5.12 (mount_setattr). Knows no grant: it carries out a list.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH211 - pathlib is not imported here
+# ruff: noqa: PTH102, PTH106 - pathlib is not imported here
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
@@ -21,7 +22,7 @@ from typing import Any, Final
 from sekisho.launcher.calls import AT_EMPTY_PATH, AT_RECURSIVE, call
 from sekisho.launcher.kernel import libc
 
-__all__ = ["build", "fresh", "open_plain"]
+__all__ = ["build", "devices_of_host", "fresh", "furnish", "host", "open_plain", "put", "seal"]
 
 OPEN_TREE_CLONE: Final = 1
 OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
@@ -36,6 +37,7 @@ NOSUID: Final = 0x2
 NODEV: Final = 0x4
 NOEXEC: Final = 0x8
 RESOLVE_NO_SYMLINKS: Final = 0x4
+RESOLVE_BENEATH: Final = 0x8
 MS_REC_SLAVE: Final = 0x4000 | 0x80000
 MNT_DETACH: Final = 2
 AT_FDCWD: Final = -100
@@ -59,15 +61,37 @@ def build(mounts: Sequence[Mapping[str, Any]], data: Mapping[str, bytes]) -> Non
         raise OSError("the host's mounts cannot be detached from ours")
     # Everything of the host is taken while its root is still ours.
     taken = {index: take(mount) for index, mount in enumerate(mounts) if is_taken(mount)}
-    devices = {name: host("/dev/" + name, NOSUID | NOEXEC) for name in DEVICES if is_there("/dev/" + name)}
+    devices = devices_of_host()
     enter_root()
-    for index, mount in enumerate(mounts):
-        place(mount, taken.get(index), data, devices)
+    root = open_plain("/")
+    furnish(root, mounts, taken, data, devices)
     if libc.umount2(OLD.encode(), MNT_DETACH) != 0:
         raise OSError("the host's root cannot be left")
     os.rmdir(OLD)
-    for path in ("/dev", *(m["path"] for m in mounts if is_folder_cover(m)), "/"):
-        seal(path)
+    seal(root)
+    os.close(root)
+
+
+def furnish(
+    root: int,
+    mounts: Sequence[Mapping[str, Any]],
+    taken: Mapping[int, int],
+    data: Mapping[str, bytes],
+    devices: Mapping[str, int],
+) -> None:
+    """Place the listed things below a folder, in order, and let nobody change what is ours among them.
+
+    Args:
+        root: the folder; whoever calls seals it.
+        taken: what comes from the host, already detached, by its index in the list.
+    """
+    for index, mount in enumerate(mounts):
+        place(root, mount, taken.get(index), data, devices)
+    for mount in mounts:
+        if mount["kind"] == "dev" or is_folder_cover(mount):
+            fd = beneath(root, mount["path"])
+            seal(fd)
+            os.close(fd)
 
 
 def is_taken(mount: Mapping[str, Any]) -> bool:
@@ -84,12 +108,13 @@ def is_folder_cover(mount: Mapping[str, Any]) -> bool:
     return mount["kind"] == "cover" and not mount["source"]
 
 
-def is_there(path: str) -> bool:
-    try:
-        os.close(open_plain(path))
-    except OSError:
-        return False
-    return True
+def devices_of_host() -> dict[str, int]:
+    """Each of the few devices that this host has, and a folder of terminals of its own; detached."""
+    found = {"pts": fresh("devpts", {"ptmxmode": "0666", "mode": "620"}, NOSUID | NOEXEC)}
+    for name in DEVICES:
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = host("/dev/" + name, NOSUID | NOEXEC)
+    return found
 
 
 def take(mount: Mapping[str, Any]) -> int:
@@ -114,6 +139,12 @@ def open_plain(path: str, flags: int = 0) -> int:
         return call("openat2", AT_FDCWD, os.fsencode(path), how, len(how))
     except OSError as error:
         raise OSError(error.errno, f"{path}: {os.strerror(error.errno or 0)}") from error
+
+
+def beneath(root: int, path: str) -> int:
+    """The same for a path below an open folder."""
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH)
+    return call("openat2", root, os.fsencode(path.strip("/") or "."), how, len(how))
 
 
 def set_attributes(fd: int, attributes: int, flags: int = 0) -> None:
@@ -148,71 +179,83 @@ def fresh(kind: str, options: Mapping[str, str], attributes: int) -> int:
 
 
 def place(
-    mount: Mapping[str, Any], taken: int | None, data: Mapping[str, bytes], devices: Mapping[str, int]
+    root: int,
+    mount: Mapping[str, Any],
+    taken: int | None,
+    data: Mapping[str, bytes],
+    devices: Mapping[str, int],
 ) -> None:
     """One thing of the list, where it belongs."""
     path, mode = mount["path"], mount["mode"] or "0755"
     match mount["kind"]:
-        case "read" | "write" | "cover" if taken is not None or mount["source"]:
-            put(taken if taken is not None else host(mount["source"], NOSUID | NODEV | NOEXEC | RDONLY), path)
+        case "read" | "write" | "cover" if taken is not None:
+            put(root, taken, path)
+        case "read" | "write" | "cover" if mount["source"]:  # of our own /proc, which is mounted by now
+            put(root, host(mount["source"], NOSUID | NODEV | NOEXEC | RDONLY), path)
         case "link":
-            parent, name = spot(path)
+            parent, name = spot(root, path)
             os.symlink(mount["source"], name, dir_fd=parent)
             os.close(parent)
         case "proc":
-            put(fresh("proc", {}, NOSUID | NODEV | NOEXEC), path)
+            put(root, fresh("proc", {}, NOSUID | NODEV | NOEXEC), path)
         case "dev":
-            make_devices(path, devices)
+            make_devices(root, path, devices)
         case "file":
-            parent, name = spot(path)
+            parent, name = spot(root, path)
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, int(mode, 8), dir_fd=parent)
             os.write(fd, data[path])
             os.fchmod(fd, int(mode, 8))
             os.close(fd)
             os.close(parent)
         case "tmpfs":
-            put(fresh("tmpfs", {"size": str(mount["size"]), "mode": mode}, NOSUID | NODEV), path)
+            put(root, fresh("tmpfs", {"size": str(mount["size"]), "mode": mode}, NOSUID | NODEV), path)
         case "cover":
-            put(fresh("tmpfs", {"size": str(mount["size"]), "mode": "0555"}, NOSUID | NODEV), path)
+            put(root, fresh("tmpfs", {"size": str(mount["size"]), "mode": "0555"}, NOSUID | NODEV), path)
         case other:
             raise OSError(f"{path}: {other!r} cannot be mounted")
 
 
-def make_devices(path: str, devices: Mapping[str, int]) -> None:
+def make_devices(root: int, path: str, devices: Mapping[str, int]) -> None:
     """The few devices a program needs, terminals of its own among them; no other one has a name here."""
-    put(fresh("tmpfs", {"size": str(1 << 16), "mode": "0755"}, NOSUID), path)
+    put(root, fresh("tmpfs", {"size": str(1 << 16), "mode": "0755"}, NOSUID), path)
+    folder = beneath(root, path)
     for name, fd in devices.items():
-        put(fd, f"{path}/{name}")
+        put(folder, fd, name)
     for name, target in DEVICE_LINKS:
-        os.symlink(target, f"{path}/{name}")
-    put(fresh("devpts", {"ptmxmode": "0666", "mode": "620"}, NOSUID | NOEXEC), f"{path}/pts")
-    os.mkdir(f"{path}/shm", 0o755)
+        os.symlink(target, name, dir_fd=folder)
+    os.mkdir("shm", 0o755, dir_fd=folder)
+    os.close(folder)
 
 
-def put(fd: int, path: str) -> None:
+def put(root: int, fd: int, path: str) -> None:
     """Attach a detached mount; its place is made when it is not there."""
-    is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
-    parent, name = spot(path)
     try:
-        if is_folder:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        else:
-            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent))
-    except FileExistsError:
-        pass
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    target = os.open(name, flags, dir_fd=parent)
-    if stat.S_ISLNK(os.fstat(target).st_mode):
-        raise OSError(f"{path} is a link inside")
+        target = beneath(root, path)
+    except FileNotFoundError:
+        target = make_place(root, path, is_folder=stat.S_ISDIR(os.fstat(fd).st_mode))
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: {os.strerror(error.errno or 0)}") from error
     call("move_mount", fd, b"", target, b"", MOVE_FROM_EMPTY | MOVE_TO_EMPTY)
-    for one in (fd, target, parent):
-        os.close(one)
+    os.close(fd)
+    os.close(target)
 
 
-def spot(path: str) -> tuple[int, str]:
+def make_place(root: int, path: str, *, is_folder: bool) -> int:
+    """Something to mount on."""
+    parent, name = spot(root, path)
+    if is_folder:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    else:
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent))
+    made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    os.close(parent)
+    return made
+
+
+def spot(root: int, path: str) -> tuple[int, str]:
     """The folder above a path, made where missing, and the last name; no link is followed on the way."""
     *folders, name = path.strip("/").split("/")
-    here = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    here = os.dup(root)
     for folder in folders:
         try:
             below = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
@@ -224,8 +267,6 @@ def spot(path: str) -> tuple[int, str]:
     return here, name
 
 
-def seal(path: str) -> None:
+def seal(fd: int) -> None:
     """Nothing of this mount changes from here on; what is mounted below it keeps its own word."""
-    fd = open_plain(path)
     set_attributes(fd, RDONLY)
-    os.close(fd)

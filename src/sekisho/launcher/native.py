@@ -32,7 +32,7 @@ from sekisho.launcher.calls import (
 )
 from sekisho.launcher.kernel import close_others, entitle, libc, write
 from sekisho.launcher.mounts import build
-from sekisho.launcher.network import hand_over, map_ids, open_gate_sockets, raise_loopback
+from sekisho.launcher.network import CLONE_NEWNET, hand_over, map_ids, open_gate_sockets, raise_loopback
 from sekisho.launcher.program import Ends, Program, decoded, default_signals, mind, say
 from sekisho.launcher.ruleset import abi, restrict
 
@@ -60,11 +60,13 @@ def raise_walls(
 ) -> NoReturn:
     """In a child of the launcher's: enter the namespaces, leave a first process in them, and go."""
     outer = os.geteuid(), os.getegid()
-    unshare(ALL_NAMESPACES, "cannot make namespaces")
+    is_apart = request.get("is_apart", False)
+    unshare(ALL_NAMESPACES & ~(CLONE_NEWNET if is_apart else 0), "cannot make namespaces")
     map_ids((INNER_ID, INNER_ID), outer)
     with contextlib.suppress(OSError):  # a second lock: the filter forbids it as well
         write("/proc/sys/user/max_user_namespaces", "0")
-    raise_loopback()
+    if not is_apart:
+        raise_loopback()
     if request["network"]:
         hand_over(control, launch_id, open_gate_sockets())
     libc.sethostname(HOST_NAME, len(HOST_NAME))

@@ -35,12 +35,12 @@ GATE_SOCKETS: Final = (
 
 def enter_network() -> None:
     """A network namespace of our own with nothing in it but a loopback."""
-    ids = os.geteuid(), os.getegid()
-    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
-        raise OSError(
-            ctypes.get_errno(), "cannot make a network namespace: " + os.strerror(ctypes.get_errno())
-        )
-    map_ids(ids, ids)
+    if libc.unshare(CLONE_NEWNET) != 0:  # an ordinary user, or a root that lacks the right to
+        ids = os.geteuid(), os.getegid()
+        if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, "cannot make a network namespace: " + os.strerror(number))
+        map_ids(ids, ids)
     raise_loopback()
 
 

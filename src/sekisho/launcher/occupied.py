@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["is_over"]
@@ -26,12 +25,12 @@ class _Over(Exception):
     """It holds too much, or hides what it holds."""
 
 
-@dataclass(slots=True)
 class _Room:
     """What is left of the limits."""
 
-    taken_bytes: int
-    entries: int
+    def __init__(self, taken_bytes: int, entries: int) -> None:
+        self.taken_bytes = taken_bytes
+        self.entries = entries
 
 
 def is_over(folder: str, limit_bytes: int) -> bool:

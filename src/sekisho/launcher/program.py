@@ -10,25 +10,24 @@ Knows no wall: whatever holds the caller holds the program.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import contextlib
 import json
 import os
 import resource
 import signal
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from sekisho.launcher.kernel import close_others
 
 __all__ = ["NOT_RUN", "Ends", "Program", "decoded", "default_signals", "exit_code", "mind", "say"]
 
 NOT_RUN = 127
+MAX_STATUS_BYTES = 1 << 16  # it has two thousand
 SIGNAL_CODE = 128  # as a shell says it
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(NamedTuple):
     """A child's ends: the gate it waits at, the report of its life, and its complaint while walls are raised."""
 
     gate: int
@@ -36,8 +35,7 @@ class Ends:
     failure: int
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """What is to run, and the descriptors it gets: its three pipes, and a channel or nothing."""
 
     command: list[str]
@@ -116,15 +114,32 @@ def exit_code(how: int) -> int:
 
 def default_signals() -> None:
     """What the launcher ignores or blocks is no plugin's business."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    for number in changed_signals():
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def changed_signals() -> list[int]:
+    """Those that are ignored or caught, as the kernel tells; all of them behind walls that hide what it tells.
+
+    Asking for three costs a third of a millisecond less than setting all sixty.
+    """
+    try:
+        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+    text = os.read(fd, MAX_STATUS_BYTES)
+    os.close(fd)
+    changed = 0
+    for name in (b"\nSigIgn:", b"\nSigCgt:"):
+        changed |= int(text.partition(name)[2].split(None, 1)[0], 16)
+    return [bit + 1 for bit in range(changed.bit_length()) if changed >> bit & 1]
+
+
 def decoded(data: dict[str, str]) -> dict[str, bytes]:
     """The files of a request."""
-    return {name: base64.b64decode(content) for name, content in data.items()}
+    return {name: binascii.a2b_base64(content) for name, content in data.items()}
 
 
 def lower(name: str, value: int) -> None:

@@ -25,7 +25,6 @@ import time
 from typing import Final
 
 from sekisho.launcher.alarm import Alarm
-from sekisho.launcher.child import become
 from sekisho.launcher.children import (
     Child,
     end_first_process,
@@ -41,12 +40,11 @@ from sekisho.launcher.children import (
 )
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, threads, tree
 from sekisho.launcher.occupied import is_over
-from sekisho.launcher.program import Ends
+from sekisho.launcher.reserve import Reserve, read_request
 
 __all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner"]
 
 ENTRY: Final = __file__.removesuffix("serving.py") + "__main__.py"
-MAX_REQUEST_BYTES: Final = 16 << 20
 SCRATCH_ROUNDS: Final = 5  # periods between two looks at a private folder
 GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
 
@@ -91,6 +89,8 @@ class Launcher:
         self._children: dict[int, Child] = {}
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
+        self._reserve: Reserve | None = None
+        self._kind = ""
         self._guard_at = 0.0
         self._rounds = 0
 
@@ -138,52 +138,63 @@ class Launcher:
                 finally:
                     for fd in fds:
                         os.close(fd)
+            case "expect":
+                self._kind = message["kind"]
+                self._expect()
             case "kill" if message["id"] in self._children:
                 kill_tree(self._children[message["id"]])
         return True
 
     def _launch(self, launch_id: int, fds: list[int]) -> None:
-        request = json.loads(os.pread(fds[0], MAX_REQUEST_BYTES, 0))
-        gate, inner_gate = socket.socketpair()
-        status, inner_status = os.pipe()
-        failure, inner_failure = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            ends = Ends(gate=inner_gate.fileno(), status=inner_status, failure=inner_failure)
-            become(self._control, launch_id, request, fds[1:], ends)
-        inner_gate.close()
-        os.close(inner_status)
-        os.close(inner_failure)
-        # The pidfd is taken before anything can reap the child, so it names this child for ever.
+        reserve = self._told(launch_id, fds)
+        request = read_request(fds[0])
         child = Child(
             id=launch_id,
             kind=request["kind"],
-            pid=pid,
-            pidfd=os.pidfd_open(pid),
-            gate=gate,
-            status_fd=status,
+            pid=reserve.pid,
+            pidfd=reserve.pidfd,
+            gate=reserve.gate,
+            status_fd=reserve.status,
             inner_rlimits=request["inner_rlimits"],
             guard_bytes=request["guard_bytes"],
             guard_pids=request["guard_pids"],
             guard_cpu_percent=request["guard_cpu_percent"],
-            throttle=throttle_for(pid, request["guard_cpu_percent"]),
+            throttle=throttle_for(reserve.pid, request["guard_cpu_percent"]),
             owner=request["staging"]["owner"],
         )
-        message = read_failure(failure)
+        message = read_failure(reserve.failure)
         if message:
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            os.waitpid(child.pid, 0)
             if child.kind == "native":
                 end_first_process(child)
             self._close(child)
             raise OSError(message)
         child.scratch, child.scratch_bytes = request.get("scratch", ""), request.get("scratch_bytes", 0)
-        child.alarm = take_alarm(gate, {int(call): error for call, error in request["refusals"].items()})
+        child.alarm = take_alarm(
+            child.gate, {int(call): error for call, error in request["refusals"].items()}
+        )
         self._children[launch_id] = child
         if child.alarm is not None:
             self._poll.register(child.alarm.fd, select.POLLIN)
         for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
             self._poll.register(fd, select.POLLIN)
+
+    def _told(self, launch_id: int, fds: list[int]) -> Reserve:
+        """A child that has its launch: the one that waited for it, or a new one."""
+        reserve, self._reserve = self._reserve, None
+        if reserve is not None:
+            if reserve.tell(launch_id, fds):
+                return reserve
+            reserve.drop()
+        reserve = Reserve.fork(self._control)
+        reserve.tell(launch_id, fds)
+        return reserve
+
+    def _expect(self) -> None:
+        """Have a child ready."""
+        if self._reserve is None and self._kind:
+            self._reserve = Reserve.fork(self._control, self._kind)
 
     def _read_status(self, child: Child) -> None:
         chunk = os.read(child.status_fd, 65536)
@@ -268,6 +279,8 @@ class Launcher:
             with contextlib.suppress(KeyError):
                 self._poll.unregister(fd)
         self._close(child)
+        if not self._children:  # whoever ended may be started again
+            self._expect()
 
     def _close(self, child: Child) -> None:
         child.gate.close()

@@ -40,10 +40,11 @@ from sekisho.launcher.mounts import (
     open_plain,
 )
 from sekisho.launcher.network import map_ids
+from sekisho.launcher.program import decoded
+from sekisho.launcher.root import OPTIONS_END, STAGE, bind_whole, gather, put_together
 
 __all__ = ["STAGE", "probe_staging", "stage"]
 
-STAGE: Final = "/tmp"  # noqa: S108 - covered by a folder of ours, in our own mount namespace
 STAGE_BYTES: Final = 1 << 20
 CLONE_NEWNS: Final = 0x2_0000
 CLONE_NEWUSER: Final = 0x1000_0000
@@ -52,7 +53,6 @@ MOUNT_ATTR_IDMAP: Final = 0x10_0000
 PR_SET_DUMPABLE: Final = 4
 KEYCTL_JOIN_SESSION: Final = 1
 BINDS: Final = ("--bind", "--ro-bind")
-OPTIONS_END: Final = "--clearenv"  # beyond it stand values, which may look like options
 # No redirects and no files of metadata alone: what the upper folder says is all there is to say.
 FLAGS: Final = {"redirect_dir": "nofollow", "index": "off", "metacopy": "off", "xino": "off", "userxattr": ""}
 _REFUSED: Final = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOSPC, errno.EINVAL)
@@ -82,13 +82,32 @@ def stage(request: dict[str, Any]) -> None:
     for source in wishes["sources"]:
         is_given = source in mapped and not is_below(source, covered)  # what is covered is given already
         trees[source] = take(source, owner if is_given else None, needed=source in wishes["writable"])
-    places = lay_out(trees)
+    if request["kind"] != "bubblewrap" or not furnish_root(request, trees):
+        places = lay_out(trees)
+        request["options"] = rebound(request["options"], places)
+        for mount in request.get("mounts", ()):
+            if mount["kind"] in {
+                "read",
+                "write",
+            }:  # what a link says is no source, even where it says the same
+                mount["source"] = places.get(mount["source"], mount["source"])
     if owner is not None:
         become_user(owner)
-    for mount in request.get("mounts", ()):
-        if mount["kind"] in {"read", "write"}:  # what a link says is no source, even where it says the same
-            mount["source"] = places.get(mount["source"], mount["source"])
-    request["options"] = rebound(request["options"], places)
+
+
+def furnish_root(request: dict[str, Any], trees: Mapping[str, int]) -> bool:
+    """Put the whole root together for bwrap; False where this kernel cannot, and bwrap does it piece by piece."""
+    owner = request["staging"]["owner"]
+    try:
+        parts = gather(request["mounts"], trees, owner)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        return False
+    put_together(parts, decoded(request["data"]), owner)
+    request["options"] = bind_whole(request["options"], request["mounts"])
+    request["is_whole"] = True
+    return True
 
 
 def enter() -> None:

@@ -21,7 +21,17 @@ from typing import Final
 from sekisho.sandbox.plan import Limits
 from sekisho.sandbox.spec import CgroupVersion, unavailable
 
-__all__ = ["Group", "Usage", "disk_files", "disks", "find_parents", "group_of", "make_group", "sweep"]
+__all__ = [
+    "Group",
+    "Usage",
+    "disk_files",
+    "disks",
+    "find_parents",
+    "group_of",
+    "make_group",
+    "settings",
+    "sweep",
+]
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 PERIOD_US: Final = 100_000  # the kernel's default accounting period
@@ -168,7 +178,7 @@ def make_group(
     try:
         for _, folder in group.folders:
             folder.mkdir(exist_ok=version == "v2")
-        for path, text in _settings(group, limits):
+        for path, text in settings(group, limits):
             path.write_text(text)
     except OSError as error:
         group.remove()
@@ -188,7 +198,8 @@ def sweep(parents: tuple[tuple[str, str], ...]) -> None:
                     folder.rmdir()
 
 
-def _settings(group: Group, limits: Limits) -> Iterator[tuple[Path, str]]:
+def settings(group: Group, limits: Limits) -> Iterator[tuple[Path, str]]:
+    """What is to be written where, in order."""
     by_name = dict(group.folders)
     if "pids" in by_name:
         yield by_name["pids"] / "pids.max", str(limits.pids + limits.own_processes)
@@ -204,7 +215,9 @@ def _settings_v2(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[
         # half a plugin answers nothing; the server restarts a whole one
         yield folder / "memory.oom.group", "1"
     if "cpu" in by_name:
-        yield by_name["cpu"] / "cpu.max", f"{_quota_us(limits)} {PERIOD_US}"
+        folder = by_name["cpu"]
+        yield folder / "cpu.max", f"{_quota_us(limits)} {PERIOD_US}"
+        yield from _burst(folder / "cpu.max.burst", limits)
     if "io" in by_name:
         rate = limits.io_bytes_per_s
         yield from ((by_name["io"] / "io.max", f"{disk} rbps={rate} wbps={rate}") for disk in disks())
@@ -217,11 +230,23 @@ def _settings_v1(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[
         if (folder / "memory.memsw.limit_in_bytes").exists():
             yield folder / "memory.memsw.limit_in_bytes", str(limits.memory_bytes)
     if "cpu" in by_name:
-        yield by_name["cpu"] / "cpu.cfs_period_us", str(PERIOD_US)
-        yield by_name["cpu"] / "cpu.cfs_quota_us", str(_quota_us(limits))
+        folder = by_name["cpu"]
+        yield folder / "cpu.cfs_period_us", str(PERIOD_US)
+        yield folder / "cpu.cfs_quota_us", str(_quota_us(limits))
+        yield from _burst(folder / "cpu.cfs_burst_us", limits)
     if "blkio" in by_name:
         for disk, way in itertools.product(disks(), ("read", "write")):
             yield by_name["blkio"] / f"blkio.throttle.{way}_bps_device", f"{disk} {limits.io_bytes_per_s}"
+
+
+def _burst(path: Path, limits: Limits) -> Iterator[tuple[Path, str]]:
+    """What one period left over may be used in the next, and a start begins with it: since Linux 5.14.
+
+    A runtime starts with several threads at once, and would stand still at the end of its first period. In the long run
+    the share stays what it is. Written last, because writing it fills the account.
+    """
+    if path.exists():
+        yield path, str(_quota_us(limits))
 
 
 def _quota_us(limits: Limits) -> int:

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import socket
-from dataclasses import replace
 
 import pytest
 from tests.unit.launcher.forked import in_a_child
@@ -111,9 +110,10 @@ def test_a_child_is_watched_when_something_must_be_held_in_place_of_a_group() ->
     with ours, theirs:
         plain = child("native", ours)
         assert not is_guarded(plain)
-        assert is_guarded(replace(plain, guard_bytes=1))
-        assert is_guarded(replace(plain, guard_pids=1))
-        assert is_guarded(replace(plain, scratch="/x"))
+        for name, value in {"guard_bytes": 1, "guard_pids": 1, "scratch": "/x"}.items():
+            watched = child("native", ours)
+            setattr(watched, name, value)
+            assert is_guarded(watched)
 
 
 def test_a_share_of_all_processors_needs_no_throttle() -> None:
