@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -42,6 +43,7 @@ from sekisho.sandbox import (
     probe,
     survey,
 )
+from sekisho.sandbox.closure import zone_name
 from sekisho.sandbox.spec import DriverName
 
 pytestmark = pytest.mark.real
@@ -237,6 +239,26 @@ async def test_python_starts_and_works_inside(driver: Launched) -> None:
         "print(json.dumps([asyncio.run(main()), os.path.expanduser('~'), os.getuid(), socket.gethostname()]))",
     )
     assert shown == ["", "/home/plugin", 1000, "plugin"]
+
+
+async def test_the_time_is_the_hosts_and_every_zone_is_known(driver: Launched) -> None:
+    if not Path("/usr/share/zoneinfo/Asia/Tokyo").exists():
+        pytest.skip("this host has no time zones (Debian package tzdata)")
+    shown = await answer(
+        driver,
+        "import datetime, zoneinfo\n"
+        "there = datetime.datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo('Asia/Tokyo')).utcoffset()\n"
+        "here = datetime.datetime(2026, 7, 1).astimezone().utcoffset()\n"
+        "named = open('/etc/timezone').read().strip() if os.path.exists('/etc/timezone') else ''\n"
+        "print(json.dumps([there.total_seconds(), here.total_seconds(), named]))",
+    )
+    here = datetime(2026, 7, 1).astimezone().utcoffset()  # the host's own idea is what is asked
+    assert here is not None
+    assert shown == [
+        9 * 3600.0,
+        here.total_seconds(),
+        zone_name() if Path("/etc/localtime").is_file() else "",
+    ]
 
 
 async def test_the_interpreter_of_a_virtual_environment_starts_inside(driver: Launched) -> None:

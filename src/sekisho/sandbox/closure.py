@@ -11,6 +11,7 @@ Decides nothing about walls: `plan` does. Reads the file system, writes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from sekisho.sandbox.mount import is_below
 from sekisho.sandbox.spec import DEFAULT_SEARCH_PATH, Closure, Link, SandboxSpec, unavailable
 from sekisho.sandbox.trail import SYSTEM_FOLDERS, Trail, which
 
-__all__ = ["mounts_below", "survey"]
+__all__ = ["mounts_below", "survey", "zone_name"]
 
 _SYSTEM_FILES: Final = (
     "/etc/ld.so.cache",
@@ -51,6 +52,7 @@ _ROOT_PROC: Final = (
     "vmallocinfo",
 )
 _PROC: Final = ("keys",)  # names the keys of our uid to whoever shares it
+_ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(?:/[A-Za-z0-9_+-]{1,30}){0,2}")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")  # how the mount table writes spaces and their kin
 _NOTHING: Final[tuple[tuple[str, ...], tuple[Link, ...]]] = ((), ())
 
@@ -81,6 +83,7 @@ def survey(spec: SandboxSpec) -> Closure:
         proc_masks=tuple(str(path) for path in masks if path.exists()),
         proc_folders=tuple(str(path) for path in masks if path.is_dir()),
         localtime=_localtime(),
+        zone=zone_name(),
         files=tuple(path for path in map(os.path.normpath, files.writable_paths) if not Path(path).is_dir()),
         mounts_below=mounts_below(files.writable_paths) if files.persist != "direct" else (),
     )
@@ -173,6 +176,20 @@ def _system() -> tuple[tuple[str, ...], tuple[Link, ...]]:
             folders.append(name)
     folders += [name for name in _SYSTEM_FILES if Path(name).exists() and not Path(name).is_symlink()]
     return tuple(folders), tuple(links)
+
+
+def zone_name(etc: Path = Path("/etc")) -> str:
+    """The name of the host's time zone, such as Asia/Tokyo; empty when nobody says it.
+
+    Programs that want a name, not only the rules, look for it where the link leads or in a file beside it.
+    """
+    try:
+        named = str((etc / "localtime").readlink()).partition("/zoneinfo/")[2]
+    except OSError:
+        named = ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        named = named or (etc / "timezone").read_text(encoding="ascii").strip()
+    return named if _ZONE.fullmatch(named) else ""
 
 
 def _localtime() -> bytes:

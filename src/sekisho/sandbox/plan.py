@@ -255,7 +255,11 @@ def _etc(closure: Closure) -> dict[str, bytes]:
         "/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
     }
     made = {path: text.encode() for path, text in files.items()}
-    return {**made, "/etc/localtime": closure.localtime} if closure.localtime else made
+    if closure.localtime:
+        made["/etc/localtime"] = closure.localtime
+    if closure.localtime and closure.zone:
+        made["/etc/timezone"] = f"{closure.zone}\n".encode()
+    return made
 
 
 def _base(spec: SandboxSpec, data: Mapping[str, bytes], closure: Closure) -> tuple[Mount, ...]:

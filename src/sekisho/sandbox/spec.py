@@ -144,7 +144,8 @@ class Closure:
 
     `argv` is the command with an absolute program; `blocked` maps each blocked path that exists to whether it
     is a folder; `missing_blocked` are those that do not exist. `proc_masks` are parts of /proc to hide,
-    `proc_folders` those of them that are folders. `files` are writable paths that are no folders, `mounts_below` other
+    `proc_folders` those of them that are folders. `localtime` is the host's time zone and
+    `zone` its name. `files` are writable paths that are no folders, `mounts_below` other
     file systems inside writable ones.
     """
 
@@ -156,5 +157,6 @@ class Closure:
     proc_masks: tuple[str, ...] = ()
     proc_folders: tuple[str, ...] = ()
     localtime: bytes = b""
+    zone: str = ""
     files: tuple[str, ...] = ()
     mounts_below: tuple[str, ...] = ()

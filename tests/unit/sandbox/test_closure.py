@@ -11,7 +11,7 @@ import pytest
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants
-from sekisho.sandbox.closure import survey
+from sekisho.sandbox.closure import survey, zone_name
 from sekisho.sandbox.spec import Closure, Link, SandboxSpec
 
 
@@ -172,3 +172,32 @@ def test_single_files_and_file_systems_inside_are_told_where_writes_are_collecte
     assert found.mounts_below == ()
     inside = look(tool, files=FileGrant(writable_paths=("/dev",), persist="review"))
     assert "/dev/shm" in inside.mounts_below or not os.path.ismount("/dev/shm")
+
+
+@pytest.mark.parametrize(
+    ("link", "text", "name"),
+    [
+        ("/usr/share/zoneinfo/Asia/Tokyo", "", "Asia/Tokyo"),
+        (
+            "../usr/share/zoneinfo/America/Argentina/Buenos_Aires",
+            "Etc/UTC\n",
+            "America/Argentina/Buenos_Aires",
+        ),
+        ("/usr/share/zoneinfo/Etc/GMT+5", "", "Etc/GMT+5"),
+        ("", "Europe/Berlin\n", "Europe/Berlin"),
+        ("/etc/my-own-file", "", ""),
+        ("/usr/share/zoneinfo/../../../etc/shadow", "", ""),
+        ("", "two words\n", ""),
+        ("", "Europe/Berlin\nsecond line\n", ""),
+        ("", "\u00fcber/all", ""),
+        ("", "", ""),
+    ],
+)
+def test_the_name_of_the_time_zone_is_read_where_hosts_keep_it(
+    tmp_path: Path, link: str, text: str, name: str
+) -> None:
+    if link:
+        (tmp_path / "localtime").symlink_to(link)
+    if text:
+        (tmp_path / "timezone").write_text(text, encoding="utf-8")
+    assert zone_name(tmp_path) == name

@@ -22,6 +22,7 @@ FOUND = Closure(
     read_only=("/usr", "/opt/venv"),
     links=(Link(path="/bin", target="usr/bin"),),
     localtime=b"TZif",
+    zone="Asia/Tokyo",
 )
 
 
@@ -200,6 +201,7 @@ def test_the_private_etc_names_nobody_of_the_host() -> None:
     assert drawn.data["/etc/passwd"].decode().count("\n") == 2
     assert drawn.data["/etc/resolv.conf"].startswith(b"nameserver 127.0.0.1\n")
     assert drawn.data["/etc/localtime"] == b"TZif"
+    assert drawn.data["/etc/timezone"] == b"Asia/Tokyo\n"
     assert "--file {fd:/etc/passwd} /etc/passwd" in words(drawn)
 
 
