@@ -2,6 +2,7 @@
 kernel.
 """
 
+from sekisho.sandbox.allowance import Limits
 from sekisho.sandbox.bubblewrap import Bubblewrap, Landlock, Native, UnsafeNone
 from sekisho.sandbox.closure import survey
 from sekisho.sandbox.describe import describe, describe_text
@@ -10,8 +11,9 @@ from sekisho.sandbox.driver import Driver, Offer, choose
 from sekisho.sandbox.forked import ForkedLauncher
 from sekisho.sandbox.launched import Launched
 from sekisho.sandbox.limits import Usage
+from sekisho.sandbox.mount import Mount
 from sekisho.sandbox.obstacles import APPARMOR_PROFILE
-from sekisho.sandbox.plan import Limits, Mount, Plan, plan
+from sekisho.sandbox.plan import Plan, plan
 from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.raising import driver_for, offers
 from sekisho.sandbox.running import Exit, GateSockets, Sandbox

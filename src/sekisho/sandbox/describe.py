@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from sekisho.protocol.json_text import JsonValue
-from sekisho.sandbox.plan import MountKind, Plan
+from sekisho.sandbox.mount import MountKind
+from sekisho.sandbox.plan import Plan
 
 __all__ = ["describe", "describe_text"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sekisho.sandbox.plan import Limits
+from sekisho.sandbox.allowance import Limits
 from sekisho.sandbox.spec import CgroupVersion, unavailable
 
 __all__ = [

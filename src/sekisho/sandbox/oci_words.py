@@ -19,8 +19,9 @@ from pathlib import PurePosixPath
 from typing import Final, Literal
 
 from sekisho.errors import Misconfigured
+from sekisho.sandbox.allowance import Limits
 from sekisho.sandbox.mount import Mount
-from sekisho.sandbox.plan import Limits, Plan
+from sekisho.sandbox.plan import Plan
 
 __all__ = [
     "ENVIRONMENT_FILE",

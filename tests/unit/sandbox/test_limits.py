@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from sekisho.errors import Misconfigured
+from sekisho.sandbox.allowance import Limits
 from sekisho.sandbox.limits import (
     Group,
     disk_files,
@@ -20,7 +21,6 @@ from sekisho.sandbox.limits import (
     settings,
     sweep,
 )
-from sekisho.sandbox.plan import Limits
 
 LIMITS = Limits(
     memory_bytes=64 << 20,

@@ -6,13 +6,11 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
-from sekisho.policy.paths import verdict
-from sekisho.sandbox.plan import Mount, Plan, plan
+from sekisho.sandbox.mount import Mount
+from sekisho.sandbox.plan import Plan, plan
 from sekisho.sandbox.spec import CERTIFICATE_PATH, Capabilities, Closure, Link, SandboxSpec
 
 CGROUPS = (("memory", "/cg/memory"), ("pids", "/cg/pids"), ("cpu", "/cg/cpu"))
@@ -120,24 +118,6 @@ def test_an_environment_value_that_looks_like_an_option_stays_a_value() -> None:
     assert drawn.command == FOUND.argv
 
 
-def test_the_longest_path_is_mounted_last() -> None:
-    drawn = draw(FileGrant(read_only_paths=("/data", "/data/a/b"), writable_paths=("/data/a",)))
-    assert [visible(drawn, path) for path in ("/data/x", "/data/a/x", "/data/a/b/x")] == [
-        "read",
-        "write",
-        "read",
-    ]
-
-
-def test_a_path_that_is_listed_twice_gets_the_stricter_grant() -> None:
-    drawn = draw(FileGrant(read_only_paths=("/data",), writable_paths=("/data",)))
-    assert visible(drawn, "/data/x") == "read"
-
-
-def test_a_writable_grant_beats_the_runtime_of_the_same_path() -> None:
-    assert visible(draw(FileGrant(writable_paths=("/opt/venv",))), "/opt/venv/x") == "write"
-
-
 @pytest.mark.threat("T-READ-HOST")
 def test_a_blocked_path_inside_a_granted_one_is_covered_and_the_cover_is_read_only() -> None:
     closure = replace(FOUND, blocked=(("/data/secret", True), ("/data/key.pem", False)))
@@ -150,32 +130,6 @@ def test_a_blocked_path_inside_a_granted_one_is_covered_and_the_cover_is_read_on
     assert "--ro-bind /dev/null /data/key.pem" in text
 
 
-def test_a_grant_below_a_blocked_path_stays_a_grant() -> None:
-    closure = replace(FOUND, blocked=(("/data", True),))
-    drawn = draw(FileGrant(read_only_paths=("/data/public",), blocked_paths=("/data",)), closure=closure)
-    assert visible(drawn, "/data/public/x") == "read"
-    assert visible(drawn, "/data/private") == "none"
-
-
-def test_a_blocked_path_outside_every_grant_needs_no_cover() -> None:
-    drawn = draw(
-        FileGrant(blocked_paths=("/home/me",)), closure=replace(FOUND, blocked=(("/home/me", True),))
-    )
-    assert all(mount.path != "/home/me" for mount in drawn.mounts)
-
-
-def test_a_blocked_path_that_cannot_be_covered_is_refused() -> None:
-    closure = replace(FOUND, missing_blocked=("/data/later",))
-    with pytest.raises(Misconfigured, match="/data/later"):
-        draw(FileGrant(read_only_paths=("/data",)), closure=closure)
-    draw(FileGrant(read_only_paths=("/other",)), closure=closure)
-
-
-def test_blocking_the_system_itself_is_refused() -> None:
-    with pytest.raises(Misconfigured, match="the system itself"):
-        draw(closure=replace(FOUND, blocked=(("/usr", True),)))
-
-
 @pytest.mark.requirement("A5.1")
 def test_the_blocks_of_the_sample_file_say_what_holds_in_any_case() -> None:
     files = FileGrant(read_only_paths=("/app/config",), writable_paths=("/tmp/plugin-cache",))
@@ -186,14 +140,6 @@ def test_the_blocks_of_the_sample_file_say_what_holds_in_any_case() -> None:
     assert (
         visible(drawn, "/app/other") == visible(drawn, "/var/log") == visible(drawn, "/etc/shadow") == "none"
     )
-
-
-@pytest.mark.parametrize("path", ["/proc", "/proc/1", "/sys/fs/cgroup", "/dev", "//proc/self"])
-def test_the_kernels_own_folders_cannot_be_granted(path: str) -> None:
-    with pytest.raises(Misconfigured, match="cannot be granted"):
-        draw(FileGrant(read_only_paths=(path,)))
-    with pytest.raises(Misconfigured, match="cannot be granted"):
-        draw(FileGrant(writable_paths=(path,)))
 
 
 def test_the_private_etc_names_nobody_of_the_host() -> None:
@@ -234,36 +180,6 @@ def test_parts_of_proc_are_covered() -> None:
     assert "--ro-bind /dev/null /proc/keys" in text
 
 
-def test_limits_are_held_by_the_kernel_where_it_can() -> None:
-    limits = draw().limits
-    assert (limits.memory_by, limits.pids_by, limits.cpu_by) == ("cgroup", "cgroup", "cgroup")
-    assert dict(limits.inner_rlimits) == {"NOFILE": 1024}
-    assert dict(limits.rlimits) == {"CORE": 0}
-
-
-def test_limits_without_control_groups_are_watched_and_say_so() -> None:
-    host = replace(HOST, cgroup="none", cgroup_parents=())
-    limits = draw(host=host).limits
-    assert (limits.memory_by, limits.pids_by, limits.cpu_by) == ("guard", "rlimit", "guard")
-    assert dict(limits.inner_rlimits) == {"NOFILE": 1024, "NPROC": 65, "DATA": 2 << 30}
-
-
-def test_a_rate_for_disks_is_refused_where_nothing_can_hold_it() -> None:
-    assert draw(
-        limits=LimitGrant(io_mbps=3), host=replace(HOST, cgroup_parents=(("blkio", "/x"),))
-    ).limits == replace(
-        draw(host=replace(HOST, cgroup_parents=(("blkio", "/x"),))).limits, io_bytes_per_s=3 << 20
-    )
-    with pytest.raises(Misconfigured, match="io_mbps of plugin 'notes' cannot be enforced"):
-        draw(limits=LimitGrant(io_mbps=3), host=replace(HOST, cgroup="none", cgroup_parents=()))
-
-
-def test_deno_gets_no_data_limit_because_it_dies_under_one() -> None:
-    host = replace(HOST, cgroup="none", cgroup_parents=())
-    spec = SandboxSpec(name="notes", argv=("/usr/bin/deno", "x.ts"), grants=Grants())
-    assert "DATA" not in dict(plan(spec, host, FOUND).limits.inner_rlimits)
-
-
 def test_a_missing_wall_refuses_and_names_itself() -> None:
     with pytest.raises(Misconfigured, match="user namespaces: denied") as caught:
         draw(host=replace(HOST, missing=("user namespaces: denied",)))
@@ -275,31 +191,6 @@ def test_a_missing_wall_refuses_and_names_itself() -> None:
 def test_the_filter_digest_is_of_the_filter() -> None:
     drawn = draw()
     assert drawn.filter_digest == "sha256:" + hashlib.sha256(drawn.data["filter"]).hexdigest()
-
-
-paths = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map(
-    lambda parts: "/d/" + "/".join(parts)
-)
-listed = st.lists(paths, max_size=4).map(tuple)
-
-
-@given(read=listed, write=listed, blocked=listed, asked=paths)
-def test_the_mounts_say_the_same_as_the_policy(
-    read: tuple[str, ...], write: tuple[str, ...], blocked: tuple[str, ...], asked: str
-) -> None:
-    files = FileGrant(read_only_paths=read, writable_paths=write, blocked_paths=blocked)
-    closure = replace(FOUND, blocked=tuple((path, True) for path in dict.fromkeys(blocked)))
-    assert visible(draw(files, closure=closure), asked) == verdict(files, asked)
-
-
-@given(read=listed, write=listed, blocked=listed, asked=paths)
-def test_one_more_block_never_shows_more(
-    read: tuple[str, ...], write: tuple[str, ...], blocked: tuple[str, ...], asked: str
-) -> None:
-    files = FileGrant(read_only_paths=read, writable_paths=write)
-    more = replace(FOUND, blocked=tuple((path, True) for path in dict.fromkeys(blocked)))
-    rank = {"none": 0, "read": 1, "write": 2}
-    assert rank[visible(draw(files, closure=more), asked)] <= rank[visible(draw(files), asked)]
 
 
 def test_a_mount_is_a_value() -> None:
