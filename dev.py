@@ -27,12 +27,13 @@ MIN_NODE = 22  # what the conformance suite asks for
 
 # program it is found by → Debian package
 SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
+DOCKER = "/usr/sbin/dockerd"
 # A file that single tests need → Debian packages; without them those tests are skipped, with the reason. micro-httpd and
 # php-cgi answer WordPress' wish for a web server and PHP, and start nothing.
 FOR_TESTS = {
     "/usr/bin/podman": ("podman", "runc"),
     "/usr/bin/newuidmap": ("uidmap",),
-    "/usr/sbin/dockerd": ("docker.io",),
+    DOCKER: ("docker.io",),
     "/usr/bin/runsc": ("runsc",),
     "/usr/bin/sqlite3": ("sqlite3",),
     "/usr/bin/curl": ("curl",),
@@ -122,7 +123,10 @@ def install_system() -> None:
 
 def install_for_tests() -> None:
     """What single tests need. A machine without it runs the others."""
-    missing = sorted({name for file, names in FOR_TESTS.items() if not Path(file).exists() for name in names})
+    wanted = {file: names for file, names in FOR_TESTS.items() if not Path(file).exists()}
+    if Path("/run/systemd/system").exists():
+        wanted.pop(DOCKER, None)  # its package would start a service; the tests start their own, and end it
+    missing = sorted({name for names in wanted.values() for name in names})
     if not missing:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]

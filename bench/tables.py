@@ -45,6 +45,8 @@ SINGLES = {
     "walls_native_over_bare_ms": "the native wall over bare: ms",
     "walls_landlock_over_bare_ms": "Landlock over bare: ms",
     "walls_srt_over_bare_ms": "srt over bare: ms",
+    "walls_oci_over_bare_ms": "our plan by podman, a first start, over bare: ms",
+    "walls_oci_again_over_bare_ms": "our plan by podman, made ahead, over bare: ms",
     "walls_podman_over_bare_ms": "podman over bare: ms",
     "walls_of_srt": "the wall, of what srt adds",
     "handshake_python_bare_ms": "Python SDK server to its answer to initialize, bare: ms",

@@ -318,3 +318,32 @@ async def test_a_container_does_not_outlive_an_owner_that_was_killed(driver: Oci
     owner.kill()
     await owner.wait()
     until(lambda: not Path(f"/proc/{inner}").exists(), "the container of the dead owner is gone", END_S)
+
+
+async def test_a_refused_call_is_told_by_name_and_an_allowed_one_is_not(driver: Oci, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    told: list[str] = []
+    grants = Grants(files=FileGrant(writable_paths=(str(tmp_path),)))
+    sandbox = await start(driver, spec(TRY.replace("{writable}", str(tmp_path)), grants=grants))
+    sandbox.when_refused(lambda violation: told.append(violation.what))
+    seen = await said(sandbox)
+    assert seen["keyctl"] == seen["bpf"] == seen["ptrace"] == "EPERM"
+    names = {one.what for one in sandbox.violations() if one.kind == "seccomp"}
+    if not (await driver.probe()).alarm:
+        assert names == set(), "docker has no way to hand out a listener"
+        return
+    assert names == {"unshare", "mount", "ptrace", "keyctl", "io_uring_setup", "bpf"}
+    assert set(told) <= names
+
+
+async def test_one_that_rings_for_ever_waits_and_is_counted(driver: Oci) -> None:
+    program = (
+        "import ctypes, json, time\nlibc = ctypes.CDLL(None)\nend = time.monotonic() + 1\nrung = 0\n"
+        "while time.monotonic() < end: rung += libc.syscall(321, 0, 0, 0) and 1\nprint(json.dumps({'rung': rung}))"
+    )
+    if not (await driver.probe()).alarm:
+        pytest.skip("docker has no way to hand out a listener")
+    sandbox = await start(driver, spec(program))
+    rung = (await said(sandbox))["rung"]
+    assert rung <= 400  # 160 a second, and what one period lends
+    assert [(one.what, one.times) for one in sandbox.violations()] == [("bpf", rung)]

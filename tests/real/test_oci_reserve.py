@@ -50,8 +50,7 @@ async def said(driver: Oci, wanted: SandboxSpec) -> str:
     """What one start prints; by then the next container is made, and this one removed."""
     how, out, err = await finish(await start(driver, wanted))
     assert how.code == 0, err
-    if driver._reserve is not None:
-        await asyncio.wait((driver._reserve,))
+    await driver.wait_reserve()
     async with asyncio.timeout(END_S):
         await asyncio.gather(*(one._waiter for one in driver._containers if one._waiter is not None))
     return out

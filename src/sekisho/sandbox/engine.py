@@ -29,7 +29,15 @@ from sekisho.sandbox.oci_words import GVISOR, LABEL, EngineName
 from sekisho.sandbox.rootless import lack_here
 from sekisho.sandbox.spec import Link, unavailable
 
-__all__ = ["ENGINES", "ENGINE_VARIABLES", "Engine", "find_engine", "lacking", "owner_of"]
+__all__ = [
+    "ENGINES",
+    "ENGINE_VARIABLES",
+    "Engine",
+    "find_engine",
+    "hands_out_listeners",
+    "lacking",
+    "owner_of",
+]
 
 ENGINES: Final[tuple[EngineName, ...]] = ("podman", "docker")
 COMMAND_S: Final = 30.0  # a first import writes a layer; everything else takes a tenth of a second
@@ -44,12 +52,15 @@ _FOLDERS: Final = ("dev", "etc", "home", "home/plugin", "proc", "run", "sys", "t
 _SCRATCH: Final = ("tmp", "home/plugin")
 # What an engine can hold, in one line of words.
 _ABLE: Final[Mapping[EngineName, str]] = {
-    "podman": "{{.Version.Version}} {{.Host.CgroupControllers}} {{if .Host.Security.SECCOMPEnabled}}seccomp{{end}}",
+    "podman": "{{.Version.Version}} {{.Host.OCIRuntime.Version}} {{.Host.CgroupControllers}} "
+    "{{if .Host.Security.SECCOMPEnabled}}seccomp{{end}}",
     "docker": "{{if .MemoryLimit}}memory {{end}}{{if .PidsLimit}}pids {{end}}{{if .CPUCfsQuota}}cpu {{end}}"
     "{{.SecurityOptions}}",
 }
 HELD: Final = ("memory", "pids", "cpu")
 _NEEDED: Final = (*HELD, "seccomp")
+SITE_HOOKS: Final = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
+_OLDEST_LISTENER: Final = {"crun": (1, 0), "runc": (1, 1)}
 _RUNTIMES: Final = "{{range $name, $one := .Runtimes}}{{$name}} {{end}}"
 _DELEGATE: Final = (
     "delegate control groups version 2 to this user (systemd: Delegate=yes), run sekisho as root, or choose another "
@@ -66,6 +77,14 @@ _PROGRAMS: Final = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where podman looks for runtimes
 )
 _INSTALL: Final = "install podman (apt install podman, dnf install podman), or docker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Able:
+    """What an engine can do here: the limits that it holds, and whether its filter can tell what it refuses."""
+
+    limits: frozenset[str]
+    alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +115,8 @@ class Engine:
         missing = lacking(able)
         return tuple(one for one in missing if one not in HELD) if self.is_rootless else missing
 
-    async def require(self) -> frozenset[str]:
-        """Hold it against what every container needs; returns the limits that it holds itself.
+    async def require(self) -> Able:
+        """Hold it against what every container needs; returns what it can do itself.
 
         Raises:
             Misconfigured: it does not answer, knows no such runtime, or would start without the filter or a limit.
@@ -115,7 +134,8 @@ class Engine:
         if missing := self.refused(able):
             raise unavailable(f"{self.name} cannot hold {', '.join(missing)} here", _DELEGATE)
         held = {*HELD} - {*lacking(able)}
-        return frozenset(held | {"io"} if _limits_disks(able, self) else held)
+        limits = frozenset(held | {"io"} if _limits_disks(able, self) else held)
+        return Able(limits=limits, alarm=self.name == "podman" and hands_out_listeners(able))
 
     async def _require_runtime(self) -> None:
         if not self.runtime:
@@ -130,14 +150,16 @@ class Engine:
                 how = _INSTALL_GVISOR + (_DOCKER_RUNTIME if self.name == "docker" else "")
             raise unavailable(f"{self.name} knows no runtime {self.runtime!r}", how)
 
-    async def say(self, *words: str, given: bytes = b"", where: Path | None = None) -> str:
-        """What one command prints, told from a folder of ours if it matters.
+    async def say(
+        self, *words: str, given: bytes = b"", where: Path | None = None, hooks: Path | None = None
+    ) -> str:
+        """What one command prints, told from a folder of ours if it matters; `hooks` are podman's, beside the site's.
 
         Raises:
             Misconfigured: it failed, or took too long.
         """
         process = await asyncio.create_subprocess_exec(
-            *self.command(*words),
+            *self.command(*_hooks(hooks), *words),
             stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -214,6 +236,18 @@ def _limits_disks(able: str, engine: Engine) -> bool:
         return "io" in (CGROUP_ROOT / "cgroup.controllers").read_text().split()
     except OSError:
         return (CGROUP_ROOT / "blkio").is_dir()
+
+
+def hands_out_listeners(able: str) -> bool:
+    """Whether the runtime that the engine named hands the listener of a filter to somebody else."""
+    found = re.search(r"\b(crun|runc) version (\d+)\.(\d+)", able)
+    return found is not None and (int(found[2]), int(found[3])) >= _OLDEST_LISTENER[found[1]]
+
+
+def _hooks(own: Path | None) -> tuple[str, ...]:
+    """Our hooks beside those of the site, which the word would turn off."""
+    places = (*(place for place in SITE_HOOKS if Path(place).is_dir()), str(own))
+    return tuple(word for place in places for word in ("--hooks-dir", place)) if own is not None else ()
 
 
 def owner_of(pid: int) -> str:

@@ -24,7 +24,7 @@ from typing import Final, Self
 
 from sekisho.errors import SekishoError
 from sekisho.sandbox.closure import mounts_below, survey
-from sekisho.sandbox.engine import NOTHING, Engine, find_engine, owner_of
+from sekisho.sandbox.engine import NOTHING, Able, Engine, find_engine, owner_of
 from sekisho.sandbox.oci_container import FOLDERS, Container, Kind
 from sekisho.sandbox.oci_words import GVISOR, sealed_below
 from sekisho.sandbox.plan import Plan, plan
@@ -58,7 +58,7 @@ class Oci:
         self._wanted, self._image, self._runtime = engine, image, runtime
         self._environment = environment
         self._engine: Engine | None = None
-        self._held: frozenset[str] | None = None
+        self._able: Able | None = None
         self._containers: set[Container] = set()
         self._links: tuple[Link, ...] = ()
         self._frames: dict[tuple[Link, ...], str] = {}
@@ -69,7 +69,7 @@ class Oci:
     async def __aenter__(self) -> Self:
         """Find the engine, hold it against what is needed, and remove what dead owners left."""
         self._engine = find_engine(self._wanted, self._runtime, self._environment)
-        self._held = await self._engine.require()
+        self._able = await self._engine.require()
         await asyncio.to_thread(sweep_folders, FOLDERS)
         await self._engine.sweep(frozenset({owner_of(os.getpid())}))
         return self
@@ -87,14 +87,15 @@ class Oci:
     async def probe(self) -> Capabilities:
         """What this host can enforce with it: what the engine does not hold is watched, or the engine is refused."""
         found = await asyncio.to_thread(glance, "oci")
-        held = await self._limits_held()
+        able = await self._abilities()
+        held = able.limits
         is_counted = "memory" in held
         return replace(
             found,
             bwrap=None,
             missing=(),
             level="standard" if self._runtime == GVISOR else "strict",
-            alarm=False,
+            alarm=able.alarm and found.alarm,
             cgroup=(found.cgroup if found.cgroup != "none" else "v2") if is_counted else "none",
             cgroup_parents=tuple((name, "") for name in sorted(held)) if is_counted else (),
         )
@@ -132,6 +133,11 @@ class Oci:
         if self._has_reserve and self._reserve is None:
             self._reserve = asyncio.get_running_loop().create_task(self._made(plan))
         return container.sandbox
+
+    async def wait_reserve(self) -> None:
+        """Until the next container is made, or could not be."""
+        if self._reserve is not None:
+            await asyncio.wait((self._reserve,))
 
     async def _reserved(self, plan: Plan) -> Container | None:
         """The container that was made ahead, if it is one for this plan; another is removed."""
@@ -181,10 +187,10 @@ class Oci:
         await container.end()
         container.sandbox.close_fds()
 
-    async def _limits_held(self) -> frozenset[str]:
-        if self._held is None:
-            self._held = await self._known().require()
-        return self._held
+    async def _abilities(self) -> Able:
+        if self._able is None:
+            self._able = await self._known().require()
+        return self._able
 
     def _known(self) -> Engine:
         if self._engine is None:

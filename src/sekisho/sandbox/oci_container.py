@@ -17,28 +17,22 @@ import os
 import select
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sekisho.errors import SekishoError
-from sekisho.launcher import entering, keeping, minding
-from sekisho.launcher.kernel import receive
-from sekisho.sandbox.engine import NOTHING, Engine, owner_of
+from sekisho.sandbox.engine import Engine, owner_of
 from sekisho.sandbox.forked import readable
 from sekisho.sandbox.limits import disk_files, group_of
-from sekisho.sandbox.oci_filter import profile
+from sekisho.sandbox.oci_alarm import HOOKS, ContainerAlarm
+from sekisho.sandbox.oci_beside import keep, lead_out, mind, was_exceeded
+from sekisho.sandbox.oci_folder import identities, lay, refuse_links
 from sekisho.sandbox.oci_words import (
     ENVIRONMENT_FILE,
-    FILTER_FILE,
     PID_FILE,
     Frame,
     create_words,
-    environment_file,
 )
 from sekisho.sandbox.plan import Plan
 from sekisho.sandbox.running import Exit, Pipes, Sandbox, close_fds
@@ -48,7 +42,6 @@ from sekisho.sandbox.spec import unavailable
 __all__ = ["FOLDERS", "Container", "Kind"]
 
 LOOK_S: Final = 0.01
-HELPER_S: Final = 5.0
 CLIENT_S: Final = 2.0  # for the last words of a plugin that has ended
 MAX_COMPLAINT_BYTES: Final = 2000
 KILLED: Final = -signal.SIGKILL
@@ -78,11 +71,12 @@ class Container:
         self._folder, self._held = make_folder(FOLDERS)
         self._pipes = Pipes()
         self.sandbox = Sandbox(number=number, ask_to_kill=self._kill, pipes=self._pipes, group=None)
-        self._sources = _identities(plan)
+        self._sources = identities(plan)
         self._pid, self._pidfd = 0, -1
         self._attached: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.subprocess.Process | None = None
         self._minder: asyncio.subprocess.Process | None = None
+        self._alarm: ContainerAlarm | None = None
         self._lifeline = -1
         self._waiter: asyncio.Task[None] | None = None
         self._killer: asyncio.Task[None] | None = None
@@ -95,21 +89,24 @@ class Container:
             Misconfigured: the engine refused, or a wall could not be built.
         """
         plan, engine = self.plan, self._engine
-        _refuse_links(plan)
-        self._write_files()
-        await self._keep()
+        refuse_links(plan)
+        lay(self._folder, plan)
+        if "alarm" in plan.data:
+            self._alarm = ContainerAlarm(self._folder, plan.refusals, self.sandbox.hear)
+        self._keeper, self._lifeline = await keep(engine, self._name)
         self._is_made = True
         await engine.say(*create_words(plan, self._frame()))
         (self._folder / ENVIRONMENT_FILE).unlink()
         if engine.name == "podman":  # docker runs a container as soon as its network is there
+            hooks = None if self._alarm is None else self._folder / HOOKS
             # its monitor leaves a file where it stands when memory runs out
-            await engine.say("init", self._name, where=self._folder)
+            await engine.say("init", self._name, where=self._folder, hooks=hooks)
             await self._meet(int((self._folder / PID_FILE).read_text()))
 
     def is_fit(self, plan: Plan) -> bool:
         """Whether it can be started for a plan: what it shows of the host is still what lies there."""
         has_ended = self._pidfd >= 0 and not _is_alive(self._pidfd)
-        return self.plan == plan and not has_ended and self._sources == _identities(plan)
+        return self.plan == plan and not has_ended and self._sources == identities(plan)
 
     async def start(self) -> None:
         """Start the plugin in it; returns when it runs, or has run.
@@ -160,33 +157,6 @@ class Container:
             disks=tuple(map(str, disk_files())) if self.plan.limits.io_bytes_per_s else (),
         )
 
-    def _write_files(self) -> None:
-        self._folder.chmod(0o711)  # the container's user opens what is mounted, and finds nothing by looking
-        files = {
-            path.lstrip("/"): content for path, content in self.plan.data.items() if path.startswith("/")
-        }
-        is_watched = self.plan.limits.memory_by != "cgroup"
-        files |= {FILTER_FILE: profile(os.uname().machine, watched=is_watched)}
-        for name, content in files.items():
-            path = self._folder / name
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-            path.write_bytes(content)
-            path.chmod(0o444)
-        (self._folder / "empty").mkdir(mode=0o555)
-        secret = self._folder / ENVIRONMENT_FILE
-        secret.touch(mode=0o600)
-        secret.write_bytes(environment_file(self.plan.environment))
-
-    async def _keep(self) -> None:
-        reading, self._lifeline = os.pipe()
-        try:
-            self._keeper = await _helper(
-                keeping.__file__, str(reading), *self._engine.command("rm", "--force", self._name),
-                env=self._engine.environment, passed=reading,
-            )  # fmt: skip
-        finally:
-            os.close(reading)
-
     async def _meet(self, pid: int) -> None:
         """Its first process is there: pin it, find who counts it, watch it where nobody does, lead its network out."""
         if not pid:
@@ -194,19 +164,9 @@ class Container:
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             self._pidfd, self._pid = os.pidfd_open(pid), pid
             self.sandbox.count_by(group_of(pid))
-            await self._mind(pid)
+            self._minder = await mind(pid, self.plan.limits, self.plan.name)
             if self.plan.wants_network:
-                await self._lead_out(pid)
-
-    async def _mind(self, pid: int) -> None:
-        limits = self.plan.limits
-        if limits.memory_by == "cgroup":
-            return
-        words = (str(pid), str(limits.memory_bytes), str(limits.cpu_percent))
-        self._minder = await _helper(minding.__file__, *words, stdout=subprocess.PIPE)
-        async with asyncio.timeout(HELPER_S):
-            if await _said(self._minder, 1) != minding.READY:
-                raise unavailable(f"the limits of plugin {self.plan.name!r} cannot be watched")
+                self.sandbox.hear({"event": "sockets"}, await lead_out(pid, self.plan.name))
 
     async def _first_process(self) -> int:
         """The container's first process, once it runs; 0 when it has run to its end."""
@@ -248,28 +208,6 @@ class Container:
             return text.splitlines()[-1] if text else "it ended at once"
         return "it ended at once"
 
-    async def _lead_out(self, pid: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            with theirs:
-                entered = await _helper(
-                    entering.__file__,
-                    str(pid),
-                    str(theirs.fileno()),
-                    stderr=subprocess.PIPE,
-                    passed=theirs.fileno(),
-                )
-            async with asyncio.timeout(HELPER_S):
-                _, complaint = await entered.communicate()
-            if entered.returncode != 0:
-                said = complaint.decode(errors="replace").strip()
-                raise unavailable(
-                    f"the network of plugin {self.plan.name!r} cannot be led to the gate: {said}"
-                )
-            data, fds = receive(ours)
-            del data
-            self.sandbox.hear({"event": "sockets"}, fds)
-
     def _kill(self, number: int) -> None:
         del number
         if self._waiter is None or self._waiter.done():
@@ -293,7 +231,8 @@ class Container:
         client = asyncio.ensure_future(attached.wait())
         await self._first_of(client)
         self.sandbox.keep_counts()
-        is_oom = await self._was_exceeded()
+        self._silence()
+        is_oom = await was_exceeded(self._minder)
         if self._is_killed and self._pidfd >= 0:
             self._tell(KILLED, is_oom=is_oom)
         await asyncio.wait((client,), timeout=CLIENT_S)
@@ -316,20 +255,16 @@ class Container:
         await asyncio.wait((client, plugin), return_when=asyncio.FIRST_COMPLETED)
         plugin.cancel()
 
-    async def _was_exceeded(self) -> bool:
-        """Whether whoever watches it has ended it for its memory."""
-        minder = self._minder
-        if minder is None:
-            return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HELPER_S):
-                return await _said(minder, -1) == minding.EXCEEDED
-        return False
+    def _silence(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.close()
 
     def _tell(self, code: int, *, is_oom: bool) -> None:
         self.sandbox.hear({"event": "exit", "code": code, "ran": True, "exceeded": is_oom}, [])
 
     async def _remove(self) -> None:
+        self._silence()
         if self._is_made:
             with contextlib.suppress(SekishoError):
                 await self._engine.say("rm", "--force", self._name)
@@ -347,29 +282,6 @@ class Container:
         self._on_removed(self)
 
 
-async def _helper(
-    file: str,
-    *words: str,
-    env: Mapping[str, str] = NOTHING,
-    stdout: int = subprocess.DEVNULL,
-    stderr: int = subprocess.DEVNULL,
-    passed: int = -1,
-) -> asyncio.subprocess.Process:
-    """A short program of ours beside a container, which inherits one descriptor at most."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", file, *words,
-        stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-        env=env,
-        pass_fds=(passed,) if passed >= 0 else (),
-    )  # fmt: skip
-
-
-async def _said(helper: asyncio.subprocess.Process, most: int) -> bytes:
-    """What it says, to its end or at most so much."""
-    assert helper.stdout is not None  # noqa: S101  # started so
-    return await helper.stdout.read(most)
-
-
 def _is_alive(pidfd: int) -> bool:
     waiting = select.poll()
     waiting.register(pidfd, select.POLLIN)
@@ -381,21 +293,3 @@ def _program(pid: int) -> str:
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - no path of a file
     return ""
-
-
-def _identities(plan: Plan) -> dict[str, tuple[int, int]]:
-    """Which files lie where the host's parts come from."""
-    found = {}
-    for mount in plan.mounts:
-        if mount.kind in ("read", "write"):
-            with contextlib.suppress(OSError):
-                seen = Path(mount.source).stat()
-                found[mount.source] = (seen.st_dev, seen.st_ino)
-    return found
-
-
-def _refuse_links(plan: Plan) -> None:
-    """A part of the host that became a link since the walls were drawn would bring in a place that nobody listed."""
-    for mount in plan.mounts:
-        if mount.kind in ("read", "write") and os.path.realpath(mount.source) != mount.source:
-            raise unavailable(f"{mount.source} of plugin {plan.name!r} leads through a symbolic link now")

@@ -34,8 +34,14 @@ Condition = tuple[int, int, int]  # argument, mask, value: they match when argum
 _ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 
-def profile(machine: str, *, watched: bool = False) -> bytes:
-    """The profile for one machine, as JSON; `watched` where no control group counts memory (see `seccomp`)."""
+def profile(machine: str, *, watched: bool = False, alarm: bool = False) -> bytes:
+    """The profile for one machine, as JSON.
+
+    Args:
+        machine: as `uname` calls it.
+        watched: where no control group counts memory (see `seccomp`).
+        alarm: whether calls that are refused whatever their arguments are ring with a listener, which has to be there.
+    """
     known = MACHINES.get(machine)
     if known is None:
         raise Misconfigured(
@@ -56,6 +62,9 @@ def profile(machine: str, *, watched: bool = False) -> bytes:
             "errnoRet": ENOSYS,
         }
     )
+    if alarm:
+        told = {name for rule in rules for name in rule["names"]}
+        rules.append({"names": sorted(known.numbers.keys() - told), "action": "SCMP_ACT_NOTIFY"})
     text = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": EPERM,  # runtimes answer ENOSYS themselves for calls newer than their own list

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.engine import Engine, find_engine, lacking, owner_of
+from sekisho.sandbox.engine import Engine, find_engine, hands_out_listeners, lacking, owner_of
 from sekisho.sandbox.spec import Link
 
 
@@ -116,7 +116,7 @@ def test_what_an_engine_lacks_is_read_from_its_answer(able: str, missing: tuple[
 
 async def test_an_engine_that_would_leave_out_a_limit_is_refused(host: Path) -> None:
     pretend(host, "docker", "echo 'memory pids cpu [name=seccomp,profile=builtin]'")
-    assert await find_engine("docker", environment=os.environ).require() >= {"memory", "pids", "cpu"}
+    assert (await find_engine("docker", environment=os.environ).require()).limits >= {"memory", "pids", "cpu"}
     pretend(host, "docker", "echo '[cpuset cpuacct] seccomp'")
     with pytest.raises(Misconfigured, match="docker cannot hold memory, pids, cpu here") as refused:
         await find_engine("docker", environment=os.environ).require()
@@ -145,7 +145,7 @@ async def test_a_runtime_that_is_not_there_is_refused_with_how_to_get_it(host: P
 async def test_a_runtime_that_docker_knows_is_taken(host: Path) -> None:
     able = "memory pids cpu [name=seccomp]"
     pretend(host, "docker", f'case "$3" in *Runtimes*) echo "runc runsc";; *) echo "{able}";; esac')
-    assert "memory" in await find_engine("docker", "runsc", os.environ).require()
+    assert "memory" in (await find_engine("docker", "runsc", os.environ).require()).limits
 
 
 def test_gvisor_is_told_that_there_is_no_network(host: Path) -> None:
@@ -153,3 +153,27 @@ def test_gvisor_is_told_that_there_is_no_network(host: Path) -> None:
     options = " ".join(find_engine("podman", "runsc").options)
     assert "--runtime runsc --runtime-flag network=none" in options
     assert "--runtime-flag" not in " ".join(find_engine("podman").options)
+
+
+@pytest.mark.parametrize(
+    ("able", "can"),
+    [
+        ("4.3.1 runc version 1.1.5+ds1\nlibseccomp: 2.5.4 [cpu]", True),
+        ("4.3.1 crun version 1.8.1\ncommit: f8a0 [cpu]", True),
+        ("3.0.1 runc version 1.0.0-rc93", False),
+        ("3.0.1 crun version 0.17", False),
+        ("4.3.1 runsc version 0.0~20221219.0", False),
+        ("", False),
+    ],
+)
+def test_runtimes_that_hand_a_listener_out_are_known_by_their_versions(able: str, can: bool) -> None:
+    assert hands_out_listeners(able) == can
+
+
+async def test_our_hooks_stand_beside_those_of_the_site(
+    host: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sekisho.sandbox.engine.SITE_HOOKS", (str(tmp_path), "/nowhere/at/all"))
+    pretend(host, "docker", 'echo "$@"')
+    said = await find_engine("docker", environment=os.environ).say("init", "one", hooks=tmp_path / "ours")
+    assert said == f"--hooks-dir {tmp_path} --hooks-dir {tmp_path}/ours init one"

@@ -108,3 +108,15 @@ def test_where_nobody_counts_memory_it_cannot_be_kept_unseen() -> None:
         }
         assert found.get("memfd_create") == memfd
         assert found.get("shmget", said["defaultErrnoRet"]) == segment
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_with_an_alarm_what_is_refused_in_any_case_rings_and_nothing_more_is_let_through(
+    machine: str,
+) -> None:
+    silent, ringing = (json.loads(profile(machine, alarm=alarm)) for alarm in (False, True))
+    assert ringing["syscalls"][:-1] == silent["syscalls"]
+    last = ringing["syscalls"][-1]
+    assert last["action"] == "SCMP_ACT_NOTIFY"
+    assert {"unshare", "mount", "ptrace", "keyctl", "bpf", "io_uring_setup"} <= set(last["names"])
+    assert not set(last["names"]) & {name for rule in silent["syscalls"] for name in rule["names"]}

@@ -1,0 +1,72 @@
+"""What a container is shown of the host is laid down once, and looked at again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.sandbox.test_plan import FOUND, HOST, draw
+
+from sekisho.errors import Misconfigured
+from sekisho.policy.grants import FileGrant
+from sekisho.sandbox.oci_folder import identities, lay, refuse_links
+from sekisho.sandbox.plan import Plan
+
+CONTAINED = replace(HOST, driver="oci")
+
+
+def drawn(folder: Path) -> Plan:
+    files = FileGrant(read_only_paths=(str(folder),))
+    bare = replace(FOUND, read_only=())
+    return draw(files, host=CONTAINED, closure=bare, environment={"API_TOKEN": "very-secret"})
+
+
+@pytest.fixture
+def granted(tmp_path: Path) -> Path:
+    folder = tmp_path.resolve() / "granted"
+    folder.mkdir()
+    return folder
+
+
+def test_its_files_can_be_opened_and_not_listed_and_its_environment_only_by_us(granted: Path) -> None:
+    place = granted.with_name("place")
+    place.mkdir()
+    lay(place, drawn(granted))
+    assert place.stat().st_mode & 0o777 == 0o711
+    assert (place / "etc" / "passwd").stat().st_mode & 0o777 == 0o444
+    assert (place / "environment").stat().st_mode & 0o777 == 0o600
+    assert b"API_TOKEN=very-secret\n" in (place / "environment").read_bytes()
+    assert not any((place / "empty").iterdir())
+
+
+@pytest.mark.parametrize("has_alarm", [True, False])
+def test_calls_ring_only_where_the_plan_has_an_alarm(granted: Path, has_alarm: bool) -> None:
+    place = granted.with_name("place")
+    place.mkdir()
+    plan = drawn(granted)
+    data = {name: content for name, content in plan.data.items() if name != "alarm"}
+    lay(place, replace(plan, data={**data, "alarm": b""} if has_alarm else data))
+    actions = {rule["action"] for rule in json.loads((place / "filter.json").read_bytes())["syscalls"]}
+    assert ("SCMP_ACT_NOTIFY" in actions) == has_alarm
+
+
+def test_another_folder_at_the_same_place_is_noticed(granted: Path) -> None:
+    plan = drawn(granted)
+    before = identities(plan)
+    assert before == identities(plan)
+    assert str(granted) in before
+    granted.rename(granted.with_name("away"))
+    assert identities(plan) != before
+    granted.mkdir()
+    assert identities(plan) != before
+
+
+def test_a_link_on_the_way_is_refused_and_a_folder_is_not(granted: Path) -> None:
+    plan = drawn(granted)
+    refuse_links(plan)
+    granted.rename(granted.with_name("away"))
+    granted.symlink_to(granted.with_name("away"))
+    with pytest.raises(Misconfigured, match="leads through a symbolic link now"):
+        refuse_links(plan)
