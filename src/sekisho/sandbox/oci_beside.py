@@ -17,8 +17,8 @@ from typing import Final
 
 from sekisho.launcher import entering, keeping, minding
 from sekisho.launcher.kernel import receive
+from sekisho.sandbox.allowance import Limits
 from sekisho.sandbox.engine import NOTHING, Engine
-from sekisho.sandbox.plan import Limits
 from sekisho.sandbox.spec import unavailable
 
 __all__ = ["keep", "lead_out", "mind", "was_exceeded"]
