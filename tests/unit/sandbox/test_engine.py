@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import Misconfigured
+from sekisho.sandbox import engine as engines
 from sekisho.sandbox.engine import Engine, find_engine, hands_out_listeners, lacking, owner_of
 from sekisho.sandbox.spec import Link
 
@@ -173,7 +174,7 @@ def test_runtimes_that_hand_a_listener_out_are_known_by_their_versions(able: str
 async def test_our_hooks_stand_beside_those_of_the_site(
     host: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sekisho.sandbox.engine.SITE_HOOKS", (str(tmp_path), "/nowhere/at/all"))
+    monkeypatch.setattr(engines, "SITE_HOOKS", (str(tmp_path), "/nowhere/at/all"))
     pretend(host, "docker", 'echo "$@"')
     said = await find_engine("docker", environment=os.environ).say("init", "one", hooks=tmp_path / "ours")
     assert said == f"--hooks-dir {tmp_path} --hooks-dir {tmp_path}/ours init one"
