@@ -18,11 +18,13 @@ from sekisho.credentials.challenge import scopes_of
 from sekisho.credentials.metadata import Server
 from sekisho.credentials.vault import Client, Tokens
 from sekisho.errors import Refused
+from sekisho.protocol import HttpResponse
 
 __all__ = [
     "JWT_BEARER",
     "authenticated",
     "encoded",
+    "failed",
     "method_for",
     "read_client",
     "read_tokens",
@@ -180,3 +182,9 @@ def read_client(body: bytes, *, asked_method: str, redirect_uri: str) -> Client:
 def encoded(form: Form) -> bytes:
     """A form as bytes."""
     return urlencode(form).encode("ascii")
+
+
+def failed(what: str, answer: HttpResponse) -> Refused:
+    """The error of an authorization server, in its own word where it has one."""
+    word = refusal_of(answer.body)
+    return Refused("authorization_failed", f"{what}: {word or f'HTTP {answer.status}'}")

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from msgspec.structs import replace
 
 from sekisho.credentials.authorization import Question, code_of, is_answer_to, page_for
-from sekisho.credentials.callback import Callback, open_callback
+from sekisho.credentials.callback import open_callback
 from sekisho.credentials.challenge import Challenge, union
+from sekisho.credentials.clients import Clients, read_text
 from sekisho.credentials.discovery import Site, discover
 from sekisho.credentials.fetch import Fetcher
 from sekisho.credentials.grants import (
@@ -29,11 +29,9 @@ from sekisho.credentials.grants import (
     Form,
     authenticated,
     encoded,
-    method_for,
-    read_client,
+    failed,
     read_tokens,
     refusal_of,
-    registration,
 )
 from sekisho.credentials.proofs import SigningKey, client_assertion, possession_proof
 from sekisho.credentials.settings import OAuthSettings
@@ -67,6 +65,7 @@ class OAuthClient:
         self._settings = settings
         self._vault = vault
         self._fetcher = fetcher
+        self._clients = Clients(settings, vault, fetcher)
         self._clock = clock
         self._open_page = open_page
         self._nonces: dict[str, str] = {}  # of token endpoints (RFC 9449 section 8)
@@ -97,10 +96,10 @@ class OAuthClient:
                     site, union(scopes, held.wanted) if not self._settings.scopes else scopes
                 )
             case "client_credentials":
-                client = self._stated_client(site)
+                client = self._clients.stated(site)
                 return await self._ask(site, client, {"grant_type": "client_credentials"}, scopes)
             case "jwt_bearer":
-                return await self._ask(site, self._stated_client(site), self._assertion_form(), scopes)
+                return await self._ask(site, self._clients.stated(site), self._assertion_form(), scopes)
 
     def possession_key(self) -> SigningKey | None:
         """The key our tokens are bound to, made on first use; None unless `dpop` is set."""
@@ -134,63 +133,10 @@ class OAuthClient:
             scopes = union(scopes, ("offline_access",))
         return scopes
 
-    # clients
-
-    def _stated_client(self, site: Site) -> Client:
-        settings = self._settings
-        secret = settings.client_secret_path
-        if settings.client_id is None:
-            return Client(client_id="")
-        text = _read_text(secret) if secret is not None else ""
-        method = method_for(
-            site.server, has_secret=secret is not None, has_key=settings.private_key_path is not None
-        )
-        return Client(client_id=settings.client_id, secret=text, method=method)
-
-    async def _client(self, site: Site, callback: Callback, scopes: tuple[str, ...]) -> Client:
-        settings, server = self._settings, site.server
-        if settings.client_id is not None:
-            return self._stated_client(site)
-        if settings.client_metadata_url is not None and server.client_id_metadata_document_supported:
-            return Client(client_id=settings.client_metadata_url)
-        if not settings.dynamic_registration or server.registration_endpoint is None:
-            raise Refused(
-                "authorization_failed",
-                f"{server.issuer} does not know this client",
-                remedy="register one there and set oauth.client_id, or allow oauth.dynamic_registration",
-            )
-        known = self._vault.read().clients.get(server.issuer)
-        if known is not None and known.redirect_uri == callback.redirect_uri:
-            return known
-        return await self._register(site, server.registration_endpoint, callback.redirect_uri, scopes)
-
-    async def _register(
-        self, site: Site, endpoint: str, redirect_uri: str, scopes: tuple[str, ...]
-    ) -> Client:
-        known = site.server.token_endpoint_auth_methods_supported or ["none"]
-        choices = ("none", "client_secret_basic", "client_secret_post")
-        method = next((one for one in choices if one in known), "none")
-        body = registration(redirect_uri, method, scopes)
-        answer = await self._fetcher.post(endpoint, body, "application/json")
-        if answer.status not in (200, 201):
-            raise _failed("the registration was refused", answer)
-        client = read_client(answer.body, asked_method=method, redirect_uri=redirect_uri)
-        with self._vault.turn():
-            self._vault.write(self._vault.read().with_client(site.server.issuer, client))
-        return client
-
-    def _client_of_refresh(self, site: Site) -> Client | None:
-        settings = self._settings
-        if settings.client_id is not None:
-            return self._stated_client(site)
-        if settings.client_metadata_url is not None and site.server.client_id_metadata_document_supported:
-            return Client(client_id=settings.client_metadata_url)
-        return self._vault.read().clients.get(site.server.issuer)
-
     # grants
 
     async def _refresh(self, site: Site, before: Tokens) -> Tokens | None:
-        client = self._client_of_refresh(site)
+        client = self._clients.for_refresh(site)
         if client is None:
             return None
         form = {"grant_type": "refresh_token", "refresh_token": before.refresh}
@@ -211,7 +157,7 @@ class OAuthClient:
                 remedy=f"the operator types: sekisho login {self._plugin}",
             )
         async with open_callback(self._port(site)) as callback:
-            client = await self._client(site, callback, scopes)
+            client = await self._clients.for_login(site, callback.redirect_uri, scopes)
             question = Question(
                 server=site.server,
                 client_id=client.client_id,
@@ -243,7 +189,7 @@ class OAuthClient:
         if path is None:
             raise Misconfigured("config_invalid", "oauth: jwt_bearer stands without assertion_path")
         # read anew each time: a workload's token is replaced in place while it is young
-        return {"grant_type": JWT_BEARER, "assertion": _read_text(path)}
+        return {"grant_type": JWT_BEARER, "assertion": read_text(path)}
 
     async def _ask(
         self,
@@ -262,7 +208,7 @@ class OAuthClient:
         if answer.status == 400 and refusal_of(answer.body) == "use_dpop_nonce" and self._settings.dpop:
             answer = await self._post(site, client, form)  # `_post` has kept the nonce
         if answer.status != 200:
-            raise _failed("the authorization server refused the token", answer)
+            raise failed("the authorization server refused the token", answer)
         tokens = read_tokens(
             answer.body,
             wants_dpop=self._settings.dpop,
@@ -310,12 +256,3 @@ class OAuthClient:
         if path is None:
             raise Misconfigured("config_invalid", "oauth: private_key_path is missing")
         return SigningKey(read_private(path))
-
-
-def _failed(what: str, answer: HttpResponse) -> Refused:
-    word = refusal_of(answer.body)
-    return Refused("authorization_failed", f"{what}: {word or f'HTTP {answer.status}'}")
-
-
-def _read_text(path: Path) -> str:
-    return read_private(path).decode("utf-8", "replace").strip()
