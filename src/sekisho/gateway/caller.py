@@ -98,9 +98,11 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 class Contexts:
     """Contexts of calls as bytes; the same few are sent again and again, so they are written once."""
 
-    __slots__ = ("_memo",)
+    __slots__ = ("_memo", "latest")
 
     def __init__(self) -> None:
+        # By scope: whose call it was last, by which rules of the plugin, and the context that it had.
+        self.latest: dict[str, tuple[Caller, object, bytes]] = {}
         self._memo: dict[tuple[Caller, frozenset[str], str], bytes] = {}
 
     def of(
@@ -124,6 +126,12 @@ class Contexts:
                 self._memo.clear()
             found = self._memo[key] = _context(caller, allowed, extras, instance)
         return found
+
+    def keep(self, caller: Caller, rules: object, context: bytes) -> None:
+        """The same client is likely to call the same plugin again: then its context is found by one look."""
+        if len(self.latest) >= MAX_CONTEXTS:
+            self.latest.clear()
+        self.latest[caller.scope] = (caller, rules, context)
 
 
 def _context(caller: Caller, allowed: frozenset[str], extras: Extras, instance: str) -> bytes:

@@ -53,6 +53,7 @@ __all__ = [
     "judge",
 ]
 
+LISTEN: Final = "subscriptions/listen"
 MAX_STREAM_S: Final = (
     24 * 3600.0
 )  # news are listened for as long as a session may last; a client ends it sooner
@@ -139,7 +140,14 @@ def _authorise(identified: Identified, house: House) -> Permitted:
         raise Refused("plugin_unknown", f"there is no plugin {call.plugin!r}")
     if standing.definitions is None:
         raise standing.problem or Refused("plugin_quarantined", f"plugin {call.plugin!r} is not approved")
-    definition = _definition_of(identified, standing, standing.definitions, house)
+    if call.target:
+        definition = _definition_of(identified, standing, standing.definitions, house)
+    else:
+        definition = standing.definitions.get(call.tool)
+        if not house.access.permits(identified.client, call.plugin, call.tool):
+            raise _not_allowed(call.tool, call.plugin)
+        if definition.needs_task:
+            _check_tasks(identified.arrived, standing)
     principal = identified.principal
     if principal.issuer is not None:  # our own tokens have no scopes
         missing = house.scopes.missing_scopes(principal, call.plugin, call.allowed_as)
@@ -151,15 +159,8 @@ def _authorise(identified: Identified, house: House) -> Permitted:
 def _definition_of(
     identified: Identified, standing: Standing, definitions: Definitions, house: House
 ) -> Definition | None:
-    """The definition of the tool that is called, or that made the task which is asked for; None for what has none."""
+    """The definition of the tool that made the task which is asked for; None for a method that has none."""
     call = identified.arrived.call
-    if not call.target:
-        definition = definitions.get(call.tool)
-        if not house.access.permits(identified.client, call.plugin, call.tool):
-            raise _not_allowed(call.tool, call.plugin)
-        if definition.needs_task:
-            _check_tasks(identified.arrived, standing)
-        return definition
     is_of_task = call.tool in TASK_METHODS
     if not house.access.permits(identified.client, call.plugin, call.tool):
         raise _not_allowed(call.tool, call.plugin)
@@ -251,16 +252,17 @@ def _inspect(permitted: Permitted, house: House) -> Inspected:
     call = permitted.identified.arrived.call
     if len(call.arguments) > house.max_argument_bytes:  # depth and members were judged with their message
         raise Refused("arguments_too_large", f"arguments exceed {house.max_argument_bytes} bytes")
-    if permitted.definition is not None and call.is_of_tool:
-        permitted.definition.check_arguments(call.parsed, len(call.arguments))
+    standing = house.standings[call.plugin]
+    definition = permitted.definition
+    if definition is not None and not call.target:
+        definition.check_arguments(call.parsed, len(call.arguments))
     elif call.tool == "prompts/get":
-        definitions = house.standings[call.plugin].definitions
+        definitions = standing.definitions
         if definitions is not None:
             given = call.parsed.get("arguments")
             definitions.prompts[call.target].check_arguments(given if isinstance(given, dict) else {})
-    standing = house.standings[call.plugin]
     if standing.roots is not None and standing.definitions is not None:
-        keep_call_within(standing.roots, standing.definitions, call, permitted.definition)
+        keep_call_within(standing.roots, standing.definitions, call, definition)
     findings = house.inspection.judge_arguments(call.arguments)
     if call.extras is not NO_EXTRAS and not findings.refused:
         findings = _inspect_extras(call, house) or findings
@@ -293,25 +295,37 @@ def _seal(approved: Approved, house: House) -> Sealed:
     arrived, client = identified.arrived, identified.client
     call, caller = arrived.call, arrived.caller
     standing = house.standings[call.plugin]
-    is_listening = call.tool == "subscriptions/listen"
-    context = b""
+    timeout_s = standing.timeout_s
+    latest = None if caller is None else house.contexts.latest.get(caller.scope)
+    if latest is not None and latest[0] is caller and latest[1] is standing and call.is_bare:
+        context = latest[2]
+    else:
+        context = _context(call, caller, standing, house, client)
+        if call.tool == LISTEN:
+            timeout_s = MAX_STREAM_S
+    frame = CallFrame(
+        call.tool, msgspec.Raw(call.arguments), call.digest, timeout_s, arrived.wants_progress, context
+    )
+    return Sealed(approved, frame, call, client)
+
+
+def _context(call: Call, caller: Caller | None, standing: Standing, house: House, client: str) -> bytes:
+    """What the plugin's side has to know of the client; nothing of most modern ones.
+
+    Of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more, and a
+    plugin's round must end at the plugin's side even if nobody is asked in it.
+    """
     instance = ""
     if standing.instances != "shared":
         instance = instance_of(standing.instances, client, caller)
         caller = caller or Caller(True, "")  # nothing is known of it but whose process it uses
-    if caller is not None:
-        # of a modern client nothing is kept but what a listening call says; of a legacy one its log level, and more, and
-        # a plugin's round must end at the plugin's side even if nobody is asked in it
-        is_remembered = is_listening or not caller.modern
-        extras, allowed = call.extras, standing.client_requests
-        if is_remembered or instance or extras is not NO_EXTRAS or not caller.is_plain(allowed):
-            context = house.contexts.of(caller, allowed, extras, instance)
-    frame = CallFrame(
-        call.tool,
-        msgspec.Raw(call.arguments),
-        call.digest,
-        MAX_STREAM_S if is_listening else standing.timeout_s,
-        arrived.wants_progress,
-        context,
-    )
-    return Sealed(approved, frame, call, client)
+    if caller is None:
+        return b""
+    allowed = standing.client_requests
+    is_remembered = call.tool == LISTEN or not caller.modern
+    if not (is_remembered or instance or call.extras is not NO_EXTRAS or not caller.is_plain(allowed)):
+        return b""
+    context = house.contexts.of(caller, allowed, call.extras, instance)
+    if call.is_bare:
+        house.contexts.keep(caller, standing, context)
+    return context

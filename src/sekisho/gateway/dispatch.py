@@ -143,10 +143,11 @@ class Dispatcher:
     ) -> Withdrawable:
         wanted = parse_tool_call(message.params)
         plugin, tool = _tool_of(wanted.name, visit.endpoint)
-        standing = self._house().standings.get(plugin)
-        definitions = None if standing is None else standing.definitions
-        if visit.modern and definitions is not None and definitions.header_plans:
-            _check_headers(definitions.header_plans.get(ToolName(tool)), wanted.arguments, request)
+        if visit.modern:
+            standing = self._house().standings.get(plugin)
+            definitions = None if standing is None else standing.definitions
+            if definitions is not None and definitions.header_plans:
+                _check_headers(definitions.header_plans.get(ToolName(tool)), wanted.arguments, request)
         call = Call.of(visit.call_id, plugin, tool, wanted.arguments)
         return self.journeys.begin(call, message.params, wanted.meta, visit, caller)
 

@@ -95,8 +95,7 @@ class Door:
         """Answer one request; what is still under way is returned so that a lost client can end it."""
         house, rules = self._house(), self._rules()
         visit = self._visit(request, guest, house)
-        shown, guest.shown = guest.shown, None
-        known = request.note
+        known, shown = request.note, guest.shown
         try:
             if not (isinstance(known, Pass) and known.rules is rules):
                 document = document_of(request, house, rules)
@@ -104,10 +103,13 @@ class Door:
                     visit.publish(document[0])
                     return None
                 known = look(request, rules)
-            found = identify(request, visit, house) if shown is None else shown
+            if shown is None:
+                found = identify(request, visit, house)
+            else:
+                found, guest.shown = shown, None
             if isinstance(found, Pending):
                 return _Waiting(self, request, visit, known, found)
-            return self.go_on(request, visit, known, found)
+            return self.go_on(request, visit, known, found, house)
         except SekishoError as error:
             self.refuse(visit, error)
             return None
@@ -165,10 +167,15 @@ class Door:
         self.refuse(visit, error)
 
     def go_on(
-        self, request: HttpRequest, visit: Visit, known: Pass, principal: Principal
+        self,
+        request: HttpRequest,
+        visit: Visit,
+        known: Pass,
+        principal: Principal,
+        house: House | None = None,
     ) -> Withdrawable | None:
-        """Serve a request whose sender is known now."""
-        house = self._house()  # whoever had to wait may find another one
+        """Serve a request whose sender is known now; whoever had to wait may find another house."""
+        house = house or self._house()
         admit(visit, house, principal, known.endpoint)
         if request.note is not known:
             check_form(request)
@@ -213,12 +220,13 @@ class Door:
         visit.modern = shape.modern
         session: Session | None = None
         if not shape.modern and message.method != "initialize":
-            session = self._session_of(request, visit)
+            ident = request.headers.get("mcp-session-id")
+            session = self._sessions.find(ident, visit.known_client, visit.endpoint, visit.now)
         if isinstance(message, ClientNotification):
             self.notice(message, visit, session)
             visit.accept()
             return None
-        if message.method == "tools/call" and request.note is not known and "dpop" not in request.headers:
+        if request.note is not known and message.method == "tools/call" and "dpop" not in request.headers:
             # calls come again; the head of a handshake would only take up memory
             self.heads.keep(request, known)
         visit.takes_streams = known.takes_streams

@@ -49,17 +49,18 @@ class Journeys:
         self, call: Call, params: JsonObject, meta: JsonObject, visit: Visit, caller: Caller
     ) -> Withdrawable:
         """Send a call on its way; `params` and `meta` are those of the whole request."""
-        text = spread(meta) if meta else b""
-        extras, is_approved = (Extras(text) if text else NO_EXTRAS), False
-        has_answers = visit.modern and ("inputResponses" in params or "requestState" in params)
-        if has_answers and call.tool not in TASK_METHODS:
-            extras, is_approved = self._further_round(call, params, visit, text)
-        if extras is not NO_EXTRAS:
-            call = call.carrying(extras)
-        token = meta.get("progressToken") if visit.takes_streams else None
-        wants_progress = token is not None
-        if wants_progress:
-            visit.progress_token = _progress_token(token)
+        is_approved = wants_progress = False
+        if meta or visit.modern:
+            text = spread(meta) if meta else b""
+            extras = Extras(text) if text else NO_EXTRAS
+            has_answers = visit.modern and ("inputResponses" in params or "requestState" in params)
+            if has_answers and call.tool not in TASK_METHODS:
+                extras, is_approved = self._further_round(call, params, visit, text)
+            if extras is not NO_EXTRAS:
+                call = call.carrying(extras)
+            token = meta.get("progressToken") if visit.takes_streams else None
+            if token is not None:
+                visit.progress_token, wants_progress = _progress_token(token), True
         arrived = Arrived(call, visit.principal, visit.now, wants_progress, caller, is_approved)
         key = visit.key
         if key is not None:

@@ -149,21 +149,19 @@ class Road:
 
         `hears` is told before that what else the plugin says, judged and recorded as a result is.
         """
-        verdict = self._gate.judge(arrived, self._house())
-        if isinstance(verdict, Sealed):
-            # whoever only listens keeps no plugin busy, and streams have a bound of their own
-            is_call = arrived.call.tool != LISTEN
-            reason = self._berths.take(verdict.client, arrived.call.plugin) if is_call else None
+        verdict, call = self._gate.judge(arrived, self._house()), arrived.call
+        # whoever only listens keeps no plugin busy, and streams have a bound of their own
+        if isinstance(verdict, Sealed) and call.tool != LISTEN:
+            reason = self._berths.take(verdict.client, call.plugin)
             if reason is not None:
-                verdict = Refusal.of(arrived.call, verdict.client, Unavailable("busy", reason))
-        if isinstance(verdict, Refusal):
-            self.record_refusal(verdict, arrived.now, reply)
-            return Trip(self, reply, hears)
-        if isinstance(verdict, Held):
-            self._record_held(verdict, reply)
+                verdict = Refusal.of(call, verdict.client, Unavailable("busy", reason))
+        if not isinstance(verdict, Sealed):
+            if isinstance(verdict, Held):
+                self._record_held(verdict, reply)
+            else:
+                self.record_refusal(verdict, arrived.now, reply)
             return Trip(self, reply, hears)
         self._metrics.tally.in_flight = self._berths.taken
-        call = arrived.call
         salt = self._salt_of(call.call_id)
         trip = Trip(self, reply, hears, verdict, salt)
         if arrived.is_approved:

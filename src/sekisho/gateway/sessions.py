@@ -43,10 +43,6 @@ class Session:
     resumes: bool = False
     """Its streams can be taken up again (MCP 2025-11-25)."""
 
-    def is_of(self, client: str, endpoint: PluginName | None, now: float) -> bool:
-        """True when this client opened it at this endpoint, and not too long ago."""
-        return client == self.client and endpoint == self.endpoint and now - self.opened_at <= MAX_AGE_S
-
 
 class Endings(Protocol):
     """The sessions that were ended; the oldest may be forgotten when there are too many."""
@@ -141,12 +137,15 @@ class Sessions:
             raise RemoteProtocolError("session_required", "this request needs the Mcp-Session-Id header")
         count = self._ended.count  # read before the list is asked: a later ending counts further
         known = self._known.get(ident)
-        if known is not None and known[0].is_of(client, endpoint, now):
-            if known[1] == count:
-                return known[0]
-            if ident not in self._ended:
-                self._known[ident] = (known[0], count)
-                return known[0]
+        if known is not None:
+            session, counted = known
+            is_theirs = client == session.client and endpoint == session.endpoint
+            if is_theirs and now - session.opened_at <= MAX_AGE_S:
+                if counted == count:
+                    return session
+                if ident not in self._ended:
+                    self._known[ident] = (session, count)
+                    return session
         ticket = open_ticket(self._key, "session", ident, now, MAX_AGE_S)
         payload = ticket.payload
         if ident in self._ended or payload.get("c") != client or payload.get("e") != (endpoint or ""):

@@ -93,6 +93,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return not self.target
 
     @property
+    def is_bare(self) -> bool:
+        """True for a call of a tool that brings nothing but its arguments: nearly every one."""
+        return self.extras is NO_EXTRAS and not self.target
+
+    @property
     def allowed_as(self) -> str:
         """The operation whose permission it needs: a task is asked for by whoever may call the tool that made it."""
         return self.target if self.tool in TASK_METHODS else self.tool

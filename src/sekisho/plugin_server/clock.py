@@ -9,19 +9,26 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Protocol
 
-from sekisho.plugin_server.roster import Entry
-
-__all__ = ["Clock"]
+__all__ = ["Clock", "Timed"]
 
 TICK_S: Final = 0.001  # a loop may wake up this much early
+
+
+class Timed(Protocol):
+    """Something whose time can be over."""
+
+    deadline: float
+
+    def overdue(self) -> None:
+        """Its time is over."""
 
 
 class Clock:
     """Watches over entries that somebody else adds and takes away."""
 
-    def __init__(self, entries: Collection[Entry]) -> None:
+    def __init__(self, entries: Collection[Timed]) -> None:
         self.next_at = math.inf  # whoever adds an entry with an earlier deadline says so by `watch`
         self._entries = entries
         self._loop = asyncio.get_running_loop()

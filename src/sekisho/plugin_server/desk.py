@@ -2,31 +2,32 @@
 
 Guarantees
 - a call is answered exactly once: by the plugin, by its timeout, or by the end of the plugin;
-- a call without context costs one entry and one message; all else is done only for calls that bring a context.
+- a call of a tool costs one entry and one message; all else is done only for calls in whose midst something is said.
 
-What a call with a context goes through is `exchange`'s; what the plugin says by itself is `hearing`'s.
+Such a call is one of the `plain_calls`; what others go through is `exchange`'s, and what the plugin says by itself is
+`hearing`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from sekisho.errors import Misconfigured, SekishoError
-from sekisho.plugin_server.asking import is_input_required
+from sekisho.errors import SekishoError
 from sekisho.plugin_server.clock import Clock
+from sekisho.plugin_server.contexts import Contexts
 from sekisho.plugin_server.exchange import Errand
 from sekisho.plugin_server.exchanges import Exchanges
 from sekisho.plugin_server.hearing import Hearing
 from sekisho.plugin_server.listening import Listening
+from sekisho.plugin_server.plain_calls import PlainCalls, tool_call
 from sekisho.plugin_server.roster import Roster
-from sekisho.plugin_server.session import Answer, PluginSession, RpcError
+from sekisho.plugin_server.session import PluginSession
 from sekisho.plugin_server.task_roots import narrowed_update
 from sekisho.plugin_server.wishes import Wishes
-from sekisho.wire import AnswerFrame, CallContext, Inbound, decode_context
+from sekisho.wire import AnswerFrame, CallContext, Inbound
 
 __all__ = ["METHODS", "Desk"]
 
@@ -43,8 +44,6 @@ METHODS: Final = frozenset(
         *TASK_METHODS,
     }
 )
-MAX_CONTEXTS: Final = 4_096  # kept in our memory; each a few hundred bytes
-_NO_CONTEXT: Final = CallContext()
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -54,12 +53,9 @@ class Desk:
     def __init__(
         self, *, execution_timeout_s: float, on_hang: Callable[[], None], instance: str = ""
     ) -> None:
-        self._instance = instance
-        self._execution_timeout_s = execution_timeout_s
-        self._on_hang = on_hang
-        self._loop = asyncio.get_running_loop()
         self._session: PluginSession | None = None
-        self._contexts: dict[bytes, CallContext] = {}
+        self._contexts = Contexts(instance)
+        self._known = self._contexts.get
         self._roster = Roster()
         self._under_way = self._roster.entries
         self._clock = Clock(self._under_way.values())
@@ -70,6 +66,15 @@ class Desk:
             clock=self._clock,
             listening=self._listening,
             hearing=self._hearing,
+            execution_timeout_s=execution_timeout_s,
+            on_hang=on_hang,
+        )
+        self._plain = PlainCalls(
+            roster=self._roster,
+            clock=self._clock,
+            listening=self._listening,
+            hearing=self._hearing,
+            exchanges=self._exchanges,
             execution_timeout_s=execution_timeout_s,
             on_hang=on_hang,
         )
@@ -144,7 +149,7 @@ class Desk:
     def remember(self, inbound: Inbound) -> None:
         """Take a wish that needs no running plugin: what a session wants to hear, once there is something."""
         try:
-            context = self._contexts.get(inbound.frame.context) or self._read_context(inbound.frame.context)
+            context = self._contexts.read(inbound.frame.context).context
             members = _members.decode(bytes(inbound.frame.arguments))
         except SekishoError as error:
             inbound.fail(error.code, error.message)
@@ -168,24 +173,19 @@ class Desk:
             # many large calls of one client must neither fill our memory nor end the plugin of all others
             inbound.fail("busy", "the plugin has not read the calls before this one")
             return
-        if frame.context or frame.tool in METHODS:
+        known = self._known(frame.context)
+        if frame.tool in METHODS or (known is None and frame.context):
             self._call_in_context(session, inbound)
             return
-        timeout_s = min(frame.timeout_s, self._execution_timeout_s)
-        deadline = self._loop.time() + timeout_s
-        work = _Work(self, session, inbound, deadline, timeout_s)
-        note = inbound.notes if frame.wants_progress else None
-        self._under_way[inbound] = work
-        self._hearing.is_for_strangers = True
-        work.ident = session.call_tool(frame.tool, bytes(frame.arguments), work, note)
-        if deadline < self._clock.next_at:
-            self._clock.watch(deadline)
+        if known is not None:
+            self._hearing.called(known.context.scope)
+        self._plain.take(session, inbound, known)
 
     def cancel(self, inbound: Inbound) -> None:
         """The core no longer waits for this call."""
-        work = self._under_way.get(inbound)
-        if work is not None:
-            work.withdraw("the caller withdrew the request")
+        call = self._under_way.get(inbound)
+        if call is not None:
+            call.withdraw("the caller withdrew the request")
         else:
             self._listening.leave(inbound)
 
@@ -196,14 +196,20 @@ class Desk:
     def _call_in_context(self, session: PluginSession, inbound: Inbound) -> None:
         frame = inbound.frame
         try:
-            context = self._contexts.get(frame.context) or self._read_context(frame.context)
+            known = self._contexts.read(frame.context)
         except SekishoError as error:
             inbound.fail(error.code, error.message)
             return
-        self._hearing.called(context.scope)
-        if frame.tool not in METHODS:
-            self._exchanges.take(session, _tool_call(inbound, context))
-            return
+        self._hearing.called(known.context.scope)
+        if frame.tool in METHODS:
+            self._serve(session, inbound, known.context)
+        elif known.is_plain:
+            self._plain.take(session, inbound, known)
+        else:
+            self._exchanges.take(session, tool_call(inbound, known.context))
+
+    def _serve(self, session: PluginSession, inbound: Inbound, context: CallContext) -> None:
+        frame = inbound.frame
         try:
             members = _members.decode(bytes(frame.arguments))
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -229,71 +235,3 @@ class Desk:
                 self._exchanges.take(session, Errand(inbound, context, frame.tool, narrowed))
             case _:
                 self._exchanges.take(session, errand)
-
-    def _read_context(self, text: bytes) -> CallContext:
-        """The context; those that come with every call of a session are read once."""
-        context = decode_context(text)
-        if context.instance != self._instance:
-            raise Misconfigured(
-                "config_invalid", "core and plugin server do not agree whether clients share the plugin"
-            )
-        if not (context.meta or context.input_responses or context.request_state):
-            if len(self._contexts) >= MAX_CONTEXTS:
-                self._contexts.clear()
-            self._contexts[text] = context
-        return context
-
-    # of calls without context
-
-    def finish(self, work: _Work, answer: Answer) -> None:
-        """The plugin answered."""
-        inbound = work.inbound
-        if self._under_way.pop(inbound, None) is None:
-            return  # the call was withdrawn or timed out
-        if isinstance(answer, bytes):
-            if work.session.modern and is_input_required(answer):
-                self._exchanges.begin(work.session, _tool_call(inbound, _NO_CONTEXT)).hear(answer)
-            else:
-                inbound.reply(answer)
-        elif isinstance(answer, RpcError):
-            inbound.refer(answer.raw)
-        else:
-            inbound.fail(answer.code, answer.message)
-
-    def withdraw(self, work: _Work, reason: str) -> None:
-        """Nobody waits for it any more."""
-        if self._under_way.pop(work.inbound, None) is not None:
-            work.session.cancel(work.ident, reason)
-
-    def overdue(self, work: _Work) -> None:
-        """Its time is over."""
-        self.withdraw(work, "execution timeout")
-        work.inbound.fail("plugin_timeout", f"the plugin took longer than {work.timeout_s:g} s")
-        self._on_hang()
-
-
-class _Work(msgspec.Struct, eq=False, gc=False):
-    """One call without context; called with its answer. The desk forgets it when it ends."""
-
-    desk: Desk
-    session: PluginSession
-    inbound: Inbound
-    deadline: float
-    timeout_s: float
-    ident: int = 0
-
-    def __call__(self, answer: Answer) -> None:
-        self.desk.finish(self, answer)
-
-    def withdraw(self, reason: str) -> None:
-        """Nobody waits for it any more."""
-        self.desk.withdraw(self, reason)
-
-    def overdue(self) -> None:
-        """Its time is over."""
-        self.desk.overdue(self)
-
-
-def _tool_call(inbound: Inbound, context: CallContext) -> Errand:
-    frame = inbound.frame
-    return Errand(inbound, context, "tools/call", {"name": frame.tool, "arguments": frame.arguments})

@@ -40,7 +40,7 @@ from sekisho.plugin_server.task_roots import roots_asked
 from sekisho.protocol import Request
 from sekisho.wire import AnswerFrame, CallContext, EventFrame, Inbound
 
-__all__ = ["Errand", "Exchange", "Keeper"]
+__all__ = ["URL_REQUIRED", "Errand", "Exchange", "Keeper"]
 
 MAX_ASKING_S: Final = (
     600.0  # a call in which somebody is asked, however often, ends after this and its own time
@@ -126,6 +126,15 @@ class Exchange:
         self._events = 0
         self._outcome: Answer | None = None  # that came while it was parked
 
+    def as_exchange(self) -> Exchange:
+        """Itself."""
+        return self
+
+    def take_over(self, ident: int, deadline: float) -> None:
+        """Go on with a request that was sent before."""
+        self.ident, self.deadline = ident, deadline
+        self._cap = deadline + MAX_ASKING_S
+
     @property
     def may_ask(self) -> tuple[str, ...]:
         """What a plugin may ask this client; nobody can be asked without a scope that the answer has to name."""
@@ -159,10 +168,11 @@ class Exchange:
         """Send the request to the plugin; in a later round with what was answered."""
         stamp = Stamp(self.may_ask, self.log_level, bytes(self._context.meta))
         inbound, errand = self.inbound, self._errand
-        note = self._note if inbound is not None and inbound.frame.wants_progress else None
+        note = self.note if inbound is not None and inbound.frame.wants_progress else None
         if errand.method == "tools/call" and not answers and state is None:
             arguments = bytes(errand.inbound.frame.arguments)
-            self.ident = self.session.call_tool(self.name, arguments, self.hear, note, stamp)
+            tails = self.session.tails_of(stamp)
+            self.ident = self.session.call_tool(self.name, arguments, self.hear, note, tails)
         else:
             params = dict(errand.params)
             if answers:
@@ -213,6 +223,11 @@ class Exchange:
             self.send()
         else:
             self.end(answer)
+
+    def note(self, notes: Sequence[bytes]) -> None:
+        """Pass progress on to the caller."""
+        if self.inbound is not None:
+            self.inbound.notes(notes)
 
     def event(self, frame: EventFrame) -> bool:
         """Pass a notification on to the caller; False if there is none now, or it heard too much."""
@@ -340,10 +355,6 @@ class Exchange:
             self._left_s = self.deadline - self._keeper.now()
         self.deadline = until
         self._keeper.began(self)
-
-    def _note(self, notes: Sequence[bytes]) -> None:
-        if self.inbound is not None:
-            self.inbound.notes(notes)
 
     def _finish(self, *, succeeded: bool) -> None:
         self._keeper.ended(self)

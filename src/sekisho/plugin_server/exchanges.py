@@ -83,7 +83,7 @@ class Exchanges:
         on_end: Callable[[bool], None] | None = None,
     ) -> Exchange:
         """An exchange that has not yet been sent; `on_end` hears whether it succeeded."""
-        log_level = self._log_level(errand.context)
+        log_level = self.log_level(errand.context)
         if log_level is not None and not session.modern:
             self._listening.upstream.sync_level(log_level)
         timeout_s = min(errand.inbound.frame.timeout_s, self._execution_timeout_s)
@@ -112,6 +112,15 @@ class Exchanges:
     def asks(self, handle: str) -> bool:
         """True while a client is asked under this handle."""
         return handle in self.questions
+
+    def log_level(self, context: CallContext) -> str | None:
+        """Which logs a call wants: what it says, else what its scope has set, else on a stream the default."""
+        if context.log_level is not None:
+            return context.log_level if context.log_level in LEVELS else None
+        scope = self._listening.scopes.get(context.scope)
+        if scope is not None and scope.level is not None:
+            return scope.level
+        return DEFAULT_LEVEL if context.style == "stream" else None
 
     # for exchanges
 
@@ -170,15 +179,6 @@ class Exchanges:
         self._parked.drop(given)
         self._roster.carry_on(parked, inbound)
         parked.resume(inbound, errand.context, responses)
-
-    def _log_level(self, context: CallContext) -> str | None:
-        """Which logs a call wants: what it says, else what its scope has set, else on a stream the default."""
-        if context.log_level is not None:
-            return context.log_level if context.log_level in LEVELS else None
-        scope = self._listening.scopes.get(context.scope)
-        if scope is not None and scope.level is not None:
-            return scope.level
-        return DEFAULT_LEVEL if context.style == "stream" else None
 
 
 def _read_responses(context: CallContext) -> dict[str, msgspec.Raw]:

@@ -18,6 +18,7 @@ from sekisho.errors import RemoteProtocolError, Unavailable
 from sekisho.plugin_server.asking import ROOTS
 from sekisho.plugin_server.exchange import Exchange
 from sekisho.plugin_server.listening import Listening, event_params
+from sekisho.plugin_server.plain_call import PlainCall
 from sekisho.plugin_server.roster import Roster
 from sekisho.plugin_server.scopes import LEVELS
 from sekisho.plugin_server.session import PluginSession
@@ -77,7 +78,7 @@ class Hearing:
         session = self._session
         if session is None:
             return
-        exchange = self._roster.that_waits_for(of) if of is not None else self._only_one_to_ask()
+        exchange = self._call_of(session, of) if of is not None else self._only_one_to_ask()
         if request.method == ROOTS and (exchange is None or not exchange.may_be_asked_for(ROOTS)):
             session.answer_plugin(request.id, session.roots_result())
             return
@@ -85,7 +86,7 @@ class Hearing:
             exchange.ask(request)
             return
         self.counters.questions += 1
-        if any(one.can_be_asked for one in self._roster.exchanges):
+        if any(one.can_be_asked for one in self._roster.entries.values()):
             session.refuse_plugin(
                 request.id, Unavailable("busy", "calls of several clients are under way, and this names none")
             )
@@ -119,9 +120,16 @@ class Hearing:
     def _only_one_to_ask(self) -> Exchange | None:
         if not self._roster.is_for_one_scope:
             return None
-        able = [exchange for exchange in self._roster.exchanges if exchange.can_be_asked]
-        free = [exchange for exchange in able if not exchange.is_asking] or able
-        return free[0] if len(free) == 1 else None
+        able = [call for call in self._roster.entries.values() if call.can_be_asked]
+        free = [call for call in able if not call.is_asking] or able
+        return free[0].as_exchange() if len(free) == 1 else None
+
+    def _call_of(self, session: PluginSession, of: int) -> Exchange | None:
+        """The call that waits for this request, if anything is known of its client."""
+        waiter = session.waiter_of(of)
+        if isinstance(waiter, PlainCall):
+            return None if waiter.known is None else waiter.as_exchange()
+        return self._roster.that_waits_for(of)
 
     def _logged(self, notification: Notification, of: int | None) -> bool:
         params = event_params(notification)
@@ -130,16 +138,17 @@ class Hearing:
             return False
         frame = EventFrame(notification.method, msgspec.Raw(_encode(params)))
         if of is not None and self._session is not None and self._session.is_waiting(of):
-            exchange = self._roster.that_waits_for(of)
+            exchange = self._call_of(self._session, of)
             return exchange is not None and _admits(exchange.log_level, level) and exchange.event(frame)
         if not self._roster.entries:
             return self._logged_outside(frame, level)
         if not self._roster.is_for_one_scope:
             return False
-        *others, newest = self._roster.exchanges
-        if others and self._tell_scope(newest.scope, frame, level):
+        newest = self._roster.newest()
+        if len(self._roster.entries) > 1 and self._tell_scope(newest.scope, frame, level):
             return True
-        return _admits(newest.log_level, level) and newest.event(frame)
+        exchange = newest.as_exchange()
+        return _admits(exchange.log_level, level) and exchange.event(frame)
 
     def _logged_outside(self, frame: EventFrame, level: str) -> bool:
         """Between calls: only if nobody but one scope has called since the plugin started."""
@@ -159,8 +168,9 @@ class Hearing:
         if scope is None:
             return False
         frame = EventFrame(notification.method, msgspec.Raw(_encode({"elicitationId": elicitation})))
-        for exchange in self._roster.exchanges:
-            if exchange.scope == scope and exchange.is_asked_on_stream and exchange.event(frame):
+        for call in [call for call in self._roster.entries.values() if call.scope == scope]:
+            exchange = call.as_exchange()
+            if exchange.is_asked_on_stream and exchange.event(frame):
                 return True
         return self._listening.tell_scope(scope, frame)
 

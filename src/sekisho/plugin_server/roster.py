@@ -1,7 +1,8 @@
-"""Who is under way: every call to the plugin, and for those with a context the request it waits for and its scope.
+"""Who is under way: every call to the plugin, and for those that talk with it the request they wait for.
 
-Guarantees that the tables agree: a call is in all of them or in none, parked calls included; so that whoever wants to
-know for whom the plugin works right now gets the truth. Decides nothing.
+Guarantees that whoever wants to know for whom the plugin works right now gets the truth, parked calls included. Calls
+enter and leave for the price of one entry; what is asked about them is found out when it is asked, which is as often as
+a plugin asks or speaks in their midst, among no more calls than may be under way. Decides nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,25 @@ class Entry(Protocol):
 
     deadline: float
 
+    @property
+    def inbound(self) -> Inbound | None:
+        """Its caller, unless it is parked."""
+
+    @property
+    def scope(self) -> str:
+        """Whose call it is; "" if nobody knows."""
+
+    @property
+    def can_be_asked(self) -> bool:
+        """True if its client may be asked anything at all."""
+
+    @property
+    def is_asking(self) -> bool:
+        """True while the plugin waits for the client."""
+
+    def as_exchange(self) -> Exchange:
+        """Itself as one that talks with the plugin."""
+
     def withdraw(self, reason: str) -> None:
         """Nobody waits for it any more."""
 
@@ -33,13 +53,12 @@ class Roster:
         self.entries: dict[Inbound | Exchange, Entry] = {}
         self.exchanges: dict[Exchange, int] = {}  # and the request each waits for, or 0
         self._by_ident: dict[int, Exchange] = {}
-        self._scopes: dict[str, int] = {}  # of the exchanges, and how many
 
     def enter(self, inbound: Inbound, exchange: Exchange) -> None:
-        """A call with a context begins."""
+        """A call talks with the plugin: a new one, or one that was here before and keeps its turn."""
         self.entries[inbound] = exchange
         self.exchanges[exchange] = 0
-        self._scopes[exchange.scope] = self._scopes.get(exchange.scope, 0) + 1
+        self.waits(exchange)
 
     def waits(self, exchange: Exchange) -> bool:
         """Its request has changed; False if it is not here."""
@@ -67,17 +86,23 @@ class Roster:
         ident = self.exchanges.pop(exchange, None)
         if ident is not None:
             self._by_ident.pop(ident, None)
-            left = self._scopes[exchange.scope] - 1
-            if left:
-                self._scopes[exchange.scope] = left
-            else:
-                del self._scopes[exchange.scope]
 
     def that_waits_for(self, ident: int) -> Exchange | None:
-        """The call with a context that waits for this request."""
+        """The call among those that talk with the plugin that waits for this request."""
         return self._by_ident.get(ident)
+
+    def newest(self) -> Entry:
+        """The call that began last, of those whose caller waits if there are any; of no calls there is none."""
+        latest = [*self.entries.values()][::-1]
+        return next((entry for entry in latest if entry.inbound is not None), latest[0])
 
     @property
     def is_for_one_scope(self) -> bool:
-        """True if all calls under way belong to one scope; those without context could be anybody's."""
-        return len(self._scopes) == 1 and "" not in self._scopes and len(self.entries) == len(self.exchanges)
+        """True if all calls under way belong to one scope; those without could be anybody's."""
+        one = ""
+        for entry in self.entries.values():
+            scope = entry.scope
+            if not scope or (one and scope != one):
+                return False
+            one = scope
+        return bool(one)

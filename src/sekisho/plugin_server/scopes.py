@@ -74,17 +74,17 @@ class Scopes:
 
     def __init__(self, interest: Interest) -> None:
         self._interest = interest
-        self._table: OrderedDict[str, Scope] = OrderedDict()
+        self.table: OrderedDict[str, Scope] = OrderedDict()
         self._levels: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
 
     def get(self, name: str) -> Scope | None:
         """What this scope has set, if anything."""
-        scope = self._table.get(name)
+        scope = self.table.get(name)
         if scope is not None:
-            self._table.move_to_end(name)
+            self.table.move_to_end(name)
         return scope
 
     def set_level(self, name: str, level: str) -> list[str]:
@@ -128,10 +128,10 @@ class Scopes:
         scope = self.get(name)
         if scope is not None:
             return scope, []
-        scope = self._table[name] = Scope()
+        scope = self.table[name] = Scope()
         gone: list[str] = []
-        if len(self._table) > MAX_SCOPES:
-            _, forgotten = self._table.popitem(last=False)
+        if len(self.table) > MAX_SCOPES:
+            _, forgotten = self.table.popitem(last=False)
             self._count_level(forgotten, -1)
             gone = self._interest.drop(forgotten.uris)
         return scope, gone

@@ -116,7 +116,7 @@ class PluginSession:
         """The revision both sides speak from now on."""
         self.modern = version in MODERN
         self._known_tails.clear()
-        self._tails = self._tails_of(NO_STAMP)
+        self._tails = self.tails_of(NO_STAMP)
         if self.transport is not None:
             self.transport.use_version(version)
 
@@ -165,14 +165,18 @@ class PluginSession:
         arguments: bytes,
         waiter: Waiter,
         note: Note | None = None,
-        stamp: Stamp | None = None,
+        tails: tuple[bytes, bytes] | None = None,
     ) -> int:
-        """Call a tool; the waiter receives the bytes of the result object, `note` each progress before it."""
+        """Call a tool; the waiter receives the bytes of the result object, `note` each progress before it.
+
+        Args:
+            tails: How the message ends for this client, from `tails_of`.
+        """
         head = self._heads.get(tool) or self._new_head(tool)
         ident = self._next_id
         self._next_id = ident + 1
         self._waiting[ident] = waiter
-        plain, noted = self._tails if stamp is None else self._tails_of(stamp)
+        plain, noted = tails or self._tails
         if note is None:
             tail = plain
         else:
@@ -181,7 +185,8 @@ class PluginSession:
         self.send(b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, head, arguments, tail))
         return ident
 
-    def _tails_of(self, stamp: Stamp) -> tuple[bytes, bytes]:
+    def tails_of(self, stamp: Stamp) -> tuple[bytes, bytes]:
+        """What ends a tool call with this stamp, without and with progress; good for this session."""
         known = self._known_tails.get(stamp)
         if known is None:
             known = tails(stamp, modern=self.modern, has_roots=bool(self.roots))
@@ -195,6 +200,17 @@ class PluginSession:
         head = b',"method":"tools/call","params":{"name":' + _encode(tool) + b',"arguments":'
         self._heads[tool] = head
         return head
+
+    def waiter_of(self, ident: int) -> Waiter | None:
+        """Who waits for the answer to this request."""
+        return self._waiting.get(ident)
+
+    def hand_over(self, ident: int, waiter: Waiter, note: Note) -> None:
+        """From now on somebody else waits for the answer to this request, and hears its progress if anybody did."""
+        if ident in self._waiting:
+            self._waiting[ident] = waiter
+            if ident in self._notes:
+                self._notes[ident] = (note, self._notes[ident][1])
 
     def is_waiting(self, ident: int | str) -> bool:
         """True while somebody waits for the answer to this request."""

@@ -68,7 +68,10 @@ class Subscriptions:
         self._session: PluginSession | None = None
         self._offer = _Offer()
         self._chores = 0
-        self._level: str | None = None  # of the legacy plugin
+        self.has_level = (
+            False  # a legacy plugin runs that writes log lines, and has to be told which are wanted
+        )
+        self._level: str | None = None  # that it was told
         self._is_setting_level = False
         self._open: list[
             int
@@ -81,6 +84,7 @@ class Subscriptions:
         self._session = session
         self._offer = _read_offer(capabilities)
         self._chores = 0
+        self.has_level = not session.modern and bool(self._offer.logging)
         self._level, self._is_setting_level = None, False
         self._open, self._is_stale = [], False
         if session.modern:
@@ -92,7 +96,7 @@ class Subscriptions:
 
     def closed(self) -> None:
         """No plugin runs."""
-        self._session = None
+        self._session, self.has_level = None, False
         self._wait_no_longer(None)
 
     def refresh(self) -> None:
@@ -137,7 +141,7 @@ class Subscriptions:
     def sync_level(self, also: str | None = None) -> None:
         """Let a legacy plugin send the logs that somebody wants."""
         session = self._session
-        if session is None or session.modern or not self._offer.logging or self._is_setting_level:
+        if session is None or not self.has_level or self._is_setting_level:
             return
         wanted = min((self._scopes.most_verbose(), also, DEFAULT_LEVEL), key=_rank)
         if wanted is None or wanted == self._level:

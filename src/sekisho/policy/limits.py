@@ -74,9 +74,17 @@ class RateLimiter:
     def admit_all(self, charges: Iterable[tuple[Hashable, RateRule]], now: float) -> float:
         """Charge one call to every key, or to none of them; 0.0 or the longest wait in seconds."""
         now_ns = int(now * 1e9)
-        if isinstance(charges, tuple) and len(charges) == 2 and self._admits_both(charges, now_ns):
-            return 0.0
         full_at = self._full_at
+        if isinstance(charges, tuple) and len(charges) == 2:
+            # two different keys that are known and have calls left: nearly every call there is
+            (first, first_rule), (second, second_rule) = charges
+            before, also_before = full_at.get(first), full_at.get(second)
+            if before is not None and also_before is not None and first != second:
+                arrival = (before if before > now_ns else now_ns) + first_rule.interval_ns
+                also = (also_before if also_before > now_ns else now_ns) + second_rule.interval_ns
+                if arrival - now_ns <= first_rule.window_ns and also - now_ns <= second_rule.window_ns:
+                    full_at[first], full_at[second] = arrival, also
+                    return 0.0
         charged: dict[Hashable, int] = {}
         wait_ns = 0
         for key, rule in charges:
@@ -94,22 +102,6 @@ class RateLimiter:
             return SWEEP_INTERVAL_NS / 1e9
         self._full_at.update(charged)  # which the search for room may have replaced
         return 0.0
-
-    def _admits_both(
-        self, charges: tuple[tuple[Hashable, RateRule], tuple[Hashable, RateRule]], now_ns: int
-    ) -> bool:
-        """Charge two different keys that are known and have calls left: nearly every call there is."""
-        (first, first_rule), (second, second_rule) = charges
-        full_at = self._full_at
-        before, also_before = full_at.get(first), full_at.get(second)
-        if before is None or also_before is None or first == second:
-            return False
-        arrival = (before if before > now_ns else now_ns) + first_rule.interval_ns
-        also = (also_before if also_before > now_ns else now_ns) + second_rule.interval_ns
-        if arrival - now_ns > first_rule.window_ns or also - now_ns > second_rule.window_ns:
-            return False
-        full_at[first], full_at[second] = arrival, also
-        return True
 
     def _has_room(self, charged: dict[Hashable, int], now_ns: int) -> bool:
         if now_ns >= self._next_sweep_ns or now_ns < self._next_sweep_ns - SWEEP_INTERVAL_NS:

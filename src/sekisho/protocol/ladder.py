@@ -74,7 +74,9 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     """True when a modern client declares capabilities, or wants logs; most calls do neither."""
 
 
-_LEGACY: Final = Envelope(modern=False)
+_LEGACY: Final[dict[str | None, Envelope]] = {
+    version: Envelope(modern=False, version=version) for version in (None, *LEGACY)
+}
 _PLAIN: Final = {version: Envelope(modern=True, version=version) for version in MODERN}
 
 
@@ -99,7 +101,7 @@ def envelope(headers: Mapping[str, str], message: ClientRequest | ClientNotifica
     # An initialize negotiates in its body; the header is for the requests that follow it.
     if stated is not None and stated not in LEGACY and message.method != "initialize":
         raise VersionUnsupported(stated)
-    return _LEGACY if stated is None else Envelope(modern=False, version=stated)
+    return _LEGACY.get(stated) or Envelope(modern=False, version=stated)
 
 
 def encode_header(value: str) -> str:

@@ -110,6 +110,15 @@ def test_a_context_is_written_once_and_the_memory_of_it_is_bounded(monkeypatch: 
     assert again is not first
 
 
+@pytest.mark.threat("T-FLOOD")
+def test_how_many_contexts_are_found_by_one_look_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CONTEXTS", 4)
+    contexts = Contexts()
+    for number in range(20):
+        contexts.keep(Caller(False, f"s{number}", "stream"), contexts, b"{}")
+    assert len(contexts.latest) <= 4
+
+
 def test_what_came_with_a_request_is_sent_with_it_and_kept_for_no_other() -> None:
     contexts, one = Contexts(), modern_caller("aya", shape(elicitation={}), {})
     extras = Extras(b'{"traceparent":"00-1"}', b'{"q":{"action":"cancel"}}', "st")

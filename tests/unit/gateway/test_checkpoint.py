@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sekisho.detect import Inspection
 from sekisho.errors import RateLimited, Refused, ScopeMissing, Unavailable
 from sekisho.gateway import Answered, Refusal, Sealed, judge, release
-from sekisho.gateway.caller import Caller
+from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras
 from sekisho.keys import Principal, ScopePolicy
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import PluginName
@@ -33,6 +33,31 @@ def test_a_permitted_call_is_sealed_as_it_was_judged(kit: Kit) -> None:
     assert (sealed.client, sealed.definition.tool) == ("aya", "add")
     assert (sealed.frame.tool, bytes(sealed.frame.arguments)) == ("add", b'{"a":1}')
     assert (sealed.frame.digest, sealed.frame.timeout_s) == (sealed.call.digest, 30.0)
+
+
+@pytest.mark.threat("T-CROSS")
+def test_a_context_that_is_found_again_is_that_of_this_client_this_plugin_and_no_single_call(
+    kit: Kit,
+) -> None:
+    one = Caller(False, "s1", "stream", frozenset({"elicitation"}))
+    deaf = Caller(False, "s1", "stream")
+    may_ask = replace(kit.standing(), client_requests=frozenset({"elicitation"}))
+    other = replace(kit.standing(kit.definitions(kit.other, kit.erase)), client_requests=frozenset())
+    kit.change(standings={kit.calc: may_ask, kit.other: other})
+
+    def context(caller: Caller, extras: Extras = NO_EXTRAS, **fields: Any) -> Any:
+        arrived = kit.arrived(**fields)
+        call = arrived.call if extras is NO_EXTRAS else arrived.call.carrying(extras)
+        verdict = judge(msgspec.structs.replace(arrived, call=call, caller=caller), kit.house)
+        assert isinstance(verdict, Sealed)
+        return decode_context(verdict.frame.context)
+
+    for _ in range(2):
+        assert context(one).may_ask == ("elicitation",)
+        assert context(deaf).may_ask == ()
+        assert context(one, tool="erase", plugin=kit.other).may_ask == ()
+        assert bytes(context(one, Extras(meta=b'{"traceparent":"00"}')).meta) == b'{"traceparent":"00"}'
+        assert not bytes(context(one).meta)
 
 
 @pytest.mark.threat("T-CROSS")

@@ -60,3 +60,10 @@ def test_what_is_sent_is_what_was_judged(arguments: dict[str, Any]) -> None:
 def test_a_method_is_told_from_a_tool_by_what_it_names() -> None:
     assert call("c1", "calc", "resources/read", {}).is_of_tool
     assert not call("c1", "calc", "resources/read", {"uri": "test://one"}, "test://one").is_of_tool
+
+
+def test_a_call_is_bare_when_it_is_of_a_tool_and_brings_nothing_but_its_arguments() -> None:
+    bare = call("c1", "calc", "add", {})
+    assert bare.is_bare
+    assert not bare.carrying(Extras(b"{}")).is_bare
+    assert not call("c1", "calc", "resources/read", {"uri": "test://one"}, "test://one").is_bare

@@ -26,7 +26,9 @@ async def test_a_call_is_in_all_tables_or_in_none(legacy: Counter, new_caller: t
     assert _scopes(roster) is False
     caller = legacy.call(new_caller(context=ROUNDS))
     call = await legacy.arrival()
-    [exchange] = roster.exchanges
+    assert not roster.exchanges  # nobody asked anything yet
+    [exchange] = [entry.as_exchange() for entry in roster.entries.values()]
+    assert list(roster.exchanges) == [exchange]
     assert roster.that_waits_for(call["id"]) is exchange
     assert list(roster.entries) == [caller.inbound]
     assert _scopes(roster) is True

@@ -394,3 +394,28 @@ def test_a_forgotten_request_is_not_cancelled_aloud(wire: Wire) -> None:
     wire.session.forget(ident)
     assert wire.last["method"] == "initialize"
     assert wire.withdrawn == [ident]
+
+
+def test_a_request_that_is_handed_over_is_answered_to_its_new_waiter_with_what_is_left_of_its_notes(
+    wire: Wire,
+) -> None:
+    others: list[Answer] = []
+    notes: list[bytes] = []
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append, lambda said: None)
+    quiet = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    assert wire.session.waiter_of(ident) == wire.heard.append
+    for one in (ident, quiet):
+        wire.session.hand_over(one, others.append, notes.extend)
+        told = b'{"progressToken":%d,"progress":1}' % one
+        wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/progress","params":%b}' % told)
+        wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"n":1}}' % one)
+    assert notes == [b'{"progress":1}']
+    assert wire.session.counters.dropped_notes == 1
+    assert (others, wire.heard) == ([b'{"n":1}'] * 2, [])
+
+
+def test_nothing_is_handed_over_when_nobody_waits_any_more(wire: Wire) -> None:
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % ident)
+    wire.session.hand_over(ident, wire.heard.append, lambda said: None)
+    assert wire.session.waiter_of(ident) is None
