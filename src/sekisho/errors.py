@@ -56,7 +56,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "json_too_large": CodeInfo(400, -32600, "send fewer members or shorter strings"),
     "json_duplicate_key": CodeInfo(400, -32600, "name every member once"),
     "message_invalid": CodeInfo(400, -32600, "send one JSON-RPC 2.0 request, notification or response"),
-    "batch_refused": CodeInfo(400, -32600, "send one message per request"),
+    "batch_refused": CodeInfo(
+        400, -32600, "send one message per request; only sessions of 2025-03-26 send small batches"
+    ),
     "method_unknown": CodeInfo(404, -32601, "call a method that server/discover or initialize announces"),
     "params_invalid": CodeInfo(400, -32602, "send the parameters the method requires"),
     "header_mismatch": CodeInfo(400, -32020, "make the Mcp-* headers equal to the body"),

@@ -119,7 +119,7 @@ def test_max_depth_holds_for_what_a_plugin_says(small: House) -> None:
 
 
 @pytest.mark.parametrize("batch", [b"[]", b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]'])
-def test_a_batch_has_no_limit_because_it_is_refused(small: House, batch: bytes) -> None:
+def test_a_batch_is_refused_where_no_session_of_its_revision_sends_it(small: House, batch: bytes) -> None:
     assert asked(small, request(small, body=batch)).code == "batch_refused"
     one = json.dumps(
         {"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": params_of("", {})}
@@ -325,8 +325,8 @@ def test_max_queued_bytes_bounds_what_waits_for_a_plugin(build: Build) -> None:
 # Sessions
 
 
-def _hello() -> bytes:
-    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+def _hello(revision: str = "2025-11-25") -> bytes:
+    hello = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     return message("initialize", hello)
 
 
@@ -349,10 +349,10 @@ def test_max_new_sessions_per_minute_slows_one_client_alone(build: Build) -> Non
     assert asked(house, _legacy(house, _hello(), token=token)).code == "ok"
 
 
-def _opened(house: House) -> str:
+def _opened(house: House, revision: str = "2025-11-25") -> str:
     """The id of a new session."""
     with connected(house) as (raw,):
-        raw.send(_legacy(house, _hello()))
+        raw.send(_legacy(house, _hello(revision)))
         assert raw.answer() is not None
         return raw.fields["mcp-session-id"]
 
@@ -361,6 +361,26 @@ def _in_session(house: House, session: str, method: str = "POST") -> str:
     extra = f"Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: 2025-11-25\r\n"
     body = b"" if method == "DELETE" else message("ping", {})
     return asked(house, _legacy(house, body, extra=extra, method=method)).code
+
+
+def test_max_batch_messages_bounds_what_one_post_asks(build: Build) -> None:
+    house = build(house_with("max_batch_messages = 3"))
+    session = f"Mcp-Session-Id: {_opened(house, '2025-03-26')}\r\n"
+    call_one = {"name": "m__mirror", "arguments": {"v": 1}}
+    calls = [
+        {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call_one} for number in range(4)
+    ]
+    within, beyond = (_legacy(house, json.dumps(calls[:count]).encode(), extra=session) for count in (3, 4))
+    with connected(house) as (raw,):
+        raw.send(within)
+        answer = raw.answer()
+        assert answer is not None
+        answers: object = answer.body
+        assert isinstance(answers, list)
+        assert [one["id"] for one in answers if "result" in one] == [0, 1, 2]
+    assert asked(house, beyond).code == "batch_refused"
+    other = f"Mcp-Session-Id: {_opened(house)}\r\nMCP-Protocol-Version: 2025-11-25\r\n"
+    assert asked(house, _legacy(house, json.dumps(calls[:1]).encode(), extra=other)).code == "batch_refused"
 
 
 def test_max_ended_sessions_bounds_what_is_remembered_of_them(build: Build) -> None:

@@ -164,6 +164,7 @@ def door_rules(config: CoreConfig) -> DoorRules:
         origins=frozenset(server.allowed_origins),
         message_limits=_json_limits(config.limits, config.security.max_request_bytes),
         max_streams_per_client=config.limits.max_streams_per_client,
+        max_batch_messages=config.limits.max_batch_messages,
         serves_old_sse=server.legacy_sse,
     )
 

@@ -2,7 +2,7 @@
 
 Every bound that a stranger or a plugin can run into has a name, a unit and a default here; the body of a request
 and the calls of all clients have theirs in `security`. Knows no enforcer: `assembly` hands each number to the one
-part that counts it. Batches have no length limit because they are refused (`batch_refused`).
+part that counts it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PluginLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits(PluginLimits):
-    """`limits`: what one message, one connection and one client may cost; a batch is always refused."""
+    """`limits`: what one message, one connection and one client may cost."""
 
     max_head_bytes: int = setting(
         whole(1024, _MB), "Largest request line and headers together.", default=32 << 10
@@ -70,6 +70,11 @@ class Limits(PluginLimits):
     )
     max_in_flight_per_plugin: int = setting(
         whole(1, 1_000_000), "Calls under way at one plugin at one time.", default=512
+    )
+    max_batch_messages: int = setting(
+        whole(1, 1000),
+        "Messages of one batch, which only sessions of 2025-03-26 may send; each is a call of its own.",
+        default=32,
     )
     max_streams_per_client: int = setting(
         whole(1, 1_000_000),

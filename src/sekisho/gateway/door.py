@@ -18,6 +18,7 @@ from sekisho.audit import records
 from sekisho.detect import refusal
 from sekisho.errors import RateLimited, RemoteProtocolError, SekishoError
 from sekisho.gateway.approvals import is_yes
+from sekisho.gateway.batches import serve_batch
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.confines import keep_answer_within
 from sekisho.gateway.dispatch import Dispatcher
@@ -82,7 +83,7 @@ class Door:
         self._sessions = sessions
         self._clock = clock
         self.soon = clock.soon
-        self._new_id = new_id
+        self.new_id = new_id
         self._elsewhere = elsewhere
         self._copies = ResumableStreams(clock.now, sessions.is_ended)
         self._streams = Streams(self._copies)
@@ -150,7 +151,7 @@ class Door:
 
     def _visit(self, request: HttpRequest, guest: Guest, house: House) -> Visit:
         return Visit(
-            self._new_id(),
+            self.new_id(),
             self._clock.now(),
             guest,
             None,
@@ -163,7 +164,7 @@ class Door:
 
     def refuse_unreadable(self, error: SekishoError, guest: Guest) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
-        visit = Visit(self._new_id(), self._clock.now(), guest, None, keep_alive=False, streams=self._streams)
+        visit = Visit(self.new_id(), self._clock.now(), guest, None, keep_alive=False, streams=self._streams)
         self.refuse(visit, error)
 
     def go_on(
@@ -210,7 +211,12 @@ class Door:
         return self.dispatcher.subscriptions.follow(visit, session.caller)
 
     def _read(self, request: HttpRequest, visit: Visit, house: House, known: Pass) -> Withdrawable | None:
-        message = parse_client_message(request.body, known.rules.message_limits)
+        try:
+            message = parse_client_message(request.body, known.rules.message_limits)
+        except RemoteProtocolError as error:
+            if error.code != "batch_refused":
+                raise
+            return serve_batch(self, request, visit, known, lambda: self._session_of(request, visit))
         if isinstance(message, ClientResponse):
             self.hear_answer(message, visit, lambda: self._session_of(request, visit))
             return None

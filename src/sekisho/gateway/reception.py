@@ -32,6 +32,7 @@ class DoorRules:
     origins: frozenset[str]
     message_limits: JsonLimits
     max_streams_per_client: int = 64
+    max_batch_messages: int = 32
     serves_old_sse: bool = False
 
 

@@ -11,6 +11,7 @@ from sekisho.protocol.client_messages import (
     ClientResponse,
     JsonObject,
     ToolCall,
+    parse_client_batch,
     parse_client_message,
     parse_tool_call,
 )
@@ -128,6 +129,7 @@ __all__ = [
     "joined",
     "negotiate",
     "notification_bytes",
+    "parse_client_batch",
     "parse_client_message",
     "parse_message",
     "parse_strict",

@@ -29,6 +29,7 @@ __all__ = [
     "ClientResponse",
     "JsonObject",
     "ToolCall",
+    "parse_client_batch",
     "parse_client_message",
     "parse_tool_call",
     "refuse_variants",
@@ -89,9 +90,29 @@ def parse_client_message(data: bytes, limits: JsonLimits) -> ClientMessage:
     """
     check_text(data, limits)
     value = decode_distinct(data)[0]
+    if isinstance(value, list):
+        raise RemoteProtocolError("batch_refused", "batches are not accepted")
+    return _message(value)
+
+
+def parse_client_batch(data: bytes, limits: JsonLimits, *, most: int) -> list[ClientMessage]:
+    """Read an array of messages: all of them, or none.
+
+    Raises:
+        Refused: `body_too_large`.
+        RemoteProtocolError: `json_*`, `batch_refused` or `message_invalid`.
+    """
+    check_text(data, limits)
+    value = decode_distinct(data)[0]
+    if not isinstance(value, list) or not value:
+        raise _invalid("a batch is an array of messages")
+    if len(value) > most:
+        raise RemoteProtocolError("batch_refused", f"a batch has at most {most} messages")
+    return [_message(one) for one in value]
+
+
+def _message(value: JsonValue) -> ClientMessage:
     if type(value) is not dict:
-        if isinstance(value, list):
-            raise RemoteProtocolError("batch_refused", "batches are not accepted")
         raise _invalid("the message is not an object")
     if not value.keys() <= _MEMBERS:
         raise _invalid("the message has members that JSON-RPC does not know")

@@ -18,6 +18,7 @@ from sekisho.protocol import (
     ClientResponse,
     JsonLimits,
     ToolCall,
+    parse_client_batch,
     parse_client_message,
     parse_tool_call,
 )
@@ -230,3 +231,37 @@ def test_a_parameter_that_differs_in_case_is_refused(key: str) -> None:
 )  # fmt: skip
 def test_parameters_of_the_wrong_shape_are_refused(params: str) -> None:
     assert call_code(params) == "params_invalid"
+
+
+def batch_code(text: str, most: int = 2) -> str:
+    with pytest.raises(SekishoError) as caught:
+        parse_client_batch(text.encode(), JsonLimits(), most=most)
+    return caught.value.code
+
+
+def test_a_batch_is_read_message_by_message_and_bounded() -> None:
+    one = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    other = '{"jsonrpc":"2.0","method":"notifications/initialized"}'
+    together = parse_client_batch(f" [{one},{other}]".encode(), JsonLimits(), most=2)
+    assert together == [read(one), read(other)]
+    assert batch_code(f"[{one},{one},{one}]") == "batch_refused"
+    for text in ("[]", "{}", "7", f"[[{one}]]", f"[{one},null]", f'[{one},{{"jsonrpc":"2.0"}}]'):
+        assert batch_code(text) == "message_invalid"
+
+
+@given(st.lists(st.tuples(ids, methods, objects), min_size=1, max_size=4))
+def test_a_batch_is_read_if_and_only_if_each_message_would_be_read_alone(
+    messages: list[tuple[int | str, str, dict[str, Any]]],
+) -> None:
+    texts = [
+        json.dumps({"jsonrpc": "2.0", "id": ident, "method": method, "params": params})
+        for ident, method, params in messages
+    ]
+    alone = []
+    for text in texts:
+        try:
+            alone.append(read(text))
+        except SekishoError:
+            assert batch_code(f"[{','.join(texts)}]", most=4) == "message_invalid"
+            return
+    assert parse_client_batch(f"[{','.join(texts)}]".encode(), JsonLimits(), most=4) == alone

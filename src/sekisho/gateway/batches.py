@@ -1,0 +1,194 @@
+"""Batches of JSON-RPC messages, known to MCP 2025-03-26 alone: several messages in one POST, their answers in one array.
+
+Guarantees
+- only a session that agreed on 2025-03-26 sends them, and no batch opens a session (basic/lifecycle of that revision);
+- a batch that cannot be read whole, or holds too many messages, is refused whole, before any of it is looked at;
+- every message in it is judged, charged and recorded as if it had come alone, and fails alone;
+- answers stand in the order of their requests; together they are bounded, and what does not fit is refused by itself;
+- nothing is asked or told in the midst of its calls: the answer is one document, when all of it is there;
+- whoever is gone withdraws all that is still under way.
+
+Knows no socket and serves no method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.gateway.dispatch import Dispatcher
+from sekisho.gateway.reception import Pass
+from sekisho.gateway.sessions import Session
+from sekisho.gateway.visit import Visit, Withdrawable
+from sekisho.keys import Pending, Principal
+from sekisho.protocol import (
+    ClientMessage,
+    ClientNotification,
+    ClientRequest,
+    ClientResponse,
+    HttpRequest,
+    envelope,
+    error_bytes,
+    parse_client_batch,
+    response_bytes,
+)
+
+__all__ = ["REVISION", "Batch", "serve_batch"]
+
+REVISION: Final = "2025-03-26"
+MAX_ANSWER_BYTES: Final = 32 << 20  # of one batch: many large results must not be held together
+_NOT_HERE: Final = f"batches are of sessions that agreed on {REVISION}, and initialize is never part of one"
+
+
+class Desk(Protocol):
+    """What the door does for every front."""
+
+    dispatcher: Dispatcher
+
+    def new_id(self) -> str:
+        """The id of one more call."""
+
+    def hear_answer(self, message: ClientResponse, visit: Visit, session_of: Callable[[], Session]) -> None:
+        """What a client says to a question."""
+
+    def notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
+        """A notification of a client."""
+
+    def refuse(self, visit: Visit, error: SekishoError) -> None:
+        """Record a refusal, then give it."""
+
+
+class Batch:
+    """One batch under way; answered when each of its messages is."""
+
+    def __init__(self, visit: Visit, size: int) -> None:
+        self._visit = visit
+        self._open = size
+        self._answers: list[bytes | None] = [None] * size
+        self._bytes = 0
+        self._parts: list[Withdrawable | None] = [None] * size
+        self._is_over = False
+
+    def part(self, at: int, call_id: str, ident: int | str | None) -> Visit:
+        """A visit of its own for one of the messages."""
+        outer = self._visit
+        return Visit(
+            call_id,
+            outer.now,
+            _Part(self, at, ident),
+            outer.principal,
+            True,
+            outer.streams,
+            outer.target,
+            outer.challenges,
+            client=outer.client,
+            endpoint=outer.endpoint,
+            request_id=ident,
+        )
+
+    def carry(self, at: int, trip: Withdrawable | None) -> None:
+        """What one of its messages set in motion."""
+        self._parts[at] = trip
+
+    def settle(self, at: int, ident: int | str | None, answer: bytes) -> None:
+        """One of its messages has its answer; those that are no requests have none."""
+        self._parts[at] = None
+        if ident is not None:
+            self._bytes += len(answer)
+            if self._bytes > MAX_ANSWER_BYTES:
+                self._bytes -= len(answer)
+                too_large = RemoteProtocolError("result_too_large", "the answers of this batch are too large")
+                answer = error_bytes(ident, too_large)
+            self._answers[at] = answer
+        self._open -= 1
+        if not self._open and not self._is_over:
+            self._is_over = True
+            self._answer()
+
+    def withdraw(self, reason: SekishoError) -> None:
+        """Its client is gone: nothing of it goes on."""
+        self._is_over = True
+        parts, self._parts = self._parts, [None] * len(self._parts)
+        for part in parts:
+            if part is not None:
+                part.withdraw(reason)
+
+    def _answer(self) -> None:
+        answers = [answer for answer in self._answers if answer is not None]
+        visit = self._visit
+        if not answers:
+            visit.accept()
+            return
+        body = b"[" + b",".join(answers) + b"]"
+        visit.guest.answer(response_bytes(200, body, close=not visit.keep_alive))
+
+
+class _Part:
+    """Takes the place of the connection for one message: what is written to it is one member of the array."""
+
+    client: str | None = None
+    certificate: str | None = None
+    shown: Principal | Pending | None = None
+
+    def __init__(self, batch: Batch, at: int, ident: int | str | None) -> None:
+        self._batch = batch
+        self._at = at
+        self._ident = ident
+        self._is_over = False
+
+    def admit(self, client: str) -> bool:
+        """The batch was admitted; this is no connection."""
+        del client
+        return True
+
+    def begin(self, data: bytes) -> bool:
+        """There are no pieces before the answer."""
+        del data
+        return False
+
+    def answer(self, data: bytes) -> None:
+        """The answer, as our own HTTP response: its body is the message."""
+        if not self._is_over:
+            self._is_over = True
+            self._batch.settle(self._at, self._ident, data.partition(b"\r\n\r\n")[2])
+
+
+def serve_batch(
+    desk: Desk, request: HttpRequest, visit: Visit, known: Pass, session_of: Callable[[], Session]
+) -> Withdrawable | None:
+    """Serve a POST that is no single message; raises what it is refused with as a whole."""
+    if "mcp-session-id" not in request.headers:
+        raise RemoteProtocolError("batch_refused", _NOT_HERE)
+    session = session_of()
+    if session.version != REVISION:
+        raise RemoteProtocolError("batch_refused", _NOT_HERE)
+    rules = known.rules
+    messages = parse_client_batch(request.body, rules.message_limits, most=rules.max_batch_messages)
+    if any(not isinstance(one, ClientResponse) and one.method == "initialize" for one in messages):
+        raise RemoteProtocolError("batch_refused", _NOT_HERE)
+    batch = Batch(visit, len(messages))
+    for at, message in enumerate(messages):
+        ident = message.id if isinstance(message, ClientRequest) else None
+        part = batch.part(at, desk.new_id(), ident)
+        try:
+            batch.carry(at, _begin(desk, message, part, session, request))
+        except SekishoError as error:
+            desk.refuse(part, error)
+    return batch
+
+
+def _begin(
+    desk: Desk, message: ClientMessage, part: Visit, session: Session, request: HttpRequest
+) -> Withdrawable | None:
+    if isinstance(message, ClientResponse):
+        desk.hear_answer(message, part, lambda: session)
+        return None
+    shape = envelope(request.headers, message)
+    if shape.modern:
+        raise RemoteProtocolError("message_invalid", f"a batch is of revision {REVISION}")
+    if isinstance(message, ClientNotification):
+        desk.notice(message, part, session)
+        part.accept()
+        return None
+    return desk.dispatcher.serve(message, part, session, shape, request)
