@@ -9,32 +9,28 @@ Decides no limit itself.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sekisho.sandbox.allowance import Limits
+from sekisho.sandbox.group_settings import settings
 from sekisho.sandbox.spec import CgroupVersion, unavailable
 
 __all__ = [
     "Group",
     "Usage",
-    "disk_files",
-    "disks",
     "find_parents",
     "group_of",
     "make_group",
-    "settings",
     "sweep",
 ]
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
-PERIOD_US: Final = 100_000  # the kernel's default accounting period
 _CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct", "blkio")
 _COUNTED: Final = ("memory", "pids", "cpu")
 _DISK: Final = ("io", "blkio")  # as version 2 and version 1 call it
@@ -178,7 +174,7 @@ def make_group(
     try:
         for _, folder in group.folders:
             folder.mkdir(exist_ok=version == "v2")
-        for path, text in settings(group, limits):
+        for path, text in settings(group.version, group.folders, limits):
             path.write_text(text)
     except OSError as error:
         group.remove()
@@ -198,61 +194,6 @@ def sweep(parents: tuple[tuple[str, str], ...]) -> None:
                     folder.rmdir()
 
 
-def settings(group: Group, limits: Limits) -> Iterator[tuple[Path, str]]:
-    """What is to be written where, in order."""
-    by_name = dict(group.folders)
-    if "pids" in by_name:
-        yield by_name["pids"] / "pids.max", str(limits.pids + limits.own_processes)
-    yield from (_settings_v2 if group.version == "v2" else _settings_v1)(by_name, limits)
-
-
-def _settings_v2(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[Path, str]]:
-    if "memory" in by_name:
-        folder = by_name["memory"]
-        yield folder / "memory.max", str(limits.memory_bytes)
-        if (folder / "memory.swap.max").exists():
-            yield folder / "memory.swap.max", "0"
-        # half a plugin answers nothing; the server restarts a whole one
-        yield folder / "memory.oom.group", "1"
-    if "cpu" in by_name:
-        folder = by_name["cpu"]
-        yield folder / "cpu.max", f"{_quota_us(limits)} {PERIOD_US}"
-        yield from _burst(folder / "cpu.max.burst", limits)
-    if "io" in by_name:
-        rate = limits.io_bytes_per_s
-        yield from ((by_name["io"] / "io.max", f"{disk} rbps={rate} wbps={rate}") for disk in disks())
-
-
-def _settings_v1(by_name: Mapping[str, Path], limits: Limits) -> Iterator[tuple[Path, str]]:
-    if "memory" in by_name:
-        folder = by_name["memory"]
-        yield folder / "memory.limit_in_bytes", str(limits.memory_bytes)
-        if (folder / "memory.memsw.limit_in_bytes").exists():
-            yield folder / "memory.memsw.limit_in_bytes", str(limits.memory_bytes)
-    if "cpu" in by_name:
-        folder = by_name["cpu"]
-        yield folder / "cpu.cfs_period_us", str(PERIOD_US)
-        yield folder / "cpu.cfs_quota_us", str(_quota_us(limits))
-        yield from _burst(folder / "cpu.cfs_burst_us", limits)
-    if "blkio" in by_name:
-        for disk, way in itertools.product(disks(), ("read", "write")):
-            yield by_name["blkio"] / f"blkio.throttle.{way}_bps_device", f"{disk} {limits.io_bytes_per_s}"
-
-
-def _burst(path: Path, limits: Limits) -> Iterator[tuple[Path, str]]:
-    """What one period left over may be used in the next, and a start begins with it: since Linux 5.14.
-
-    A runtime starts with several threads at once, and would stand still at the end of its first period. In the long run
-    the share stays what it is. Written last, because writing it fills the account.
-    """
-    if path.exists():
-        yield path, str(_quota_us(limits))
-
-
-def _quota_us(limits: Limits) -> int:
-    return limits.cpu_percent * PERIOD_US // 100
-
-
 def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:
     """A folder whose children get controllers; a folder that holds processes itself cannot give them any."""
     for candidate in _upwards(root, own):
@@ -267,18 +208,6 @@ def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:
             if "memory" in given:
                 return tuple((one, str(candidate)) for one in ("memory", "pids", "cpu", "io") if one in given)
     return ()
-
-
-def disks() -> list[str]:
-    """Every disk there is, as the kernel numbers it: a plugin may meet any of them through a folder it was granted."""
-    sizes = sorted(Path("/sys/block").glob("*/size"))
-    return [(one.parent / "dev").read_text().strip() for one in sizes if _number(one)]
-
-
-def disk_files() -> list[Path]:
-    """The same disks as the files by which container engines call them."""
-    sizes = sorted(Path("/sys/block").glob("*/size"))
-    return [Path("/dev", one.parent.name.replace("!", "/")) for one in sizes if _number(one)]
 
 
 def _upwards(root: Path, own: str) -> Iterator[Path]:

@@ -24,7 +24,8 @@ from typing import Final
 from sekisho.errors import SekishoError
 from sekisho.sandbox.engine import Engine, owner_of
 from sekisho.sandbox.forked import readable
-from sekisho.sandbox.limits import disk_files, group_of
+from sekisho.sandbox.group_settings import disk_files
+from sekisho.sandbox.limits import group_of
 from sekisho.sandbox.oci_alarm import HOOKS, ContainerAlarm
 from sekisho.sandbox.oci_beside import keep, lead_out, mind, was_exceeded
 from sekisho.sandbox.oci_folder import identities, lay, refuse_links

@@ -5,22 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from sekisho.errors import Misconfigured
 from sekisho.sandbox.allowance import Limits
-from sekisho.sandbox.limits import (
-    Group,
-    disk_files,
-    disks,
-    find_parents,
-    group_of,
-    make_group,
-    settings,
-    sweep,
-)
+from sekisho.sandbox.group_settings import disks
+from sekisho.sandbox.limits import Group, find_parents, group_of, make_group, sweep
 
 LIMITS = Limits(
     memory_bytes=64 << 20,
@@ -90,21 +81,6 @@ def test_version_2_limits_in_one_folder_and_kills_the_whole_plugin_when_memory_r
     assert (folder / "pids.max").read_text() == "12"
     assert (folder / "cpu.max").read_text() == "50000 100000"
     assert group.join_files == (f"{folder}/cgroup.procs",)
-
-
-@pytest.mark.parametrize(("version", "name"), [("v1", "cpu.cfs_burst_us"), ("v2", "cpu.max.burst")])
-def test_a_start_may_use_what_one_period_left_over_where_the_kernel_knows_how(
-    version: Literal["v1", "v2"], name: str, request: pytest.FixtureRequest
-) -> None:
-    root: Path = request.getfixturevalue(version)
-    parent = root / "cpu" if version == "v1" else root
-    plain = make_group(version, (("cpu", str(parent)),), "notes", 1, LIMITS)
-    assert not (plain.folders[0][1] / name).exists()
-    ready = parent / f"sekisho-{os.getpid()}-2-notes"
-    ready.mkdir()  # as the kernel makes it, with its files
-    (ready / name).write_text("0")
-    wanted = list(settings(Group(version=version, folders=(("cpu", ready),)), LIMITS))
-    assert wanted[-1] == (ready / name, "50000")
 
 
 def test_version_1_limits_reading_and_writing_of_every_disk(v1: Path) -> None:
@@ -220,8 +196,3 @@ def test_where_nothing_is_limited_nobody_counts(v1: Path) -> None:
     (v1 / "pids" / "box").mkdir()
     (v1 / "pids" / "box" / "pids.max").write_text("max\n")
     assert group_of(7, v1, someone_elses(v1, 7, "3:pids:/box\n")) is None
-
-
-def test_a_disk_has_a_number_and_a_file() -> None:
-    assert len(disks()) == len(disk_files())
-    assert all(str(one).startswith("/dev/") for one in disk_files())
