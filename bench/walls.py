@@ -47,14 +47,14 @@ def measure_walls(starts: int) -> dict[str, float]:
 
 async def _measure(starts: int) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    standing: list[float] = []
+    standing: dict[str, list[float]] = {}
     async with AsyncExitStack() as stack:
         ways: dict[str, Clock] = {"bare": _bare}
         for name, (make, isolation) in DRIVERS.items():
             driver = await stack.enter_async_context(make())
             plan = await driver.plan(_spec(isolation))
-            ways[name] = _walled(driver, plan, standing if name == "bubblewrap" else [])
-        peers = _peers() | await _containers(stack)
+            ways[name] = _walled(driver, plan, standing.setdefault(name, []))
+        peers = _peers() | await _containers(stack, standing)
         for number in range(starts + WARM_UP):
             of_round = ways | (peers if number % PEER_EVERY == WARM_UP else {})
             for name, clock in of_round.items():
@@ -64,13 +64,15 @@ async def _measure(starts: int) -> dict[str, float]:
     return _told(found, standing)
 
 
-def _told(found: dict[str, list[float]], standing: list[float]) -> dict[str, float]:
+def _told(found: dict[str, list[float]], standing: dict[str, list[float]]) -> dict[str, float]:
     middle = {name: 1e3 * statistics.median(times) for name, times in found.items()}
+    stood = {name: 1e3 * statistics.median(times) for name, times in standing.items()}
     over = {name: middle[name] - middle["bare"] for name in middle if name != "bare"}
     told = {
         "walls_bare_ms": middle["bare"],
         "walls_walled_ms": middle["bubblewrap"],
-        "walls_standing_ms": 1e3 * statistics.median(standing),
+        "walls_standing_ms": stood["bubblewrap"],
+        **{f"walls_{name}_standing_ms": value for name, value in stood.items() if name.startswith("oci")},
         "walls_over_bare_ms": over["bubblewrap"],
         **{f"walls_{name}_over_bare_ms": value for name, value in over.items() if name != "bubblewrap"},
     }
@@ -79,7 +81,7 @@ def _told(found: dict[str, list[float]], standing: list[float]) -> dict[str, flo
     return told
 
 
-async def _containers(stack: AsyncExitStack) -> dict[str, Clock]:
+async def _containers(stack: AsyncExitStack, standing: dict[str, list[float]]) -> dict[str, Clock]:
     """Our own walls by podman: a first start, and one that finds a container which was made ahead."""
     if shutil.which("podman") is None or os.geteuid() != 0:
         return {}
@@ -89,14 +91,14 @@ async def _containers(stack: AsyncExitStack) -> dict[str, Clock]:
             Oci("podman", environment=os.environ, has_reserve=has_reserve)
         )
         plan = await driver.plan(replace(_spec("strict"), owner=CONTAINER_USER))
-        ways[name] = _contained(driver, plan)
         if has_reserve:
-            await ways[name]()  # the first one makes the next
+            await _walled(driver, plan, [])()  # the first one makes the next
+        ways[name] = _contained(driver, plan, standing.setdefault(name, []))
     return ways
 
 
-def _contained(driver: Oci, plan: Plan) -> Clock:
-    once = _walled(driver, plan, [])
+def _contained(driver: Oci, plan: Plan, standing: list[float]) -> Clock:
+    once = _walled(driver, plan, standing)
 
     async def clock() -> float:
         await driver.wait_reserve()

@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import io
 import os
 import re
 import shutil
 import subprocess
-import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import BinaryIO, Final
 
 from sekisho.errors import Misconfigured
 from sekisho.sandbox.limits import CGROUP_ROOT
 from sekisho.sandbox.obstacles import explain_here
+from sekisho.sandbox.oci_frame import layer
 from sekisho.sandbox.oci_words import GVISOR, LABEL, EngineName
 from sekisho.sandbox.rootless import lack_here
 from sekisho.sandbox.spec import Link, unavailable
@@ -48,8 +47,6 @@ ENGINE_VARIABLES: Final = (
     "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
 )  # fmt: skip
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-_FOLDERS: Final = ("dev", "etc", "home", "home/plugin", "proc", "run", "sys", "tmp", "usr", "var")
-_SCRATCH: Final = ("tmp", "home/plugin")
 # What an engine can hold, in one line of words.
 _ABLE: Final[Mapping[EngineName, str]] = {
     "podman": "{{.Version.Version}} {{.Host.OCIRuntime.Version}} {{.Host.CgroupControllers}} "
@@ -158,35 +155,49 @@ class Engine:
         Raises:
             Misconfigured: it failed, or took too long.
         """
+        # files, not pipes: what an engine leaves behind for its container may hold them open for as long as that lives
+        with _memory() as out, _memory() as err:
+            code = await self._run(self.command(*_hooks(hooks), *words), given, where, (out, err))
+            out.seek(0)
+            err.seek(0)
+            said, complaint = out.read(), err.read()
+        if code is None:
+            raise unavailable(f"{self.name} {words[0]} did not finish within {COMMAND_S:.0f} s")
+        if code != 0:
+            lines = complaint.decode(errors="replace").strip().splitlines()
+            raise unavailable(f"{self.name} {words[0]}: {lines[-1] if lines else 'no reason given'}"[:500])
+        return said.decode(errors="replace").strip()
+
+    async def _run(
+        self, words: Sequence[str], given: bytes, where: Path | None, to: tuple[BinaryIO, BinaryIO]
+    ) -> int | None:
+        """The end of one command; None when it took too long, and was ended."""
         process = await asyncio.create_subprocess_exec(
-            *self.command(*_hooks(hooks), *words),
+            *words,
             stdin=subprocess.PIPE if given else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=to[0],
+            stderr=to[1],
             env=self.environment,
             cwd=where,
         )
         try:
             async with asyncio.timeout(COMMAND_S):
-                said, complaint = await process.communicate(given or None)
+                await process.communicate(given or None)
         except (TimeoutError, asyncio.CancelledError) as error:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
             if isinstance(error, asyncio.CancelledError):
                 raise
-            raise unavailable(f"{self.name} {words[0]} did not finish within {COMMAND_S:.0f} s") from None
-        if process.returncode != 0:
-            lines = complaint.decode(errors="replace").strip().splitlines()
-            raise unavailable(f"{self.name} {words[0]}: {lines[-1] if lines else 'no reason given'}"[:500])
-        return said.decode(errors="replace").strip()
+            return None
+        return process.returncode
 
     async def frame(self, links: Iterable[Link]) -> str:
         """An image with empty folders and these links, made once: all else of a plugin is mounted into it."""
-        layer = _layer(links)
-        tag = f"{FRAME}:{hashlib.sha256(layer).hexdigest()[:16]}"
+        content = layer(links)
+        tag = f"{FRAME}:{hashlib.sha256(content).hexdigest()[:16]}"
         if not await self.say("images", "--quiet", tag):
-            await self.say("import", "-", tag, given=layer)
+            await self.say("import", "-", tag, given=content)
         return tag
 
     async def sweep(self, is_alive: frozenset[str]) -> None:
@@ -244,6 +255,11 @@ def hands_out_listeners(able: str) -> bool:
     return found is not None and (int(found[2]), int(found[3])) >= _OLDEST_LISTENER[found[1]]
 
 
+def _memory() -> BinaryIO:
+    """A file of nobody else's."""
+    return os.fdopen(os.memfd_create("sekisho"), "w+b", buffering=0)
+
+
 def _hooks(own: Path | None) -> tuple[str, ...]:
     """Our hooks beside those of the site, which the word would turn off."""
     places = (*(place for place in SITE_HOOKS if Path(place).is_dir()), str(own))
@@ -278,19 +294,3 @@ def _podman_options(runtime: str) -> tuple[str, ...]:
         # its own network stack has nothing to serve, and old ones do not start in an empty network
         *(("--runtime-flag", "network=none") if chosen == GVISOR else ()),
     )  # fmt: skip
-
-
-def _layer(links: Iterable[Link]) -> bytes:
-    """The same bytes for the same links, so that the image is found again."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name in _FOLDERS:
-            entry = tarfile.TarInfo(name)
-            # runtimes give a tmpfs the mode of the folder below it
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name in _SCRATCH else 0o755
-            tar.addfile(entry)
-        for link in sorted(links, key=lambda one: one.path):
-            entry = tarfile.TarInfo(link.path.lstrip("/"))
-            entry.type, entry.linkname = tarfile.SYMTYPE, link.target
-            tar.addfile(entry)
-    return archive.getvalue()

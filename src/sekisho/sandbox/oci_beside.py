@@ -102,7 +102,7 @@ async def _start(
     return await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", file, *words,
         stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-        env=env,
+        env=dict(env),  # uvloop takes no other mapping
         pass_fds=(passed,) if passed >= 0 else (),
     )  # fmt: skip
 

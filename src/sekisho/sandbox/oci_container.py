@@ -45,6 +45,7 @@ __all__ = ["FOLDERS", "Container", "Kind"]
 LOOK_S: Final = 0.01
 CLIENT_S: Final = 2.0  # for the last words of a plugin that has ended
 MAX_COMPLAINT_BYTES: Final = 2000
+ENGINES_OWN: Final = range(125, 128)  # codes by which a client may also mean itself
 KILLED: Final = -signal.SIGKILL
 FOLDERS: Final = "sekisho-oci-"
 
@@ -231,7 +232,7 @@ class Container:
         assert attached is not None  # noqa: S101  # started before
         client = asyncio.ensure_future(attached.wait())
         await self._first_of(client)
-        self.sandbox.keep_counts()
+        is_counted = self.sandbox.keep_counts()
         self._silence()
         is_oom = await was_exceeded(self._minder)
         if self._is_killed and self._pidfd >= 0:
@@ -240,10 +241,13 @@ class Container:
         if not client.done():  # now and then it stays
             attached.kill()
         code = await client
-        with contextlib.suppress(SekishoError):
-            wanted = "{{.State.ExitCode}} {{.State.OOMKilled}}"
-            said, _, oom = (await self._engine.say("inspect", "--format", wanted, self._name)).partition(" ")
-            code, is_oom = int(said), is_oom or oom == "true"
+        if not is_counted or code < 0 or code in ENGINES_OWN:
+            with contextlib.suppress(SekishoError):
+                wanted = "{{.State.ExitCode}} {{.State.OOMKilled}}"
+                said, _, oom = (await self._engine.say("inspect", "--format", wanted, self._name)).partition(
+                    " "
+                )
+                code, is_oom = int(said), is_oom or oom == "true"
         self._tell(code, is_oom=is_oom)
         await self._remove()
 

@@ -106,9 +106,12 @@ class Sandbox:
         """From now on this group counts what it uses: one that an engine made."""
         self._group = group
 
-    def keep_counts(self) -> None:
-        """Remember what was counted until now, because whoever made the group is about to remove it."""
+    def keep_counts(self) -> bool:
+        """Remember what was counted until now, because whoever made the group is about to remove it; False when the
+        group is gone already, or there is none.
+        """
         self._counted = of_group(self._group)
+        return self._group is not None and self._group.usage().memory_bytes is not None
 
     def oom_kills(self) -> int:
         """How many of its processes the kernel killed for their memory."""

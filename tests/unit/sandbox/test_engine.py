@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import tarfile
 from dataclasses import replace
@@ -178,3 +179,10 @@ async def test_our_hooks_stand_beside_those_of_the_site(
     pretend(host, "docker", 'echo "$@"')
     said = await find_engine("docker", environment=os.environ).say("init", "one", hooks=tmp_path / "ours")
     assert said == f"--hooks-dir {tmp_path} --hooks-dir {tmp_path}/ours init one"
+
+
+async def test_what_a_command_leaves_running_keeps_nobody_waiting(host: Path) -> None:
+    pretend(host, "docker", "sleep 600 & echo $!")
+    async with asyncio.timeout(20):
+        left = await find_engine("docker", environment=os.environ).say("init", "one")
+    os.kill(int(left), signal.SIGKILL)
