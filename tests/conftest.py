@@ -9,13 +9,19 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import settings
 
+from sekisho.cli.compiled import is_compiled
+
 settings.register_profile("sekisho", deadline=None)
 settings.load_profile("sekisho")
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that read the groups
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Name the group of each test."""
+    """Name the group of each test, and leave out what compiled modules cannot be made to show."""
+    if is_compiled():
+        for item in items:
+            if item.get_closest_marker("interpreted") is not None:
+                item.add_marker(pytest.mark.skip(reason="Sekisho is compiled here; see docs/decisions/0029"))
     for index, item in enumerate(items):
         spread = item.get_closest_marker("spread")
         part = "" if spread is None else f" {index % spread.args[0]}"

@@ -12,8 +12,11 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
         "tests/scenario",
         "it joins rooms; only the assembled house shows whether it joins them rightly",
     ),
+    "detect/verdicts": ("tests/unit/detect", "values without behaviour; the tests of the scanner build them"),
     "errors": ("tests/house", "a table and its families; test_errors.py compares them with page and source"),
     "gateway/stages": ("tests", "values without behaviour; the tests of checkpoint build every one"),
+    "protocol/client_values": ("tests/unit/protocol", "values without behaviour; their readers build them"),
+    "protocol/http_values": ("tests/unit/protocol", "values without behaviour; their readers build them"),
     "testing/": ("tests", "doubles are exercised by every test that uses them"),
     "install/installer": (
         "tests/real",

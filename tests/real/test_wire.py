@@ -28,8 +28,8 @@ from sekisho.wire import (
     TcpAddress,
     UnixAddress,
 )
+from sekisho.wire.calls import encode_call
 from sekisho.wire.frames import Kind, frame_head
-from sekisho.wire.messages import encode_call
 
 pytestmark = pytest.mark.real
 

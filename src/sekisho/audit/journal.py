@@ -241,12 +241,12 @@ class Journal:
             return problem
         try:
             records = self._pen.write(entries)
-        except Unavailable as problem:
-            self._write_problem = problem
-            return problem
-        except SekishoError as problem:
-            self.end(problem)
-            return problem
+        except Unavailable as refusal:
+            self._write_problem = refusal
+            return refusal
+        except SekishoError as refusal:
+            self.end(refusal)
+            return refusal
         self._write_problem = None
         self._written += len(records)
         if signer is not None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from sekisho.cli.compiled import examine_build
 from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find
 from sekisho.cli.saying import columns, note, say, say_json
 from sekisho.errors import SekishoError
@@ -33,7 +34,7 @@ def doctor(
     if apparmor_profile:
         say(APPARMOR_PROFILE.rstrip("\n").split("\n"))
         return 0
-    rows = (*examine(), *_configured(config))
+    rows = (*examine(), examine_build(), *_configured(config))
     is_good = all(row.ok for row in rows if row.needed)
     if json:
         say_json({"ok": is_good, "rows": [asdict(row) for row in rows]})

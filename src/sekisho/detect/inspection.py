@@ -13,28 +13,17 @@ gets. Knows neither the call nor who made it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
-
-import msgspec
+from typing import Literal
 
 from sekisho.detect.rule import Place, Severity
 from sekisho.detect.rules import rules_without
-from sekisho.detect.scanner import CLEAN, KEY_FLOOD, Scanner, Verdict
+from sekisho.detect.scanner import KEY_FLOOD, Scanner
+from sekisho.detect.verdicts import CLEAN, NOTHING_FOUND, Findings, Verdict
 from sekisho.errors import Refused
 
-__all__ = ["NOTHING_FOUND", "Findings", "Inspection", "Mode", "refusal"]
+__all__ = ["Inspection", "Mode", "refusal"]
 
 Mode = Literal["refuse", "record", "off"]
-
-
-class Findings(msgspec.Struct, frozen=True):
-    """Whether the text may not pass, and the ids of the rules it met, in the order of the rule book."""
-
-    refused: bool
-    rule_ids: tuple[str, ...]
-
-
-NOTHING_FOUND: Final = Findings(refused=False, rule_ids=())
 
 
 class Inspection:

@@ -20,8 +20,9 @@ import msgspec
 
 from sekisho.detect.engines import Hit, KeyFinder, Pattern, TooManyKeys, best_finder, compiled
 from sekisho.detect.rule import Place, Rule, Severity
+from sekisho.detect.verdicts import CLEAN, Verdict
 
-__all__ = ["CLEAN", "KEY_FLOOD", "Scanner", "Verdict"]
+__all__ = ["KEY_FLOOD", "Scanner"]
 
 MakeFinder = Callable[[Sequence[bytes], bytes], KeyFinder]
 
@@ -29,16 +30,6 @@ KEY_FLOOD: Final = "hidden.key_flood"
 MAX_PASSES: Final = 16  # real text stays below 4; see tests
 FREE_BYTES: Final = 1 << 16  # small texts may be judged as often as there are rules
 _BY_END: Final = itemgetter(1)
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """The ids of the rules a text breaks, in the order of the rule book, and the worst they ask for."""
-
-    rule_ids: tuple[str, ...]
-    severity: Severity | None
-
-
-CLEAN: Final = Verdict((), None)
 
 
 class Scanner:

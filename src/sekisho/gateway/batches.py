@@ -73,19 +73,9 @@ class Batch:
     def part(self, at: int, call_id: str, ident: int | str | None) -> Visit:
         """A visit of its own for one of the messages."""
         outer = self._visit
-        return Visit(
-            call_id,
-            outer.now,
-            _Part(self, at, ident),
-            outer.principal,
-            True,
-            outer.streams,
-            outer.target,
-            outer.challenges,
-            client=outer.client,
-            endpoint=outer.endpoint,
-            request_id=ident,
-        )
+        visit = outer.inner(call_id, _Part(self, at, ident), outer.streams, ident)
+        visit.target, visit.challenges = outer.target, outer.challenges
+        return visit
 
     def carry(self, at: int, trip: Withdrawable | None) -> None:
         """What one of its messages set in motion."""

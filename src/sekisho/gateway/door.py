@@ -154,17 +154,16 @@ class Door:
             self.new_id(),
             self._clock.now(),
             guest,
-            None,
-            # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
-            request.keep_alive and request.method != "HEAD",
             self._streams,
-            request.target,
-            house.challenges,
+            # a client does not read the body of an answer to HEAD, so ours would be taken for the next answer
+            keep_alive=request.keep_alive and request.method != "HEAD",
+            target=request.target,
+            challenges=house.challenges,
         )
 
     def refuse_unreadable(self, error: SekishoError, guest: Guest) -> None:
         """Answer bytes that never became a request; the connection ends with it."""
-        visit = Visit(self.new_id(), self._clock.now(), guest, None, keep_alive=False, streams=self._streams)
+        visit = Visit(self.new_id(), self._clock.now(), guest, self._streams, keep_alive=False)
         self.refuse(visit, error)
 
     def go_on(

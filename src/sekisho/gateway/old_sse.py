@@ -134,20 +134,10 @@ class OldStream:
             raise Unavailable("busy", "too many requests of this stream are under way")
         reply = _Reply(self, ident)
         self._replies[reply] = None
-        return Visit(
-            post.call_id,
-            post.now,
-            reply,
-            post.principal,
-            True,
-            self._calls,
-            client=client,
-            endpoint=post.endpoint,
-            request_id=ident,
-            takes_streams=True,
-            is_streaming=True,
-            keep_session=self._initialized,
-        )
+        visit = post.inner(post.call_id, reply, self._calls, ident)
+        visit.keep_session = self._initialized
+        visit.takes_streams = visit.is_streaming = True
+        return visit
 
     def carry(self, visit: Visit, trip: Withdrawable | None) -> None:
         """What its request set in motion."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import msgspec
-
 from sekisho.audit import records
 from sekisho.errors import PluginError, SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
@@ -30,20 +28,38 @@ Outcome = Answered | Held | Refusal
 Reply = Callable[[Outcome], None]
 
 
-class Trip(msgspec.Struct, eq=False):
+class Trip:
     """One call under way; `withdraw` ends it early. Its methods are what the log and the line call back."""
 
-    _road: Road
-    _reply: Reply
-    _hears: Hears
-    _sealed: Sealed | None = None  # what the gate let through
-    _salt: bytes = b""
-    _notes: list[bytes] | None = None
-    _line: Line | None = None
-    _number: int = 0
-    _outcome: Outcome | None = None
-    _withdrawn: SekishoError | None = None
-    _is_settled: bool = False
+    __slots__ = (
+        "_hears",
+        "_is_settled",
+        "_line",
+        "_notes",
+        "_number",
+        "_outcome",
+        "_reply",
+        "_road",
+        "_salt",
+        "_sealed",
+        "_withdrawn",
+    )
+
+    def __init__(
+        self, road: Road, reply: Reply, hears: Hears, sealed: Sealed | None = None, salt: bytes = b""
+    ) -> None:
+        """`sealed` is what the gate let through."""
+        self._road = road
+        self._reply = reply
+        self._hears = hears
+        self._sealed = sealed
+        self._salt = salt
+        self._notes: list[bytes] | None = None
+        self._line: Line | None = None
+        self._number = 0
+        self._outcome: Outcome | None = None
+        self._withdrawn: SekishoError | None = None
+        self._is_settled = False
 
     def withdraw(self, reason: SekishoError) -> None:
         """Tell the plugin server to stop and settle the call with `reason`; late answers are dropped."""

@@ -110,34 +110,77 @@ class Streams:
             del self._open[client]
 
 
-class Visit(msgspec.Struct):
+class Visit:
     """Filled in as the request is understood, so that a refusal says all that is known."""
 
-    call_id: str
-    now: float
-    guest: Guest
-    principal: Principal | None
-    keep_alive: bool
-    streams: Streams
-    target: str = ""
-    challenges: Challenges | None = None
-    client: str | None = None
-    endpoint: PluginName | None = None
-    request_id: int | str | None = None
-    method: str = ""
-    modern: bool = False
-    key: tuple[str, str, int | str] | None = None
-    progress_token: int | str | None = None
-    takes_streams: bool = False
-    is_streaming: bool = False
-    is_over: bool = False
-    under_way: Withdrawable | None = None
-    """What carries the request now: a call that waits for a person is carried by several, one after another."""
-    keep_session: Callable[[str], None] | None = None
-    """Who keeps the id of a session that is opened, where no header carries it."""
-    resumes_in: str | None = None
-    """The session in which its stream, should it become one, can be resumed."""
-    copy: Copy | None = None
+    __slots__ = (
+        "call_id",
+        "challenges",
+        "client",
+        "copy",
+        "endpoint",
+        "guest",
+        "is_over",
+        "is_streaming",
+        "keep_alive",
+        "keep_session",
+        "key",
+        "method",
+        "modern",
+        "now",
+        "principal",
+        "progress_token",
+        "request_id",
+        "resumes_in",
+        "streams",
+        "takes_streams",
+        "target",
+        "under_way",
+    )
+
+    def __init__(
+        self,
+        call_id: str,
+        now: float,
+        guest: Guest,
+        streams: Streams,
+        *,
+        keep_alive: bool,
+        target: str = "",
+        challenges: Challenges | None = None,
+    ) -> None:
+        self.call_id = call_id
+        self.now = now
+        self.guest = guest
+        self.streams = streams
+        self.keep_alive = keep_alive
+        self.target = target
+        self.challenges = challenges
+        self.principal: Principal | None = None
+        self.client: str | None = None
+        self.endpoint: PluginName | None = None
+        self.request_id: int | str | None = None
+        self.method = ""
+        self.modern = False
+        self.key: tuple[str, str, int | str] | None = None
+        self.progress_token: int | str | None = None
+        self.takes_streams = False
+        self.is_streaming = False
+        self.is_over = False
+        # What carries the request now: a call that waits for a person is carried by several, one after another.
+        self.under_way: Withdrawable | None = None
+        # Who keeps the id of a session that is opened, where no header carries it.
+        self.keep_session: Callable[[str], None] | None = None
+        # The session in which its stream, should it become one, can be resumed.
+        self.resumes_in: str | None = None
+        self.copy: Copy | None = None
+
+    def inner(self, call_id: str, guest: Guest, streams: Streams, ident: int | str | None) -> Visit:
+        """A visit of its own, by the same client at the same place, for a message that came within this one."""
+        visit = Visit(call_id, self.now, guest, streams, keep_alive=True)
+        visit.principal, visit.client, visit.endpoint = self.principal, self.client, self.endpoint
+        visit.request_id = ident
+        return visit
 
     def holds(self, reason: SekishoError) -> bool:
         """True when its client is gone but may come back."""

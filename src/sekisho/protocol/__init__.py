@@ -4,23 +4,17 @@ Judgement only: bytes in, values or refusals out. Stands on `errors`; every othe
 """
 
 from sekisho.protocol.canonical import canonical_bytes, digest
-from sekisho.protocol.client_messages import (
+from sekisho.protocol.client_messages import parse_client_batch, parse_client_message, parse_tool_call
+from sekisho.protocol.client_values import (
     ClientMessage,
     ClientNotification,
     ClientRequest,
     ClientResponse,
+    Envelope,
     JsonObject,
     ToolCall,
-    parse_client_batch,
-    parse_client_message,
-    parse_tool_call,
 )
-from sekisho.protocol.http1 import (
-    HeadMemo,
-    HttpRequest,
-    RequestReader,
-)
-from sekisho.protocol.http_head import HttpLimits
+from sekisho.protocol.http1 import HeadMemo, RequestReader
 from sekisho.protocol.http_response import (
     BodyChunk,
     HttpResponse,
@@ -31,6 +25,7 @@ from sekisho.protocol.http_response import (
     WholeAnswers,
     collect,
 )
+from sekisho.protocol.http_values import HttpLimits, HttpRequest
 from sekisho.protocol.http_write import header_lines, request_head_bytes, response_bytes
 from sekisho.protocol.json_text import (
     JsonLimits,
@@ -47,7 +42,6 @@ from sekisho.protocol.ladder import (
     META_LOG_LEVEL,
     META_PROTOCOL_VERSION,
     META_SERVER_INFO,
-    Envelope,
     decode_header,
     encode_header,
     envelope,

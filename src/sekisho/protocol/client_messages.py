@@ -15,27 +15,20 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from typing import Final, TypeAlias
-
-import msgspec
+from typing import Final
 
 from sekisho.errors import RemoteProtocolError
+from sekisho.protocol.client_values import (
+    ClientMessage,
+    ClientNotification,
+    ClientRequest,
+    ClientResponse,
+    JsonObject,
+    ToolCall,
+)
 from sekisho.protocol.json_text import JsonLimits, JsonValue, check_text, decode_distinct
 
-__all__ = [
-    "ClientMessage",
-    "ClientNotification",
-    "ClientRequest",
-    "ClientResponse",
-    "JsonObject",
-    "ToolCall",
-    "parse_client_batch",
-    "parse_client_message",
-    "parse_tool_call",
-    "refuse_variants",
-]
-
-JsonObject: TypeAlias = "dict[str, JsonValue]"
+__all__ = ["parse_client_batch", "parse_client_message", "parse_tool_call", "refuse_variants"]
 
 MAX_ID_BYTES: Final = 256  # ids are kept and copied for every call in flight
 MAX_NAME_CHARS: Final = 256  # "<plugin>__<tool>" at its longest is 162
@@ -45,40 +38,6 @@ _CALL_MEMBERS: Final = frozenset({"name", "arguments", "_meta"})
 _MAX_INTEGER: Final = 10 ** (MAX_ID_BYTES - 1)
 _METHOD: Final = re.compile(r"[A-Za-z0-9_$./-]{1,128}")
 _NOTHING: Final[JsonObject] = {}
-
-
-class ClientRequest(msgspec.Struct, frozen=True, gc=False):
-    """A question that must be answered under its id."""
-
-    id: int | str
-    method: str
-    params: JsonObject
-
-
-class ClientNotification(msgspec.Struct, frozen=True, gc=False):
-    """A message without an answer."""
-
-    method: str
-    params: JsonObject
-
-
-class ClientResponse(msgspec.Struct, frozen=True, gc=False):
-    """An answer; `error` is set when the client refused. The id is None only then."""
-
-    id: int | str | None
-    result: JsonObject | None
-    error: JsonObject | None
-
-
-ClientMessage: TypeAlias = ClientRequest | ClientNotification | ClientResponse
-
-
-class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """The parameters of `tools/call`."""
-
-    name: str
-    arguments: JsonObject
-    meta: JsonObject
 
 
 def parse_client_message(data: bytes, limits: JsonLimits) -> ClientMessage:

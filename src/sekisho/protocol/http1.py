@@ -15,23 +15,19 @@ pieces. After an error the connection is lost: the reader refuses to go on. Does
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
-
-import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
 from sekisho.protocol.http_head import (
     MAX_CHUNK_FACTOR,
     MAX_CHUNK_SLACK,
-    Head,
-    HttpLimits,
     malformed,
     parse_head,
 )
+from sekisho.protocol.http_values import Head, HttpLimits, HttpRequest, KeptHead
 
-__all__ = ["HeadMemo", "HttpRequest", "RequestReader"]
+__all__ = ["HeadMemo", "RequestReader"]
 
 MAX_KEPT_HEADS: Final = 1024  # a client that sends ever new heads costs their reading, not our memory
 MAX_KEPT_HEAD_BYTES: Final = 4 << 10
@@ -55,32 +51,6 @@ _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;" + _TOKEN + rb"(?:=" + _TOKEN + rb")?)*")
 
 
-class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole request. Header names are lower-case; values carry no outer blanks and are Latin-1.
-
-    `speaks_chunks` is False for HTTP/1.0, whose clients do not know chunked answers.
-    `head` is the exact head of a request that a `HeadMemo` may keep, else empty; `note` is what was kept with it.
-    """
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-    keep_alive: bool = True
-    speaks_chunks: bool = True
-    head: bytes = b""
-    note: object = None
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    """What a kept head says, and how long the body behind it is."""
-
-    target: str
-    headers: Mapping[str, str]
-    length: int
-    note: object
-
-
 class HeadMemo:
     """Heads that were read before, by their exact bytes; the connections of one listener share it.
 
@@ -90,7 +60,7 @@ class HeadMemo:
     __slots__ = ("_heads", "_max_heads")
 
     def __init__(self, max_heads: int = MAX_KEPT_HEADS) -> None:
-        self._heads: dict[bytes, _Kept] = {}
+        self._heads: dict[bytes, KeptHead] = {}
         self._max_heads = max_heads
 
     def __len__(self) -> int:
@@ -103,7 +73,7 @@ class HeadMemo:
         self._heads.pop(request.head, None)
         while len(self._heads) >= self._max_heads:
             del self._heads[next(iter(self._heads))]
-        self._heads[request.head] = _Kept(request.target, request.headers, len(request.body), note)
+        self._heads[request.head] = KeptHead(request.target, request.headers, len(request.body), note)
 
     def recall(self, data: bytes) -> HttpRequest | None:
         """The one request these bytes are, when its head is kept and its body is exactly the rest."""

@@ -16,22 +16,17 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from sekisho.errors import Refused, RemoteProtocolError
+from sekisho.protocol.http_values import Head, HttpLimits
 
 __all__ = [
     "MAX_CHUNK_FACTOR",
     "MAX_CHUNK_SLACK",
-    "MAX_HEADERS",
-    "Head",
-    "HttpLimits",
     "collect_header",
     "malformed",
     "parse_head",
 ]
 
-MAX_HEADERS: Final = 100  # thousands of tiny headers cost more than their bytes
 MAX_CHUNK_SLACK: Final = 64 << 10  # what the lines between the chunks of a body may hold together, beyond
 MAX_CHUNK_FACTOR: Final = 8  # this many bytes for each of the body; a body of one-byte chunks costs six
 
@@ -47,26 +42,6 @@ _SINGLE: Final = frozenset(
         "proxy-authorization", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
-
-
-class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How large one message may be."""
-
-    max_head_bytes: int = 32 << 10
-    max_body_bytes: int = 10 << 20
-    max_headers: int = MAX_HEADERS
-
-
-class Head(msgspec.Struct, frozen=True):
-    """What a head says. `length` is that of the body, None when it comes in chunks."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    keep_alive: bool
-    is_old: bool
-    """True for HTTP/1.0, whose clients do not read chunks."""
-    length: int | None
 
 
 def parse_head(data: bytes, limits: HttpLimits) -> Head:

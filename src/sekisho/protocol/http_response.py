@@ -19,10 +19,9 @@ from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.protocol.http_head import (
     MAX_CHUNK_FACTOR,
     MAX_CHUNK_SLACK,
-    MAX_HEADERS,
-    HttpLimits,
     collect_header,
 )
+from sekisho.protocol.http_values import MAX_HEADERS, HttpLimits
 
 __all__ = [
     "BodyChunk",

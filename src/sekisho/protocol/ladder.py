@@ -19,15 +19,9 @@ import binascii
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from sekisho.errors import RemoteProtocolError
-from sekisho.protocol.client_messages import (
-    ClientNotification,
-    ClientRequest,
-    JsonObject,
-    refuse_variants,
-)
+from sekisho.protocol.client_messages import refuse_variants
+from sekisho.protocol.client_values import ClientNotification, ClientRequest, Envelope, JsonObject
 from sekisho.protocol.revisions import LEGACY, MODERN, VersionUnsupported
 
 __all__ = [
@@ -36,7 +30,6 @@ __all__ = [
     "META_LOG_LEVEL",
     "META_PROTOCOL_VERSION",
     "META_SERVER_INFO",
-    "Envelope",
     "decode_header",
     "encode_header",
     "envelope",
@@ -62,18 +55,6 @@ _META: Final = frozenset({META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES, META_
 _NOTHING: Final[JsonObject] = {}
 _PREFIX: Final = "=?base64?"
 _SUFFIX: Final = "?="
-
-
-class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What a request says about itself. `version` is None when a legacy request states none."""
-
-    modern: bool
-    version: str | None = None
-    capabilities: JsonObject = _NOTHING
-    says_more: bool = False
-    """True when a modern client declares capabilities, or wants logs; most calls do neither."""
-
-
 _LEGACY: Final[dict[str | None, Envelope]] = {
     version: Envelope(modern=False, version=version) for version in (None, *LEGACY)
 }

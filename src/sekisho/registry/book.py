@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sekisho.errors import Refused, RemoteProtocolError
-from sekisho.protocol.client_messages import JsonObject
+from sekisho.protocol.client_values import JsonObject
 from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName, ToolName
 from sekisho.protocol.param_headers import HeaderPlan

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError
-from sekisho.protocol.client_messages import JsonObject
+from sekisho.protocol.client_values import JsonObject
 from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName, ToolName, joined
 from sekisho.protocol.param_headers import HeaderPlan, compile_headers

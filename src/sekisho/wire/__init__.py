@@ -5,6 +5,7 @@ judgement; the rest are hands. Stands on `keys`; `gateway` and `plugin_server` s
 """
 
 from sekisho.wire.address import Address, TcpAddress, UnixAddress, parse_address
+from sekisho.wire.calls import decode_context, encode_context
 from sekisho.wire.client import PlugLine
 from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import (
@@ -18,8 +19,6 @@ from sekisho.wire.messages import (
     FailureFrame,
     StateFrame,
     SurfaceFrame,
-    decode_context,
-    encode_context,
 )
 from sekisho.wire.server import Listener
 

@@ -17,7 +17,7 @@ import contextlib
 import random
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from sekisho.errors import SekishoError, Tampered, Unavailable
 from sekisho.keys import HandshakeGate, Identity, PeerRule, Revocations, client_context
@@ -211,7 +211,7 @@ class PlugLine:
         if isinstance(self.address, UnixAddress):
             # no server name: the gate judges the SPIFFE id, and a path is no host name
             await loop.create_unix_connection(
-                lambda: end,
+                lambda: cast(asyncio.BaseProtocol, end),
                 self.address.path,
                 ssl=context,
                 server_hostname="",
@@ -220,7 +220,11 @@ class PlugLine:
         else:
             host, port = self.address.host, self.address.port
             await loop.create_connection(
-                lambda: end, host, port, ssl=context, ssl_shutdown_timeout=SHUTDOWN_S
+                lambda: cast(asyncio.BaseProtocol, end),
+                host,
+                port,
+                ssl=context,
+                ssl_shutdown_timeout=SHUTDOWN_S,
             )
 
     def _close(self) -> None:

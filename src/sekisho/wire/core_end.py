@@ -25,6 +25,7 @@ from sekisho.errors import (
     Unavailable,
 )
 from sekisho.keys import HandshakeGate, Identity, PeerFacts, SealPair, offer, peer_facts, sign_channel_token
+from sekisho.wire.calls import encode_call
 from sekisho.wire.frames import Frame, Kind, length_prefix
 from sekisho.wire.messages import (
     AnswerFrame,
@@ -36,7 +37,6 @@ from sekisho.wire.messages import (
     StateFrame,
     SurfaceFrame,
     decode_payload,
-    encode_call,
     encode_payload,
 )
 from sekisho.wire.messages import error_of as error_of_failure
@@ -79,7 +79,7 @@ class CoreTerms:
     on_denial: Callable[[DenialFrame, Callable[[], None]], None]
 
 
-class CoreEnd(asyncio.BufferedProtocol):
+class CoreEnd:
     """One connection to a plugin server."""
 
     def __init__(self, terms: CoreTerms, loop: asyncio.AbstractEventLoop) -> None:
@@ -204,6 +204,16 @@ class CoreEnd(asyncio.BufferedProtocol):
                 self._on_answer(bytes(self._opening[:nbytes]))
         except SekishoError as error:
             self.cut(error)
+
+    def data_received(self, data: bytes) -> None:
+        """For asyncio's own loop, which knows a protocol with a buffer by its base class only."""
+        at = 0
+        while at < len(data):
+            buffer = memoryview(self.get_buffer(len(data) - at))
+            piece = data[at : at + len(buffer)]
+            buffer[: len(piece)] = piece
+            at += len(piece)
+            self.buffer_updated(len(piece))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._pipe is None and not self._head:

@@ -1,15 +1,11 @@
 """What travels inside frames, typed.
 
 Guarantees that a payload is either one of these values or a `RemoteProtocolError`. `Raw` parts are carried
-as they are; the room that uses them parses them by its own rules. A call has a binary head, because it is sent
-for every call there is; its arguments are one JSON value without a line feed, so that they cannot become a
-second message on a plugin's pipe. All else is JSON.
+as they are; the room that uses them parses them by its own rules. All but a call (`calls`) is JSON.
 """
 
 from __future__ import annotations
 
-import math
-import struct
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -35,11 +31,7 @@ __all__ = [
     "FailureFrame",
     "StateFrame",
     "SurfaceFrame",
-    "decode_call",
-    "decode_context",
     "decode_payload",
-    "encode_call",
-    "encode_context",
     "encode_payload",
     "error_of",
 ]
@@ -184,54 +176,6 @@ _DECODERS: Final[dict[type, msgspec.json.Decoder[object]]] = {
     kind: msgspec.json.Decoder(kind)
     for kind in (FailureFrame, SurfaceFrame, StateFrame, AskFrame, AnswerFrame, EventFrame, DenialFrame)
 }
-# Wants progress, bytes of tool, digest and context, timeout; then tool, digest, context, arguments.
-_CALL: Final = struct.Struct(">BHBId")
-_contexts: Final = msgspec.json.Decoder(CallContext)
-_raw: Final = msgspec.json.Decoder(msgspec.Raw)
-_NO_CONTEXT: Final = CallContext()
-
-
-def encode_call(frame: CallFrame) -> bytes:
-    """The payload of a call; raises `LocalProtocolError` for a tool or digest no head can hold."""
-    try:
-        tool, digest = frame.tool.encode(), frame.digest.encode()
-        head = _CALL.pack(frame.wants_progress, len(tool), len(digest), len(frame.context), frame.timeout_s)
-    except (struct.error, UnicodeEncodeError) as error:
-        raise LocalProtocolError("internal", "a call's tool or digest cannot be sent") from error
-    return b"".join((head, tool, digest, frame.context, bytes(frame.arguments)))
-
-
-def decode_call(payload: bytes) -> CallFrame:
-    """The call in a payload; raises `RemoteProtocolError`."""
-    try:
-        wants_progress, tool_size, digest_size, context_size, timeout_s = _CALL.unpack_from(payload)
-        at = _CALL.size + tool_size
-        tool = payload[_CALL.size : at].decode()
-        digest = payload[at : at + digest_size].decode()
-        at += digest_size
-        context = payload[at : at + context_size]
-        arguments = payload[at + context_size :]
-        raw = _raw.decode(arguments)
-    except (struct.error, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-        raise RemoteProtocolError("plugin_protocol", "a CallFrame cannot be read") from error
-    if wants_progress > 1 or b"\n" in arguments or b"\n" in context or not math.isfinite(timeout_s):
-        raise RemoteProtocolError("plugin_protocol", "a CallFrame says what no core says")
-    return CallFrame(tool, raw, digest, timeout_s, wants_progress == 1, context)
-
-
-def encode_context(context: CallContext) -> bytes:
-    """The context as a call carries it."""
-    return _ENCODER.encode(context)
-
-
-def decode_context(context: bytes) -> CallContext:
-    """The context of a call; raises `RemoteProtocolError`."""
-    if not context:
-        return _NO_CONTEXT
-    try:
-        return _contexts.decode(context)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteProtocolError("plugin_protocol", "the context of a call cannot be read") from error
 
 
 def encode_payload(

@@ -35,9 +35,10 @@ from sekisho.keys import (
     peer_facts,
     verify_channel_token,
 )
+from sekisho.wire.calls import decode_call
 from sekisho.wire.frames import Frame, FrameReader, Kind
 from sekisho.wire.inbound import Inbound
-from sekisho.wire.messages import AnswerFrame, FailureFrame, decode_call, decode_payload, encode_payload
+from sekisho.wire.messages import AnswerFrame, FailureFrame, decode_payload, encode_payload
 from sekisho.wire.notes import MAX_NOTE_BYTES, NOTE_SEPARATOR, NoteQueue
 from sekisho.wire.pipe import SealedPipe
 from sekisho.wire.upgrade import (
@@ -78,7 +79,7 @@ class PluginTerms:
     on_refused: Callable[[SekishoError], None]
 
 
-class PluginEnd(asyncio.BufferedProtocol):
+class PluginEnd:
     """One connection from a core."""
 
     def __init__(self, terms: PluginTerms, loop: asyncio.AbstractEventLoop) -> None:
@@ -171,6 +172,16 @@ class PluginEnd(asyncio.BufferedProtocol):
                 self._on_offer(bytes(self._opening[:nbytes]))
         except SekishoError as error:
             self._refuse(error)
+
+    def data_received(self, data: bytes) -> None:
+        """For asyncio's own loop, which knows a protocol with a buffer by its base class only."""
+        at = 0
+        while at < len(data):
+            buffer = memoryview(self.get_buffer(len(data) - at))
+            piece = data[at : at + len(buffer)]
+            buffer[: len(piece)] = piece
+            at += len(piece)
+            self.buffer_updated(len(piece))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()

@@ -15,7 +15,7 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import HandshakeGate, Identity, PeerRule, ReplayWindow, Revocations, server_context
@@ -132,8 +132,8 @@ class Listener:
         self._outbox.put(denial)
 
     async def _start(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> asyncio.Server:
-        def make() -> PluginEnd:
-            return PluginEnd(self._terms, loop)
+        def make() -> asyncio.BaseProtocol:
+            return cast(asyncio.BaseProtocol, PluginEnd(self._terms, loop))
 
         start = loop.create_unix_server if isinstance(self.address, UnixAddress) else loop.create_server
         return await start(

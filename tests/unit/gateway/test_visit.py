@@ -34,16 +34,11 @@ PROGRESS: Final = [b'{"progress":1,"message":"half"}']
 def visit_of(ear: Ear, **fields: Any) -> Visit:
     streams = Streams()
     streams.most = 1
-    given: dict[str, Any] = {
-        "principal": None,
-        "keep_alive": True,
-        "client": "aya",
-        "request_id": 7,
-        "takes_streams": True,
-        "streams": streams,
-        "challenges": Challenges(),
-    }
-    return Visit("call1", NOW, ear, **(given | fields))
+    visit = Visit("call1", NOW, ear, streams, keep_alive=True, challenges=Challenges())
+    given: dict[str, Any] = {"client": "aya", "request_id": 7, "takes_streams": True}
+    for name, value in (given | fields).items():
+        setattr(visit, name, value)
+    return visit
 
 
 def heard(kit: Kit, answer: Callable[[Visit], None], **fields: Any) -> Reply:

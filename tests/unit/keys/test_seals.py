@@ -88,6 +88,7 @@ def test_another_nonce_of_the_receiver_makes_recorded_traffic_worthless() -> Non
         fresh.open(core.seal(b"one"))
 
 
+@pytest.mark.interpreted
 def test_an_epoch_ends_before_its_numbers_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seals, "MAX_RECORDS", 2)
     core, plugin = pair()

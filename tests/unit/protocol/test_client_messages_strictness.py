@@ -18,7 +18,7 @@ from tests.spelling import OBJECTS, spelled_calls, spelled_text
 
 from sekisho.errors import SekishoError
 from sekisho.protocol import JsonLimits, parse_client_message, parse_strict, parse_tool_call, reemit
-from sekisho.protocol.client_messages import ClientRequest
+from sekisho.protocol.client_values import ClientRequest
 
 LIMITS = JsonLimits()
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sekisho.errors import SekishoError
 from sekisho.protocol import HttpLimits
-from sekisho.protocol.http_head import Head, parse_head
+from sekisho.protocol.http_head import parse_head
+from sekisho.protocol.http_values import Head
 
 names = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True).filter(
     lambda name: name.lower() not in {"content-length", "transfer-encoding", "connection", "expect", "host"}

@@ -38,7 +38,7 @@ class Memory(asyncio.Transport):
         super().__init__()
         self.loop = loop
         self.peer_facts = peer_facts
-        self.owner: asyncio.BufferedProtocol
+        self.owner: CoreEnd | PluginEnd
         self.other: Memory
         self.writes: list[bytes] = []
         self.tamper: Callable[[bytes], bytes] = bytes

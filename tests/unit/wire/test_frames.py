@@ -121,6 +121,7 @@ def test_a_length_alone_takes_no_memory() -> None:
 
 
 @pytest.mark.threat("T-FLOOD")
+@pytest.mark.interpreted
 def test_a_record_in_tiny_pieces_is_moved_rarely() -> None:
     class Counting(FrameReader):
         moved = 0

@@ -181,6 +181,7 @@ async def test_nothing_is_sent_after_stop(settle: Settle) -> None:
     assert sink.writes == []
 
 
+@pytest.mark.interpreted
 async def test_a_payload_that_no_record_holds_is_refused_and_nothing_of_it_is_sent(
     settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +202,7 @@ async def test_a_pipe_says_when_the_peer_does_not_read() -> None:
     assert sender.is_full
 
 
+@pytest.mark.interpreted
 async def test_an_epoch_that_is_used_up_ends_the_channel(
     settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
