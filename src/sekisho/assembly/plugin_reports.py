@@ -61,6 +61,8 @@ class PluginReports:
         self._line_problems.pop(name, None)
         self._metrics.plugin_state(name, is_up=frame.state in ("ready", "idle"), restarts=frame.restarts)
         say = self._log.warning if frame.detail else self._log.info  # a detail is why it does not run
+        if frame.detail:
+            self._desk.ended(name)
         self._tell_state(name, frame.state, frame.detail)
         say("plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts)
 

@@ -39,6 +39,7 @@ from sekisho.registry import (
 __all__ = ["Desk", "Dossier"]
 
 _CHANGED: Final = "changed since it was approved"
+_NOT_YET: Final = "has not reported yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class Desk:
         self._trust_on_first_use = trust_on_first_use
         self._surfaces: dict[PluginName, Surface | SekishoError] = {}
         self._states: dict[PluginName, str] = {}
+        self._ended: set[PluginName] = set()  # before they said what they offer
         self._lock: LockFile | SekishoError = LockFile()
         self._lock_stamp: tuple[int, int, int] | None = None
         self._standings: dict[PluginName, Standing] = {}
@@ -89,6 +91,7 @@ class Desk:
         """Take over a new configuration."""
         self._dossiers = dossiers
         self._surfaces = {name: surface for name, surface in self._surfaces.items() if name in dossiers}
+        self._ended.intersection_update(dossiers)
         self._judge_all()
 
     def report(self, name: PluginName, listing: Listing, now: float) -> None:
@@ -96,6 +99,7 @@ class Desk:
         if name not in self._dossiers:
             return
         before, lock = self._surfaces.get(name), self._lock
+        self._ended.discard(name)
         try:
             self._surfaces[name] = surface = self._shelf.store(name, listing, now)
             if self._trust_on_first_use:
@@ -106,6 +110,12 @@ class Desk:
             self._surfaces[name] = error
         self._standings = {**self._standings, name: self._standing(self._dossiers[name])}
         self._announce(name)
+
+    def ended(self, name: PluginName) -> None:
+        """A plugin ended, or refused us; if nothing is known of it yet, clients are told that it does not start."""
+        if name in self._dossiers and name not in self._surfaces and name not in self._ended:
+            self._ended.add(name)
+            self._standings = {**self._standings, name: self._standing(self._dossiers[name])}
 
     def refresh_lock(self, *, force: bool = False) -> bool:
         """Read the lock file again if it changed; True when it did."""
@@ -177,7 +187,8 @@ class Desk:
             raise self._lock
         surface = self._surfaces.get(dossier.name)
         if surface is None:
-            raise Unavailable("plugin_unavailable", f"plugin {dossier.name!r} has not reported yet")
+            how = "does not start; the operator's log says why" if dossier.name in self._ended else _NOT_YET
+            raise Unavailable("plugin_unavailable", f"plugin {dossier.name!r} {how}")
         if isinstance(surface, SekishoError):
             raise surface
         locked = self._lock.get(dossier.name)

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 
 from sekisho.errors import SekishoError
 from sekisho.plugin_server.face import Face
-from sekisho.plugin_server.opening import EraMemory
+from sekisho.plugin_server.opening import EraMemory, told_of
 from sekisho.plugin_server.waiting import Waiting
 from sekisho.plugin_server.warden import BACKOFF_FIRST_S, BACKOFF_MOST_S, Connection, Warden, WardenRules
 from sekisho.wire import DenialFrame, Inbound, StateFrame, SurfaceFrame
@@ -153,7 +153,7 @@ class Instance:
     async def _live(self, on_end: Callable[[Instance, int], None]) -> None:
         try:
             reason = await self._warden.live_once()
-            self._log("plugin_instance_ended", slot=self.slot, code=reason.code, reason=reason.message)
+            self._log("plugin_instance_ended", slot=self.slot, code=reason.code, reason=told_of(reason))
             if not self._was_ready:
                 self._fail(reason)
         finally:

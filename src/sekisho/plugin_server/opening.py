@@ -23,9 +23,11 @@ from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.protocol import LEGACY, META_SERVER_INFO, MODERN, notification_bytes
 from sekisho.wire import SurfaceFrame
 
-__all__ = ["EraMemory", "RefusedByPlugin", "ask", "handshake", "open_session"]
+__all__ = ["EraMemory", "RefusedByPlugin", "ask", "handshake", "open_session", "told_of"]
 
 MAX_PROBE_S: Final = 15.0  # Python servers need five seconds to start, and browsers longer
+MAX_ERROR_NUMBER: Final = (1 << 31) - 1  # what JSON-RPC numbers are read as nearly everywhere
+MAX_TOLD_CHARS: Final = 140  # of a plugin's own words, in a log and on a terminal
 PROBE_SHARE: Final = 0.5  # of the start timeout; the rest is for the handshake
 VERSION_UNSUPPORTED: Final = -32022  # MCP 2026-07-28; its data names what the server speaks
 _GONE: Final = frozenset({"plugin_exited", "plugin_unavailable"})  # says nothing about the era
@@ -65,11 +67,24 @@ class _UnsupportedError(msgspec.Struct):
 
 
 class RefusedByPlugin(RemoteProtocolError):
-    """The plugin answered a question of ours with an error of its own."""
+    """The plugin answered a question of ours with an error of its own.
+
+    Its number is in the message, which clients may read. `told` is for the operator, and has its words too: bounded,
+    quoted, and without what could move or hide text in a terminal or log.
+    """
 
     def __init__(self, method: str, error: RpcError) -> None:
-        super().__init__("plugin_protocol", f"the plugin refused {method}: error {error.code}")
+        number = str(error.code) if abs(error.code) <= MAX_ERROR_NUMBER else "beyond every range"
+        super().__init__("plugin_protocol", f"the plugin refused {method}: error {number}")
         self.error = error
+        words = error.message[:MAX_TOLD_CHARS]
+        plain = "".join(letter if letter.isprintable() and letter != '"' else "?" for letter in words)
+        self.told = f'{self.message}, "{plain}"' if plain else self.message
+
+
+def told_of(reason: SekishoError) -> str:
+    """Why a plugin does not run, for the operator."""
+    return reason.told if isinstance(reason, RefusedByPlugin) else reason.message
 
 
 async def ask(

@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.desk import Desk
 from sekisho.plugin_server.listing import list_surface
-from sekisho.plugin_server.opening import EraMemory, open_session
+from sekisho.plugin_server.opening import EraMemory, open_session, told_of
 from sekisho.plugin_server.session import PluginSession
 from sekisho.wire import DenialFrame, StateFrame, SurfaceFrame
 
@@ -124,8 +124,9 @@ class Warden:
             reason = await self.live_once()
             if self._loop.time() - started > BACKOFF_RESET_S:
                 backoff_s = 0.0
-            self._log("plugin_ended", code=reason.code, reason=reason.message, restarts=self._restarts)
-            self._tell("restarting", reason.message)
+            told = told_of(reason)
+            self._log("plugin_ended", code=reason.code, reason=told, restarts=self._restarts)
+            self._tell("restarting", told)
             self._restarts += 1
             await asyncio.sleep(backoff_s)
             backoff_s = min(max(backoff_s * 2, BACKOFF_FIRST_S), BACKOFF_MOST_S)

@@ -63,6 +63,24 @@ def test_a_plugin_that_has_not_reported_is_unavailable(tmp_path: Path) -> None:
     assert Office(tmp_path).state == "plugin_unavailable"
 
 
+def test_clients_are_told_of_a_plugin_that_does_not_start_and_not_what_it_said(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+
+    def told() -> str:
+        problem = office.desk.standings[CALC].problem
+        return "" if problem is None else f"{problem.code}: {problem.message}"
+
+    assert told() == "plugin_unavailable: plugin 'calc' has not reported yet"
+    for _ in range(2):
+        office.desk.ended(CALC)
+        assert told() == "plugin_unavailable: plugin 'calc' does not start; the operator's log says why"
+    assert office.changes == ["plugin_unavailable"]
+    office.desk.ended(PluginName("nobody"))
+    office.desk.report(CALC, listing(), NOW)
+    office.desk.ended(CALC)  # what it offers is known: whether it runs, its plugin server says
+    assert office.state == "plugin_quarantined"
+
+
 @pytest.mark.threat("T-RUGPULL")
 def test_a_plugin_is_quarantined_until_it_is_approved(tmp_path: Path) -> None:
     office = Office(tmp_path)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
-from sekisho.plugin_server.opening import EraMemory, ask, handshake, open_session
+from sekisho.plugin_server.opening import (
+    EraMemory,
+    RefusedByPlugin,
+    ask,
+    handshake,
+    open_session,
+    told_of,
+)
 from sekisho.plugin_server.session import PluginSession
 from sekisho.protocol import JsonLimits
 
@@ -295,3 +302,26 @@ def test_a_session_without_transport_sends_nothing_and_does_not_fail() -> None:
     session.cancel(session.request("ping", None, lambda answer: None), "done")
     session.agree("2026-07-28")
     assert session.modern
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "told"),
+    [
+        ({"code": -32603, "message": "no database"}, "error -32603", 'error -32603, "no database"'),
+        ({"code": 7, "message": ""}, "error 7", "error 7"),
+        (
+            {"code": 1 << 40, "message": "\x1b[2J\u202egone\n" + 'say "yes" ' + "x" * 500},
+            "error beyond every range",
+            'error beyond every range, "?[2J?gone?say ?yes? ' + "x" * 120 + '"',
+        ),
+    ],
+)
+async def test_a_plugins_own_words_are_for_the_operator_and_its_number_for_everybody(
+    plugin: Plugin, error: dict[str, Any], message: str, told: str
+) -> None:
+    _fails(plugin, "initialize", error)
+    with pytest.raises(RefusedByPlugin) as caught:
+        await handshake(plugin.session, START_S)
+    assert caught.value.message == f"the plugin refused initialize: {message}"
+    assert told_of(caught.value) == f"the plugin refused initialize: {told}"
+    assert told_of(Unavailable("plugin_exited", "gone")) == "gone"

@@ -345,6 +345,27 @@ async def test_a_plugin_that_ends_on_discovery_is_started_as_an_old_one(
         assert second.plugin.heard[0]["method"] == "initialize"
 
 
+def _refuses(plugin: Plugin) -> None:
+    """Answer every question with the same error."""
+    error = {"code": -32603, "message": "no database"}
+
+    def refuse(params: dict[str, object]) -> None:
+        del params
+        plugin.say({"id": plugin.heard[-1]["id"], "error": error})
+
+    plugin.answers |= {"server/discover": refuse, "initialize": refuse}
+
+
+async def test_why_a_plugin_refuses_to_start_is_told_in_its_own_words(
+    incubator: Incubator, board: Board
+) -> None:
+    incubator.prepared.append(_refuses)
+    async with _kept(incubator, board):
+        state = await board.until("restarting")
+        assert state.detail == 'the plugin refused initialize: error -32603, "no database"'
+        await board.until("ready")  # the next life does not refuse
+
+
 async def test_what_a_plugin_said_to_nobody_is_in_the_log(incubator: Incubator, board: Board) -> None:
     said: asyncio.Queue[tuple[str, dict[str, object]]] = asyncio.Queue()
     kept = Warden(
