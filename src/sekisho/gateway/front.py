@@ -27,6 +27,9 @@ LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the sho
 LONGEST_LOOK_S: Final = 0.5
 READ_BYTES: Final = 256 << 10
 KEEP_ALIVE_S: Final = 15.0  # proxies cut streams that are quiet for 30 to 120 seconds
+COALESCED: Final = (
+    16 << 10
+)  # progress and its result come in one turn nearly always, and each write is a system call
 CUT_S: Final = 0.05  # between an answer and the cut of a TLS connection that still sends
 LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
 TLS_PIECE: Final = 256 << 10
@@ -162,6 +165,7 @@ class Front:
     """
 
     __slots__ = (
+        "_begun",
         "_farewell",
         "_is_answering",
         "_is_closing",
@@ -201,6 +205,9 @@ class Front:
         self._is_let_in = False
         self._is_streaming = False
         self._is_tls = False
+        self._begun = (
+            b""  # pieces of an answer that leave at the end of this turn, or with what follows in it
+        )
         self._unsent = memoryview(b"")
         self._farewell: SekishoError | None = None
         self._trip: Withdrawable | None = None
@@ -289,7 +296,7 @@ class Front:
         """A client that is gone withdraws its call."""
         del exc
         self._is_closing = True
-        self._unsent = memoryview(b"")
+        self._begun, self._unsent = b"", memoryview(b"")
         self._room.leave(self)
         if self._trip is not None and self._is_answering:
             self._trip.withdraw(CLIENT_GONE)
@@ -380,16 +387,30 @@ class Front:
         """Send a piece of an answer, unless the client does not keep up with the pieces before."""
         if self._transport is None or self._transport.is_closing() or self.read_by != _NEVER:
             return False
-        self._transport.write(data)
-        if len(data) > WORTH_COUNTING and self.read_by != _NEVER:  # it did not leave at once
-            self._room.hold(self, len(data))
+        if self._begun:
+            data = self._begun + data
+        elif len(data) <= COALESCED:
+            self._loop.call_soon(self._send_begun)
+        self._begun = data
+        if len(data) > COALESCED:
+            self._send_begun()
         self._is_streaming = True
         if not self._is_late:
             self.deadline = self._loop.time() + KEEP_ALIVE_S
         return True
 
+    def _send_begun(self) -> None:
+        data, self._begun = self._begun, b""
+        if not data or self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if len(data) > WORTH_COUNTING and self.read_by != _NEVER:  # it did not leave at once
+            self._room.hold(self, len(data))
+
     def answer(self, data: bytes) -> None:
         """Send an answer, or its last piece, and go on to the next request."""
+        if self._begun:
+            data, self._begun = self._begun + data, b""
         transport = self._transport
         if transport is None or transport.is_closing():
             self._is_answering = False

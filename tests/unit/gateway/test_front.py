@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekisho.gateway import Front, FrontLimits, Room
+from sekisho.gateway.front import COALESCED
 from sekisho.protocol import HttpLimits, HttpRequest
 
 if TYPE_CHECKING:
@@ -267,12 +268,43 @@ async def test_pieces_of_an_answer_leave_as_they_come_unless_the_client_lags(kit
     front, wire = join(Room(kit.door, limits()))
     front.data_received(a_call(kit))
     assert front.begin(b"piece")
+    await asyncio.sleep(0)
     assert wire.sent == b"piece"
     front.pause_writing()
     assert not front.begin(b"late")
     front.resume_writing()
     assert front.begin(b"again")
+    await asyncio.sleep(0)
     assert wire.sent == b"pieceagain"
+
+
+async def test_pieces_of_one_turn_leave_in_one_write_and_in_order(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    writes: list[int] = []
+    wire.on_write = lambda: writes.append(len(wire.sent))
+    front.data_received(a_call(kit))
+    assert front.begin(b"a")
+    assert front.begin(b"b")
+    front.answer(b"c")
+    assert wire.sent == b"abc"
+    await asyncio.sleep(0)
+    front.data_received(a_call(kit))
+    assert front.begin(b"d")
+    assert front.begin(b"e" * COALESCED), "what is large does not wait for the end of the turn"
+    assert wire.sent == b"abcd" + b"e" * COALESCED
+    assert front.begin(b"f")
+    await asyncio.sleep(0)
+    assert wire.sent.endswith(b"ef")
+    assert writes == [3, 4 + COALESCED, 5 + COALESCED]
+
+
+async def test_pieces_are_not_sent_to_a_client_that_is_gone(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit))
+    assert front.begin(b"piece")
+    front.connection_lost(None)
+    await asyncio.sleep(0)
+    assert wire.sent == b""
 
 
 @pytest.mark.threat("T-FLOOD")
