@@ -98,6 +98,7 @@ class _Connection:
             authoriser=self._authoriser,
             context=self._context,
             may_be_private=True,  # the gateway is ours
+            is_our_gate=True,
             on_session_lost=lambda: relay.reopened(carrier),
             on_end=lambda error: relay.forgotten(carrier, error),
         )

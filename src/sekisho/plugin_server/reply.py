@@ -233,9 +233,13 @@ class _ErrorBody(msgspec.Struct):
     error: msgspec.Raw
 
 
-def error_answer(wanted: int | str, status: int, body: bytes) -> bytes | None:
-    """The JSON-RPC error in the body of a refusal, as the answer to the request; servers often leave its id out."""
-    if not 400 <= status < 500 or status == 429:
+def error_answer(wanted: int | str, status: int, body: bytes, *, of_our_gate: bool = False) -> bytes | None:
+    """The JSON-RPC error in the body of a refusal, as the answer to the request; servers often leave its id out.
+
+    A gate of ours says in every refusal what it means. Of others, one that may pass (429, 5xx) is what a proxy between
+    may have said.
+    """
+    if not of_our_gate and (not 400 <= status < 500 or status == 429):
         return None
     try:
         error = msgspec.json.decode(body, type=_ErrorBody).error

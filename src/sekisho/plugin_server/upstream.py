@@ -62,6 +62,7 @@ class Upstream:
     Args:
         on_session_lost: the server forgot the session, and a new one stands: what it was told before is gone.
         on_end: the server cannot be talked to any more.
+        is_our_gate: the server is a gate of ours, whose errors are the client's whatever their status.
         fall_back: asked when the server refuses `initialize` as one of the older transport does; it takes the message
             over, or says no.
     """
@@ -78,6 +79,7 @@ class Upstream:
         on_session_lost: Callable[[], None] = lambda: None,
         on_end: Callable[[SekishoError], None] = lambda error: None,
         fall_back: Callable[[bytes, SekishoError], None] | None = None,
+        is_our_gate: bool = False,
     ) -> None:
         if site.scheme == "https" and context is None:
             context = trusting(None)
@@ -92,6 +94,7 @@ class Upstream:
         self._on_session_lost = on_session_lost
         self._on_end = on_end
         self._fall_back = fall_back
+        self._is_our_gate = is_our_gate
         self._loop = asyncio.get_running_loop()
         self._replies: dict[int | str, RemoteReply] = {}
         self._others: set[RemoteReply] = set()  # those of messages that are no requests
@@ -206,7 +209,7 @@ class Upstream:
         if reply.wanted is None or not is_post:
             reply.fail(status_error(head.status))  # whoever asked by GET hears of it if it resumed a request
             return
-        answer = error_answer(reply.wanted, head.status, body)
+        answer = error_answer(reply.wanted, head.status, body, of_our_gate=self._is_our_gate)
         if answer is not None:
             reply.answer(answer)
         elif self._fall_back is not None and head.status in (400, 404, 405) and self._is_first_hello(reply):

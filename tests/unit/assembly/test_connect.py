@@ -205,3 +205,28 @@ def _event(message: dict[str, Any]) -> bytes:
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (
+            503,
+            b'{"jsonrpc":"2.0","id":1,"error":{"code":-32050,"message":"full","data":{"code":"busy"}}}',
+            "busy",
+        ),
+        (
+            429,
+            b'{"jsonrpc":"2.0","id":1,"error":{"code":-32050,"message":"x","data":{"code":"rate_limited"}}}',
+            "rate_limited",
+        ),
+        (503, b"<html>a proxy</html>", "gateway_unavailable"),
+    ],
+)
+async def test_a_gate_that_is_busy_says_so_and_is_not_taken_for_one_that_is_away(
+    tmp_path: Path, status: int, body: bytes, code: str
+) -> None:
+    _, answers = await _relay(
+        [_message("tools/call", _meta=META, name="a__b")], lambda _: response_bytes(status, body), tmp_path
+    )
+    assert answers[0]["error"]["data"]["code"] == code

@@ -199,5 +199,7 @@ def test_a_server_that_is_busy_or_broken_has_no_answer() -> None:
     body = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"no"}}'
     for status in (429, 500, 503):
         assert error_answer(1, status, body) is None
+        assert error_answer(1, status, body, of_our_gate=True) == body
+        assert error_answer(1, status, b"<html>", of_our_gate=True) is None
         assert status_error(status).code == "plugin_unavailable"
     assert status_error(418).code == "plugin_protocol"
