@@ -202,6 +202,21 @@ def test_a_call_makes_the_round_trip_over_both_sockets_under_both_loops(run: Run
     assert either.refused == []
 
 
+def test_a_long_story_of_a_plugin_is_cut_and_ends_no_line(run: Run, bench: Bench) -> None:
+    heard: list[StateFrame] = []
+
+    async def main() -> None:
+        async with serving(bench) as listener, lined(bench, on_state=bench.note(heard)) as line:
+            await bench.until(lambda: len(heard) == 1)
+            listener.publish_state(StateFrame(state="failed", detail="x" * 10_000, restarts=1 << 60))
+            await bench.until(lambda: len(heard) == 2)
+            assert line.is_up
+
+    run(main())
+    assert (len(heard[1].detail), heard[1].restarts) == (400, 1 << 53)
+    assert bench.down == []
+
+
 def test_progress_of_many_calls_comes_in_order_before_each_answer_and_none_is_lost(
     run: Run, either: Bench
 ) -> None:

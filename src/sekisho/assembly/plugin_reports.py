@@ -67,19 +67,21 @@ class PluginReports:
         say("plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts)
 
     def took_denial(self, name: PluginName, frame: DenialFrame, recorded: Callable[[], None]) -> None:
-        """A wall of a plugin refused something; `recorded` is called once the log holds it."""
+        """A wall refused something, or let it through to learn; `recorded` is called once the log holds it."""
         told = {"wall": frame.kind, "rule": frame.rule, "reason": frame.reason}
         if frame.target:
             told["target"] = frame.target
-        self._metrics.denied(name, frame.kind, 1 + frame.left_out)
-        self._log.warning("plugin_denied", plugin=name, left_out=frame.left_out, **told)
+        event = "plugin_learned" if frame.kind == "learned" else "plugin_denied"
+        if event == "plugin_denied":
+            self._metrics.denied(name, frame.kind, 1 + frame.left_out)
+        self._log.warning(event, plugin=name, left_out=frame.left_out, **told)
 
         def done(problem: SekishoError | None) -> None:
             if problem is None:
                 recorded()
 
         fields = {"plugin": name, "left_out": frame.left_out or None, **told}
-        self._logbook.record("plugin_denied", fields, done)
+        self._logbook.record(event, fields, done)
 
     def line_down(self, name: PluginName, error: SekishoError) -> None:
         """A line was lost or could not be opened."""

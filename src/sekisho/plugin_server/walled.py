@@ -116,11 +116,9 @@ async def _report_exit(sandbox: Running, end: Callable[[SekishoError], None]) ->
 
 def _tell_refusal(on_denial: Callable[[DenialFrame], None], refusal: EgressRefusal) -> None:
     """What the egress process refused, in the words of all walls."""
-    if refusal.is_observation:
-        return  # it was let through, to be learned; the egress ledger holds it
     on_denial(
         DenialFrame(
-            _EGRESS_WALLS.get(refusal.kind, "connect"),
+            "learned" if refusal.is_observation else _EGRESS_WALLS.get(refusal.kind, "connect"),
             "secrets" if refusal.kind == "secret" else "network_policy",
             refusal.reason,
             f"{refusal.host}:{refusal.port}" if refusal.host else "",

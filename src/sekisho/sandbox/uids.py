@@ -1,7 +1,9 @@
 """A user of its own for each plugin, when root starts it: numbers that stay, and that belong to nobody else here.
 
-Guarantees that a plugin keeps its number as long as the table stands, that no two plugins share one, and that a number
-which somebody has (a user, a group, or a range lent to a user for containers) is passed over. A root that is one only
+Guarantees that a plugin keeps its number as long as the table stands and nobody else has it, that no two plugins share
+one, and that a number which somebody has (a user, a group, or a range lent to a user for containers) is passed over, also
+one that was free when it was given: the table is asked about at every start. A table that gives one number twice is
+refused. A root that is one only
 inside a user namespace gives none: it has no other users, and is no root outside. Nor does one that may not mount.
 """
 
@@ -65,11 +67,11 @@ def give_user(table: Path, plugin: str, uids: str) -> int:
     with table.with_suffix(".lock").open("w", encoding="ascii") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         known = _read(table)
-        number = known.get(plugin)
-        if number is not None and first <= number <= last:
+        number, lent = known.get(plugin), lent_ranges(LENT)
+        if number is not None and first <= number <= last and _is_free(number, lent):
             return number
         others = {value for name, value in known.items() if name != plugin}
-        number = free_number((first, last), others, lent_ranges(LENT), _is_somebodys)
+        number = free_number((first, last), others, lent, _is_somebodys)
         fresh = table.with_suffix(".new")
         fresh.write_text(json.dumps({**known, plugin: number}, indent=1, sort_keys=True), encoding="ascii")
         fresh.rename(table)
@@ -102,6 +104,11 @@ def free_number(
     )
 
 
+def _is_free(number: int, lent: Iterable[Range]) -> bool:
+    is_lent = any(start <= number <= end for start, end in lent)
+    return number not in OVERFLOW and not is_lent and not _is_somebodys(number)
+
+
 def lent_ranges(files: Iterable[str]) -> list[Range]:
     """Numbers that are lent to users for containers of theirs: what runs there is theirs."""
     found = []
@@ -125,6 +132,8 @@ def _read(table: Path) -> dict[str, int]:
     except ValueError as error:
         raise _unreadable(table) from error
     if not isinstance(said, dict) or not all(type(value) is int and value > 0 for value in said.values()):
+        raise _unreadable(table)
+    if len(set(said.values())) < len(said):
         raise _unreadable(table)
     return said
 

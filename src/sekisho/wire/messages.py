@@ -125,12 +125,17 @@ class SurfaceFrame(msgspec.Struct, frozen=True):
     tree: Annotated[str, msgspec.Meta(pattern=r"\A(?:sha256:[0-9a-f]{64})?\Z")] = ""
 
 
+# What a plugin server says goes into the log and is counted: it may neither fill the one nor turn the other back.
+MAX_SAID_CHARS: Final = 400
+MAX_COUNT: Final = 1 << 53  # the largest number that every reader of JSON takes for what it is
+
+
 class StateFrame(msgspec.Struct, frozen=True):
     """Plugin server to core: how the plugin is."""
 
     state: Literal["starting", "ready", "restarting", "failed", "idle"]
-    detail: str = ""
-    restarts: int = 0
+    detail: Annotated[str, msgspec.Meta(max_length=MAX_SAID_CHARS)] = ""
+    restarts: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] = 0
 
 
 DenialKind = Literal[
@@ -146,17 +151,15 @@ DenialKind = Literal[
     "timeout",
     "seccomp",
     "permission",
+    "learned",
 ]
-
-
-# What a plugin server says goes into the log and is counted: it may neither fill the one nor turn the other back.
-MAX_DENIAL_CHARS: Final = 400
-MAX_LEFT_OUT: Final = 1 << 53  # the largest number that every reader of JSON takes for what it is
-_DenialText = Annotated[str, msgspec.Meta(max_length=MAX_DENIAL_CHARS)]
+_DenialText = Annotated[str, msgspec.Meta(max_length=MAX_SAID_CHARS)]
 
 
 class DenialFrame(msgspec.Struct, frozen=True, omit_defaults=True):
     """Plugin server to core: a wall refused something; the number of the frame is the number of the denial.
+
+    One kind is none: what was `learned` went through, only because its wall is learning, and belongs into the log too.
 
     `rule` is the setting that said no, `target` what was asked for, `left_out` how many before it were not told.
     """
@@ -165,7 +168,7 @@ class DenialFrame(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: _DenialText
     reason: _DenialText
     target: _DenialText = ""
-    left_out: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEFT_OUT)] = 0
+    left_out: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] = 0
 
 
 _Payload = TypeVar(

@@ -19,7 +19,7 @@ import msgspec
 
 from sekisho.policy import RateLimiter, RateRule
 from sekisho.wire.frames import Kind
-from sekisho.wire.messages import MAX_DENIAL_CHARS, MAX_LEFT_OUT, DenialFrame, DenialKind, encode_payload
+from sekisho.wire.messages import MAX_COUNT, MAX_SAID_CHARS, DenialFrame, DenialKind, encode_payload
 
 __all__ = ["Channel", "Hearing", "Outbox"]
 
@@ -75,10 +75,10 @@ class Outbox:
         self._waiting[self._last] = encode_payload(
             msgspec.structs.replace(
                 denial,
-                rule=denial.rule[:MAX_DENIAL_CHARS],
-                reason=denial.reason[:MAX_DENIAL_CHARS],
-                target=denial.target[:MAX_DENIAL_CHARS],
-                left_out=min(denial.left_out + self._left_out, MAX_LEFT_OUT),
+                rule=denial.rule[:MAX_SAID_CHARS],
+                reason=denial.reason[:MAX_SAID_CHARS],
+                target=denial.target[:MAX_SAID_CHARS],
+                left_out=min(denial.left_out + self._left_out, MAX_COUNT),
             )
         )
         self._left_out = 0

@@ -17,12 +17,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
+
 from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import HandshakeGate, Identity, PeerRule, ReplayWindow, Revocations, server_context
 from sekisho.wire.address import Address, TcpAddress, UnixAddress
 from sekisho.wire.frames import Kind
 from sekisho.wire.inbound import Inbound
-from sekisho.wire.messages import AnswerFrame, DenialFrame, StateFrame, SurfaceFrame, encode_payload
+from sekisho.wire.messages import (
+    MAX_COUNT,
+    MAX_SAID_CHARS,
+    AnswerFrame,
+    DenialFrame,
+    StateFrame,
+    SurfaceFrame,
+    encode_payload,
+)
 from sekisho.wire.outbox import Outbox
 from sekisho.wire.plugin_end import PluginEnd, PluginTerms
 
@@ -123,7 +133,11 @@ class Listener:
 
     def publish_state(self, state: StateFrame) -> None:
         """Tell every core, now and whenever one joins, how the plugin is."""
-        self._state = encode_payload(state)
+        self._state = encode_payload(
+            msgspec.structs.replace(
+                state, detail=state.detail[:MAX_SAID_CHARS], restarts=min(state.restarts, MAX_COUNT)
+            )
+        )
         for end in self._ends:
             end.send(Kind.STATE, self._state)
 

@@ -6,12 +6,15 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sekisho.egress import EgressSettings, serve
+from sekisho.egress import EgressEvent, EgressSettings, serve
+from sekisho.egress.handoff import accept, listen, receive_gate
+from sekisho.egress.line import LineEnd
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.opening import ask
 from sekisho.plugin_server.walled import Walled, connect_walled
@@ -273,3 +276,29 @@ async def test_a_plugin_does_not_start_without_its_way_out(
         async with _connect(driver, plan, events, gate_path=tmp_path / "absent"):
             pass
     await driver.close()
+
+
+async def test_what_went_through_only_to_be_learned_is_told_as_that(
+    plan: Plan, events: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    told: asyncio.Queue[DenialFrame] = asyncio.Queue()
+    path = tmp_path / "gate.sock"
+    driver = OpenHouse(ECHO, _doors())
+    went = EgressEvent(
+        plugin="a", kind="tls", host="new.example", port=443, allowed=True, reason="", is_learned=True
+    )
+    with listen(path) as listener:
+        async with _connect(driver, plan, events, told.put_nowait, path):
+            connection = await accept(listener)
+            with await receive_gate(connection), LineEnd(connection) as line:
+                line.tell(went)
+                line.tell(replace(went, is_learned=False))  # what is listed is nobody's news
+                line.tell(replace(went, allowed=False, is_learned=False, reason="no"))
+                first, second = [await asyncio.wait_for(told.get(), WAIT_S) for _ in range(2)]
+    await driver.close()
+    assert (first.kind, first.target, first.reason) == (
+        "learned",
+        "new.example:443",
+        "let through while learning",
+    )
+    assert second.kind == "connect"

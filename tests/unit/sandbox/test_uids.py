@@ -43,7 +43,9 @@ def test_a_range_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
         give_user(tmp_path / "uids.json", "notes", text)
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"notes": "x"}', '{"notes": true}', '{"notes": 0}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"notes": "x"}', '{"notes": true}', '{"notes": 0}', '{"a": 700001, "b": 700001}']
+)
 def test_a_table_that_somebody_changed_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "uids.json").write_text(text)
     with pytest.raises(Misconfigured, match="cannot be read"):
@@ -83,3 +85,22 @@ def test_a_free_number_is_in_the_range_and_nobodys(taken: set[int], lent: list[t
 
 def test_the_numbers_that_mean_nobody_are_never_given() -> None:
     assert free_number((65_533, 65_540), {65_533}, (), nobody) == 65_536
+
+
+def test_a_number_that_somebody_got_meanwhile_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, lent = tmp_path / "uids.json", tmp_path / "subuid"
+    monkeypatch.setattr(uids, "LENT", (str(lent),))
+    first = give_user(table, "notes", "700000-700009")
+    assert give_user(table, "notes", "700000-700009") == first
+    lent.write_text("ann:700000:5\n")
+    assert give_user(table, "notes", "700000-700009") == 700_005
+    assert json.loads(table.read_text()) == {"notes": 700_005}
+
+
+@pytest.mark.parametrize("number", [65_534, 65_535])
+def test_a_number_that_means_nobody_is_given_up(tmp_path: Path, number: int) -> None:
+    table = tmp_path / "uids.json"
+    table.write_text(json.dumps({"notes": number}))
+    assert give_user(table, "notes", "65000-66000") not in (65_534, 65_535)

@@ -40,6 +40,21 @@ def test_a_tree_is_named_by_its_digest_or_not_at_all(tree: str) -> None:
         decode_payload(good.replace(f"sha256:{'a' * 64}".encode(), tree.encode()), SurfaceFrame)
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"state":"ready","detail":"' + b"x" * 401 + b'"}',
+        b'{"state":"ready","restarts":-1}',
+        b'{"state":"ready","restarts":9007199254740993}',
+    ],
+)
+def test_a_state_that_would_fill_the_log_is_refused(payload: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_payload(payload, StateFrame)
+    long = StateFrame(state="failed", detail="x" * 400, restarts=1 << 53)
+    assert decode_payload(encode_payload(long), StateFrame) == long
+
+
 @pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b"null", b'{"state":"odd"}', b'{"state":1}', b"\xff"])
 def test_nonsense_is_the_other_sides_error(payload: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
