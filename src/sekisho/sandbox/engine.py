@@ -56,7 +56,7 @@ _ABLE: Final[Mapping[EngineName, str]] = {
 }
 HELD: Final = ("memory", "pids", "cpu")
 _NEEDED: Final = (*HELD, "seccomp")
-SITE_HOOKS: Final = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
+_OLDEST_PODMAN: Final = (4, 3)  # that leaves a listener in a profile; others were not tried
 _OLDEST_LISTENER: Final = {"crun": (1, 0), "runc": (1, 1)}
 _RUNTIMES: Final = "{{range $name, $one := .Runtimes}}{{$name}} {{end}}"
 _DELEGATE: Final = (
@@ -147,17 +147,15 @@ class Engine:
                 how = _INSTALL_GVISOR + (_DOCKER_RUNTIME if self.name == "docker" else "")
             raise unavailable(f"{self.name} knows no runtime {self.runtime!r}", how)
 
-    async def say(
-        self, *words: str, given: bytes = b"", where: Path | None = None, hooks: Path | None = None
-    ) -> str:
-        """What one command prints, told from a folder of ours if it matters; `hooks` are podman's, beside the site's.
+    async def say(self, *words: str, given: bytes = b"", where: Path | None = None) -> str:
+        """What one command prints, told from a folder of ours if it matters.
 
         Raises:
             Misconfigured: it failed, or took too long.
         """
         # files, not pipes: what an engine leaves behind for its container may hold them open for as long as that lives
         with _memory() as out, _memory() as err:
-            code = await self._run(self.command(*_hooks(hooks), *words), given, where, (out, err))
+            code = await self._run(self.command(*words), given, where, (out, err))
             out.seek(0)
             err.seek(0)
             said, complaint = out.read(), err.read()
@@ -250,20 +248,17 @@ def _limits_disks(able: str, engine: Engine) -> bool:
 
 
 def hands_out_listeners(able: str) -> bool:
-    """Whether the runtime that the engine named hands the listener of a filter to somebody else."""
+    """Whether podman, and the runtime that it named, hand the listener of a filter to somebody else."""
+    own = re.match(r"(\d+)\.(\d+)", able)
     found = re.search(r"\b(crun|runc) version (\d+)\.(\d+)", able)
-    return found is not None and (int(found[2]), int(found[3])) >= _OLDEST_LISTENER[found[1]]
+    if own is None or found is None or (int(own[1]), int(own[2])) < _OLDEST_PODMAN:
+        return False
+    return (int(found[2]), int(found[3])) >= _OLDEST_LISTENER[found[1]]
 
 
 def _memory() -> BinaryIO:
     """A file of nobody else's."""
     return os.fdopen(os.memfd_create("sekisho"), "w+b", buffering=0)
-
-
-def _hooks(own: Path | None) -> tuple[str, ...]:
-    """Our hooks beside those of the site, which the word would turn off."""
-    places = (*(place for place in SITE_HOOKS if Path(place).is_dir()), str(own))
-    return tuple(word for place in places for word in ("--hooks-dir", place)) if own is not None else ()
 
 
 def owner_of(pid: int) -> str:

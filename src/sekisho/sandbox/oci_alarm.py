@@ -12,25 +12,20 @@ their arguments are: for the others a profile has no word.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import select
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sekisho.launcher import hooking
 from sekisho.launcher.alarm import Alarm
 from sekisho.launcher.kernel import receive
+from sekisho.sandbox.oci_words import LISTENER_FILE
 from sekisho.sandbox.running import close_fds
 
-__all__ = ["HOOKS", "ContainerAlarm"]
+__all__ = ["ContainerAlarm"]
 
-HOOKS: Final = "hooks"
 PERIOD_S: Final = 0.05  # as the launcher's, for the same rate of answers
-_SOCKET: Final = "alarm"
 
 Tell = Callable[[dict[str, Any], list[int]], None]
 
@@ -47,11 +42,8 @@ class ContainerAlarm:
         self._again: asyncio.TimerHandle | None = None
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._door.setblocking(False)
-        self._door.bind(str(folder / _SOCKET))
+        self._door.bind(str(folder / LISTENER_FILE))
         self._door.listen(1)
-        hooks = folder / HOOKS
-        hooks.mkdir(mode=0o700)
-        (hooks / "alarm.json").write_text(_hook(str(folder / _SOCKET)))
         self._loop.add_reader(self._door, self._receive)
 
     def close(self) -> None:
@@ -121,15 +113,3 @@ class ContainerAlarm:
         if self._door.fileno() >= 0:
             self._loop.remove_reader(self._door)
             self._door.close()
-
-
-def _hook(path: str) -> str:
-    return json.dumps({
-        "version": "1.0.0",
-        "hook": {
-            "path": os.path.realpath(sys.executable),
-            "args": ["python", "-I", "-S", hooking.__file__, path],
-        },
-        "when": {"always": True},
-        "stages": ["precreate"],
-    })  # fmt: skip

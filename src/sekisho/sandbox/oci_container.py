@@ -26,7 +26,7 @@ from sekisho.sandbox.engine import Engine, owner_of
 from sekisho.sandbox.forked import readable
 from sekisho.sandbox.group_settings import disk_files
 from sekisho.sandbox.limits import group_of
-from sekisho.sandbox.oci_alarm import HOOKS, ContainerAlarm
+from sekisho.sandbox.oci_alarm import ContainerAlarm
 from sekisho.sandbox.oci_beside import keep, lead_out, mind, was_exceeded
 from sekisho.sandbox.oci_folder import identities, lay, refuse_links
 from sekisho.sandbox.oci_words import (
@@ -100,9 +100,8 @@ class Container:
         await engine.say(*create_words(plan, self._frame()))
         (self._folder / ENVIRONMENT_FILE).unlink()
         if engine.name == "podman":  # docker runs a container as soon as its network is there
-            hooks = None if self._alarm is None else self._folder / HOOKS
             # its monitor leaves a file where it stands when memory runs out
-            await engine.say("init", self._name, where=self._folder, hooks=hooks)
+            await engine.say("init", self._name, where=self._folder)
             await self._meet(int((self._folder / PID_FILE).read_text()))
 
     def is_fit(self, plan: Plan) -> bool:

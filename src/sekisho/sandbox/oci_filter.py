@@ -34,13 +34,14 @@ Condition = tuple[int, int, int]  # argument, mask, value: they match when argum
 _ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 
-def profile(machine: str, *, watched: bool = False, alarm: bool = False) -> bytes:
+def profile(machine: str, *, watched: bool = False, listener: str = "") -> bytes:
     """The profile for one machine, as JSON.
 
     Args:
         machine: as `uname` calls it.
         watched: where no control group counts memory (see `seccomp`).
-        alarm: whether calls that are refused whatever their arguments are ring with a listener, which has to be there.
+        listener: the socket to which the runtime brings the listener; with it calls ring that are refused whatever
+            their arguments are.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -62,15 +63,17 @@ def profile(machine: str, *, watched: bool = False, alarm: bool = False) -> byte
             "errnoRet": ENOSYS,
         }
     )
-    if alarm:
+    if listener:
         told = {name for rule in rules for name in rule["names"]}
         rules.append({"names": sorted(known.numbers.keys() - told), "action": "SCMP_ACT_NOTIFY"})
-    text = {
+    text: dict[str, Any] = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": EPERM,  # runtimes answer ENOSYS themselves for calls newer than their own list
         "architectures": [_ARCHITECTURES[machine]],
         "syscalls": rules,
     }
+    if listener:
+        text["listenerPath"] = listener
     return json.dumps(text, separators=(",", ":")).encode()
 
 

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from sekisho.sandbox.oci_filter import profile
-from sekisho.sandbox.oci_words import ENVIRONMENT_FILE, FILTER_FILE, environment_file
+from sekisho.sandbox.oci_words import ENVIRONMENT_FILE, FILTER_FILE, LISTENER_FILE, environment_file
 from sekisho.sandbox.plan import Plan
 from sekisho.sandbox.spec import unavailable
 
@@ -22,8 +22,9 @@ def lay(folder: Path, plan: Plan) -> None:
     """Write the files of one container into its folder."""
     folder.chmod(0o711)  # the container's user opens what is mounted, and finds nothing by looking
     files = {path.lstrip("/"): content for path, content in plan.data.items() if path.startswith("/")}
+    listener = str(folder / LISTENER_FILE) if "alarm" in plan.data else ""
     is_watched = plan.limits.memory_by != "cgroup"
-    files |= {FILTER_FILE: profile(os.uname().machine, watched=is_watched, alarm="alarm" in plan.data)}
+    files |= {FILTER_FILE: profile(os.uname().machine, watched=is_watched, listener=listener)}
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)

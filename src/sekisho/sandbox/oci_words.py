@@ -28,6 +28,7 @@ __all__ = [
     "FILTER_FILE",
     "GVISOR",
     "LABEL",
+    "LISTENER_FILE",
     "PID_FILE",
     "EngineName",
     "Frame",
@@ -40,6 +41,7 @@ EngineName = Literal["podman", "docker"]
 
 FILTER_FILE: Final = "filter.json"
 ENVIRONMENT_FILE: Final = "environment"
+LISTENER_FILE: Final = "listener"  # the socket to which the runtime brings the filter's listener
 PID_FILE: Final = "pid"  # podman writes the first process into it
 GVISOR: Final = "runsc"
 # measured: 88 threads of the host for itself, and five for each process inside

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox import engine as engines
 from sekisho.sandbox.engine import Engine, find_engine, hands_out_listeners, lacking, owner_of
 from sekisho.sandbox.spec import Link
 
@@ -162,23 +161,15 @@ def test_gvisor_is_told_that_there_is_no_network(host: Path) -> None:
     [
         ("4.3.1 runc version 1.1.5+ds1\nlibseccomp: 2.5.4 [cpu]", True),
         ("4.3.1 crun version 1.8.1\ncommit: f8a0 [cpu]", True),
-        ("3.0.1 runc version 1.0.0-rc93", False),
-        ("3.0.1 crun version 0.17", False),
+        ("4.3.1 runc version 1.0.0-rc93", False),
+        ("4.3.1 crun version 0.17", False),
+        ("4.2.0 crun version 1.8.1", False),
         ("4.3.1 runsc version 0.0~20221219.0", False),
         ("", False),
     ],
 )
 def test_runtimes_that_hand_a_listener_out_are_known_by_their_versions(able: str, can: bool) -> None:
     assert hands_out_listeners(able) == can
-
-
-async def test_our_hooks_stand_beside_those_of_the_site(
-    host: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(engines, "SITE_HOOKS", (str(tmp_path), "/nowhere/at/all"))
-    pretend(host, "docker", 'echo "$@"')
-    said = await find_engine("docker", environment=os.environ).say("init", "one", hooks=tmp_path / "ours")
-    assert said == f"--hooks-dir {tmp_path} --hooks-dir {tmp_path}/ours init one"
 
 
 async def test_what_a_command_leaves_running_keeps_nobody_waiting(host: Path) -> None:

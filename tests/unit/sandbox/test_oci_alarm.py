@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import platform
 import socket
@@ -14,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from sekisho.launcher import hooking
 from sekisho.launcher.alarm import ANSWERS_PER_PERIOD
-from sekisho.sandbox.oci_alarm import HOOKS, ContainerAlarm
+from sekisho.sandbox.oci_alarm import ContainerAlarm
+from sekisho.sandbox.oci_words import LISTENER_FILE
 from sekisho.sandbox.seccomp import MACHINES, refusals
 
 MACHINE = platform.machine()
@@ -47,7 +46,7 @@ async def rung(folder: Path, tries: int) -> tuple[str, list[dict[str, Any]]]:
     """What the program saw, and what was told."""
     told: list[dict[str, Any]] = []
     alarm = ContainerAlarm(folder, refusals(MACHINE), lambda message, _fds: told.append(message))
-    words = (sys.executable, "-c", RUNTIME, str(folder / "alarm"), MACHINE, str(tries))
+    words = (sys.executable, "-c", RUNTIME, str(folder / LISTENER_FILE), MACHINE, str(tries))
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     program = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE, env=environment)
     async with asyncio.timeout(WAIT_S):
@@ -78,19 +77,9 @@ async def test_a_runtime_that_brings_nothing_leaves_nothing(tmp_path: Path, come
     alarm = ContainerAlarm(tmp_path, {}, lambda _message, _fds: pytest.fail("nobody rang"))
     if comes:
         with socket.socket(socket.AF_UNIX) as guest:
-            guest.connect(str(tmp_path / "alarm"))
+            guest.connect(str(tmp_path / LISTENER_FILE))
             await asyncio.sleep(0)
             guest.sendall(b"{}")
         await asyncio.sleep(0)
     alarm.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-async def test_podman_is_told_of_a_hook_that_only_names_the_listener(tmp_path: Path) -> None:
-    alarm = ContainerAlarm(tmp_path, {}, lambda _message, _fds: None)
-    alarm.close()
-    (file,) = (tmp_path / HOOKS).iterdir()
-    said = json.loads(file.read_text())
-    assert said["stages"] == ["precreate"]
-    assert said["hook"]["path"] == os.path.realpath(sys.executable)
-    assert said["hook"]["args"][-2:] == [hooking.__file__, str(tmp_path / "alarm")]

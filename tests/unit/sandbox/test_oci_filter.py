@@ -114,7 +114,8 @@ def test_where_nobody_counts_memory_it_cannot_be_kept_unseen() -> None:
 def test_with_an_alarm_what_is_refused_in_any_case_rings_and_nothing_more_is_let_through(
     machine: str,
 ) -> None:
-    silent, ringing = (json.loads(profile(machine, alarm=alarm)) for alarm in (False, True))
+    silent, ringing = (json.loads(profile(machine, listener=path)) for path in ("", "/f/listener"))
+    assert (silent.get("listenerPath"), ringing["listenerPath"]) == (None, "/f/listener")
     assert ringing["syscalls"][:-1] == silent["syscalls"]
     last = ringing["syscalls"][-1]
     assert last["action"] == "SCMP_ACT_NOTIFY"
