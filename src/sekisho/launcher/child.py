@@ -19,7 +19,7 @@ from sekisho.launcher.network import enter_network, hand_over, open_gate_sockets
 from sekisho.launcher.program import Ends, decoded, default_signals
 from sekisho.launcher.staging import stage
 
-__all__ = ["Ends", "become", "fill"]
+__all__ = ["Ends", "become", "beyond_reach", "fill"]
 
 NEW_NETWORK: Final = "--unshare-net"
 BINDS: Final = ("--bind", "--ro-bind")
@@ -99,7 +99,7 @@ def become_bwrap(
     words = [fill(word, numbers) for word in request["options"]]
     if not request.get("is_whole"):  # else no part of the host is named in them
         refuse_links(words)
-    program = beyond_reach(request["program"])
+    program = request.get("copy") or beyond_reach(request["program"])
     # In a descriptor, because a command line is public and these words hold the plugin's environment.
     options = memory_file(b"".join(word.encode() + b"\0" for word in words))
     if "alarm" in data and ring(data["alarm"], ends.gate):  # from here on no file can be made in memory

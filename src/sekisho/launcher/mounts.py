@@ -13,6 +13,7 @@ Needs Linux 5.12 (mount_setattr). Knows no grant: it carries out a list.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import struct
@@ -85,6 +86,7 @@ def furnish(
         root: the folder; whoever calls seals it.
         taken: what comes from the host, already detached, by its index in the list.
     """
+    os.umask(0)  # else each mode would have to be set after the file was made
     for index, mount in enumerate(mounts):
         place(root, mount, taken.get(index), data, devices)
     for mount in mounts:
@@ -204,7 +206,6 @@ def place(
             parent, name = spot(root, path)
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, int(mode, 8), dir_fd=parent)
             os.write(fd, data[path])
-            os.fchmod(fd, int(mode, 8))
             os.close(fd)
             os.close(parent)
         case "tmpfs":
@@ -229,34 +230,31 @@ def make_devices(root: int, path: str, devices: Mapping[str, int]) -> None:
 
 def put(root: int, fd: int, path: str) -> None:
     """Attach a detached mount; its place is made when it is not there."""
-    try:
-        target = beneath(root, path)
-    except FileNotFoundError:
-        target = make_place(root, path, is_folder=stat.S_ISDIR(os.fstat(fd).st_mode))
-    except OSError as error:
-        raise OSError(error.errno, f"{path}: {os.strerror(error.errno or 0)}") from error
-    call("move_mount", fd, b"", target, b"", MOVE_FROM_EMPTY | MOVE_TO_EMPTY)
-    os.close(fd)
-    os.close(target)
-
-
-def make_place(root: int, path: str, *, is_folder: bool) -> int:
-    """Something to mount on."""
     parent, name = spot(root, path)
-    if is_folder:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    else:
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent))
-    made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    os.close(parent)
-    return made
+    try:  # most are not there: asking first would be a call more for each
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent))
+    except FileExistsError:
+        pass
+    target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    if stat.S_ISLNK(os.fstat(target).st_mode):
+        raise OSError(errno.ELOOP, f"{path} is a link inside")
+    call("move_mount", fd, b"", target, b"", MOVE_FROM_EMPTY | MOVE_TO_EMPTY)
+    for one in (fd, target, parent):
+        os.close(one)
 
 
 def spot(root: int, path: str) -> tuple[int, str]:
     """The folder above a path, made where missing, and the last name; no link is followed on the way."""
-    *folders, name = path.strip("/").split("/")
+    above, _, name = path.strip("/").rpartition("/")
+    if not above:
+        return os.dup(root), name
+    with contextlib.suppress(FileNotFoundError):
+        return beneath(root, above), name
     here = os.dup(root)
-    for folder in folders:
+    for folder in above.split("/"):
         try:
             below = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
         except FileNotFoundError:

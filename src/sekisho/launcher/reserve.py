@@ -20,13 +20,13 @@ import signal
 import socket
 from typing import Any, Final, NamedTuple, NoReturn
 
-from sekisho.launcher.child import become
+from sekisho.launcher.child import become, beyond_reach
 from sekisho.launcher.kernel import close_others, die_with_parent, memory_file, receive
 from sekisho.launcher.mounts import devices_of_host, fresh, furnish
 from sekisho.launcher.network import enter_network
-from sekisho.launcher.program import Ends
+from sekisho.launcher.program import Ends, default_signals
 
-__all__ = ["MAX_REQUEST_BYTES", "Reserve", "read_request"]
+__all__ = ["MAX_REQUEST_BYTES", "Expected", "Reserve", "read_request"]
 
 MAX_REQUEST_BYTES: Final = 16 << 20
 REHEARSED: Final = [
@@ -36,6 +36,16 @@ REHEARSED: Final = [
     {"kind": "dev", "path": "/dev", "source": "", "size": 0, "mode": ""},
 ]
 APART: Final = ("bubblewrap", "native")  # walls with a network of their own, whatever is asked
+
+
+class Expected(NamedTuple):
+    """What the owner said it will ask for: the kind of walls, and the program that raises them, if there is one."""
+
+    kind: str = ""
+    program: str = ""
+
+
+NOTHING: Final = Expected()
 
 
 class Reserve(NamedTuple):
@@ -49,8 +59,8 @@ class Reserve(NamedTuple):
     failure: int
 
     @classmethod
-    def fork(cls, control: socket.socket, kind: str = "") -> Reserve:
-        """A child that waits; `kind` is of the walls that will probably be asked of it, where that is known."""
+    def fork(cls, control: socket.socket, expected: Expected = NOTHING) -> Reserve:
+        """A child that waits, and makes ready for what is expected meanwhile."""
         line, inner_line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         gate, inner_gate = socket.socketpair()
         status, inner_status = os.pipe()
@@ -59,7 +69,7 @@ class Reserve(NamedTuple):
         pid = os.fork()
         if pid == 0:
             ends = Ends(gate=inner_gate.fileno(), status=inner_status, failure=inner_failure)
-            wait(launcher, control, inner_line, ends, kind)
+            wait(launcher, control, inner_line, ends, expected)
         for inner in (inner_line, inner_gate):
             inner.close()
         for fd in (inner_status, inner_failure):
@@ -86,38 +96,76 @@ class Reserve(NamedTuple):
             os.close(fd)
 
 
-def wait(launcher: int, control: socket.socket, line: socket.socket, ends: Ends, kind: str) -> NoReturn:
+def wait(
+    launcher: int, control: socket.socket, line: socket.socket, ends: Ends, expected: Expected
+) -> NoReturn:
     """In the child: until it is told, or until there is nobody any more to tell it."""
     try:
         held = {control.fileno(), line.fileno(), ends.gate, ends.status, ends.failure}
         close_others(held)
         die_with_parent(launcher)
-        is_apart = kind in APART and is_alone()
-        if is_apart:
-            die_with_parent(launcher)  # new credentials clear the request
-        if kind:
+        is_apart = expected.kind in APART and is_alone(launcher)
+        if expected.kind:
             rehearse()
-        close_others(held)  # what the rehearsal opened
+        copy = Copy.of(expected.program)
+        close_others(held if copy is None else {*held, copy.fd})  # what the rehearsal opened goes
         told, fds = receive(line)
         if not told:
             os._exit(0)
         line.close()
-        become(control, int(told), read_request(fds[0]), fds[1:], ends, is_apart=is_apart)
+        request = read_request(fds[0])
+        if copy is not None and copy.is_of(request.get("program", "")):
+            request["copy"] = copy.fd
+        become(control, int(told), request, fds[1:], ends, is_apart=is_apart)
     finally:
         os._exit(127)
 
 
-def is_alone() -> bool:
+def is_alone(launcher: int) -> bool:
     """Make a network of our own, which is half of what all namespaces cost; whether it was to be had."""
     try:
         enter_network()
     except OSError:  # whoever raises the walls will try again, and say so
         return False
+    die_with_parent(launcher)  # new credentials clear the request
     return True
+
+
+class Copy(NamedTuple):
+    """A program out of everybody's reach, and what it was when it was copied."""
+
+    path: str
+    identity: tuple[int, ...]
+    fd: int
+
+    @classmethod
+    def of(cls, path: str) -> Copy | None:
+        """A copy, where one is needed."""
+        try:
+            identity = identity_of(path)
+            copy = beyond_reach(path)
+        except OSError:  # whoever wants to run it will say so
+            return None
+        return cls(path, identity, copy) if isinstance(copy, int) else None
+
+    def is_of(self, path: str) -> bool:
+        """Whether this program is still the one that was copied."""
+        try:
+            return path == self.path and identity_of(path) == self.identity
+        except OSError:  # gone
+            return False
+
+
+def identity_of(path: str) -> tuple[int, ...]:
+    """What changes when a file is written or replaced."""
+    found = os.stat(path)  # noqa: PTH116 - pathlib is not imported here
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def rehearse() -> None:
     """Do once, and undo, what a launch does: the pages that this writes to are our own copies afterwards."""
+    default_signals()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the whole group: it means our owner
     with contextlib.suppress(OSError):
         request = read_request(memory_file(json.dumps({"mounts": REHEARSED}).encode()))
         devices = devices_of_host()

@@ -40,7 +40,7 @@ from sekisho.launcher.children import (
 )
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, threads, tree
 from sekisho.launcher.occupied import is_over
-from sekisho.launcher.reserve import Reserve, read_request
+from sekisho.launcher.reserve import Expected, Reserve, read_request
 
 __all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner"]
 
@@ -90,7 +90,7 @@ class Launcher:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._reserve: Reserve | None = None
-        self._kind = ""
+        self._expected: Expected | None = None
         self._guard_at = 0.0
         self._rounds = 0
 
@@ -139,7 +139,7 @@ class Launcher:
                     for fd in fds:
                         os.close(fd)
             case "expect":
-                self._kind = message["kind"]
+                self._expected = Expected(message["kind"], message["program"])
                 self._expect()
             case "kill" if message["id"] in self._children:
                 kill_tree(self._children[message["id"]])
@@ -193,8 +193,8 @@ class Launcher:
 
     def _expect(self) -> None:
         """Have a child ready."""
-        if self._reserve is None and self._kind:
-            self._reserve = Reserve.fork(self._control, self._kind)
+        if self._reserve is None and self._expected is not None:
+            self._reserve = Reserve.fork(self._control, self._expected)
 
     def _read_status(self, child: Child) -> None:
         chunk = os.read(child.status_fd, 65536)

@@ -233,7 +233,8 @@ class Launched:
         control.setblocking(False)
         self._control = control
         with contextlib.suppress(ConnectionError):  # gone already: the first launch says so
-            control.send(json.dumps({"op": "expect", "kind": self.name}).encode())
+            program = (await self.probe()).bwrap or ""
+            control.send(json.dumps({"op": "expect", "kind": self.name, "program": program}).encode())
         asyncio.get_running_loop().add_reader(control, self._hear)
 
     async def _exec_launcher(self) -> socket.socket:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sekisho.launcher.children import read_failure
 from sekisho.launcher.kernel import memory_file
-from sekisho.launcher.reserve import Reserve, read_request
+from sekisho.launcher.reserve import Copy, Expected, Reserve, read_request
 from sekisho.sandbox.probe import try_native
 
 ALONE = try_native()
@@ -103,7 +105,7 @@ def test_one_that_is_gone_is_found_out(control: socket.socket) -> None:
 @pytest.mark.skipif(bool(ALONE), reason=f"no namespaces here: {ALONE}")
 def test_it_waits_in_a_network_of_its_own_with_nothing_of_anybody_elses(control: socket.socket) -> None:
     secret = os.open("/etc/hostname", os.O_RDONLY)
-    reserve = Reserve.fork(control, "native")
+    reserve = Reserve.fork(control, Expected("native"))
     script = "ls /proc/$PPID/fd | wc -l; readlink /proc/self/ns/net /proc/$PPID/fd/* | sort -u | grep -e net: -e hostname"
     lines = said_by(reserve, "/bin/sh", "-c", script).splitlines()
     os.close(secret)
@@ -116,7 +118,7 @@ def test_it_waits_in_a_network_of_its_own_with_nothing_of_anybody_elses(control:
 @pytest.mark.real
 @pytest.mark.skipif(bool(ALONE), reason=f"no namespaces here: {ALONE}")
 def test_no_two_share_a_network(control: socket.socket) -> None:
-    several = [Reserve.fork(control, "native") for _ in range(2)]
+    several = [Reserve.fork(control, Expected("native")) for _ in range(2)]
     waiting, keeping = (
         os.pipe()
     )  # both live until it closes: a number may be given again once its network is gone
@@ -136,6 +138,23 @@ def test_no_two_share_a_network(control: socket.socket) -> None:
         os.waitpid(reserve.pid, 0)
         os.close(reading)
         close(reserve)
+
+
+@pytest.mark.threat("T-READ-HOST")
+def test_a_program_that_was_replaced_or_written_is_no_more_the_one_that_was_copied(tmp_path: Path) -> None:
+    program = Path(shutil.copy("/bin/true", tmp_path / "program"))
+    copy = Copy.of(str(program))
+    assert copy is not None
+    assert copy.is_of(str(program))
+    assert not copy.is_of("/bin/true")
+    (tmp_path / "other").write_bytes(program.read_bytes())
+    (tmp_path / "other").replace(program)
+    assert not copy.is_of(str(program))
+    program.unlink()
+    assert not copy.is_of(str(program))
+    os.close(copy.fd)
+    assert Copy.of(str(tmp_path / "missing")) is None
+    assert Copy.of("") is None
 
 
 def test_a_request_is_read_whole() -> None:
