@@ -189,7 +189,9 @@ def _case(site: Site, typed: str) -> _Case:
         raise Unavailable(
             "plugin_unavailable",
             f"{name} has never been listed",
-            remedy="start the gateway once so that the plugin lists its tools: sekisho up",
+            remedy=f"install its package: sekisho install {name}"
+            if _lacks_package(site, site.config.plugin(typed))
+            else "start the gateway once so that the plugin lists its tools: sekisho up",
         )
     dossier = dossiers(site.config)[name]
     surface, locked = shelf.load(name, root), lock.get(name)
@@ -221,11 +223,18 @@ def _row(site: Site, lock: LockFile, entry: PluginEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "state": "unlisted" if drift is None else drift.state.value,
-        "summary": _summary(drift),
+        "summary": "not installed" if _lacks_package(site, entry) else _summary(drift),
         "definitions": 0 if surface is None else len(surface.items),
         "allowed_operations": list(entry.allowed_operations),
         "where": entry.upstream or _runs(entry) or entry.url,
     }
+
+
+def _lacks_package(site: Site, entry: PluginEntry) -> bool:
+    """Whether it cannot run because nothing is installed for it on this machine."""
+    from sekisho.install.store import Store  # noqa: PLC0415 - most plugins are no packages
+
+    return entry.package is not None and entry.runs_here and Store(site.packages).active(entry.name) is None
 
 
 def _summary(drift: Drift | None) -> str:

@@ -253,3 +253,14 @@ def test_all_of_them_are_shown_and_one_question_is_asked(home: Path, said: bytes
     assert "two adds" in done.stdout
     assert done.stderr.count("as shown? [y/N]") == 1
     assert (done.returncode, (home.parent / "sekisho.lock").exists()) == (status, status == 0)
+
+
+def test_a_plugin_whose_package_is_not_installed_says_so_with_what_to_type(typed: Type, home: Path) -> None:
+    package = '[[plugins.servers]]\nname = "clock"\npackage = "pypi:mcp-server-time==1.0"\n'
+    (home.parent / "sekisho.toml").write_text(package, encoding="utf-8")
+    (row,) = typed("plugins", "--json").json["plugins"]
+    assert (row["state"], row["summary"]) == ("unlisted", "not installed")
+    for command in ("review", "approve"):
+        assert (
+            typed(command, "clock", "--json").error["remedy"] == "install its package: sekisho install clock"
+        )
