@@ -108,14 +108,21 @@ def intent(
     tool: str,
     arguments: bytes,
     target: str = "",
+    meta: bytes = b"",
+    answers: bytes = b"",
     rules: Sequence[str] = (),
     salt: bytes | None = None,
 ) -> bytes:
     """Return the entry that a judged call is about to leave; `rules` are the content rules its arguments met.
 
-    `target` is the prompt or resource that a method other than a tool's call names.
+    `target` is the prompt or resource that a method other than a tool's call names; `meta` what the client's `_meta`
+    brings to the plugin, `answers` what it says to questions of the round before. Most calls have none of them.
     """
     named = f',"target":{_text(target)}' if target else ""
+    if meta:
+        named += f',"meta":{commitment(meta, salt)}'
+    if answers:
+        named += f',"answers":{commitment(answers, salt)}'
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"intent","call":{_call(call)},'
         f'{_parties(client, plugin, tool)}{named},"arguments":{commitment(arguments, salt)}{_met(rules)}}}'

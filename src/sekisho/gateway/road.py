@@ -193,6 +193,8 @@ class Road:
                 tool=call.tool,
                 target=call.target,
                 arguments=call.arguments,
+                meta=call.extras.meta,
+                answers=call.extras.input_responses,
                 rules=verdict.approved.inspected.rules,
                 salt=salt,
             ),

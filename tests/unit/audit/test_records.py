@@ -47,6 +47,16 @@ def test_an_intent_names_the_call_and_commits_to_its_arguments() -> None:
     }
 
 
+def test_an_intent_commits_to_what_came_beside_the_arguments_too() -> None:
+    said = {"meta": b'{"traceparent":"00"}', "answers": b'{"who":{"action":"accept"}}'}
+    given = {"now": NOW, "call": "c1", "client": "ide", "plugin": "p", "tool": "t", "arguments": b"{}"}
+    bare = json.loads(records.intent(**given, salt=b"s" * 32))  # type: ignore[arg-type]  # of one kind each
+    entry = json.loads(records.intent(**given, **said, salt=b"s" * 32))  # type: ignore[arg-type]  # of one kind each
+    for name, text in said.items():
+        assert entry.pop(name) == {"sha256": sha256(b"s" * 32 + text).hexdigest(), "size": len(text)}
+    assert entry == bare
+
+
 def test_no_payload_enters_a_record() -> None:
     secret = "hunter2-hunter2"
     entries = [

@@ -77,6 +77,9 @@ def test_a_question_of_a_plugin_is_a_round_and_the_answer_carries_the_call_on(ki
     reply(kit, DONE)
     assert again.result == {**DONE, "resultType": "complete"}
     assert kit.log.kinds == ["intent", "outcome"] * 2
+    intents = [entry for entry in kit.log.entries if entry["kind"] == "intent"]
+    assert ["answers" in entry for entry in intents] == [False, True]
+    assert intents[1]["answers"]["size"] == len(bytes(told.input_responses))
 
 
 def test_a_plugin_may_keep_its_state_in_the_answer_alone_and_ask_nothing(kit: Kit) -> None:
