@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -171,6 +172,14 @@ def install_as_users_do() -> Path:
         say("installing sekisho as its users do, which compiles it: a minute or two")
         make_venv(folder)
         pip(python, f"{ROOT}[dev]")
+        told = subprocess.run(
+            [folder / "bin" / "sekisho", "version", "--json"], capture_output=True, check=True
+        )
+        if b'"compiled"' not in told.stdout:
+            has_headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+            if has_headers and shutil.which("cc") is not None:
+                sys.exit("the modules of sekisho could be compiled here, and were not: see pip install -v .")
+            say("there is no C compiler, or no Python.h: the compiled modules are not looked at")
         done(folder, stamp)
     return python
 
