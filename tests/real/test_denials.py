@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.real.conftest import ECHO, HOSTILE, House, common, plugin, until
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A2.3")]
 
 LATEST_S = 1.0
-ATTACKS = ("escape", "phone_home", "eat_memory", "hang", "echo")
+ATTACKS = ("escape", "phone_home", "eat_memory", "hang", "echo", "read_peer_data", "write_file")
 CONFIGURATION = (
     common()
     + plugin("echo", ECHO, operations=["echo"])
@@ -87,6 +88,42 @@ def test_a_system_call_that_the_filter_refuses(house: House) -> None:
 def test_more_time_than_was_granted(house: House) -> None:
     denial = provoke(house, "timeout", lambda: house.call("hostile__hang"))
     assert denial["rule"] == "execution_timeout_seconds = 0.5"
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody's key on this host."""
+    path = tmp_path_factory.mktemp("somebody") / "id_ed25519"
+    path.write_text("a key")
+    return path
+
+
+def test_a_path_that_is_not_listed(house: House, key: Path) -> None:
+    denial = provoke(house, "path", lambda: house.call("hostile__read_peer_data", path=str(key)), [str(key)])
+    assert denial["plugin"] == "hostile"
+    assert denial["rule"] == "filesystem_policy"
+    assert denial["reason"] == "read: the path is not listed"
+
+
+def test_a_path_that_may_only_be_read(house: House) -> None:
+    planted = "/usr/lib/planted-by-a-test"
+    denial = provoke(house, "path", lambda: house.call("hostile__write_file", path=planted), [planted])
+    assert denial["reason"] == "write: the path is listed for reading only"
+
+
+def test_a_path_is_recorded_within_a_second_of_the_attempt(house: House, key: Path) -> None:
+    tried = key.with_name("tried-once")
+    tried.write_text("")
+    until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
+    before = datetime.now(UTC)
+    denial = provoke(
+        house, "path", lambda: house.call("hostile__read_peer_data", path=str(tried)), [str(tried)]
+    )
+    assert 0 <= (instant(denial) - before).total_seconds() <= LATEST_S
+
+
+def instant(denial: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(denial["time"].replace("Z", "+00:00"))
 
 
 def test_it_is_recorded_within_a_second_of_the_refusal(house: House) -> None:

@@ -81,15 +81,23 @@ async def test_a_plugin_that_rings_without_end_waits_for_us_and_not_we_for_it(dr
     sandbox = await start(driver, python_spec(CALL + "while True: call(PTRACE, 0, 0, 0, 0)"))
     launcher = driver.launcher_pid
     assert launcher is not None
-    before = ticks(launcher)
+    ours = [launcher, *watchers(launcher)]
+    assert len(ours) == 2
+    before = sum(map(ticks, ours))
     await asyncio.sleep(1)
-    used = ticks(launcher) - before
+    used = sum(map(ticks, ours)) - before
     other = await start(driver, python_spec("print('served')"))
     _, out, _ = await finish(other)
     assert out == "served\n"
     assert used <= 30, f"{used} hundredths of a second"
     await sandbox.kill_tree()
     sandbox.close_fds()
+
+
+def watchers(launcher: int) -> list[int]:
+    """Who answers for it."""
+    words = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return [int(one) for one in words if b"watcher" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
 def ticks(pid: int) -> int:

@@ -40,6 +40,7 @@ def sandbox_spec(
         engine=workload.engine,
         image=workload.image,
         oci_runtime=workload.oci_runtime,
+        told_paths=workload.told_paths,
         wants_network=not workload.grants.network.is_closed,
         search_path=environment.get("PATH"),
     )

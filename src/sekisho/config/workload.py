@@ -44,6 +44,7 @@ class Workload:
     image: str = ""
     oci_runtime: str = ""
     uids: str = ""
+    told_paths: str = "all"
     warm: bool = True
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)
@@ -107,6 +108,7 @@ def workload_of(
         image=granted.sandbox.image,
         oci_runtime=granted.sandbox.oci_runtime,
         uids=granted.sandbox.uids,
+        told_paths=granted.sandbox.told_paths,
         warm=program.warm,
         preload=program.preload,
         client_requests=program.client_requests,

@@ -3,11 +3,11 @@
 Guarantees
 - a filter with an alarm lets nothing pass that a silent one refuses: the kernel waits for an answer, and without one
   (nobody listens any more) the call fails;
-- a call is let through only while the caller says that walls are being built, before any program of the plugin's runs;
-- answers come at a bounded rate, so that a plugin that rings for ever waits for us, and we never work for it.
+- refusals come at a bounded rate, so that a plugin that rings for ever waits for us, and we never work for it.
 
 Needs no privilege but no_new_privs. One listener for each process tree: where somebody above has one, the kernel says
-EBUSY, and the filter is loaded silently. Decides nothing about calls: what rings is written in the filter.
+EBUSY, and the filter is loaded silently. Decides nothing about calls: what rings is written in the
+filter, and `watch` says which of it passes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import socket
 import struct
-from collections.abc import Callable
 from typing import Final
 
 from sekisho.launcher.calls import call
 
-__all__ = ["Alarm", "load"]
+__all__ = ["Alarm", "Notice", "load", "send_listener"]
 
 SET_MODE_FILTER: Final = 1
 NEW_LISTENER: Final = 1 << 3
@@ -39,7 +39,11 @@ ANSWERS_PER_PERIOD: Final = (
 MAX_KINDS: Final = 64  # different calls that are told apart for one plugin
 _NOTICE: Final = struct.Struct("=QIIiIQ6Q")
 _ANSWER: Final = struct.Struct("=QqiI")
+_EMPTY: Final = bytes(_NOTICE.size)  # the kernel takes nothing else
 _SOCK_FILTER_BYTES: Final = 8
+
+
+Notice = tuple[int, int, int, list[int]]  # its key, the thread, the number of the call, its arguments
 
 
 class _Program(ctypes.Structure):
@@ -54,6 +58,15 @@ def load(code: bytes, *, alarm: bool) -> int | None:
     return fd if alarm else None
 
 
+def send_listener(gate: socket.socket, listener: int | None) -> None:
+    """Give the listener to the watcher, which waits for it, or the word that there is none."""
+    if listener is None:
+        gate.send(b"n")
+        return
+    socket.send_fds(gate, [b"l"], [listener])
+    os.close(listener)
+
+
 class Alarm:
     """Our end of one plugin's filter: reads what rings, answers, and counts."""
 
@@ -61,37 +74,39 @@ class Alarm:
         self.fd = fd
         self.counts: dict[int, int] = {}
         self._refusals = refusals
+        self._notice = bytearray(_NOTICE.size)
         with contextlib.suppress(OSError):  # since Linux 6.6: who waits for whom is told to the scheduler
             fcntl.ioctl(fd, NOTIF_SET_FLAGS, SYNC_WAKE_UP)  # the number itself, no place that holds it
         self._left = ANSWERS_PER_PERIOD
 
     @property
     def is_patient(self) -> bool:
-        """Whether it has answered enough for this period."""
-        return self._left == 0
+        """Whether it has refused enough for this period."""
+        return self._left <= 0
 
     def refill(self) -> None:
         """A new period."""
         self._left = ANSWERS_PER_PERIOD
 
-    def answer(self, is_building: Callable[[], bool]) -> int | None:
-        """Answer the one call that waits; its number when it was refused.
+    def hear(self) -> Notice | None:
+        """The one call that waits; None when whoever rang is gone, which costs as much as a refusal."""
+        self._notice[:] = _EMPTY
+        try:
+            fcntl.ioctl(self.fd, NOTIF_RECV, self._notice)
+        except OSError:
+            self._left -= 1
+            return None
+        key, pid, _, number, _, _, *arguments = _NOTICE.unpack(self._notice)
+        return key, pid, number, arguments
 
-        Asked after the call was received: whoever calls has then done everything that comes before the call.
-        """
-        notice = bytearray(_NOTICE.size)
-        self._left -= 1  # whoever rings and dies has cost us as much
-        with contextlib.suppress(OSError):  # whoever rang is gone
-            fcntl.ioctl(self.fd, NOTIF_RECV, notice)
-            number = _NOTICE.unpack(notice)[3]
-            key = _NOTICE.unpack(notice)[0]
-            proceed = is_building()
-            self._left += proceed
-            error = 0 if proceed else -self._refusals.get(number, EPERM)
-            fcntl.ioctl(self.fd, NOTIF_SEND, _ANSWER.pack(key, 0, error, CONTINUE if proceed else 0))
-            if not proceed:
-                return int(number)
-        return None
+    def let_pass(self, key: int) -> bool:
+        """The call goes on to the walls; False when whoever made it is gone."""
+        return self._say(_ANSWER.pack(key, 0, 0, CONTINUE))
+
+    def refuse(self, key: int, number: int) -> bool:
+        """The call fails, as the filter alone would have let it fail; False when whoever made it is gone."""
+        self._left -= 1
+        return self._say(_ANSWER.pack(key, 0, -self._refusals.get(number, EPERM), 0))
 
     def count(self, number: int) -> bool:
         """Remember a refusal; True when it is the first of its kind."""
@@ -99,6 +114,13 @@ class Alarm:
             return False
         self.counts[number] = self.counts.get(number, 0) + 1
         return self.counts[number] == 1
+
+    def _say(self, answer: bytes) -> bool:
+        try:
+            fcntl.ioctl(self.fd, NOTIF_SEND, answer)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Nobody listens any more: from now on what rings fails by itself."""

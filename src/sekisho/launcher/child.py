@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Any, Final, NoReturn
 
-from sekisho.launcher.alarm import load
+from sekisho.launcher.alarm import load, send_listener
 from sekisho.launcher.calls import no_new_privileges
 from sekisho.launcher.confined import confine
 from sekisho.launcher.kernel import close_others, die_with_parent, memory_file, set_limit, write
@@ -175,12 +175,10 @@ def ring(code: bytes, gate: int) -> bool:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        return False
-    assert listener is not None  # noqa: S101 - an alarm that was loaded has one
+        listener = None
     with socket.socket(fileno=os.dup(gate)) as sender:
-        socket.send_fds(sender, [b"l"], [listener])
-    os.close(listener)
-    return True
+        send_listener(sender, listener)
+    return listener is not None
 
 
 def fill(word: str, numbers: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""What the launcher knows of one child, and the few things it does to it: limits, alarm, guard, end.
+"""What the launcher knows of one child, and the few things it does to it: limits, watcher, guard, end.
 
 Guarantees that whoever is killed is named by a descriptor that was taken before it could be anybody else, and that
 nothing here waits longer than its bound. Hears no message and decides nothing: `serving` does, as its owner says.
@@ -7,37 +7,32 @@ nothing here waits longer than its bound. Hears no message and decides nothing: 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from typing import Final
 
-from sekisho.launcher.alarm import Alarm
-from sekisho.launcher.kernel import receive, set_limit
+from sekisho.launcher.kernel import set_limit
 from sekisho.launcher.throttle import Throttle
+from sekisho.launcher.watcher import Watcher
 
 __all__ = [
     "Child",
     "end_first_process",
     "end_inner",
-    "is_building",
     "is_guarded",
     "kill_tree",
     "read_failure",
     "set_limits_as",
     "status_member",
-    "take_alarm",
     "throttle_for",
 ]
 
 SET_UP_S: Final = 10.0  # a child whose walls do not stand by then never will
-SIOCOUTQ: Final = 0x5411  # what the other side has not read yet, unix(7)
 END_S: Final = 2.0  # killing a process namespace takes milliseconds
 
 
@@ -72,7 +67,7 @@ class Child:
         self.guard_cpu_percent = guard_cpu_percent
         self.throttle = throttle
         self.owner = owner
-        self.alarm: Alarm | None = None
+        self.watcher: Watcher | None = None
         self.scratch = ""
         self.scratch_bytes = 0
         self.is_full = False
@@ -82,21 +77,6 @@ class Child:
         self.is_let_go = False
         self.inner_pidfd: int | None = None
         self.status = b""
-
-
-def is_building(child: Child) -> bool:
-    """Whether bwrap still raises walls: it takes the word at its gate after its last one, before the plugin's first
-    instruction.
-
-    That the gate is closed would come too late: bwrap's outer process has a copy of it until it is scheduled again.
-    """
-    return child.kind == "bubblewrap" and not (child.is_let_go and is_taken(child.gate))
-
-
-def is_taken(gate: socket.socket) -> bool:
-    """Whether everything that we sent was read, or will never be."""
-    (unread,) = struct.unpack("=i", fcntl.ioctl(gate, SIOCOUTQ, bytes(4)))
-    return bool(unread == 0)
 
 
 def is_readable(fd: int, wait_s: float) -> bool:
@@ -132,8 +112,7 @@ def set_limits_as(owner: int | None, limits: dict[str, int], pid: int) -> None:
 
 def is_guarded(child: Child) -> bool:
     """True for a child whose tree is watched, because no control group holds it."""
-    is_ringing = child.alarm is not None and child.alarm.is_patient
-    return bool(child.guard_bytes or child.guard_pids or child.throttle or child.scratch or is_ringing)
+    return bool(child.guard_bytes or child.guard_pids or child.throttle or child.scratch)
 
 
 def throttle_for(root: int, percent: int) -> Throttle | None:
@@ -167,15 +146,6 @@ def end_inner(child: Child) -> None:
         kill_tree(child)
         if not is_readable(child.inner_pidfd, END_S):
             sys.stderr.write(f"launcher: the world of process {child.pid} does not end\n")
-
-
-def take_alarm(gate: socket.socket, refusals: dict[int, int]) -> Alarm | None:
-    """The listener of a filter with an alarm, which was sent before its sender went on."""
-    try:
-        _, fds = receive(gate, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return None
-    return Alarm(fds[0], refusals) if fds else None
 
 
 def read_failure(fd: int) -> str:

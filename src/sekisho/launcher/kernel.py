@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ __all__ = [
     "close_others",
     "die_with_parent",
     "entitle",
+    "is_taken",
     "libc",
     "memory_file",
     "read_text",
@@ -34,6 +36,7 @@ PR_SET_PDEATHSIG: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 << 10  # the launch itself travels in a memfd
 MAX_FDS: Final = 5  # a memfd, three pipes and a channel
 MAX_TREE: Final = 100_000
+SIOCOUTQ: Final = 0x5411  # what the other side has not read yet, unix(7)
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -65,6 +68,12 @@ def receive(control: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     return data, fds.tolist()
+
+
+def is_taken(gate: socket.socket) -> bool:
+    """Whether everything that we sent was read, or will never be."""
+    (unread,) = struct.unpack("=i", fcntl.ioctl(gate, SIOCOUTQ, bytes(4)))
+    return bool(unread == 0)
 
 
 def memory_file(content: bytes) -> int:

@@ -21,7 +21,7 @@ import signal
 import socket
 from typing import Any, Final, NoReturn
 
-from sekisho.launcher.alarm import load
+from sekisho.launcher.alarm import load, send_listener
 from sekisho.launcher.calls import (
     capset_nothing,
     clone,
@@ -156,9 +156,8 @@ def load_filter(data: dict[str, bytes], gate: socket.socket) -> None:
         except OSError as error:
             if error.errno != EBUSY:
                 raise
-        else:
-            assert listener is not None  # noqa: S101 - an alarm that was loaded has one
-            socket.send_fds(gate, [b"l"], [listener])
-            os.close(listener)
+            listener = None
+        send_listener(gate, listener)
+        if listener is not None:
             return
     load(data["filter"], alarm=False)

@@ -24,23 +24,21 @@ import sys
 import time
 from typing import Final
 
-from sekisho.launcher.alarm import Alarm
 from sekisho.launcher.children import (
     Child,
     end_first_process,
     end_inner,
-    is_building,
     is_guarded,
     kill_tree,
     read_failure,
     set_limits_as,
     status_member,
-    take_alarm,
     throttle_for,
 )
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, threads, tree
 from sekisho.launcher.occupied import is_over
 from sekisho.launcher.reserve import Expected, Reserve, read_request
+from sekisho.launcher.watcher import Watcher, start_watcher
 
 __all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner"]
 
@@ -105,11 +103,10 @@ class Launcher:
 
     def _turn(self) -> bool:
         guarded = any(map(is_guarded, self._children.values()))
-        events = dict(self._poll.poll(GUARD_PERIOD_S * 1000 if guarded else None))
-        ready = events.keys()
+        ready = {fd for fd, _ in self._poll.poll(GUARD_PERIOD_S * 1000 if guarded else None)}
         for child in list(self._children.values()):
-            if child.alarm is not None and child.alarm.fd in ready:
-                self._hear_alarm(child, child.alarm, events[child.alarm.fd])
+            if child.watcher is not None and child.watcher.line.fileno() in ready:
+                self._hear_watcher(child, child.watcher)
             if child.status_fd in ready:
                 self._read_status(child)
             if not child.started and child.gate.fileno() in ready:
@@ -148,6 +145,8 @@ class Launcher:
     def _launch(self, launch_id: int, fds: list[int]) -> None:
         reserve = self._told(launch_id, fds)
         request = read_request(fds[0])
+        # Meanwhile the child works on its walls, and the watcher is ready before the first of them rings.
+        watcher = start_watcher(request, reserve.gate) if "alarm" in request["data"] else None
         child = Child(
             id=launch_id,
             kind=request["kind"],
@@ -164,6 +163,8 @@ class Launcher:
         )
         message = read_failure(reserve.failure)
         if message:
+            if watcher is not None:
+                watcher.dismiss()
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             os.waitpid(child.pid, 0)
             if child.kind == "native":
@@ -171,12 +172,9 @@ class Launcher:
             self._close(child)
             raise OSError(message)
         child.scratch, child.scratch_bytes = request.get("scratch", ""), request.get("scratch_bytes", 0)
-        child.alarm = take_alarm(
-            child.gate, {int(call): error for call, error in request["refusals"].items()}
-        )
         self._children[launch_id] = child
-        if child.alarm is not None:
-            self._poll.register(child.alarm.fd, select.POLLIN)
+        if watcher is not None:
+            self._install(child, watcher)
         for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
             self._poll.register(fd, select.POLLIN)
 
@@ -196,6 +194,14 @@ class Launcher:
         if self._reserve is None and self._expected is not None:
             self._reserve = Reserve.fork(self._control, self._expected)
 
+    def _install(self, child: Child, watcher: Watcher) -> None:
+        """Let it listen; where none may be had, the silent filter stands, and there is nothing to hear."""
+        if not watcher.listens():
+            watcher.dismiss()
+            return
+        child.watcher = watcher
+        self._poll.register(watcher.line, select.POLLIN)
+
     def _read_status(self, child: Child) -> None:
         chunk = os.read(child.status_fd, 65536)
         if not chunk:
@@ -213,7 +219,10 @@ class Launcher:
             child.inner_pidfd = os.pidfd_open(inner)
             if child.kind == "bubblewrap":  # elsewhere the program lowers its own
                 set_limits_as(child.owner, child.inner_rlimits, inner)
-            child.gate.send(b"x")
+            if child.watcher is None:
+                child.gate.send(b"x")
+            else:
+                child.watcher.let_go()  # who answers its calls must know whether the word has been given
             child.is_let_go = True
         except OSError as error:
             if child.inner_rlimits and not isinstance(error, (ProcessLookupError, BrokenPipeError)):
@@ -262,7 +271,7 @@ class Launcher:
         if child.started:
             told = status_member(child.status, "exit-code")
             code = os.waitstatus_to_exitcode(status) if told is None or child.kind == "bubblewrap" else told
-            self._tell_alarms(child)
+            self._finish_watcher(child)
             self._tell(
                 event="exit",
                 id=child.id,
@@ -274,8 +283,7 @@ class Launcher:
         else:
             self._tell(event="failed", id=child.id, message="")
         del self._children[child.id]
-        fds = (child.pidfd, child.status_fd, child.gate.fileno())
-        for fd in fds if child.alarm is None else (*fds, child.alarm.fd):
+        for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
             with contextlib.suppress(KeyError):
                 self._poll.unregister(fd)
         self._close(child)
@@ -284,35 +292,33 @@ class Launcher:
 
     def _close(self, child: Child) -> None:
         child.gate.close()
-        if child.alarm is not None:
-            child.alarm.close()
+        self._finish_watcher(child)
         for fd in (child.pidfd, child.status_fd, child.inner_pidfd):
             if fd is not None:
                 os.close(fd)
 
-    def _hear_alarm(self, child: Child, alarm: Alarm, event: int) -> None:
-        """A call that the filter refuses: bwrap's own while it builds, and from then on the plugin's."""
-        if not event & select.POLLIN:  # everybody whom it watched is gone
-            self._poll.unregister(alarm.fd)
-            return
-        number = alarm.answer(lambda: is_building(child))
-        if number is not None and alarm.count(number):
-            self._tell(event="alarm", id=child.id, call=number, times=1)
-        if alarm.is_patient:
-            self._poll.unregister(alarm.fd)  # until the next period
+    def _hear_watcher(self, child: Child, watcher: Watcher) -> None:
+        """What its watcher tells. One that is gone before its time leaves a plugin that can open nothing: it ends."""
+        told = watcher.hear()
+        if told is None:
+            self._poll.unregister(watcher.line)
+            if not watcher.is_done:
+                kill_tree(child)
+        for message in told or ():
+            self._tell(**message, id=child.id)
 
-    def _tell_alarms(self, child: Child) -> None:
-        """How often each call was refused, beyond the first time, which was told at once."""
-        for number, times in () if child.alarm is None else child.alarm.counts.items():
-            if times > 1:
-                self._tell(event="alarm", id=child.id, call=number, times=times)
+    def _finish_watcher(self, child: Child) -> None:
+        """The last it tells, before the end of its plugin is told."""
+        watcher, child.watcher = child.watcher, None
+        if watcher is not None:
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(watcher.line)
+            for message in watcher.finish():
+                self._tell(**message, id=child.id)
 
     def _guard(self) -> None:
         self._rounds += 1
         for child in self._children.values():
-            if child.alarm is not None and child.alarm.is_patient:
-                child.alarm.refill()
-                self._poll.register(child.alarm.fd, select.POLLIN)
             if (
                 child.scratch
                 and not self._rounds % SCRATCH_ROUNDS

@@ -67,7 +67,7 @@ async def connect_walled(
     `on_denial` is told what any wall refused; `grant` is what its limits enforce.
     """
     sandbox = await start()
-    watch = Watch(sandbox.violations, grant, on_denial)
+    watch = Watch(sandbox.violations, sandbox.take_denied, grant, on_denial)
     ended: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
 
     def end(error: SekishoError) -> None:

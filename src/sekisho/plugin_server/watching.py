@@ -14,24 +14,32 @@ from typing import Final
 import msgspec
 
 from sekisho.policy import LimitGrant
-from sekisho.sandbox import Exit, Violation
+from sekisho.sandbox import Denied, Exit, Violation
 from sekisho.wire import DenialFrame
 
 __all__ = ["Watch"]
 
 LOOK_S: Final = 0.5
+MAX_SHOWN: Final = 200
+REASONS: Final = {
+    "unlisted": "the path is not listed",
+    "read_only": "the path is listed for reading only",
+    "blocked": "the path is blocked",
+}
 
 
 class Watch:
-    """One sandbox; `violations` says what its walls refused until now."""
+    """One sandbox; `violations` says what its walls refused until now, `take_denied` which paths since it was asked."""
 
     def __init__(
         self,
         violations: Callable[[], Iterable[Violation]],
+        take_denied: Callable[[], Iterable[Denied]],
         limits: LimitGrant,
         on_denial: Callable[[DenialFrame], None],
     ) -> None:
         self._violations = violations
+        self._take_denied = take_denied
         self._limits = limits
         self._on_denial = on_denial
         self._told = {(one.kind, one.what): one.times for one in violations()}
@@ -50,6 +58,8 @@ class Watch:
 
     def _look(self) -> set[str]:
         kinds = set[str]()
+        for denied in self._take_denied():
+            self._on_denial(_path_denial(denied))
         for one in self._violations():
             news = one.times - self._told.get((one.kind, one.what), 0)
             if news > 0:
@@ -79,3 +89,19 @@ class Watch:
                 rule = f"max_tmp_mb = {self._limits.max_tmp_mb}"
                 told = DenialFrame("disk", rule, "the plugin filled its private folder; it was ended")
         self._on_denial(msgspec.structs.replace(told, left_out=news - 1))
+
+
+def _path_denial(denied: Denied) -> DenialFrame:
+    """An attempt on a path as a denial, with the plugin's own word made fit for a log."""
+    if not denied.path:
+        return DenialFrame(
+            "path", "filesystem_policy", "more paths were tried than are told", left_out=denied.left_out
+        )
+    shown = ascii(denied.path[:MAX_SHOWN])[1:-1][: 2 * MAX_SHOWN]
+    return DenialFrame(
+        "path",
+        "filesystem_policy",
+        f"{denied.act}: {REASONS[denied.reason]}",
+        shown,
+        denied.left_out,
+    )

@@ -18,7 +18,7 @@ from sekisho.sandbox.probe import glance, probe
 from sekisho.sandbox.raising import driver_for, offers
 from sekisho.sandbox.running import Exit, GateSockets, Sandbox
 from sekisho.sandbox.spec import CERTIFICATE_PATH, Capabilities, Closure, Link, SandboxSpec
-from sekisho.sandbox.violations import Violation
+from sekisho.sandbox.violations import Denied, Violation
 from sekisho.sandbox.warm import Running, Warm, make_ready
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Bubblewrap",
     "Capabilities",
     "Closure",
+    "Denied",
     "Driver",
     "Exit",
     "ForkedLauncher",

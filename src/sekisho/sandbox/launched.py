@@ -40,6 +40,7 @@ from sekisho.sandbox.running import END_S, Pipes, Sandbox, close_fds
 from sekisho.sandbox.scratch import SCRATCH_FOLDERS, make_scratch, sweep_folders
 from sekisho.sandbox.spec import Capabilities, DriverName, SandboxSpec, unavailable
 from sekisho.sandbox.staged import overlay_tag
+from sekisho.sandbox.watched import places_of, places_of_rules
 
 __all__ = ["Launched"]
 
@@ -197,6 +198,8 @@ class Launched:
             "mounts": [_words_of(mount) for mount in plan.mounts] if plan.has_own_root else (),
             **_own_walls(plan, sandbox.scratch),
             "refusals": {str(call): error for call, error in plan.refusals.items()},
+            "watched": {number: (one.paths, one.flags, one.mode) for number, one in plan.watched.items()},
+            "places": _places(plan, sandbox.scratch),
             "program": plan.program,
             "options": plan.options,
             "command": plan.command,
@@ -295,7 +298,7 @@ def _own_walls(plan: Plan, scratch: Path | None) -> dict[str, object]:
         return {}
 
     def filled(text: str) -> str:
-        return text if scratch is None else text.replace(SCRATCH, str(scratch), 1)
+        return _filled(text, scratch)
 
     return {
         "rules": [(filled(path), right) for path, right in plan.rules],
@@ -314,6 +317,17 @@ def _words_of(mount: Mount) -> dict[str, object]:
         "size": mount.size,
         "mode": mount.mode,
     }
+
+
+def _places(plan: Plan, scratch: Path | None) -> tuple[tuple[str, str], ...]:
+    """What lies where, for who watches which paths the plugin tries."""
+    if plan.has_own_root:
+        return places_of(plan.mounts)
+    return places_of_rules(((_filled(path, scratch), right) for path, right in plan.rules), plan.mounts)
+
+
+def _filled(text: str, scratch: Path | None) -> str:
+    return text if scratch is None else text.replace(SCRATCH, str(scratch), 1)
 
 
 def _staging(plan: Plan) -> dict[str, object]:

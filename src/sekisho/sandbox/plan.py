@@ -22,7 +22,7 @@ from sekisho.sandbox.allowance import SHARING, Limits, limits_of
 from sekisho.sandbox.bwrap_words import bwrap_words
 from sekisho.sandbox.locks import SCRATCH_HOME, SCRATCH_TMP, Rule, rules_of, shared_rules
 from sekisho.sandbox.mount import Mount
-from sekisho.sandbox.seccomp import assemble, refusals
+from sekisho.sandbox.seccomp import MACHINES, assemble, refusals
 from sekisho.sandbox.spec import (
     CERTIFICATE_PATH,
     DEFAULT_SEARCH_PATH,
@@ -36,6 +36,7 @@ from sekisho.sandbox.spec import (
 )
 from sekisho.sandbox.staged import NOTHING, Staging, staging_of
 from sekisho.sandbox.visible import base_mounts, listed_mounts, private_etc
+from sekisho.sandbox.watched import TOLD, Told, Watched, watched_calls
 
 __all__ = ["SHARING", "Plan", "plan"]
 
@@ -76,6 +77,7 @@ class Plan:
     refusals: Mapping[int, int] = field(default_factory=dict)
     scratch_bytes: int = 0
     staging: Staging = NOTHING
+    watched: Mapping[int, Watched] = field(default_factory=dict, repr=False)
 
     @property
     def can_be_warm(self) -> bool:
@@ -113,7 +115,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         raise unavailable(f"this host cannot wall in plugin {spec.name!r}: {missing}")
     if driver in SHARING:
         return _shared(spec, capabilities, closure)
-    data = {**_filters(capabilities, shared=False), **private_etc(closure)}
+    data = {**_filters(capabilities, shared=False, told=_told(spec)), **private_etc(closure)}
     if spec.certificate:
         data[CERTIFICATE_PATH] = spec.certificate
     command = closure.argv
@@ -141,6 +143,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         rules=rules_of(mounts),
         refusals=refusals(capabilities.machine),
         staging=staging,
+        watched=_watched(capabilities, _told(spec)),
     )
 
 
@@ -151,7 +154,8 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
             f"plugin {spec.name!r} wants the network, which Landlock alone cannot lead through the gate",
             "take the hosts out of network_policy, or make user namespaces work (see sekisho doctor)",
         )
-    data = _filters(capabilities, shared=True) if capabilities.driver == "landlock" else {}
+    has_filter = capabilities.driver == "landlock"
+    data = _filters(capabilities, shared=True, told=_told(spec)) if has_filter else {}
     if spec.warm is not None:
         raise unavailable(f"plugin {spec.name!r} cannot be forked inside walls without namespaces")
     listed = listed_mounts(spec, closure)
@@ -177,18 +181,29 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
         if capabilities.driver == "landlock"
         else (),
         refusals=refusals(capabilities.machine),
+        watched=_watched(capabilities, _told(spec)),
         scratch_bytes=spec.grants.limits.max_tmp_mb * _MIB,
     )
 
 
-def _filters(capabilities: Capabilities, *, shared: bool) -> dict[str, bytes]:
+def _filters(capabilities: Capabilities, *, shared: bool, told: Told) -> dict[str, bytes]:
     """The system call filter; and where the kernel can report, the same one with an alarm."""
     watched = not capabilities.enforces("memory")
     silent = {"filter": assemble(capabilities.machine, shared=shared, watched=watched)}
     if not capabilities.alarm:
         return silent
-    alarm = assemble(capabilities.machine, shared=shared, watched=watched, alarm=True)
+    alarm = assemble(capabilities.machine, shared=shared, watched=watched, alarm=True, told=told)
     return {**silent, "alarm": alarm}
+
+
+def _told(spec: SandboxSpec) -> Told:
+    return next(told for told in TOLD if told == spec.told_paths)
+
+
+def _watched(capabilities: Capabilities, told: Told) -> dict[int, Watched]:
+    """The calls on files that ring, by number; none where nobody could listen."""
+    known = MACHINES.get(capabilities.machine)
+    return watched_calls(known.numbers, told) if known is not None and capabilities.alarm else {}
 
 
 def _environment(

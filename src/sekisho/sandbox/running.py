@@ -20,7 +20,7 @@ from sekisho.errors import Unavailable
 from sekisho.sandbox.claim import give_back
 from sekisho.sandbox.limits import Group, Usage
 from sekisho.sandbox.scratch import remove_scratch
-from sekisho.sandbox.violations import Violation, of_calls, of_exit, of_group
+from sekisho.sandbox.violations import Denied, DeniedPaths, Violation, of_calls, of_exit, of_group
 
 __all__ = ["DOORS", "Exit", "GateSockets", "Pipes", "Sandbox", "close_fds"]
 
@@ -86,6 +86,7 @@ class Sandbox:
         self._keeps_scratch = keeps_scratch
         self._is_full = False
         self._refused: dict[int, int] = {}
+        self._denied = DeniedPaths()
         self._last: tuple[Violation, ...] = ()
         self._counted: tuple[Violation, ...] = ()
         self._held = held
@@ -121,6 +122,10 @@ class Sandbox:
     def violations(self) -> tuple[Violation, ...]:
         """What its walls refused until now."""
         return (*of_calls(self._refused), *(self._last or of_group(self._group)))
+
+    def take_denied(self) -> tuple[Denied, ...]:
+        """Attempts on paths that its walls refused, since they were asked for last."""
+        return self._denied.take()
 
     def when_refused(self, callback: Callable[[Violation], None]) -> None:
         """Call back as soon as its system call filter refuses something it has not refused before."""
@@ -173,6 +178,8 @@ class Sandbox:
                 self._refused[message["call"]] = message["times"]
                 for callback in self._on_violation if message["times"] == 1 else ():
                     callback(of_calls({message["call"]: 1})[0])
+            case "path":
+                self._denied.hear(message)
             case "failed":
                 self._resolve(self._started, message["message"])
                 self.end(Exit(code=None, signal=None, reason="not_run"))

@@ -21,6 +21,7 @@ from typing import Final
 
 from sekisho.errors import Misconfigured
 from sekisho.sandbox.syscalls import AARCH64, X86_64
+from sekisho.sandbox.watched import OPENS, Told, watched_calls
 
 __all__ = ["ALLOWED", "MACHINES", "UNSEEN", "Machine", "assemble", "call_name", "refusals"]
 
@@ -55,6 +56,8 @@ _NAMESPACE_FLAGS: Final = 0x7E02_0000
 _X32_BIT: Final = 0x4000_0000
 _SET_ID: Final = 0o6000
 _MAKES_A_FILE: Final = 0o100 | 0o20000000  # O_CREAT; O_TMPFILE without the O_DIRECTORY in it
+_CHANGES_A_FILE: Final = 0o1 | 0o2 | 0o1000  # O_WRONLY, O_RDWR, O_TRUNC
+_NAMES_A_FILE: Final = 0o10000000  # O_PATH
 
 Step = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 Code = list[Step]
@@ -106,7 +109,14 @@ ALLOWED: Final = frozenset(  # one text reads better than three hundred quotes
 )
 
 
-def assemble(machine: str, *, shared: bool = False, watched: bool = False, alarm: bool = False) -> bytes:
+def assemble(
+    machine: str,
+    *,
+    shared: bool = False,
+    watched: bool = False,
+    alarm: bool = False,
+    told: Told = "none",
+) -> bytes:
     """The filter for one machine, as the array of `struct sock_filter` that seccomp takes.
 
     Args:
@@ -114,6 +124,7 @@ def assemble(machine: str, *, shared: bool = False, watched: bool = False, alarm
         shared: for a plugin without namespaces, which shares the host's sockets, objects, files and processes.
         watched: where no control group counts memory; what a watcher of mappings cannot see is refused then.
         alarm: whether what is refused rings with a listener; what does not exist (ENOSYS) never does.
+        told: which attempts on files ring as well, though they are allowed: the listener lets each go on.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -126,7 +137,7 @@ def assemble(machine: str, *, shared: bool = False, watched: bool = False, alarm
     code += [(_LOAD, 0, 0, _NR_OFFSET)]
     if machine == "x86_64":
         code += [(_AT_LEAST, 0, 1, _X32_BIT), _answer(KILL)]
-    code += _search(_intervals(known.numbers, shared=shared, watched=watched))
+    code += _search(_intervals(known.numbers, shared=shared, watched=watched, told=told if alarm else "none"))
     if alarm:
         code = [_rung(step) for step in code]
     if len(code) > MAX_INSTRUCTIONS:
@@ -210,10 +221,21 @@ def _mode(argument: int) -> Code:
     return [_argument(argument), (_ANY_BIT, 0, 1, _SET_ID), *_error(EPERM), _answer(ALLOW)]
 
 
-def _open(flags_argument: int) -> Code:
+def _open(flags_argument: int, told: Told = "none") -> Code:
     """A mode counts only where a file is made; elsewhere it is whatever the register held."""
     mode = _mode(flags_argument + 1)
-    return [_argument(flags_argument), (_ANY_BIT, 1, 0, _MAKES_A_FILE), _answer(ALLOW), *mode]
+    if told == "none":
+        return [_argument(flags_argument), (_ANY_BIT, 1, 0, _MAKES_A_FILE), _answer(ALLOW), *mode]
+    looks: Code = [(_ANY_BIT, 0, 1, _NAMES_A_FILE), _answer(ALLOW), _answer(NOTIFY)]
+    if told == "changes":
+        looks = [(_ANY_BIT, 1, 0, _CHANGES_A_FILE), _answer(ALLOW), *looks]
+    is_made = (_ANY_BIT, 0, len(mode), _MAKES_A_FILE)
+    return [_argument(flags_argument), is_made, *_ringing(mode), *looks]
+
+
+def _ringing(code: Iterable[Step]) -> Code:
+    """The same, where what is allowed rings first."""
+    return [_answer(NOTIFY) if step == _answer(ALLOW) else step for step in code]
 
 
 def _openat2() -> Code:
@@ -275,8 +297,6 @@ _CHECKED: Final[dict[str, Callable[[], Code]]] = {
     "ioctl": _ioctl,
     "mknod": lambda: _mknod(1),
     "mknodat": lambda: _mknod(2),
-    "open": lambda: _open(1),
-    "openat": lambda: _open(2),
     "openat2": _openat2,
     "personality": _personality,
     "socket": _socket,
@@ -315,9 +335,12 @@ _UNSEEN: Final[dict[str, Code]] = {"memfd_create": _error(ENOSYS), "shmget": _er
 UNSEEN: Final = frozenset(_UNSEEN)
 
 
-def _intervals(numbers: dict[str, int], *, shared: bool, watched: bool) -> list[tuple[int, tuple[Step, ...]]]:
+def _intervals(
+    numbers: dict[str, int], *, shared: bool, watched: bool, told: Told
+) -> list[tuple[int, tuple[Step, ...]]]:
     """(first number, what to do) in order; each holds up to the next one."""
     by_number = {number: name for name, number in numbers.items()}
+    ringing = watched_calls(numbers, told)
     # fchmodat2 is newer than the table around it; calls between are unknown to us and answer so.
     newest = max(number for name, number in numbers.items() if name != "fchmodat2")
 
@@ -327,10 +350,11 @@ def _intervals(numbers: dict[str, int], *, shared: bool, watched: bool) -> list[
             return tuple(_UNSEEN[name])
         if shared and name in _SHARED:
             return tuple(_SHARED[name])
-        if name in _CHECKED:
-            return tuple(_CHECKED[name]())
-        if name in ALLOWED:
-            return (_answer(ALLOW),)
+        if name in OPENS:
+            return tuple(_open(OPENS[name].flags, told))
+        if name in _CHECKED or name in ALLOWED:
+            code = _CHECKED[name]() if name in _CHECKED else [_answer(ALLOW)]
+            return tuple(_ringing(code) if number in ringing else code)
         return tuple(_error(EPERM if number <= newest else ENOSYS))
 
     every = [(number, leaf(number)) for number in range(max(by_number) + 2)]

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import Grants
+from sekisho.sandbox.watched import TOLD
 
 __all__ = [
     "CERTIFICATE_PATH",
@@ -67,7 +68,8 @@ class SandboxSpec:
     `certificate`: PEM of an authority that the plugin shall trust; it stands at `CERTIFICATE_PATH` inside.
     `engine`, `image` and `oci_runtime` are for containers: an image brings the programs, which are not sought here then.
     `drafts`: the folder for what it writes, while that waits to be kept. `owner`: its own user on this host, None for
-    ours. `runtime_paths` are read-only extras its interpreter needs; `search_path` finds `argv[0]` on the host.
+    ours. `told_paths`: which attempts on files are watched, and told where the walls refuse them. `runtime_paths` are
+    read-only extras its interpreter needs; `search_path` finds `argv[0]` on the host.
     """
 
     name: str
@@ -87,6 +89,7 @@ class SandboxSpec:
     warm: WarmStart | None = None
     drafts: str | None = None
     owner: int | None = None
+    told_paths: str = "all"
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
@@ -97,6 +100,8 @@ class SandboxSpec:
             raise unavailable(f"isolation {self.isolation!r} is unknown", "write one of " + ", ".join(LEVELS))
         if self.driver not in CHOICES:
             raise unavailable(f"driver {self.driver!r} is unknown", "write one of " + ", ".join(CHOICES))
+        if self.told_paths not in TOLD:
+            raise unavailable(f"told_paths {self.told_paths!r} is unknown", "write one of " + ", ".join(TOLD))
         for text in (*self.argv, *self.environment, *self.environment.values(), *self.runtime_paths):
             if "\0" in text:
                 raise unavailable(f"plugin {self.name!r} has a NUL character in its command or environment")

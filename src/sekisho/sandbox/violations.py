@@ -1,9 +1,8 @@
 """What the walls of one plugin refused, as far as the kernel tells.
 
 It tells: system calls that the filter refused (each by name, the first time at once), a kill for a call through a
-foreign entry (SIGSYS), kills for memory, and forks beyond the limit of processes.
-It does not tell: paths that are not there, files without a grant, and what Landlock denied (its records go to the
-kernel's audit log, which only root may read).
+foreign entry (SIGSYS), kills for memory, and forks beyond the limit of processes. `Denied` is what a watcher saw of
+attempts on files, which the kernel tells nobody.
 """
 
 from __future__ import annotations
@@ -12,12 +11,14 @@ import platform
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal
 
 from sekisho.sandbox.limits import Group
 from sekisho.sandbox.seccomp import call_name
 
-__all__ = ["Violation", "of_calls", "of_exit", "of_group"]
+__all__ = ["MAX_KEPT", "Denied", "DeniedPaths", "Violation", "of_calls", "of_exit", "of_group"]
+
+MAX_KEPT: Final = 256  # denials that wait for who tells them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,44 @@ class Violation:
     kind: Literal["seccomp", "oom", "pids", "disk"]
     what: str
     times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """An attempt on a path that the walls refused; `left_out` more of them are not told one by one.
+
+    `path` is a plugin's own word. It is empty where there is nothing but the number.
+    """
+
+    act: Literal["read", "write", ""]
+    path: str
+    reason: Literal["unlisted", "read_only", "blocked", ""]
+    left_out: int = 0
+
+
+class DeniedPaths:
+    """What a watcher told, until somebody takes it."""
+
+    def __init__(self) -> None:
+        self._kept: list[Denied] = []
+        self._left_out = 0
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """One word of a watcher's."""
+        found, left_out = message["found"], message["left_out"]
+        if found is None or len(self._kept) >= MAX_KEPT:
+            self._left_out += left_out + (0 if found is None else found[3])
+            return
+        act, path, reason, times = found
+        self._kept.append(Denied(act=act, path=path, reason=reason, left_out=left_out + times - 1))
+
+    def take(self) -> tuple[Denied, ...]:
+        """What came since the last time."""
+        kept, self._kept = self._kept, []
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            kept.append(Denied(act="", path="", reason="", left_out=left_out - 1))
+        return tuple(kept)
 
 
 def of_calls(counts: Mapping[int, int]) -> tuple[Violation, ...]:

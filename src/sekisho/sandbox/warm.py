@@ -28,7 +28,7 @@ from sekisho.sandbox.interpreter import PythonCommand, read_command, uses_sdk
 from sekisho.sandbox.plan import Plan
 from sekisho.sandbox.running import Exit, GateSockets, Pipes, Sandbox, close_fds
 from sekisho.sandbox.spec import INNER_HOME, SandboxSpec, WarmStart
-from sekisho.sandbox.violations import Violation
+from sekisho.sandbox.violations import Denied, Violation
 
 __all__ = ["DEFAULT_PRELOAD", "Running", "Warm", "make_ready"]
 
@@ -60,6 +60,9 @@ class Running(Protocol):
 
     def violations(self) -> tuple[Violation, ...]:
         """What its walls refused since they stand."""
+
+    def take_denied(self) -> tuple[Denied, ...]:
+        """Attempts on paths that they refused, since they were asked for last."""
 
     async def wait(self) -> Exit:
         """Until the plugin and everything it started have ended."""
@@ -340,6 +343,10 @@ class _Life:
     def violations(self) -> tuple[Violation, ...]:
         """What its walls refused since they stand, its lives before this one included."""
         return self._walls.sandbox.violations()
+
+    def take_denied(self) -> tuple[Denied, ...]:
+        """Attempts on paths that its walls refused, since they were asked for last."""
+        return self._walls.sandbox.take_denied()
 
     async def wait(self) -> Exit:
         """Until nothing of it is left."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from tests.unit.launcher.forked import in_a_child
 
-from sekisho.launcher.alarm import ANSWERS_PER_PERIOD, MAX_KINDS, Alarm, load
+from sekisho.launcher.alarm import ANSWERS_PER_PERIOD, MAX_KINDS, Alarm, load, send_listener
 from sekisho.launcher.calls import no_new_privileges
 from sekisho.sandbox.seccomp import MACHINES, assemble, refusals
 
@@ -68,11 +68,21 @@ def ring(tries: int, ending: Callable[[Alarm], None]) -> str:
     return said
 
 
+def answer(alarm: Alarm, *, passes: bool = False) -> int | None:
+    """Let one call pass, or refuse it; its number."""
+    notice = alarm.hear()
+    if notice is None:
+        return None
+    key, _, number, _ = notice
+    assert alarm.let_pass(key) if passes else alarm.refuse(key, number)
+    return number
+
+
 def test_a_refused_call_is_told_by_its_number_and_fails_in_the_program() -> None:
     heard: list[int | None] = []
 
     def listen(alarm: Alarm) -> None:
-        heard.extend(alarm.answer(lambda: False) for _ in range(2))
+        heard.extend(answer(alarm) for _ in range(2))
         alarm.close()
 
     assert ring(2, listen) == "EPERM EPERM"
@@ -83,23 +93,34 @@ def test_without_a_listener_the_call_fails_all_the_same() -> None:
     assert ring(2, lambda alarm: alarm.close()) == "ENOSYS ENOSYS"
 
 
-def test_walls_that_are_being_built_may_go_on_and_are_not_counted() -> None:
-    heard: list[int | None] = []
+def test_a_call_that_is_let_pass_is_made_and_its_arguments_are_told() -> None:
+    heard: list[list[int]] = []
 
     def listen(alarm: Alarm) -> None:
-        heard.append(alarm.answer(lambda: True))
+        notice = alarm.hear()
+        assert notice is not None
+        heard.append(notice[3])
+        assert alarm.let_pass(notice[0])
         alarm.close()
 
     assert ring(1, listen) == "ok"
-    assert heard == [None]
+    assert heard[0][0] == 0x1000_0000
 
 
-def test_it_answers_no_more_than_its_share_of_a_period() -> None:
+def test_an_answer_to_somebody_who_is_gone_is_no_answer() -> None:
+    with open(os.devnull, "rb") as file:
+        alarm = Alarm(os.dup(file.fileno()), {})
+    assert not alarm.let_pass(1)
+    assert not alarm.refuse(1, PTRACE)
+    alarm.close()
+
+
+def test_it_refuses_no_more_than_its_share_of_a_period() -> None:
     def listen(alarm: Alarm) -> None:
         patience = []
         for _ in range(ANSWERS_PER_PERIOD):
             patience.append(alarm.is_patient)
-            alarm.answer(lambda: False)
+            answer(alarm)
         patience.append(alarm.is_patient)
         alarm.refill()
         patience.append(alarm.is_patient)
@@ -114,7 +135,7 @@ def test_who_rings_and_is_gone_uses_up_the_period_like_anybody_else() -> None:
         alarm = Alarm(os.dup(file.fileno()), {})  # every answer fails, as to somebody who died
     for _ in range(ANSWERS_PER_PERIOD):
         assert not alarm.is_patient
-        assert alarm.answer(lambda: False) is None
+        assert alarm.hear() is None
     assert alarm.is_patient
     alarm.close()
 
@@ -158,3 +179,15 @@ def test_a_filter_with_an_alarm_refuses_what_a_silent_one_does(shared: bool) -> 
             assert before[:2] == after[:2] == b"\x06\x00"
             assert before[4:] in (b"\x01\x00\x05\x00", b"\x61\x00\x05\x00")
             assert after[4:] == b"\x00\x00\xc0\x7f"
+
+
+@pytest.mark.parametrize("has_one", [True, False])
+def test_the_listener_is_sent_and_given_away_or_its_want_is_told(has_one: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fd = os.open(os.devnull, os.O_RDONLY)
+        send_listener(theirs, fd if has_one else None)
+        word, fds, _, _ = socket.recv_fds(ours, 1, 1)
+        assert (word, len(fds)) == ((b"l", 1) if has_one else (b"n", 0))
+        for one in fds if has_one else [fd]:
+            os.close(one)

@@ -1,6 +1,5 @@
-"""What the launcher does to one child: reports that are whole, limits, ends, an alarm that lets nothing through."""
+"""What the launcher does to one child: reports that are whole, limits, ends."""
 
-# ruff: noqa: PTH123 - the calls themselves are tried here
 from __future__ import annotations
 
 import os
@@ -11,18 +10,15 @@ import socket
 import pytest
 from tests.unit.launcher.forked import in_a_child
 
-from sekisho.launcher.alarm import Alarm
 from sekisho.launcher.children import (
     Child,
     end_first_process,
     end_inner,
-    is_building,
     is_guarded,
     kill_tree,
     read_failure,
     set_limits_as,
     status_member,
-    take_alarm,
     throttle_for,
 )
 
@@ -57,31 +53,6 @@ def test_a_failure_is_read_to_its_end() -> None:
     assert read_failure(reading) == "no mount"
 
 
-@pytest.mark.parametrize("kind", ["bubblewrap", "native", "landlock", "unsafe-none"])
-def test_only_bwrap_may_still_build_and_only_until_it_took_the_word_at_its_gate(kind: str) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        one = child(kind, ours)
-        assert is_building(one) == (kind == "bubblewrap")
-        ours.send(b"x")
-        one.is_let_go = True
-        assert is_building(one) == (kind == "bubblewrap")
-        assert theirs.recv(1) == b"x"
-        assert not is_building(
-            one
-        )  # though the gate is open: bwrap's outer process has a copy of it for a while
-
-
-def test_a_gate_that_was_closed_with_words_unread_is_closed_too() -> None:
-    ours, theirs = socket.socketpair()
-    with ours:
-        ours.send(b"x")
-        theirs.close()
-        one = child("bubblewrap", ours)
-        one.is_let_go = True
-        assert not is_building(one)
-
-
 def test_descriptors_of_any_number_are_waited_for() -> None:
     def body() -> object:
         high = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1
@@ -92,17 +63,6 @@ def test_descriptors_of_any_number_are_waited_for() -> None:
         return high > 1024, read_failure(high)  # select(2) knows no more
 
     assert in_a_child(body) == "(True, 'no mount')"
-
-
-def test_an_alarm_is_taken_when_it_was_sent_and_missed_without_waiting() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs, open(os.devnull, "rb") as file:
-        assert take_alarm(ours, {}) is None
-        socket.send_fds(theirs, [b"l"], [file.fileno()])
-        alarm = take_alarm(ours, {1: 2})
-        assert isinstance(alarm, Alarm)
-        assert not os.get_inheritable(alarm.fd)
-        alarm.close()
 
 
 def test_a_child_is_watched_when_something_must_be_held_in_place_of_a_group() -> None:

@@ -62,3 +62,18 @@ def test_a_refused_kernel_file_is_named(tmp_path: Path) -> None:
 def test_threads_are_counted_and_a_process_that_is_gone_has_none() -> None:
     assert kernel.threads(os.getpid()) >= 1
     assert kernel.threads(1 << 22) == 0
+
+
+def test_a_word_is_taken_when_it_was_read_or_never_will_be() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert kernel.is_taken(ours)
+        ours.send(b"x")
+        assert not kernel.is_taken(ours)
+        assert theirs.recv(1) == b"x"
+        assert kernel.is_taken(ours)  # though it is open: bwrap's outer process has a copy of it for a while
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.send(b"x")
+        theirs.close()
+        assert kernel.is_taken(ours)

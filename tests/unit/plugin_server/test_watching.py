@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sekisho.plugin_server import watching
 from sekisho.plugin_server.watching import Watch
 from sekisho.policy import LimitGrant
-from sekisho.sandbox import Exit, Violation
+from sekisho.sandbox import Denied, Exit, Violation
 from sekisho.wire import DenialFrame
+from sekisho.wire.messages import decode_payload, encode_payload
 
 LIMITS = LimitGrant(max_pids=9, max_memory_mb=64)
 ENDED = Exit(code=0, signal=None, reason="exited")
@@ -22,7 +25,12 @@ class Walls:
     def __init__(self, *seen: Violation) -> None:
         self.seen = list(seen)
         self.told: list[DenialFrame] = []
-        self.watch = Watch(lambda: self.seen, LIMITS, self.told.append)
+        self.denied: list[Denied] = []
+        self.watch = Watch(lambda: self.seen, self._take, LIMITS, self.told.append)
+
+    def _take(self) -> list[Denied]:
+        denied, self.denied = self.denied, []
+        return denied
 
 
 def test_each_wall_is_named_with_the_rule_that_said_no() -> None:
@@ -75,7 +83,37 @@ async def test_it_is_told_while_the_plugin_runs(monkeypatch: pytest.MonkeyPatch)
     told: asyncio.Queue[DenialFrame] = asyncio.Queue()
     seen: list[Violation] = []
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(Watch(lambda: seen, LIMITS, told.put_nowait).run())
+        running = group.create_task(Watch(lambda: seen, list, LIMITS, told.put_nowait).run())
         seen.append(Violation(kind="pids", what="fork"))
         assert (await asyncio.wait_for(told.get(), 5)).kind == "pids"
         running.cancel()
+
+
+def test_a_path_is_told_with_what_was_wanted_and_why_it_was_refused() -> None:
+    walls = Walls()
+    walls.denied = [
+        Denied(act="read", path="/root/key", reason="unlisted"),
+        Denied(act="write", path="/data/new", reason="read_only", left_out=4),
+        Denied(act="read", path="/data/secret", reason="blocked"),
+        Denied(act="", path="", reason="", left_out=9),
+    ]
+    walls.watch.ended(ENDED)
+    assert [(one.kind, one.rule, one.reason, one.target, one.left_out) for one in walls.told] == [
+        ("path", "filesystem_policy", "read: the path is not listed", "/root/key", 0),
+        ("path", "filesystem_policy", "write: the path is listed for reading only", "/data/new", 4),
+        ("path", "filesystem_policy", "read: the path is blocked", "/data/secret", 0),
+        ("path", "filesystem_policy", "more paths were tried than are told", "", 9),
+    ]
+    walls.watch.ended(ENDED)
+    assert len(walls.told) == 4, "each is told once"
+
+
+@given(st.text(max_size=3000))
+def test_a_plugins_own_word_is_told_in_few_plain_characters(path: str) -> None:
+    walls = Walls()
+    walls.denied = [Denied(act="read", path=path or "/", reason="unlisted")]
+    walls.watch.ended(ENDED)
+    (told,) = walls.told
+    assert decode_payload(encode_payload(told), DenialFrame) == told
+    assert told.target.isascii()
+    assert told.target.isprintable()

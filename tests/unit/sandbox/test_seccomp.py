@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured
+from sekisho.launcher.watch import Call
 from sekisho.sandbox.seccomp import ALLOWED, MACHINES, assemble
+from sekisho.sandbox.watched import TOLD, Told, watched_calls
 
 KILL = 0x8000_0000
 ALLOW = 0x7FFF_0000
+NOTIFY = 0x7FC0_0000
 EPERM = 0x0005_0001
 ENOSYS = 0x0005_0026
 EAFNOSUPPORT = 0x0005_0061
@@ -258,3 +261,65 @@ def test_a_file_that_is_not_open_cannot_be_cut_where_an_older_landlock_would_not
     assert decide(shared, known.numbers["truncate"], known.audit_arch) == EPERM
     assert decide(shared, known.numbers["ftruncate"], known.audit_arch) == ALLOW
     assert ask(machine, "truncate") == ALLOW
+
+
+arguments = st.lists(
+    st.one_of(
+        st.sampled_from([0, 1, 0o100, 0o1000, 0o4755, 0o644, 0o10000000, 0o20200001]),
+        st.integers(0, 2**64 - 1),
+    ),
+    min_size=6,
+    max_size=6,
+)
+FILTERS = {
+    (machine, shared, told): assemble(machine, shared=shared, alarm=True, told=told)
+    for machine in MACHINES
+    for shared in (False, True)
+    for told in TOLD
+}
+
+
+@given(st.sampled_from(sorted(MACHINES)), st.booleans(), st.sampled_from(TOLD), st.data(), arguments)
+@pytest.mark.threat("T-READ-HOST")
+def test_what_rings_is_refused_by_who_listens_exactly_where_a_silent_filter_refuses_it(
+    machine: str, shared: bool, told: Told, data: st.DataObject, words: list[int]
+) -> None:
+    known = MACHINES[machine]
+    watched = watched_calls(known.numbers, told)
+    number = data.draw(st.one_of(st.sampled_from(sorted(watched) or [0]), st.integers(0, 460)))
+    silent = decide(assemble(machine, shared=shared), number, known.audit_arch, *words)
+    loud = decide(FILTERS[machine, shared, told], number, known.audit_arch, *words)
+    if loud != NOTIFY:
+        assert loud == silent, "what does not ring is as it was"
+        return
+    one = watched.get(number)
+    refuses = one is None or Call(list(one.paths), one.flags, one.mode).is_refused(words)
+    assert refuses == (silent in {EPERM, EAFNOSUPPORT})
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_what_is_told_decides_which_opens_ring(machine: str) -> None:
+    known = MACHINES[machine]
+    reading, writing, naming, tmpfile = 0o2000000, 1, 0o10000000, 0o20200002
+    rings = {
+        told: [
+            decide(FILTERS[machine, False, told], known.numbers["openat"], known.audit_arch, 0, 0, flags)
+            == NOTIFY
+            for flags in (reading, writing, naming, tmpfile)
+        ]
+        for told in TOLD
+    }
+    assert rings == {
+        "all": [True, True, False, True],
+        "changes": [False, True, False, True],
+        "none": [False, False, False, False],
+    }
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_a_program_is_watched_when_it_is_run_and_never_when_it_asks(machine: str) -> None:
+    known = MACHINES[machine]
+    code = FILTERS[machine, False, "all"]
+    assert decide(code, known.numbers["execve"], known.audit_arch) == NOTIFY
+    for name in ("newfstatat", "statx", "faccessat", "readlinkat", "read", "close", "mmap"):
+        assert decide(code, known.numbers[name], known.audit_arch) == ALLOW, name

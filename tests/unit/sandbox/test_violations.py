@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sekisho.sandbox.limits import Group
 from sekisho.sandbox.seccomp import MACHINES
-from sekisho.sandbox.violations import Violation, of_calls, of_exit, of_group
+from sekisho.sandbox.violations import MAX_KEPT, Denied, DeniedPaths, Violation, of_calls, of_exit, of_group
 
 
 def test_a_refused_call_has_a_name_and_a_count() -> None:
@@ -41,3 +41,23 @@ def test_a_group_that_is_gone_or_says_nothing_counts_as_nothing(tmp_path: Path) 
     assert of_group(Group(version="v2", folders=(("memory", tmp_path), ("pids", tmp_path)))) == ()
     (tmp_path / "pids.events").write_text("garbage")
     assert of_group(Group(version="v2", folders=(("pids", tmp_path),))) == ()
+
+
+def test_what_a_watcher_told_is_taken_once() -> None:
+    paths = DeniedPaths()
+    paths.hear({"found": ["read", "/key", "unlisted", 3], "left_out": 2})
+    paths.hear({"found": None, "left_out": 7})
+    assert paths.take() == (
+        Denied(act="read", path="/key", reason="unlisted", left_out=4),
+        Denied(act="", path="", reason="", left_out=6),
+    )
+    assert paths.take() == ()
+
+
+def test_what_nobody_takes_is_counted_and_does_not_grow() -> None:
+    paths = DeniedPaths()
+    for number in range(MAX_KEPT + 10):
+        paths.hear({"found": ["read", f"/{number}", "unlisted", 2], "left_out": 1})
+    taken = paths.take()
+    assert len(taken) == MAX_KEPT + 1
+    assert sum(1 + one.left_out for one in taken) == 3 * (MAX_KEPT + 10)

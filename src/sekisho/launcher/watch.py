@@ -1,0 +1,254 @@
+"""A plugin's watcher, in a process of its own: answers what its filter lets ring, and tells what was refused.
+
+Guarantees
+- what the filter refuses stays refused, and an attempt on a file goes on to the walls: they decide, not we;
+- a call that is refused anyway is let through only while bwrap raises walls, before any program of the plugin's runs;
+- a plugin that rings for ever, or opens files for ever, waits for us: refusals come at a bounded rate, and files take a
+  bounded share of a processor, so that what it costs is its own time;
+- whatever the plugin's memory, its paths and its file systems do, nobody waits for it but the plugin itself;
+- without its watcher the plugin fails at its next call, and is ended.
+
+A process of its own, because the launcher also guards memory and starts other instances; it dies with the launcher.
+Knows no grant: which calls ring and what lies where comes with the launch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import socket
+import time
+from typing import Any, Final, NamedTuple
+
+from sekisho.launcher.alarm import Alarm
+from sekisho.launcher.host import Host
+from sekisho.launcher.kernel import is_taken, receive
+from sekisho.launcher.ledger import Ledger, Purse
+from sekisho.launcher.places import Places, Refusal, Wish
+from sekisho.launcher.words import anchored, read_path
+
+__all__ = ["Call", "watch"]
+
+PERIOD_S: Final = 0.05
+COUNT_EVERY: Final = 64  # calls between two looks at the processor time
+SET_ID: Final = 0o6000
+MAKES: Final = os.O_CREAT | 0o20000000  # O_TMPFILE without the O_DIRECTORY in it
+CHANGES: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+MAX_SEEN: Final = 4096  # paths that are known to be allowed, for as long as nothing can change them
+MAX_SHOWN: Final = 1024  # characters of a path that are passed on
+_LEADS_BACK: Final = re.compile(rb"/\.\.|^/+proc/")  # to what can change, by another name
+
+
+class Call(NamedTuple):
+    """One call that touches a path; see `sandbox.watched`."""
+
+    paths: list[tuple[str, int, int]]
+    flags: int
+    mode: int
+
+    def is_refused(self, arguments: list[int]) -> bool:
+        """What the filter says of it: never set-uid or set-gid, where the mode means anything."""
+        if self.mode < 0 or (self.flags >= 0 and not arguments[self.flags] & MAKES):
+            return False
+        return bool(arguments[self.mode] & SET_ID)
+
+    def wish(self, kind: str, arguments: list[int]) -> Wish:
+        """What it wants of one of its paths."""
+        if kind != "open":
+            return kind  # type: ignore[return-value]  # our own table
+        flags = arguments[self.flags]
+        if not flags & CHANGES:
+            return "read"
+        return "make" if flags & os.O_CREAT else "write"
+
+
+def watch(request: dict[str, Any], gate: socket.socket, line: socket.socket) -> None:
+    """In the watcher: wait for the listener at the gate, then serve it until nobody is left who could ring.
+
+    It comes from whoever loaded the filter, past the launcher, which waits for that process to have raised its walls.
+    """
+    fds = take_listener(gate)
+    line.send(b"listens" if fds else b"silent")
+    if not fds:
+        return
+    refusals = {int(number): error for number, error in request["refusals"].items()}
+    _Watch(Alarm(fds[0], refusals), request, gate, line).run()
+
+
+def take_listener(gate: socket.socket) -> list[int]:
+    """The listener of a filter with an alarm; nothing where none may be had, or its sender is gone."""
+    try:
+        return receive(gate)[1]
+    except ConnectionError:
+        return []
+
+
+class _Watch:
+    """The watcher's own side."""
+
+    def __init__(
+        self, alarm: Alarm, request: dict[str, Any], gate: socket.socket, line: socket.socket
+    ) -> None:
+        now = time.monotonic()
+        self._alarm = alarm
+        self._line = line
+        self._gate = gate
+        self._calls = {
+            int(number): Call([tuple(path) for path in paths], flags, mode)
+            for number, (paths, flags, mode) in request["watched"].items()
+        }
+        self._table = [(path, kind) for path, kind in request["places"]]
+        self._is_shared: bool = request["kind"] == "landlock"
+        self._is_building: bool = request["kind"] == "bubblewrap"
+        self._is_let_go = False
+        self._places: Places | None = None
+        self._host = Host()
+        self._ledger = Ledger(self._host.has, now)
+        self._purse = Purse(now, time.process_time())
+        self._fine: set[tuple[Wish, bytes]] = set()
+        self._heard = 0
+        self._rests_until = 0.0
+
+    def run(self) -> None:
+        """Until everybody whom it watches is gone."""
+        poll = select.poll()
+        poll.register(self._line, select.POLLIN)
+        poll.register(self._alarm.fd, select.POLLIN)
+        while True:
+            events = dict(poll.poll(self._timeout_ms()))
+            if self._line.fileno() in events and not self._take_word():
+                break
+            now = time.monotonic()
+            event = events.get(self._alarm.fd, 0)
+            if event and not event & select.POLLIN:
+                break
+            if event:
+                self._serve()
+                if self._is_resting(now):
+                    poll.unregister(self._alarm.fd)
+            elif self._rests_until and now >= self._rests_until:
+                self._rests_until = 0.0
+                self._alarm.refill()
+                poll.register(self._alarm.fd, select.POLLIN)
+            if self._ledger.due_at is not None and now >= self._ledger.due_at:
+                self._flush(now)
+        self._flush(time.monotonic(), is_last=True)
+
+    def _timeout_ms(self) -> float | None:
+        times = [at for at in (self._rests_until, self._ledger.due_at) if at]
+        return max(0.0, min(times) - time.monotonic()) * 1000 + 1 if times else None
+
+    def _is_resting(self, now: float) -> bool:
+        """Whether this plugin has had enough of us for now."""
+        self._heard += 1
+        pause_s = PERIOD_S if self._alarm.is_patient else 0.0
+        if self._heard % COUNT_EVERY == 0:
+            pause_s = max(pause_s, self._purse.pause_s(now, time.process_time()))
+        if pause_s:
+            self._rests_until = now + pause_s
+        return bool(pause_s)
+
+    def _take_word(self) -> bool:
+        """A word of the launcher's; False when it has no more."""
+        try:
+            word = self._line.recv(16)
+        except ConnectionError:
+            return False
+        if word == b"go":
+            self._let_go()
+        return bool(word)
+
+    def _let_go(self) -> None:
+        """Only who gives the word knows at every moment whether it was given."""
+        with contextlib.suppress(OSError):
+            self._gate.send(b"x")
+        self._is_let_go = True
+        if not self._is_building:
+            self._gate.close()
+
+    def _serve(self) -> None:
+        notice = self._alarm.hear()
+        if notice is None:
+            return
+        key, pid, number, arguments = notice
+        if self._is_building and self._still_builds():
+            self._alarm.let_pass(key)
+            return
+        call = self._calls.get(number)
+        if call is None or call.is_refused(arguments):
+            if self._alarm.refuse(key, number) and self._alarm.count(number):
+                self._tell(event="alarm", call=number, times=1)
+            return
+        self._observe(key, pid, call, arguments)
+
+    def _still_builds(self) -> bool:
+        """Asked after the call was received: whoever calls has then done everything that comes before the call."""
+        self._is_building = not (self._is_let_go and is_taken(self._gate))
+        if not self._is_building:
+            self._gate.close()
+        return self._is_building
+
+    def _observe(self, key: int, pid: int, call: Call, arguments: list[int]) -> None:
+        """Let it go on. What can change meanwhile is looked at before, all else after."""
+        later: list[tuple[Wish, bytes]] = []
+        found: list[Refusal] = []
+        places = self._places_of(pid)
+        if places is None:
+            self._alarm.let_pass(key)
+            return
+        for kind, folder, at in call.paths:
+            path = read_path(pid, arguments[at])
+            wish = call.wish(kind, arguments)
+            if not path or (wish, path) in self._fine:
+                continue
+            if path.startswith(b"/") and not path.startswith(places.moving) and not _LEADS_BACK.search(path):
+                later.append((wish, path))
+                continue
+            text = anchored(pid, None if folder < 0 else arguments[folder], path)
+            refusal = None if text is None else places.refusal(wish, text)
+            if refusal is not None:
+                found.append(refusal)
+        if not self._alarm.let_pass(key):
+            return  # what we read may have been somebody else's
+        for wish, path in later:
+            refusal = places.refusal(wish, os.fsdecode(path))
+            if refusal is not None:
+                found.append(refusal)
+            elif len(self._fine) < MAX_SEEN:
+                self._fine.add((wish, path))
+        now = time.monotonic() if found else 0.0
+        for refusal in found:
+            self._ledger.note(refusal, now)
+
+    def _places_of(self, pid: int) -> Places | None:
+        """The plugin's own root, taken from the first of its processes that opens anything; all share it."""
+        if self._places is None:
+            path = "/" if self._is_shared else f"/proc/{pid}/root"
+            try:
+                root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                return None  # it is gone, or hides from us
+            self._places = Places(self._table, root, is_shared=self._is_shared)
+        return self._places
+
+    def _flush(self, now: float, *, is_last: bool = False) -> None:
+        self._host.look()
+        told, left_out = self._ledger.due(now, is_last=is_last)
+        for refusal, times in told:
+            found = (refusal.act, refusal.path[:MAX_SHOWN], refusal.reason, times)
+            self._tell(event="path", found=found, left_out=left_out)
+            left_out = 0
+        if left_out:
+            self._tell(event="path", found=None, left_out=left_out)
+        if is_last:
+            for number, times in self._alarm.counts.items():
+                if times > 1:
+                    self._tell(event="alarm", call=number, times=times)
+            self._tell(event="over")
+
+    def _tell(self, **message: object) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._line.send(json.dumps(message).encode())

@@ -1,0 +1,161 @@
+"""Which attempts are refusals: judged on a small tree that stands for a plugin's root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.launcher.places import Places, Refusal, Wish, walk
+
+TABLE = [
+    ("/", "root"), ("/usr", "read"), ("/work", "write"), ("/work/kept", "read"), ("/work/secret", "blocked"),
+    ("/tmp", "private"), ("/dev", "devices"), ("/proc", "kernel"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[int]:
+    """What a plugin would see."""
+    for folder in ("usr/lib", "work/kept", "work/secret", "tmp", "dev", "proc"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("usr/lib/file", "work/file", "work/kept/file", "dev/null"):
+        (tmp_path / file).write_text("")
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (tmp_path / "work/out").symlink_to("/home/key")
+    (tmp_path / "work/loop").symlink_to("loop")
+    (tmp_path / "work/up").symlink_to("/usr/lib/file")
+    fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    yield fd
+    os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("wish", "path", "expected"),
+    [
+        ("read", "/home/key", ("read", "/home/key", "unlisted")),
+        ("read", "/work/../home/key", ("read", "/home/key", "unlisted")),
+        ("read", "/work/out", ("read", "/home/key", "unlisted")),
+        ("read", "/tmp/hosts-own", ("read", "/tmp/hosts-own", "unlisted")),
+        ("read", "/dev/mem", ("read", "/dev/mem", "unlisted")),
+        ("read", "/work/secret", ("read", "/work/secret", "blocked")),
+        ("read", "/work/secret/key", ("read", "/work/secret/key", "blocked")),
+        ("write", "/usr/lib/file", ("write", "/usr/lib/file", "read_only")),
+        ("write", "/work/up", ("write", "/usr/lib/file", "read_only")),
+        ("make", "/work/kept/new", ("write", "/work/kept/new", "read_only")),
+        ("make", "/work/kept/file", ("write", "/work/kept/file", "read_only")),
+        ("make", "/new", ("write", "/new", "unlisted")),
+        ("make", "/home/new", ("write", "/home/new", "unlisted")),
+        ("make", "/work/out", ("write", "/home/key", "unlisted")),
+        ("new", "/lib/folder", ("write", "/usr/lib/folder", "read_only")),
+        ("new", "/dev/folder", ("write", "/dev/folder", "read_only")),
+        ("entry", "/work/kept/file", ("write", "/work/kept/file", "read_only")),
+        ("entry", "/work/secret/file", ("write", "/work/secret/file", "blocked")),
+        ("entry", "/home/key", ("write", "/home/key", "unlisted")),
+    ],
+)  # fmt: skip
+def test_what_the_walls_refuse_has_a_place_and_a_reason(
+    root: int, wish: Wish, path: str, expected: tuple[str, str, str]
+) -> None:
+    found = judged(root, wish, path)
+    assert found is not None
+    assert (found.act, found.path, found.reason) == expected
+
+
+@pytest.mark.parametrize(
+    ("wish", "path"),
+    [
+        ("read", "/usr/lib/file"), ("read", "/usr/lib/missing"), ("read", "/lib/file"), ("read", "/"),
+        ("read", "/work/file"), ("read", "/work/missing"), ("read", "/work/up"), ("read", "/dev/null"),
+        ("read", "/proc/12/environ"), ("read", "/work/loop"), ("read", "/work/file/below"), ("read", "/a\0b"),
+        ("write", "/work/file"), ("write", "/dev/null"), ("make", "/work/new"), ("make", "/tmp/new"),
+        ("new", "/work/kept"), ("new", "/usr"), ("new", "/work/new"), ("new", "/"), ("new", "/work/.."),
+        ("entry", "/work/file"), ("entry", "/work/out"), ("entry", "/tmp/gone"),
+        ("make", "/usr/lib/__pycache__/a.pyc"), ("new", "/usr/lib/__pycache__"),
+    ],
+)  # fmt: skip
+def test_what_they_allow_and_what_nobody_has_is_no_refusal(root: int, wish: Wish, path: str) -> None:
+    found = judged(root, wish, path)
+    assert found is None or found.on_host, found
+
+
+def judged(root: int, wish: Wish, path: str) -> Refusal | None:
+    return Places(TABLE, root, is_shared=False).refusal(wish, path)
+
+
+def test_what_is_absent_is_asked_of_the_host(root: int) -> None:
+    absent = [
+        judged(root, "read", "/home/key"),
+        judged(root, "make", "/home/new"),
+        judged(root, "entry", "/home/key"),
+    ]
+    assert [one.on_host for one in absent if one is not None] == ["/home/key", "/home", "/home/key"]
+    blocked = judged(root, "read", "/work/secret/key")
+    assert blocked is not None
+    assert blocked.on_host == "", "whatever the host has there, it was blocked by name"
+
+
+def test_the_same_refusal_is_one_however_it_was_found() -> None:
+    assert Refusal("read", "/a", "unlisted", on_host="/a") == Refusal("read", "/a", "unlisted")
+
+
+def test_in_the_hosts_own_file_system_what_is_not_listed_is_refused_though_it_is_there(
+    tmp_path: Path,
+) -> None:
+    for folder in ("listed", "open", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text("")
+    root = os.open("/", os.O_PATH)
+    try:
+        table = [(f"{tmp_path}/listed", "read"), (f"{tmp_path}/open", "write")]
+        places = Places(table, root, is_shared=True)
+        asked: list[tuple[Wish, str]] = [
+            ("read", "listed/file"), ("write", "open/file"), ("make", "open/new"), ("read", "other/no"), ("read", "."),
+            ("read", "other/file"), ("write", "listed/file"), ("make", "other/new"), ("entry", "listed/file"),
+        ]  # fmt: skip
+        found = [places.refusal(wish, f"{tmp_path}/{path}") for wish, path in asked]
+        assert [one and one.reason for one in found] == [
+            None, None, None, None, None, "unlisted", "read_only", "unlisted", "read_only",
+        ]  # fmt: skip
+        assert places.refusal("read", "/proc/self/status") is None
+    finally:
+        os.close(root)
+
+
+def test_a_path_is_followed_link_by_link_from_its_own_root(root: int, tmp_path: Path) -> None:
+    assert walk(root, "/work/out") == "/home/key"
+    assert walk(root, "/lib/../lib/./x/") == "/usr/lib/x"
+    assert walk(root, "/work/loop") is None
+    assert walk(root, "/../..") == "/"
+    (tmp_path / "work/in").symlink_to("kept/file")
+    assert walk(root, "/work/in") == "/work/kept/file"
+    assert walk(root, "/work/out", ("/home/",)) is None
+
+
+names = st.sampled_from(["..", ".", "", "usr", "work", "out", "loop", "home", "secret", "x", "tmp"])
+
+
+@given(st.lists(names, max_size=12), st.sampled_from(["read", "write", "make", "new", "entry"]))
+def test_every_path_has_an_answer_and_the_answer_has_no_way_round_in_it(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[str], wish: Wish
+) -> None:
+    base = tmp_path_factory.mktemp("root")
+    (base / "work").mkdir()
+    (base / "work/out").symlink_to("/home/../secret")
+    (base / "work/loop").symlink_to("../work/loop")
+    root = os.open(base, os.O_PATH)
+    try:
+        found = judged(root, wish, "/" + "/".join(parts))
+    finally:
+        os.close(root)
+        shutil.rmtree(base)
+    assert found is None or (
+        found.path.startswith("/")
+        and "/work/out" not in found.path
+        and not {"..", "."} & set(found.path.split("/"))
+    )
