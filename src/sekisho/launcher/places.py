@@ -12,12 +12,15 @@ the log about that one attempt, and opens no wall.
 # ruff: noqa: PTH115 - pathlib is not imported here
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import platform
 import struct
 from typing import Final, Literal
 
-from sekisho.launcher.calls import call
+from sekisho.launcher.calls import NUMBERS
+from sekisho.launcher.kernel import libc
 
 __all__ = ["Places", "Refusal", "Wish", "walk"]
 
@@ -27,6 +30,11 @@ Reason = Literal["unlisted", "read_only", "blocked"]
 
 RESOLVE_NO_MAGICLINKS: Final = 0x2
 RESOLVE_IN_ROOT: Final = 0x10
+# As `calls.call`, in a quarter of the time: it is asked for each file that is opened.
+_openat2: Final = libc["syscall"]
+_openat2.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_openat2.restype = ctypes.c_long
+_OPENAT2: Final = NUMBERS.get(platform.machine(), {}).get("openat2", -1)
 MAX_LINKS: Final = 40  # the kernel's own bound
 MAX_PATH_BYTES: Final = 4096
 OWN_ENTRIES: Final = ("/proc/self", "/proc/thread-self")
@@ -85,13 +93,18 @@ class Places:
             "/"
         )  # nothing, for the root of a mount namespace
         self._is_shared = is_shared
+        # Behind a root of its own that covers nothing (but in /proc), what is there may be read.
+        covers = [path for path, kind in table if kind == "blocked" and not path.startswith("/proc/")]
+        self._shows_all = not is_shared and not covers
         # The folders on the way to what is listed: a root of its own shows them, with nothing else in them.
         self._above = {above for path in self._kinds for above in _folders_above(path)}
         self.moving = tuple(os.fsencode(path) for path, kind in table if kind in {"write", "private"})
 
     def refusal(self, wish: Wish, path: str) -> Refusal | None:
         """Why the walls refuse this, or None when they do not, or when nobody can tell."""
-        if len(path) > MAX_PATH_BYTES or (self._is_shared and path.startswith(OWN_ENTRIES)):
+        if len(path) > MAX_PATH_BYTES or "\0" in path or (self._is_shared and path.startswith(OWN_ENTRIES)):
+            return None
+        if wish == "read" and self._shows_all and self._find(path, is_enough=True):
             return None
         if wish in {"new", "entry"}:
             return self._of_name(wish, path)
@@ -150,14 +163,17 @@ class Places:
         reason: Reason = "read_only" if kind in {"read", "devices"} else "unlisted"
         return Refusal("write", where, reason, on_host=where if wish == "entry" else folder)
 
-    def _find(self, path: str, how: bytes = _FOLLOWED) -> str | None:
-        """Where a path leads behind the walls; None where nothing is, and nothing where that cannot be told."""
-        try:
-            fd = call("openat2", self._root, os.fsencode(path), how, len(how))
-        except OSError as error:
-            return None if error.errno in {errno.ENOENT, errno.ENOTDIR} else ""
-        except ValueError:  # a NUL in it
-            return ""
+    def _find(self, path: str, how: bytes = _FOLLOWED, *, is_enough: bool = False) -> str | None:
+        """Where a path leads behind the walls; None where nothing is, and nothing where that cannot be told.
+
+        `is_enough`: that something is there; then the answer is not where.
+        """
+        fd = _openat2(_OPENAT2, self._root, os.fsencode(path), how, len(how))
+        if fd < 0:
+            return None if ctypes.get_errno() in {errno.ENOENT, errno.ENOTDIR} else ""
+        if is_enough:
+            os.close(fd)
+            return path
         try:
             return os.readlink(f"/proc/self/fd/{fd}").removeprefix(self._base) or "/"
         except OSError:

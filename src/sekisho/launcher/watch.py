@@ -37,6 +37,8 @@ COUNT_EVERY: Final = 64  # calls between two looks at the processor time
 SET_ID: Final = 0o6000
 MAKES: Final = os.O_CREAT | 0o20000000  # O_TMPFILE without the O_DIRECTORY in it
 CHANGES: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+IDLE_MS: Final = 1  # a plugin that opens nothing for so long does something else
+LATER_S: Final = 0.05  # and what one that never rests has opened is looked at by then
 MAX_SEEN: Final = 4096  # paths that are known to be allowed, for as long as nothing can change them
 MAX_SHOWN: Final = 1024  # characters of a path that are passed on
 _LEADS_BACK: Final = re.compile(rb"/\.\.|^/+proc/")  # to what can change, by another name
@@ -109,6 +111,8 @@ class _Watch:
         self._ledger = Ledger(self._host.has, now)
         self._purse = Purse(now, time.process_time())
         self._fine: set[tuple[Wish, bytes]] = set()
+        self._later: list[tuple[Wish, bytes]] = []
+        self._look_by = 0.0
         self._heard = 0
         self._rests_until = 0.0
 
@@ -117,39 +121,55 @@ class _Watch:
         poll = select.poll()
         poll.register(self._line, select.POLLIN)
         poll.register(self._alarm.fd, select.POLLIN)
+        listener, resting = self._alarm.fd, False
         while True:
-            events = dict(poll.poll(self._timeout_ms()))
-            if self._line.fileno() in events and not self._take_word():
-                break
-            now = time.monotonic()
-            event = events.get(self._alarm.fd, 0)
-            if event and not event & select.POLLIN:
-                break
-            if event:
+            timeout_ms = self._timeout_ms() if resting or self._ledger.due_at is not None else None
+            event = 0
+            events = poll.poll(IDLE_MS if self._later else timeout_ms)
+            if self._later and (not events or time.monotonic() >= self._look_by):
+                self._look()
+                timeout_ms = 0
+            for fd, seen in events:
+                if fd == listener:
+                    event = seen
+                elif not self._take_word():
+                    event = select.POLLHUP
+            if event & select.POLLIN:
                 self._serve()
-                if self._is_resting(now):
-                    poll.unregister(self._alarm.fd)
-            elif self._rests_until and now >= self._rests_until:
-                self._rests_until = 0.0
+                resting = self._is_resting()
+                if resting:
+                    poll.unregister(listener)
+            elif event:
+                break
+            if timeout_ms is None:
+                continue
+            now = time.monotonic()
+            if resting and now >= self._rests_until:
+                resting = False
                 self._alarm.refill()
-                poll.register(self._alarm.fd, select.POLLIN)
+                poll.register(listener, select.POLLIN)
             if self._ledger.due_at is not None and now >= self._ledger.due_at:
                 self._flush(now)
+        self._look()
         self._flush(time.monotonic(), is_last=True)
 
-    def _timeout_ms(self) -> float | None:
-        times = [at for at in (self._rests_until, self._ledger.due_at) if at]
-        return max(0.0, min(times) - time.monotonic()) * 1000 + 1 if times else None
+    def _timeout_ms(self) -> float:
+        """Until the rest is over, or something is to be told."""
+        at = [one for one in (self._rests_until, self._ledger.due_at) if one]
+        return max(0.0, min(at) - time.monotonic()) * 1000 + 1
 
-    def _is_resting(self, now: float) -> bool:
+    def _is_resting(self) -> bool:
         """Whether this plugin has had enough of us for now."""
         self._heard += 1
-        pause_s = PERIOD_S if self._alarm.is_patient else 0.0
+        self._rests_until = 0.0
+        if self._alarm.is_patient:
+            self._rests_until = time.monotonic() + PERIOD_S
         if self._heard % COUNT_EVERY == 0:
-            pause_s = max(pause_s, self._purse.pause_s(now, time.process_time()))
-        if pause_s:
-            self._rests_until = now + pause_s
-        return bool(pause_s)
+            now = time.monotonic()
+            pause_s = self._purse.pause_s(now, time.process_time())
+            if pause_s:
+                self._rests_until = max(self._rests_until, now + pause_s)
+        return bool(self._rests_until)
 
     def _take_word(self) -> bool:
         """A word of the launcher's; False when it has no more."""
@@ -213,15 +233,25 @@ class _Watch:
                 found.append(refusal)
         if not self._alarm.let_pass(key):
             return  # what we read may have been somebody else's
-        for wish, path in later:
-            refusal = places.refusal(wish, os.fsdecode(path))
-            if refusal is not None:
-                found.append(refusal)
-            elif len(self._fine) < MAX_SEEN:
-                self._fine.add((wish, path))
-        now = time.monotonic() if found else 0.0
+        now = time.monotonic() if found or (later and not self._later) else 0.0
+        if later and not self._later:
+            self._look_by = now + LATER_S
+        self._later += later
         for refusal in found:
             self._ledger.note(refusal, now)
+
+    def _look(self) -> None:
+        """What nothing can change is looked at when the plugin does not wait for us."""
+        later, self._later = self._later, []
+        now = time.monotonic()
+        for wish, path in later:
+            if self._places is None or (wish, path) in self._fine:
+                continue
+            refusal = self._places.refusal(wish, os.fsdecode(path))
+            if refusal is not None:
+                self._ledger.note(refusal, now)
+            elif len(self._fine) < MAX_SEEN:
+                self._fine.add((wish, path))
 
     def _places_of(self, pid: int) -> Places | None:
         """The plugin's own root, taken from the first of its processes that opens anything; all share it."""

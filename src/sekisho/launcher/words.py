@@ -46,11 +46,10 @@ _readv.restype = ctypes.c_ssize_t
 def read_path(pid: int, address: int) -> bytes | None:
     """The text at an address, up to its end; None where there is none, or none that a path could have."""
     found = b""
-    while len(found) < MAX_PATH_BYTES:
-        here = address + len(found)
-        size = min(PAGE - here % PAGE, MAX_PATH_BYTES - len(found), PAGE if found else FIRST_BYTES)
+    size = min(PAGE - address % PAGE, FIRST_BYTES)
+    while size:
         _ours.length = _theirs.length = size
-        _theirs.base = here & 0xFFFF_FFFF_FFFF_FFFF
+        _theirs.base = address + len(found) & 0xFFFF_FFFF_FFFF_FFFF
         if _readv(pid, _ours_at, 1, _theirs_at, 1, 0) != size:
             return None
         piece = _seen[:size].tobytes()
@@ -58,6 +57,7 @@ def read_path(pid: int, address: int) -> bytes | None:
         if end >= 0:
             return found + piece[:end]
         found += piece
+        size = min(PAGE - (address + len(found)) % PAGE, MAX_PATH_BYTES - len(found))
     return None
 
 

@@ -156,6 +156,6 @@ def test_every_path_has_an_answer_and_the_answer_has_no_way_round_in_it(
         shutil.rmtree(base)
     assert found is None or (
         found.path.startswith("/")
-        and "/work/out" not in found.path
+        and found.path != "/work/out"
         and not {"..", "."} & set(found.path.split("/"))
     )

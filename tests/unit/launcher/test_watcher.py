@@ -77,10 +77,10 @@ def test_what_is_not_listed_is_told_and_what_is_listed_is_not(tmp_path: Any) -> 
     body = f"os.open('{tmp_path}/listed/file', 0); os.open('{tmp_path}/other/file', 0); os.chdir('{tmp_path}/other')"
     code, told = watch([(f"{tmp_path}/listed", "read")], f"{body}; os.open('file', 2)")
     assert code == 0, "it tells, and the walls decide: here stand none"
-    assert paths(told) == [
+    assert set(paths(told)) == {
         ("read", f"{tmp_path}/other/file", "unlisted"),
         ("write", f"{tmp_path}/other/file", "unlisted"),
-    ]
+    }
 
 
 def test_a_refused_call_is_refused_and_told_by_its_number(tmp_path: Any) -> None:
