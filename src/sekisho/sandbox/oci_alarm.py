@@ -98,9 +98,11 @@ class ContainerAlarm:
         if not events.get(alarm.fd, 0) & select.POLLIN:  # everybody whom it watched is gone
             self._loop.remove_reader(alarm.fd)
             return
-        number = alarm.answer(lambda: False)
-        if number is not None and alarm.count(number):
-            self._tell({"event": "alarm", "call": number, "times": 1}, [])
+        notice = alarm.hear()
+        if notice is not None:
+            key, _, number, _ = notice
+            if alarm.refuse(key, number) and alarm.count(number):
+                self._tell({"event": "alarm", "call": number, "times": 1}, [])
         if alarm.is_patient:
             self._loop.remove_reader(alarm.fd)
             self._again = self._loop.call_later(PERIOD_S, self._go_on, alarm)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sekisho.launcher.places import Places, Refusal, Wish, walk
 
 TABLE = [
-    ("/", "root"), ("/usr", "read"), ("/work", "write"), ("/work/kept", "read"), ("/work/secret", "blocked"),
+    ("/", "root"), ("/usr", "read"), ("/data", "write"), ("/data/kept", "read"), ("/data/secret", "blocked"),
     ("/tmp", "private"), ("/dev", "devices"), ("/proc", "kernel"),
 ]  # fmt: skip
 
@@ -22,14 +22,14 @@ TABLE = [
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[int]:
     """What a plugin would see."""
-    for folder in ("usr/lib", "work/kept", "work/secret", "tmp", "dev", "proc"):
+    for folder in ("usr/lib", "data/kept", "data/secret", "tmp", "dev", "proc"):
         (tmp_path / folder).mkdir(parents=True)
-    for file in ("usr/lib/file", "work/file", "work/kept/file", "dev/null"):
+    for file in ("usr/lib/file", "data/file", "data/kept/file", "dev/null"):
         (tmp_path / file).write_text("")
     (tmp_path / "lib").symlink_to("usr/lib")
-    (tmp_path / "work/out").symlink_to("/home/key")
-    (tmp_path / "work/loop").symlink_to("loop")
-    (tmp_path / "work/up").symlink_to("/usr/lib/file")
+    (tmp_path / "data/out").symlink_to("/home/key")
+    (tmp_path / "data/loop").symlink_to("loop")
+    (tmp_path / "data/up").symlink_to("/usr/lib/file")
     fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     yield fd
     os.close(fd)
@@ -39,23 +39,23 @@ def root(tmp_path: Path) -> Iterator[int]:
     ("wish", "path", "expected"),
     [
         ("read", "/home/key", ("read", "/home/key", "unlisted")),
-        ("read", "/work/../home/key", ("read", "/home/key", "unlisted")),
-        ("read", "/work/out", ("read", "/home/key", "unlisted")),
+        ("read", "/data/../home/key", ("read", "/home/key", "unlisted")),
+        ("read", "/data/out", ("read", "/home/key", "unlisted")),
         ("read", "/tmp/hosts-own", ("read", "/tmp/hosts-own", "unlisted")),
         ("read", "/dev/mem", ("read", "/dev/mem", "unlisted")),
-        ("read", "/work/secret", ("read", "/work/secret", "blocked")),
-        ("read", "/work/secret/key", ("read", "/work/secret/key", "blocked")),
+        ("read", "/data/secret", ("read", "/data/secret", "blocked")),
+        ("read", "/data/secret/key", ("read", "/data/secret/key", "blocked")),
         ("write", "/usr/lib/file", ("write", "/usr/lib/file", "read_only")),
-        ("write", "/work/up", ("write", "/usr/lib/file", "read_only")),
-        ("make", "/work/kept/new", ("write", "/work/kept/new", "read_only")),
-        ("make", "/work/kept/file", ("write", "/work/kept/file", "read_only")),
+        ("write", "/data/up", ("write", "/usr/lib/file", "read_only")),
+        ("make", "/data/kept/new", ("write", "/data/kept/new", "read_only")),
+        ("make", "/data/kept/file", ("write", "/data/kept/file", "read_only")),
         ("make", "/new", ("write", "/new", "unlisted")),
         ("make", "/home/new", ("write", "/home/new", "unlisted")),
-        ("make", "/work/out", ("write", "/home/key", "unlisted")),
+        ("make", "/data/out", ("write", "/home/key", "unlisted")),
         ("new", "/lib/folder", ("write", "/usr/lib/folder", "read_only")),
         ("new", "/dev/folder", ("write", "/dev/folder", "read_only")),
-        ("entry", "/work/kept/file", ("write", "/work/kept/file", "read_only")),
-        ("entry", "/work/secret/file", ("write", "/work/secret/file", "blocked")),
+        ("entry", "/data/kept/file", ("write", "/data/kept/file", "read_only")),
+        ("entry", "/data/secret/file", ("write", "/data/secret/file", "blocked")),
         ("entry", "/home/key", ("write", "/home/key", "unlisted")),
     ],
 )  # fmt: skip
@@ -71,11 +71,11 @@ def test_what_the_walls_refuse_has_a_place_and_a_reason(
     ("wish", "path"),
     [
         ("read", "/usr/lib/file"), ("read", "/usr/lib/missing"), ("read", "/lib/file"), ("read", "/"),
-        ("read", "/work/file"), ("read", "/work/missing"), ("read", "/work/up"), ("read", "/dev/null"),
-        ("read", "/proc/12/environ"), ("read", "/work/loop"), ("read", "/work/file/below"), ("read", "/a\0b"),
-        ("write", "/work/file"), ("write", "/dev/null"), ("make", "/work/new"), ("make", "/tmp/new"),
-        ("new", "/work/kept"), ("new", "/usr"), ("new", "/work/new"), ("new", "/"), ("new", "/work/.."),
-        ("entry", "/work/file"), ("entry", "/work/out"), ("entry", "/tmp/gone"),
+        ("read", "/data/file"), ("read", "/data/missing"), ("read", "/data/up"), ("read", "/dev/null"),
+        ("read", "/proc/12/environ"), ("read", "/data/loop"), ("read", "/data/file/below"), ("read", "/a\0b"),
+        ("write", "/data/file"), ("write", "/dev/null"), ("make", "/data/new"), ("make", "/tmp/new"),
+        ("new", "/data/kept"), ("new", "/usr"), ("new", "/data/new"), ("new", "/"), ("new", "/data/.."),
+        ("entry", "/data/file"), ("entry", "/data/out"), ("entry", "/tmp/gone"),
         ("make", "/usr/lib/__pycache__/a.pyc"), ("new", "/usr/lib/__pycache__"),
     ],
 )  # fmt: skip
@@ -95,7 +95,7 @@ def test_what_is_absent_is_asked_of_the_host(root: int) -> None:
         judged(root, "entry", "/home/key"),
     ]
     assert [one.on_host for one in absent if one is not None] == ["/home/key", "/home", "/home/key"]
-    blocked = judged(root, "read", "/work/secret/key")
+    blocked = judged(root, "read", "/data/secret/key")
     assert blocked is not None
     assert blocked.on_host == "", "whatever the host has there, it was blocked by name"
 
@@ -128,16 +128,16 @@ def test_in_the_hosts_own_file_system_what_is_not_listed_is_refused_though_it_is
 
 
 def test_a_path_is_followed_link_by_link_from_its_own_root(root: int, tmp_path: Path) -> None:
-    assert walk(root, "/work/out") == "/home/key"
+    assert walk(root, "/data/out") == "/home/key"
     assert walk(root, "/lib/../lib/./x/") == "/usr/lib/x"
-    assert walk(root, "/work/loop") is None
+    assert walk(root, "/data/loop") is None
     assert walk(root, "/../..") == "/"
-    (tmp_path / "work/in").symlink_to("kept/file")
-    assert walk(root, "/work/in") == "/work/kept/file"
-    assert walk(root, "/work/out", ("/home/",)) is None
+    (tmp_path / "data/in").symlink_to("kept/file")
+    assert walk(root, "/data/in") == "/data/kept/file"
+    assert walk(root, "/data/out", ("/home/",)) is None
 
 
-names = st.sampled_from(["..", ".", "", "usr", "work", "out", "loop", "home", "secret", "x", "tmp"])
+names = st.sampled_from(["..", ".", "", "usr", "data", "out", "loop", "home", "secret", "x", "tmp"])
 
 
 @given(st.lists(names, max_size=12), st.sampled_from(["read", "write", "make", "new", "entry"]))
@@ -145,9 +145,9 @@ def test_every_path_has_an_answer_and_the_answer_has_no_way_round_in_it(
     tmp_path_factory: pytest.TempPathFactory, parts: list[str], wish: Wish
 ) -> None:
     base = tmp_path_factory.mktemp("root")
-    (base / "work").mkdir()
-    (base / "work/out").symlink_to("/home/../secret")
-    (base / "work/loop").symlink_to("../work/loop")
+    (base / "data").mkdir()
+    (base / "data/out").symlink_to("/home/../secret")
+    (base / "data/loop").symlink_to("../data/loop")
     root = os.open(base, os.O_PATH)
     try:
         found = judged(root, wish, "/" + "/".join(parts))
@@ -156,6 +156,6 @@ def test_every_path_has_an_answer_and_the_answer_has_no_way_round_in_it(
         shutil.rmtree(base)
     assert found is None or (
         found.path.startswith("/")
-        and found.path != "/work/out"
+        and found.path != "/data/out"
         and not {"..", "."} & set(found.path.split("/"))
     )

@@ -30,6 +30,7 @@ def call(stated: Watched) -> Call:
         (os.O_WRONLY | os.O_CREAT, "make"),
         (os.O_RDWR | os.O_TMPFILE, "write"),
     ],
+    ids=["plain", "folder", "write", "both", "cut", "make", "nameless"],
 )
 def test_an_open_wants_what_its_flags_say(flags: int, wish: str) -> None:
     assert call(OPENS["openat"]).wish("open", [0, 0, flags, 0, 0, 0]) == wish

@@ -92,14 +92,14 @@ async def test_it_is_told_while_the_plugin_runs(monkeypatch: pytest.MonkeyPatch)
 def test_a_path_is_told_with_what_was_wanted_and_why_it_was_refused() -> None:
     walls = Walls()
     walls.denied = [
-        Denied(act="read", path="/root/key", reason="unlisted"),
+        Denied(act="read", path="/srv/key", reason="unlisted"),
         Denied(act="write", path="/data/new", reason="read_only", left_out=4),
         Denied(act="read", path="/data/secret", reason="blocked"),
         Denied(act="", path="", reason="", left_out=9),
     ]
     walls.watch.ended(ENDED)
     assert [(one.kind, one.rule, one.reason, one.target, one.left_out) for one in walls.told] == [
-        ("path", "filesystem_policy", "read: the path is not listed", "/root/key", 0),
+        ("path", "filesystem_policy", "read: the path is not listed", "/srv/key", 0),
         ("path", "filesystem_policy", "write: the path is listed for reading only", "/data/new", 4),
         ("path", "filesystem_policy", "read: the path is blocked", "/data/secret", 0),
         ("path", "filesystem_policy", "more paths were tried than are told", "", 9),

@@ -38,22 +38,22 @@ def test_each_mount_is_a_place_and_the_last_one_wins() -> None:
         Mount(kind="tmpfs", path="/tmp"),
         Mount(kind="file", path="/etc/passwd"),
         Mount(kind="link", path="/bin", source="usr/bin"),
-        Mount(kind="read", path="/work", source="/work"),
-        Mount(kind="write", path="/work", source="/work"),
-        Mount(kind="cover", path="/work/secret"),
+        Mount(kind="read", path="/data", source="/data"),
+        Mount(kind="write", path="/data", source="/data"),
+        Mount(kind="cover", path="/data/secret"),
     )
     assert dict(places_of(mounts)) == {
         "/": "root", "/proc": "kernel", "/proc/sys": "read", "/dev": "devices", "/tmp": "private",
-        "/etc/passwd": "read", "/work": "write", "/work/secret": "blocked",
+        "/etc/passwd": "read", "/data": "write", "/data/secret": "blocked",
     }  # fmt: skip
 
 
 def test_rules_are_places_where_everything_else_is_there_and_refused() -> None:
-    rules = (("/usr", "read"), ("/work", "write"), ("/dev/null", "use"))
+    rules = (("/usr", "read"), ("/data", "write"), ("/dev/null", "use"))
     assert dict(
-        places_of_rules(rules, [Mount(kind="cover", path="/work"), Mount(kind="read", path="/x")])
+        places_of_rules(rules, [Mount(kind="cover", path="/data"), Mount(kind="read", path="/x")])
     ) == {
         "/usr": "read",
-        "/work": "blocked",
+        "/data": "blocked",
         "/dev/null": "write",
     }
