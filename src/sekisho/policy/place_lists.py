@@ -25,7 +25,8 @@ _MAX_WRAPPINGS: Final = 6  # --out="@/x" has three
 _NAME: Final = r"[^\s:;,=|<>&\"'`()\\/]+"
 _CLIMB: Final = rf"(?:{_NAME}[\\/])*\.\.(?![^\s:;,=|<>&\"'`()\\/])"
 _FAR: Final = (
-    rf"[a-z][a-z0-9+.\-]{{0,40}}:[\\/]{{2}}\S|[a-z]:[\\/]|\$\{{?[a-z_]\w*\}}?[\\/]|%[a-z_]\w*%[\\/]|{_CLIMB}"
+    rf"[a-z][a-z0-9+.\-]{{0,40}}:[\\/]{{2}}\S|(?:[a-z]|file|jar|url):[\\/]|"
+    rf"\$\{{?[a-z_]\w*\}}?[\\/]|%[a-z_]\w*%[\\/]|{_CLIMB}"
 )
 # Where a place may begin in a text that is none by itself: `[:/]`, `(?:/` and `:/` begin nothing.
 _BEGIN: Final = rf"(?:/+[\w.~%$@+-](?![^\[\s:;,=]*\])(?![^(\s:;,=]*\))|~[\w.-]*[\\/]|\\\\[\w.]|{_FAR})"

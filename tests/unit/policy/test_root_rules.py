@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused
@@ -302,6 +302,8 @@ WITHIN_BEFORE = ["/app/trusted/a:", "/app/trusted/a,", "/app/trusted/a ", "file:
     st.from_regex(r"[a-z]{1,8}", fullmatch=True),
     st.booleans(),
 )
+@example('--out="@', "/", "a", False)
+@example("-f ", "file:/", "a", False)
 def test_nothing_that_stands_before_a_place_hides_it(
     before: str, start: str, name: str, escaped: bool
 ) -> None:
