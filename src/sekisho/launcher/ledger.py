@@ -38,6 +38,11 @@ class Ledger:
         self._filled_at = self._repeated_at = now
         self.due_at: float | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something was noted that has not been judged."""
+        return bool(self._waiting)
+
     def note(self, refusal: Refusal, now: float) -> None:
         """One more."""
         if refusal in self._waiting:

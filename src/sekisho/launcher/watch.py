@@ -265,7 +265,8 @@ class _Watch:
         return self._places
 
     def _flush(self, now: float, *, is_last: bool = False) -> None:
-        self._host.look()
+        if self._ledger.is_waiting:  # most plugins never have anything that the host must be asked for
+            self._host.look()
         told, left_out = self._ledger.due(now, is_last=is_last)
         for refusal, times in told:
             found = (refusal.act, refusal.path[:MAX_SHOWN], refusal.reason, times)

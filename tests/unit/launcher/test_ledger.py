@@ -32,6 +32,8 @@ def test_nothing_is_due_before_anything_was_noted() -> None:
     one = ledger()
     assert one.due_at is None
     one.note(refusal("a"), 5.0)
+    assert one.is_waiting
+    assert not ledger().is_waiting
     assert one.due_at == 5.0 + FLUSH_S
 
 
