@@ -313,7 +313,7 @@ def test_every_refusal_has_a_reason_and_names_what_was_wanted(house: dict[str, A
         "the name is not on the allow-list",
         "the host or port is not on the allow-list",
         "the name leads to an address that is not public",
-        "not an HTTP/1.1 request",
+        "not an HTTP/1.1 request: HTTP/2 is not spoken here",
     } <= reasons
     assert all(one["reason"] for one in refused)
     wanted = {one["host"] for one in refused}

@@ -197,6 +197,23 @@ async def test_what_is_counted_is_exact(driver: Oci, what: str) -> None:
     assert_exact(what, out, err)
 
 
+@both
+async def test_processes_of_the_same_number_elsewhere_take_nothing_from_a_plugin(driver: Oci) -> None:
+    """Another house of this host gives its plugins the same users."""
+    elsewhere = [
+        await asyncio.create_subprocess_exec(
+            PYTHON, "-c", "input()", user=CONTAINER_USER, stdin=subprocess.PIPE
+        )
+        for _ in range(12)
+    ]
+    try:
+        _, out, err = await measured(driver, "processes")
+    finally:
+        for process in elsewhere:
+            await process.communicate(b"\n")
+    assert_exact("processes", out, err)
+
+
 @pytest.mark.parametrize("what", ["processes", "scratch", "files"])
 def test_without_control_groups_what_is_counted_is_exact(what: str) -> None:
     _, out, err = alone(what)

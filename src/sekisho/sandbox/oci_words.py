@@ -46,6 +46,7 @@ PID_FILE: Final = "pid"  # podman writes the first process into it
 GVISOR: Final = "runsc"
 # measured: 88 threads of the host for itself, and five for each process inside
 GVISOR_THREADS: Final = 128
+NUMBER_PROCESSES: Final = 8192
 GVISOR_THREADS_EACH: Final = 6
 LABEL: Final = "sekisho.owner"  # who answers for the container: process and its birth
 INNER_HOST: Final = "plugin"
@@ -168,11 +169,10 @@ def _ulimits(plan: Plan, frame: Frame) -> Iterator[tuple[str, int]]:
             yield name.lower(), value
     if plan.limits.pids_by != "cgroup":
         yield "nproc", plan.limits.pids  # counted in the container's own user namespace
-    elif not frame.is_own:  # else it would count all that we run
-        yield (
-            "nproc",
-            _processes(plan.limits.pids, frame.runtime) + 1,
-        )  # an engine may set one that we must not raise
+    elif not frame.is_own:
+        # The group counts. This counts all of the same number, in other houses of the host too, so it only bounds
+        # madness; an engine would set one of its own, which the container may lack the right to raise.
+        yield "nproc", max(_processes(plan.limits.pids, frame.runtime) + 1, NUMBER_PROCESSES)
 
 
 def _mounts(plan: Plan, frame: Frame) -> Iterator[str]:

@@ -219,7 +219,9 @@ def _is_sandbox_init(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             name = file.read().strip()
-            return pid == 1 and name.removeprefix(b"memfd:") == b"bwrap"  # a sealed copy of it bears that name
+            return (
+                pid == 1 and name.removeprefix(b"memfd:") == b"bwrap"
+            )  # a sealed copy of it bears that name
     except OSError:
         return False
 

@@ -143,9 +143,10 @@ def test_what_the_engine_cannot_count_is_limited_by_the_kernel_or_left_to_who_wa
 
 
 def test_a_user_whom_others_share_is_not_counted_by_number() -> None:
-    said = " ".join(words(replace(DOCKER, is_own=True, runtime="")))
-    assert "nproc" not in said
-    assert "nproc=65:65" in " ".join(words(replace(DOCKER, runtime="")))
+    assert "nproc" not in " ".join(words(replace(DOCKER, is_own=True, runtime="")))
+    few = words(replace(DOCKER, runtime=""), limits=LimitGrant(max_pids=9))
+    assert "--pids-limit 9" in " ".join(few)
+    assert "nproc=8192:8192" in " ".join(few)
 
 
 def test_every_disk_is_slowed_down_both_ways_when_a_rate_is_granted() -> None:
