@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -164,6 +165,13 @@ async def test_a_whole_tree_is_dead_within_100_ms_of_its_kill() -> None:
     assert min(times) <= 0.1
 
 
+def command_line(pid: int) -> str:
+    """Nothing of a process that has ended since it was listed."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    return ""
+
+
 def test_a_plugin_that_nobody_uses_ends_and_the_next_call_starts_it(build: Callable[[str], House]) -> None:
     resting = "[plugins.servers.sandbox]\nidle_stop_seconds = 1\n"
     house = build(common() + plugin("echo", ECHO, operations=["echo"], more=resting))
@@ -171,7 +179,7 @@ def test_a_plugin_that_nobody_uses_ends_and_the_next_call_starts_it(build: Calla
 
     def sandboxes() -> list[int]:
         tree = house.tree(house.pid("plugin echo"))
-        return [pid for pid in tree if "echo.py" in Path(f"/proc/{pid}/cmdline").read_text(errors="replace")]
+        return [pid for pid in tree if "echo.py" in command_line(pid)]
 
     until(lambda: not sandboxes(), "the plugin rests")
     assert house.status("/readyz").status_code == 200

@@ -203,7 +203,9 @@ def _told(spec: SandboxSpec) -> Told:
 def _watched(capabilities: Capabilities, told: Told) -> dict[int, Watched]:
     """The calls on files that ring, by number; none where nobody could listen."""
     known = MACHINES.get(capabilities.machine)
-    return watched_calls(known.numbers, told) if known is not None and capabilities.alarm else {}
+    if known is None or not capabilities.alarm:
+        return {}
+    return watched_calls(known.numbers, told, shared=capabilities.driver in SHARING)
 
 
 def _environment(

@@ -340,7 +340,7 @@ def _intervals(
 ) -> list[tuple[int, tuple[Step, ...]]]:
     """(first number, what to do) in order; each holds up to the next one."""
     by_number = {number: name for name, number in numbers.items()}
-    ringing = watched_calls(numbers, told)
+    ringing = watched_calls(numbers, told, shared=shared)
     # fchmodat2 is newer than the table around it; calls between are unknown to us and answer so.
     newest = max(number for name, number in numbers.items() if name != "fchmodat2")
 

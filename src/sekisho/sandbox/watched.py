@@ -80,11 +80,24 @@ CHANGES: Final = {
     "fchownat": Watched(paths=(("write", 0, 1),)),
 }
 
+# The filter refuses these itself where the host's file system is shared, so none of them may be answered "go on".
+REFUSED_WHERE_SHARED: Final = frozenset({"truncate", "chmod", "chown", "fchmodat", "fchmodat2", "fchownat"})
 
-def watched_calls(numbers: Mapping[str, int], told: Told) -> dict[int, Watched]:
-    """The calls that a watcher hears of, by their numbers on one machine."""
+
+def watched_calls(numbers: Mapping[str, int], told: Told, *, shared: bool) -> dict[int, Watched]:
+    """The calls that a watcher hears of and lets through, by their numbers on one machine.
+
+    Args:
+        shared: for a plugin without namespaces, whose filter refuses some of them.
+    """
     tables = {"all": (OPENS, CHANGES, RUNS), "changes": (OPENS, CHANGES), "none": ()}[told]
-    return {numbers[name]: call for table in tables for name, call in table.items() if name in numbers}
+    refused = REFUSED_WHERE_SHARED if shared else frozenset()
+    return {
+        numbers[name]: call
+        for table in tables
+        for name, call in table.items()
+        if name in numbers and name not in refused
+    }
 
 
 def places_of(mounts: Iterable[Mount]) -> tuple[tuple[str, PlaceKind], ...]:

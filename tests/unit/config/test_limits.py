@@ -14,8 +14,9 @@ from sekisho.errors import Misconfigured
 @pytest.mark.parametrize("name", [one.name for one in fields(Limits)])
 def test_each_limit_takes_effect(tmp_path: Path, name: str) -> None:
     file = tmp_path / "sekisho.toml"
-    file.write_text(f"[limits]\n{name} = 5000\n" if name != "max_depth" else "[limits]\nmax_depth = 99\n")
-    assert getattr(load_core(file).limits, name) == (99 if name == "max_depth" else 5000)
+    value = {"max_depth": 99, "max_batch_messages": 500}.get(name, 5000)
+    file.write_text(f"[limits]\n{name} = {value}\n")
+    assert getattr(load_core(file).limits, name) == value
 
 
 @pytest.mark.parametrize("name", [one.name for one in fields(PluginLimits)])

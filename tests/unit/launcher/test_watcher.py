@@ -24,7 +24,8 @@ SET_ID = 0o4755
 
 def request(places: list[tuple[str, str]], kind: str = "landlock") -> dict[str, Any]:
     watched = {
-        number: (one.paths, one.flags, one.mode) for number, one in watched_calls(NUMBERS, "all").items()
+        number: (one.paths, one.flags, one.mode)
+        for number, one in watched_calls(NUMBERS, "all", shared=False).items()
     }
     stated = {"kind": kind, "refusals": refusals(MACHINE), "watched": watched, "places": places}
     read: dict[str, Any] = json.loads(json.dumps(stated))

@@ -279,13 +279,28 @@ FILTERS = {
 }
 
 
+@pytest.mark.threat("T-READ-HOST")
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_no_call_that_a_silent_filter_always_refuses_is_let_through_by_who_listens(
+    machine: str, shared: bool
+) -> None:
+    known = MACHINES[machine]
+    silent = assemble(machine, shared=shared)
+    answers = {
+        number: decide(silent, number, known.audit_arch, *[0] * 6)
+        for number in watched_calls(known.numbers, "all", shared=shared)
+    }
+    assert {number for number, answer in answers.items() if answer == EPERM} == set()
+
+
 @given(st.sampled_from(sorted(MACHINES)), st.booleans(), st.sampled_from(TOLD), st.data(), arguments)
 @pytest.mark.threat("T-READ-HOST")
 def test_what_rings_is_refused_by_who_listens_exactly_where_a_silent_filter_refuses_it(
     machine: str, shared: bool, told: Told, data: st.DataObject, words: list[int]
 ) -> None:
     known = MACHINES[machine]
-    watched = watched_calls(known.numbers, told)
+    watched = watched_calls(known.numbers, told, shared=shared)
     number = data.draw(st.one_of(st.sampled_from(sorted(watched) or [0]), st.integers(0, 460)))
     silent = decide(assemble(machine, shared=shared), number, known.audit_arch, *words)
     loud = decide(FILTERS[machine, shared, told], number, known.audit_arch, *words)
