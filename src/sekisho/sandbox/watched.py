@@ -80,7 +80,8 @@ CHANGES: Final = {
     "fchownat": Watched(paths=(("write", 0, 1),)),
 }
 
-# The filter refuses these itself where the host's file system is shared, so none of them may be answered "go on".
+# Where the host's file system is shared the filter refuses these, or answers as if they were done (`seccomp`): whoever
+# listens must not say "go on" to any of them. A test compares both filters call by call.
 REFUSED_WHERE_SHARED: Final = frozenset({"truncate", "chmod", "chown", "fchmodat", "fchmodat2", "fchownat"})
 
 
