@@ -20,7 +20,8 @@ MAX_TEXT_CHARS: Final = 2048
 
 _FORMATS: Final = frozenset({"email", "uri", "date", "date-time"})
 _WORDS: Final = ("title", "description", "default")
-_BOUNDS: Final = frozenset({"minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"})
+_COUNTS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+_BOUNDS: Final = _COUNTS | {"minimum", "maximum"}
 # By type: the further members of a field, which have no members of their own; anything else is dropped.
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "string": (*_WORDS, "minLength", "maxLength", "pattern"),
@@ -78,11 +79,13 @@ def _choice(field: JsonObject) -> JsonObject:
     """What there is to choose from, in either of the spellings of MCP; nothing if there is no choice."""
     if "enum" in field:
         read: JsonObject = {"enum": _texts(field["enum"])}
+        if not read["enum"]:
+            raise _odd("with a choice of nothing")
         return {**read, "enumNames": _texts(field["enumNames"])} if "enumNames" in field else read
     for word in ("oneOf", "anyOf"):
         if word in field:
             options = field[word]
-            if not isinstance(options, list) or len(options) > MAX_CHOICES:
+            if not isinstance(options, list) or not 0 < len(options) <= MAX_CHOICES:
                 raise _odd(f"with more than {MAX_CHOICES} choices, or none")
             return {word: [_option(one) for one in options]}
     return {}
@@ -102,12 +105,13 @@ def _texts(values: JsonValue) -> list[JsonValue]:
 
 def _plain(name: str, value: JsonValue) -> JsonValue:
     """A member that is not made of others: words, bounds, or a default that may be either or a truth value."""
-    is_number = isinstance(value, int | float)
     if name in _BOUNDS:
-        if not is_number or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool):
             raise _odd("with a bound that is no number")
+        if name in _COUNTS and (value < 0 or value % 1):
+            raise _odd("that counts in what is no whole number")
         return value
-    return value if name == "default" and is_number else _text(value)
+    return value if name == "default" and isinstance(value, int | float) else _text(value)
 
 
 def _text(value: JsonValue) -> str:

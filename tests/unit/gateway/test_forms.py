@@ -64,6 +64,11 @@ def test_members_that_mcp_does_not_know_are_not_shown() -> None:
         {"type": "string", "enum": "ab"},
         {"type": "string", "oneOf": [{"type": "object"}]},
         {"type": "string", "oneOf": {}},
+        {"type": "string", "oneOf": []},
+        {"type": "string", "enum": []},
+        {"type": "array", "items": {"anyOf": []}},
+        {"type": "string", "minLength": -1},
+        {"type": "array", "items": {"enum": ["a"]}, "maxItems": 1.5},
         "string",
         None,
     ],
@@ -115,14 +120,17 @@ def test_required_fields_are_fields_of_the_form() -> None:
     assert read["required"] == ["a"]
 
 
+MEMBERS = [
+    *("type", "properties", "items", "enum", "oneOf", "anyOf", "const", "title"),
+    *("minimum", "minLength", "maxItems", "default"),
+]
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["type", "properties", "items", "enum", "oneOf", "const", "title", "minimum", "default"]
-            ),
+            st.sampled_from(MEMBERS),
             inner,
             max_size=4,
         )
