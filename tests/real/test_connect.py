@@ -158,6 +158,12 @@ class Lines:
         async with asyncio.timeout(WAIT_S):
             return dict(json.loads(await self.process.stdout.readline()))
 
+    async def hear_all(self) -> list[dict[str, Any]]:
+        """The answers of a batch."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            return list(json.loads(await self.process.stdout.readline()))
+
     async def ask(self, method: str, params: Any = None, ident: int | str = 1) -> dict[str, Any]:
         self.send(method, params, ident)
         return await self.hear()
@@ -244,6 +250,27 @@ async def test_what_follows_initialize_at_once_waits_for_the_session(home: House
         client.send("notifications/initialized")
         client.send("tools/call", {"name": "echo__echo", "arguments": {"text": "a"}}, 2)
         assert [(await client.hear())["id"] for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18"])
+async def test_a_batch_is_answered_together_where_its_revision_is_spoken(home: House, revision: str) -> None:
+    members = [
+        {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": name, "arguments": {}}}
+        for number, name in enumerate(("fixture__test_simple_text", "echo__gone"), start=1)
+    ]
+    async with lines_to(home) as client:
+        info = {"name": "t", "version": "1"}
+        await client.ask(
+            "initialize", {"protocolVersion": revision, "capabilities": {}, "clientInfo": info}, 0
+        )
+        client.say([{"jsonrpc": "2.0", "method": "notifications/initialized"}, *members])
+        if revision != "2025-03-26":
+            assert (await client.hear())["error"]["data"]["code"] == "batch_refused"
+            return
+        first, second = await client.hear_all()
+        assert (first["id"], second["id"]) == (1, 2)
+        assert first["result"]["content"][0]["type"] == "text"
+        assert second["error"]["data"]["code"] == "tool_unknown"
 
 
 @pytest.mark.threat("T-FLOOD")

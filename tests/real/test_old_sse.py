@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -110,6 +111,24 @@ async def test_a_lost_stream_withdraws_its_call(home: House) -> None:
         assert (await anext(lines)) == "event: message"
         await asyncio.to_thread(until, lambda: sent(home) > calls, "the plugin is called")
     await asyncio.to_thread(until, lambda: home.counted("cancelled") > before, "it was withdrawn")
+
+
+async def test_a_batch_is_answered_by_one_event(home: House) -> None:
+    async with opened(home) as (http, lines, address):
+        hello = {"protocolVersion": "2025-03-26", "capabilities": {}}
+        assert (await http.post(address, content=message("initialize", hello))).status_code == 202
+        assert await anext(lines) == "event: message"
+        assert "protocolVersion" in await anext(lines)
+        assert await anext(lines) == ""
+        calls = [json.loads(message("tools/call", echo(text), at)) for at, text in enumerate("ab", start=2)]
+        assert (await http.post(address, content=json.dumps(calls))).status_code == 202
+        assert await anext(lines) == "event: message"
+        answers = json.loads((await anext(lines)).removeprefix("data: "))
+        assert [one["result"]["content"][0]["text"] for one in answers] == ["a", "b"]
+
+
+def echo(text: str) -> dict[str, object]:
+    return {"name": "echo__echo", "arguments": {"text": text}}
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ Guarantees
 - a message goes on as it is; what HTTP wants besides it (session, headers) is made from the message alone;
 - every request of the client ends in one answer, unless the client withdrew it; a gateway that is away, or was
   restarted, is said so in the answer, and later requests reach it again;
+- a batch of 2025-03-26 is taken apart: each message goes its own way, and the answers come back together;
 - `initialize` begins a new session, and whatever follows it waits for its answer. A session that the gateway forgot is
   opened again and told once more what the client set in it; where that fails, requests are refused until the client
   initializes;
@@ -23,6 +24,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from sekisho.assembly.relay_batches import Batches, read_batch
 from sekisho.assembly.relay_requests import (
     Answer,
     Asked,
@@ -40,6 +42,7 @@ from sekisho.protocol import (
     Message,
     Notification,
     Request,
+    Response,
     encode_header,
     error_bytes,
     parse_message,
@@ -102,6 +105,8 @@ class Relay:
         self._own = OwnRequests()
         self._settings = SessionSettings()
         self._tools = ToolLists()
+        self._batches = Batches(write)
+        self._version: str | None = None
         self._is_away = False
         self._quiet = asyncio.Event()
 
@@ -115,6 +120,7 @@ class Relay:
         self._asked.clear()
         self._own.clear()
         self._waiting.clear()
+        self._batches.clear()
 
     def _look_idle(self) -> None:
         if self._asked.is_idle and not self._waiting:
@@ -129,10 +135,33 @@ class Relay:
         try:
             message = parse_message(line, self._limits)
         except SekishoError as error:
-            self._say(f"the client sent what is no message: {error.message}")
-            self._write(error_bytes(None, error))
+            if error.code == "batch_refused":
+                self._take_batch(line)
+            else:
+                self._refuse_line(error)
             return
         self._take_message(message, line)
+
+    def _take_batch(self, line: bytes) -> None:
+        """Several messages at once."""
+        version = None if self._opening is not None else self._version
+        try:
+            found = read_batch(line, self._limits, version, _is_modern)
+            idents = [message.id for message, _ in found if isinstance(message, Request)]
+            if any(ident in self._asked for ident in idents):
+                raise RemoteProtocolError(
+                    "message_invalid", "a request with an id of this batch is in flight"
+                )
+        except SekishoError as error:
+            self._refuse_line(error)
+            return
+        self._batches.begin(idents)
+        for message, text in found:
+            self._take_message(message, text)
+
+    def _refuse_line(self, error: SekishoError) -> None:
+        self._say(f"the client sent what is no message: {error.message}")
+        self._write(error_bytes(None, error))
 
     def _take_message(self, message: Message, line: bytes) -> None:
         if self._opening is None:
@@ -157,7 +186,7 @@ class Relay:
     def _ask(self, request: Request, line: bytes) -> None:
         if request.id in self._asked:
             error = RemoteProtocolError("message_invalid", "a request with this id is still in flight")
-            self._refuse(request.id, error)
+            self._write(error_bytes(request.id, error))  # what is in flight keeps its place in its batch
             return
         if not self._asked.has_room(len(line)):
             self._refuse(request.id, Unavailable("busy", "too many requests are in flight"))
@@ -180,12 +209,17 @@ class Relay:
         asked = self._settle(ident)
         if asked is None:
             return  # it was answered meanwhile
+        self._batches.settle(ident, None)
         if not asked.is_modern and asked.carrier.has_room():
             asked.carrier.send(line)
         asked.carrier.withdraw(ident)
 
     def _refuse(self, ident: int | str, error: SekishoError) -> None:
-        self._write(error_bytes(ident, error))
+        self._reply(ident, error_bytes(ident, error))
+
+    def _reply(self, ident: int | str, line: bytes) -> None:
+        if not self._batches.settle(ident, line):
+            self._write(line)
 
     def _settle(self, ident: int | str) -> Asked | None:
         asked = self._asked.settle(ident)
@@ -249,7 +283,7 @@ class Relay:
             self._plain.use_tools(self._tools.annotated)
         elif answer.result and not asked.is_modern:
             self._settings.succeeded(asked)
-        self._write(line)
+        self._reply(ident, line)
         if ident == self._opening:
             self._opened(answer.result or None)
 
@@ -268,7 +302,7 @@ class Relay:
         """The answer to `initialize`, or none: what waited for it goes on."""
         self._opening = None
         session = self._session
-        version = None if result is None else _version(result)
+        version = self._version = None if result is None else _version(result)
         if session is not None and version is not None:
             session.use_version(encode_header(version))
         elif session is not None:
@@ -292,7 +326,7 @@ class Relay:
         """The gateway has forgotten the session, and opens none in its place."""
         if session is self._session:
             self._say(f"the session is lost: {error.message}")
-            self._session, self._is_forgotten = None, True
+            self._session, self._version, self._is_forgotten = None, None, True
         self._close_carrier(session)
 
     # headers of tools
@@ -317,6 +351,10 @@ class Relay:
             asked.carrier.send(asked.line)
 
         self._own.send(self._plain, "tools/list", params, look)
+
+
+def _is_modern(message: Message) -> bool:
+    return not isinstance(message, Response) and read_params(message.params)[0]
 
 
 def _version(result: msgspec.Raw) -> str | None:

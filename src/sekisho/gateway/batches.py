@@ -5,7 +5,8 @@ Guarantees
 - a batch that cannot be read whole, or holds too many messages, is refused whole, before any of it is looked at;
 - every message in it is judged, charged and recorded as if it had come alone, and fails alone;
 - answers stand in the order of their requests; together they are bounded, and what does not fit is refused by itself;
-- nothing is asked or told in the midst of its calls: the answer is one document, when all of it is there;
+- nothing is asked or told in the midst of its calls: the answer is one document, or one event of the oldest transport,
+  when all of it is there;
 - whoever is gone withdraws all that is still under way.
 
 Knows no socket and serves no method.
@@ -14,49 +15,28 @@ Knows no socket and serves no method.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from sekisho.errors import RemoteProtocolError, SekishoError
-from sekisho.gateway.dispatch import Dispatcher
-from sekisho.gateway.reception import Pass
+from sekisho.gateway.passage import Desk, Stead, serve_request, take_word
+from sekisho.gateway.reception import DoorRules, Pass
 from sekisho.gateway.sessions import Session
 from sekisho.gateway.visit import Visit, Withdrawable
-from sekisho.keys import Pending, Principal
 from sekisho.protocol import (
+    BATCHES,
     ClientMessage,
     ClientNotification,
     ClientRequest,
     ClientResponse,
     HttpRequest,
-    envelope,
     error_bytes,
     parse_client_batch,
-    response_bytes,
 )
 
-__all__ = ["REVISION", "Batch", "serve_batch"]
+__all__ = ["Batch", "read_batch", "serve_batch", "start_batch"]
 
-REVISION: Final = "2025-03-26"
 MAX_ANSWER_BYTES: Final = 32 << 20  # of one batch: many large results must not be held together
-_NOT_HERE: Final = f"batches are of sessions that agreed on {REVISION}, and initialize is never part of one"
-
-
-class Desk(Protocol):
-    """What the door does for every front."""
-
-    dispatcher: Dispatcher
-
-    def new_id(self) -> str:
-        """The id of one more call."""
-
-    def hear_answer(self, message: ClientResponse, visit: Visit, session_of: Callable[[], Session]) -> None:
-        """What a client says to a question."""
-
-    def notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
-        """A notification of a client."""
-
-    def refuse(self, visit: Visit, error: SekishoError) -> None:
-        """Record a refusal, then give it."""
+_NOT_HERE: Final = f"batches are of sessions that agreed on {BATCHES}, and initialize is never part of one"
 
 
 class Batch:
@@ -110,32 +90,17 @@ class Batch:
         if not answers:
             visit.accept()
             return
-        body = b"[" + b",".join(answers) + b"]"
-        visit.guest.answer(response_bytes(200, body, close=not visit.keep_alive))
+        visit.give_together(answers)
 
 
-class _Part:
-    """Takes the place of the connection for one message: what is written to it is one member of the array."""
-
-    client: str | None = None
-    certificate: str | None = None
-    shown: Principal | Pending | None = None
+class _Part(Stead):
+    """What is written to it is one member of the array; there are no pieces before the answer."""
 
     def __init__(self, batch: Batch, at: int, ident: int | str | None) -> None:
         self._batch = batch
         self._at = at
         self._ident = ident
         self._is_over = False
-
-    def admit(self, client: str) -> bool:
-        """The batch was admitted; this is no connection."""
-        del client
-        return True
-
-    def begin(self, data: bytes) -> bool:
-        """There are no pieces before the answer."""
-        del data
-        return False
 
     def answer(self, data: bytes) -> None:
         """The answer, as our own HTTP response: its body is the message."""
@@ -151,34 +116,41 @@ def serve_batch(
     if "mcp-session-id" not in request.headers:
         raise RemoteProtocolError("batch_refused", _NOT_HERE)
     session = session_of()
-    if session.version != REVISION:
+    messages = read_batch(request.body, session, known.rules)
+    return start_batch(desk, messages, visit, session, request)
+
+
+def read_batch(body: bytes, session: Session, rules: DoorRules) -> list[ClientMessage]:
+    """The messages of a batch; raises what it is refused with as a whole."""
+    if session.version != BATCHES:
         raise RemoteProtocolError("batch_refused", _NOT_HERE)
-    rules = known.rules
-    messages = parse_client_batch(request.body, rules.message_limits, most=rules.max_batch_messages)
+    messages = parse_client_batch(body, rules.message_limits, most=rules.max_batch_messages)
     if any(not isinstance(one, ClientResponse) and one.method == "initialize" for one in messages):
         raise RemoteProtocolError("batch_refused", _NOT_HERE)
+    return messages
+
+
+def start_batch(
+    desk: Desk,
+    messages: list[ClientMessage],
+    visit: Visit,
+    session: Session,
+    request: HttpRequest,
+    *,
+    hear: Callable[[ClientNotification], None] | None = None,
+) -> Batch:
+    """Serve each message; the visit is answered once all of them are. `hear` is told of notifications, too."""
     batch = Batch(visit, len(messages))
     for at, message in enumerate(messages):
         ident = message.id if isinstance(message, ClientRequest) else None
         part = batch.part(at, desk.new_id(), ident)
         try:
-            batch.carry(at, _begin(desk, message, part, session, request))
+            if isinstance(message, ClientRequest):
+                batch.carry(at, serve_request(desk, message, part, session, request))
+                continue
+            take_word(desk, message, part, lambda: session, request)
+            if hear is not None and isinstance(message, ClientNotification):
+                hear(message)
         except SekishoError as error:
             desk.refuse(part, error)
     return batch
-
-
-def _begin(
-    desk: Desk, message: ClientMessage, part: Visit, session: Session, request: HttpRequest
-) -> Withdrawable | None:
-    if isinstance(message, ClientResponse):
-        desk.hear_answer(message, part, lambda: session)
-        return None
-    shape = envelope(request.headers, message)
-    if shape.modern:
-        raise RemoteProtocolError("message_invalid", f"a batch is of revision {REVISION}")
-    if isinstance(message, ClientNotification):
-        desk.notice(message, part, session)
-        part.accept()
-        return None
-    return desk.dispatcher.serve(message, part, session, shape, request)

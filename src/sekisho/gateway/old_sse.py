@@ -2,7 +2,8 @@
 
 Guarantees
 - a stream is known by an id that nobody can guess, and takes posts only of the client that opened it, for its endpoint;
-- what is posted goes the same road as everywhere: only the way back is another, all of it is an event of the stream;
+- what is posted goes the same road as everywhere: only the way back is another, all of it is an event of the stream; a
+  batch (`batches`) is answered by one event;
 - the stream is the session: it ends with its connection, with the client's token, or when nobody initializes, and then
   every call of it is withdrawn;
 - a client that does not read loses news, then its stream, and holds a bounded amount of memory meanwhile.
@@ -15,24 +16,21 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
-from sekisho.gateway.dispatch import Dispatcher
+from sekisho.gateway.batches import read_batch, start_batch
 from sekisho.gateway.events import LAST_CHUNK, endpoint_event
+from sekisho.gateway.passage import Desk, Stead, serve_request, take_word
 from sekisho.gateway.reception import Pass
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.subscriptions import Listener, Subscriptions
 from sekisho.gateway.visit import Streams, Visit, Withdrawable
-from sekisho.keys import Pending, Principal
 from sekisho.protocol import (
     ClientNotification,
     ClientRequest,
-    ClientResponse,
     HttpRequest,
     PluginName,
-    envelope,
     parse_client_message,
 )
 
@@ -44,21 +42,6 @@ MAX_UNREAD_BYTES: Final = (
 )  # answers that wait for a client which does not keep up; of all streams four times that
 _HOW: Final = "GET opens a stream here, for a client that accepts text/event-stream; POST where it says"
 INITIALIZE_S: Final = 60.0  # a stream that nobody initializes is not kept
-
-
-class Desk(Protocol):
-    """What the door does for every front."""
-
-    dispatcher: Dispatcher
-
-    def hear_answer(self, message: ClientResponse, visit: Visit, session_of: Callable[[], Session]) -> None:
-        """What a client says to a question."""
-
-    def notice(self, message: ClientNotification, visit: Visit, session: Session | None) -> None:
-        """A notification of a client."""
-
-    def refuse(self, visit: Visit, error: SekishoError) -> None:
-        """Record a refusal, then give it."""
 
 
 class OldStreams:
@@ -127,8 +110,8 @@ class OldStream:
         visit = self._visit
         return self._streams.sessions.find(self._ticket, visit.known_client, visit.endpoint, now)
 
-    def receive(self, post: Visit, ident: int | str) -> Visit:
-        """A request was posted: its own visit, whose answer is an event of this stream."""
+    def receive(self, post: Visit, ident: int | str | None) -> Visit:
+        """A request was posted, or a batch, which has no id: its own visit, whose answer is an event of this stream."""
         client = post.known_client
         if not self._calls.take(client):
             raise Unavailable("busy", "too many requests of this stream are under way")
@@ -213,23 +196,14 @@ class OldStream:
         self._ticket = ticket
 
 
-class _Reply:
-    """Takes the place of the connection for one request: what is written to it are events of the stream."""
+class _Reply(Stead):
+    """What is written to it are events of the stream."""
 
-    client: str | None = None
-    certificate: str | None = None
-    shown: Principal | Pending | None = None
-
-    def __init__(self, stream: OldStream, ident: int | str) -> None:
+    def __init__(self, stream: OldStream, ident: int | str | None) -> None:
         self._stream = stream
         self.ident = ident
         self.trip: Withdrawable | None = None
         self.is_over = False
-
-    def admit(self, client: str) -> bool:
-        """The post was admitted; this is no connection."""
-        del client
-        return True
 
     def begin(self, data: bytes) -> bool:
         """A piece before the answer."""
@@ -253,31 +227,42 @@ def serve_old(
         visit.takes_streams = True
         return streams.open(visit)
     stream = streams.find(ident, visit)
-    message = parse_client_message(request.body, known.rules.message_limits)
-    if isinstance(message, ClientResponse):
-        desk.hear_answer(message, visit, lambda: stream.session(visit.now))
-    elif isinstance(message, ClientNotification):
-        desk.notice(message, visit, stream.session(visit.now))
-        stream.hear(message, visit.now)
-        visit.accept()
-    else:
+    try:
+        message = parse_client_message(request.body, known.rules.message_limits)
+    except RemoteProtocolError as error:
+        if error.code != "batch_refused":
+            raise
+        _serve_batch(desk, stream, visit, request, known)
+        return None
+    if isinstance(message, ClientRequest):
         inner = stream.receive(visit, message.id)
         visit.accept()
         try:
-            stream.carry(inner, _begin(desk, stream, message, inner, request))
+            session = None if message.method == "initialize" else stream.session(inner.now)
+            stream.carry(inner, serve_request(desk, message, inner, session, request))
         except SekishoError as error:
             desk.refuse(inner, error)
+        return None
+    take_word(desk, message, visit, lambda: stream.session(visit.now), request)
+    if isinstance(message, ClientNotification):
+        stream.hear(message, visit.now)
     return None
 
 
-def _begin(
-    desk: Desk, stream: OldStream, message: ClientRequest, inner: Visit, request: HttpRequest
-) -> Withdrawable | None:
-    shape = envelope(request.headers, message)
-    if shape.modern:
-        raise RemoteProtocolError("message_invalid", "this transport is of revisions with sessions")
-    session = None if message.method == "initialize" else stream.session(inner.now)
-    return desk.dispatcher.serve(message, inner, session, shape, request)
+def _serve_batch(desk: Desk, stream: OldStream, visit: Visit, request: HttpRequest, known: Pass) -> None:
+    """A batch was posted: refused where it is posted, answered by one event of the stream."""
+    session = stream.session(visit.now)
+    messages = read_batch(request.body, session, known.rules)
+
+    def hear(message: ClientNotification) -> None:
+        stream.hear(message, visit.now)
+
+    if not any(isinstance(one, ClientRequest) for one in messages):
+        start_batch(desk, messages, visit, session, request, hear=hear)
+        return
+    inner = stream.receive(visit, None)
+    visit.accept()
+    stream.carry(inner, start_batch(desk, messages, inner, session, request, hear=hear))
 
 
 def _address(endpoint: PluginName | None, ident: str) -> str:

@@ -267,6 +267,14 @@ class Visit:
             body = result_bytes(self._ident, result)
             self.guest.answer(response_bytes(200, body, close=True))
 
+    def give_together(self, answers_of_batch: list[bytes]) -> None:
+        """Answer with several messages in one array."""
+        body = b"[" + b",".join(answers_of_batch) + b"]"
+        if self.is_streaming:
+            self._end(body)
+        else:
+            self.guest.answer(response_bytes(200, body, close=not self.keep_alive))
+
     def give_call(self, result: bytes) -> None:
         """Answer with the result of a tool."""
         if self.is_streaming or not self.keep_alive:

@@ -37,6 +37,7 @@ from sekisho.plugin_server.roots import roots_bytes
 from sekisho.plugin_server.transport import Transport
 from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
 from sekisho.protocol import (
+    BATCHES,
     MODERN,
     JsonLimits,
     Notification,
@@ -49,12 +50,14 @@ from sekisho.protocol import (
     parse_message,
     request_bytes,
     result_bytes,
+    split_batch,
 )
 
 __all__ = ["Answer", "PluginSession", "RpcError", "Waiter"]
 
 MAX_NOTES = 1_000  # per call; a plugin that counts every byte must not drown its caller
 MAX_HEADS = 5_000
+MAX_BATCH_MESSAGES = 256  # what a plugin says at once is read in one turn of the loop
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -96,6 +99,7 @@ class PluginSession:
     send: Callable[[bytes], None] = lambda message: None
     has_room: Callable[[], bool] = lambda: True
     transport: Transport | None = None
+    _takes_batches: bool = False
     _tails: tuple[bytes, bytes] = (b"}}", b',"_meta":{"progressToken":%d}}}')  # without and with progress
     _known_tails: dict[Stamp, tuple[bytes, bytes]] = field(default_factory=dict)
     _waiting: dict[int, Waiter] = field(default_factory=dict)
@@ -115,6 +119,7 @@ class PluginSession:
     def agree(self, version: str) -> None:
         """The revision both sides speak from now on."""
         self.modern = version in MODERN
+        self._takes_batches = version == BATCHES
         self._known_tails.clear()
         self._tails = self.tails_of(NO_STAMP)
         if self.transport is not None:
@@ -334,8 +339,11 @@ class PluginSession:
             return
         try:
             message = parse_message(line, self.limits)
-        except SekishoError:
-            self.counters.garbage += 1
+        except SekishoError as error:
+            if error.code != "batch_refused" or not self._takes_batches:
+                self.counters.garbage += 1
+            else:
+                self._receive_batch(line, of)
             return
         match message:
             case Response():
@@ -352,6 +360,19 @@ class PluginSession:
                     self.listener.told(message, of)
                 else:
                     self.counters.ignored_notifications += 1
+
+    def _receive_batch(self, line: bytes, of: int | None) -> None:
+        """A plugin of 2025-03-26 may send several messages at once: each is taken as if it had come alone."""
+        try:
+            texts = split_batch(line, self.limits, most=MAX_BATCH_MESSAGES)
+        except SekishoError:
+            self.counters.garbage += 1
+            return
+        for text in texts:
+            if text[:1] == b"[":
+                self.counters.garbage += 1
+            else:
+                self.receive(text, of)
 
     def _answered(self, ident: int | str | None, answer: Answer) -> None:
         waiter = self._pop(ident)

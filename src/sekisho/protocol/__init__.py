@@ -58,15 +58,17 @@ from sekisho.protocol.messages import (
     request_bytes,
     result_bytes,
     rpc_error,
+    split_batch,
 )
 from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, split, split_any, tool_name
 from sekisho.protocol.param_headers import HeaderPlan, compile_headers
 from sekisho.protocol.pieces import Pieces
-from sekisho.protocol.revisions import LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
+from sekisho.protocol.revisions import BATCHES, LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
 from sekisho.protocol.sse import SseEvent, SseReader
 from sekisho.protocol.uri_template import UriTemplate, UriText
 
 __all__ = [
+    "BATCHES",
     "LEGACY",
     "META_CLIENT_CAPABILITIES",
     "META_CLIENT_INFO",
@@ -138,5 +140,6 @@ __all__ = [
     "rpc_error",
     "split",
     "split_any",
+    "split_batch",
     "tool_name",
 ]

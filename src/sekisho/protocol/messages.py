@@ -82,6 +82,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _envelopes: Final = msgspec.json.Decoder(_Envelope)
+_arrays: Final = msgspec.json.Decoder(list[Raw])
 _objects: Final = msgspec.json.Decoder(dict[str, Raw])
 _strings: Final = msgspec.json.Decoder(str)
 _encode: Final = msgspec.json.Encoder().encode
@@ -113,6 +114,25 @@ def parse_message(data: bytes, limits: JsonLimits) -> Message:
     if not read.id:
         return Notification(method=read.method, params=params)
     return Request(id=_id(read.id), method=read.method, params=params)
+
+
+def split_batch(data: bytes, limits: JsonLimits, *, most: int) -> list[bytes]:
+    """The texts of the messages in an array of them, none of which is read yet.
+
+    Raises:
+        Refused: `body_too_large`.
+        RemoteProtocolError: `json_*`, `batch_refused` or `message_invalid`.
+    """
+    check_text(data, limits)
+    try:
+        texts = _arrays.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _unreadable(data, error) from error
+    if not texts:
+        raise _invalid("a batch is an array of messages")
+    if len(texts) > most:
+        raise RemoteProtocolError("batch_refused", f"a batch has at most {most} messages")
+    return [bytes(text) for text in texts]
 
 
 def request_bytes(id: int | str, method: str, params: bytes | None = None) -> bytes:  # noqa: A002 - JSON-RPC's word

@@ -10,9 +10,10 @@ from typing import Final
 
 from sekisho.errors import RemoteProtocolError
 
-__all__ = ["LEGACY", "MODERN", "SUPPORTED", "VersionUnsupported", "negotiate"]
+__all__ = ["BATCHES", "LEGACY", "MODERN", "SUPPORTED", "VersionUnsupported", "negotiate"]
 
 LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+BATCHES: Final = "2025-03-26"  # the one revision in which several messages may come as one array
 MODERN: Final = ("2026-07-28",)
 SUPPORTED: Final = MODERN + LEGACY
 

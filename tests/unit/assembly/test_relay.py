@@ -311,3 +311,63 @@ async def test_a_client_that_left_hears_nothing(desk: Desk) -> None:
     desk.relay.fail_one(1, Refused("cancelled", "ended"))
     desk.answer(1)
     assert desk.told == []
+
+
+def batch(*members: dict[str, Any]) -> bytes:
+    return json.dumps([{"jsonrpc": "2.0", **one} for one in members]).encode()
+
+
+def open_batches(desk: Desk) -> None:
+    desk.take("initialize", 0, protocolVersion="2025-03-26")
+    desk.answer(0, protocolVersion="2025-03-26")
+
+
+async def test_a_batch_is_taken_apart_and_answered_together(desk: Desk) -> None:
+    open_batches(desk)
+    said = {"method": "notifications/initialized"}
+    desk.relay.take(batch({"id": 1, "method": "a"}, said, {"id": 2, "method": "b"}, {"id": 3, "method": "c"}))
+    assert [one["method"] for one in desk.session.sent[1:]] == ["a", "notifications/initialized", "b", "c"]
+    desk.answer(2, b=2)
+    desk.take("d", 4)
+    desk.answer(4)
+    desk.refuse(1, -1)
+    assert [one["id"] for one in desk.told] == [0, 4]
+    desk.take("notifications/cancelled", requestId=3)
+    together: Any = desk.told[2]
+    assert [one["id"] for one in together] == [1, 2]
+    assert together[1]["result"] == {"b": 2}
+
+
+async def test_a_batch_of_another_revision_or_of_none_is_refused_whole(desk: Desk) -> None:
+    line = batch({"id": 1, "method": "a"})
+    desk.relay.take(line)
+    assert desk.code == "batch_refused"
+    desk.hello()
+    desk.relay.take(line)
+    assert desk.code == "batch_refused"
+    assert [one["method"] for one in desk.session.sent] == ["initialize"]
+    desk.take("initialize", 1, protocolVersion="2025-03-26")
+    desk.relay.take(line)  # nobody knows yet which revision it will be
+    assert desk.code == "batch_refused"
+
+
+async def test_an_id_in_flight_is_not_taken_by_a_batch_nor_taken_from_it(desk: Desk) -> None:
+    open_batches(desk)
+    desk.take("a", 1)
+    desk.relay.take(batch({"id": 1, "method": "b"}, {"id": 2, "method": "b"}))
+    assert desk.code == "message_invalid"
+    desk.relay.take(batch({"id": 3, "method": "b"}))
+    desk.take("c", 3)
+    assert desk.code == "message_invalid"
+    desk.answer(3, b=3)
+    together: Any = desk.told[-1]
+    assert together[0]["result"] == {"b": 3}
+
+
+async def test_a_gateway_that_is_away_fails_a_batch_together(desk: Desk) -> None:
+    open_batches(desk)
+    desk.relay.take(batch({"id": 1, "method": "a"}, {"id": 2, "method": "b"}))
+    desk.relay.fail_all(Unavailable("plugin_unavailable", "away"))
+    together: Any = desk.told[-1]
+    assert [one["error"]["data"]["code"] for one in together] == ["gateway_unavailable"] * 2
+    await asyncio.wait_for(desk.relay.wait_idle(), 1)

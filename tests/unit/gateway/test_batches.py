@@ -9,8 +9,8 @@ import pytest
 
 from sekisho.errors import Refused, Unavailable
 from sekisho.gateway import batches
-from sekisho.gateway.batches import REVISION
 from sekisho.policy import RateRule
+from sekisho.protocol import BATCHES
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Ear, Kit, Reply
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sekisho.gateway.visit import Withdrawable
 
 
-def session(kit: Kit, revision: str = REVISION, capabilities: Any = None) -> str:
+def session(kit: Kit, revision: str = BATCHES, capabilities: Any = None) -> str:
     opened = kit.say("initialize", {"protocolVersion": revision, "capabilities": capabilities or {}})
     return opened.headers["mcp-session-id"]
 
@@ -84,7 +84,7 @@ def test_initialize_is_never_part_of_a_batch_and_nothing_of_that_batch_happens(k
     start = {
         **PING,
         "method": "initialize",
-        "params": {"protocolVersion": REVISION, "capabilities": {}},
+        "params": {"protocolVersion": BATCHES, "capabilities": {}},
     }
     ear, _ = send(kit, [add(1), start], session(kit))
     assert answered(kit, ear).code == "batch_refused"
@@ -171,7 +171,7 @@ def test_a_message_of_the_newer_era_is_not_of_a_batch(kit: Kit) -> None:
         "io.modelcontextprotocol/protocolVersion": kit.modern,
         "io.modelcontextprotocol/clientCapabilities": {},
     }
-    request = kit.request([modern, PING], session=session(kit), headers={"mcp-protocol-version": REVISION})
+    request = kit.request([modern, PING], session=session(kit), headers={"mcp-protocol-version": BATCHES})
     ear = kit.ear()
     kit.door.answer(request, ear)
     refused, pinged = answered(kit, ear).body

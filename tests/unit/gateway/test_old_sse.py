@@ -10,7 +10,7 @@ from sekisho.errors import Refused
 from sekisho.gateway import old_sse
 from sekisho.gateway.old_sse import INITIALIZE_S, MAX_CALLS
 from sekisho.policy import RateRule
-from sekisho.protocol import HttpRequest
+from sekisho.protocol import BATCHES, HttpRequest
 
 HELLO = {"protocolVersion": "2024-11-05", "capabilities": {}}
 OPEN = {"accept": "text/event-stream"}
@@ -231,6 +231,79 @@ def test_calls_of_one_stream_are_bounded(kit: Any, client: Client) -> None:
     kit.line.reply()
     kit.log.settle()
     assert client.ask("tools/call", params, "more") == 202
+
+
+PING = {"jsonrpc": "2.0", "id": "p", "method": "ping"}
+READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def add(ident: int) -> dict[str, Any]:
+    params = {"name": "calc__add", "arguments": {"a": 1}}
+    return {"jsonrpc": "2.0", "id": ident, "method": "tools/call", "params": params}
+
+
+def open_session(client: Client, revision: str = BATCHES) -> None:
+    assert client.ask("initialize", {**HELLO, "protocolVersion": revision}, 0) == 202
+
+
+def test_a_batch_is_answered_by_one_event_in_the_order_of_its_requests(client: Client, kit: Any) -> None:
+    open_session(client)
+    assert client.post([add(1), READY, PING, add(2)]).status == 202
+    kit.line.reply(number=2)
+    kit.log.settle()
+    assert len(client.heard) == 1
+    kit.line.reply(number=1)
+    kit.log.settle()
+    assert [one["id"] for one in client.heard[1]] == [1, "p", 2]
+    assert client.heard[1][0]["result"]["structuredContent"] == {"sum": 3}
+    assert client.ear.heard == []
+    kit.change(standings={kit.calc: kit.standing(kit.definitions(kit.calc, kit.erase))})
+    kit.door.house_changed()  # the client said in its batch that it is ready
+    assert client.heard[-1]["method"] == "notifications/tools/list_changed"
+
+
+@pytest.mark.parametrize("revision", ["2024-11-05", "2025-06-18"])
+def test_a_batch_of_another_revision_is_refused_where_it_is_posted(
+    client: Client, kit: Any, revision: str
+) -> None:
+    assert client.post([PING]).code == "session_required"
+    open_session(client, revision)
+    refused = client.post([add(1), PING])
+    assert (refused.status, refused.code) == (400, "batch_refused")
+    assert len(client.heard) == 1
+    assert not kit.line.frames
+
+
+def test_a_batch_without_requests_is_accepted_and_nothing_is_sent(client: Client) -> None:
+    open_session(client)
+    assert client.post([READY]).status == 202
+    assert len(client.heard) == 1
+
+
+def test_one_call_of_a_batch_is_withdrawn_alone_and_a_lost_stream_withdraws_all(
+    client: Client, kit: Any
+) -> None:
+    open_session(client)
+    client.post([add(1), add(2), add(3)])
+    client.notify("notifications/cancelled", {"requestId": 2})
+    assert kit.line.cancelled == [2]
+    client.stream.withdraw(Refused("cancelled", "gone"))
+    kit.log.settle()
+    assert kit.line.cancelled == [2, 1, 3]
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_batches_count_among_the_calls_of_a_stream(kit: Any, client: Client) -> None:
+    kit.road = kit.new_road(max_in_flight=2 * MAX_CALLS)
+    kit.change(client_rate=RateRule(per_minute=10_000), standings={kit.calc: fast(kit)})
+    kit.door = kit.new_door()
+    client = Client(kit)
+    open_session(client)
+    statuses = [client.post([add(number), PING]).status for number in range(MAX_CALLS + 1)]
+    assert statuses == [202] * MAX_CALLS + [503]
+    kit.line.reply()
+    kit.log.settle()
+    assert client.post([add(MAX_CALLS + 1), PING]).status == 202
 
 
 def fast(kit: Any) -> Any:

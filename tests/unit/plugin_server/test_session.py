@@ -94,6 +94,43 @@ def test_garbage_is_counted_and_dropped(wire: Wire, line: bytes) -> None:
     assert wire.heard == [b"{}"]
 
 
+def batch(first: int, second: int) -> bytes:
+    return b'[{"jsonrpc":"2.0","id":%d,"result":{"n":1}} , {"jsonrpc":"2.0","id":%d,"result":{"n":2}}]' % (
+        first,
+        second,
+    )
+
+
+def test_a_plugin_of_the_revision_with_batches_may_say_several_things_at_once(wire: Wire) -> None:
+    wire.session.agree("2025-03-26")
+    first = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    second = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(batch(second, first))
+    wire.session.receive(b'[{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}]')
+    assert wire.heard == [b'{"n":1}', b'{"n":2}']
+    assert len(wire.changes) == 1
+    assert wire.session.counters.garbage == 0
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-06-18", "2025-11-25", "2026-07-28"])
+def test_batches_of_other_revisions_are_garbage(wire: Wire, version: str) -> None:
+    wire.session.agree(version)
+    ident = wire.session.call_tool("echo", b"{}", wire.heard.append)
+    wire.session.receive(batch(ident, 99))
+    assert not wire.heard
+    assert wire.session.counters.garbage == 1
+    wire.session.cancel(ident, "done")
+
+
+@pytest.mark.threat("T-GARBAGE")
+@pytest.mark.parametrize("line", [b"[]", b"[[[]]]", b"[7]", b"[" + b"{}," * 300 + b"{}]", b"[{}"])
+def test_a_batch_of_a_plugin_is_bounded_and_not_nested(wire: Wire, line: bytes) -> None:
+    wire.session.agree("2025-03-26")
+    wire.session.receive(line)
+    assert wire.session.counters.garbage == 1
+
+
 def test_blank_lines_and_known_messages_are_no_garbage(wire: Wire) -> None:
     wire.session.receive(b" \r")
     wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')

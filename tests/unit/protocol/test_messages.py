@@ -23,6 +23,7 @@ from sekisho.protocol import (
     parse_message,
     request_bytes,
     result_bytes,
+    split_batch,
 )
 
 LIMITS = JsonLimits()
@@ -141,6 +142,31 @@ def test_what_is_no_method_name_is_refused(method: str) -> None:
 @pytest.mark.parametrize("params", ["[]", "1", "null", '"x"'])
 def test_params_other_than_an_object_are_refused(params: str) -> None:
     assert code_of('{"jsonrpc":"2.0","id":1,"method":"ping","params":' + params + "}") == "message_invalid"
+
+
+@given(st.lists(st.tuples(ids, objects), min_size=1, max_size=6), st.sampled_from(STYLES))
+def test_an_array_is_taken_apart_without_a_loss(
+    members: list[tuple[int | str, dict[str, Any]]], style: dict[str, Any]
+) -> None:
+    messages = [{"jsonrpc": "2.0", "id": ident, "params": params} for ident, params in members]
+    texts = split_batch(json.dumps(messages, **style).encode(), LIMITS, most=6)
+    assert [json.loads(one) for one in texts] == messages
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[]", "message_invalid"),
+        ("{}", "message_invalid"),
+        ("[1,2,3]", "batch_refused"),
+        ("[1", "json_malformed"),
+        ("[" * 5000, "json_too_deep"),
+    ],
+)
+def test_what_is_no_array_of_a_few_is_not_taken_apart(text: str, code: str) -> None:
+    with pytest.raises(SekishoError) as caught:
+        split_batch(text.encode(), LIMITS, most=2)
+    assert caught.value.code == code
 
 
 def test_batches_are_refused() -> None:
