@@ -1,8 +1,8 @@
 """One message of a session that shares its connection with others: what of it is the same for every such front.
 
 A member of a batch and a post of the oldest transport have no connection of their own to be answered on. Guarantees that
-each of them is served as if it had come alone, and in a session of the older era only. Knows no way of answering (`batches`
-and `old_sse` do) and serves no method (`dispatch`).
+each of them is served as if it had come alone, and in a session of the older era only. Knows no way of answering
+(`batches` and `old_sse` do) and serves no method (`dispatch`).
 """
 
 from __future__ import annotations
