@@ -92,7 +92,7 @@ async def test_progress_comes_before_the_answer(port: int, *, modern: bool) -> N
             "tools/call",
             {"name": "counting", "arguments": {}},
             answered.set_result,
-            note=lambda said: notes.extend(json.loads(one) for one in said),
+            note=lambda said: notes.extend(json.loads(one) for one in said.splitlines()),
         )
         assert b"counted" in await answered  # type: ignore[operator]  # an error would not be bytes
         assert [note["progress"] for note in notes] == [0, 1, 2]

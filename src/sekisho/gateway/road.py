@@ -88,20 +88,21 @@ class Trip:
         else:
             self._number = line.call(frame, self._settle)
 
-    def _noted(self, note: bytes) -> None:
-        """The notes of one turn of the loop are judged, recorded and told together."""
+    def _noted(self, notes: bytes) -> None:
+        """The notes of one turn of the loop, each a line, are judged, recorded and told together."""
         if self._is_settled:
             return
         if self._notes is None:
-            self._notes = [note]
+            self._notes = [notes]
             self._road.clock.soon(self._pass_notes)
         else:
-            self._notes.append(note)
+            self._notes.append(notes)
 
     def _pass_notes(self) -> None:
         notes, self._notes = self._notes, None
-        if notes and self._sealed is not None:
-            self._road.sayings.note(self._sealed, notes, self._salt, self._hears.note)
+        if notes is not None and self._sealed is not None:
+            said = notes[0] if len(notes) == 1 else b"\n".join(notes)
+            self._road.sayings.note(self._sealed, said, self._salt, self._hears.note)
 
     def _heard(self, frame: EventFrame | AskFrame) -> None:
         if self._is_settled or self._sealed is None:

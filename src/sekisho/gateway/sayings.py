@@ -22,14 +22,14 @@ from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame
 
 __all__ = ["Clock", "Hears", "Journal", "Line", "Sayings"]
 
-Notes = Callable[[list[bytes]], None]
+Notes = Callable[[bytes], None]
 
 
 class Hears(Protocol):
     """Who is told what comes before the answer of a call: judged, recorded, of our own emission."""
 
-    def note(self, progress: list[bytes]) -> None:
-        """How far the call is."""
+    def note(self, progress: bytes) -> None:
+        """How far the call is, a line for each time that it was said."""
 
     def notice(self, method: str, params: bytes) -> None:
         """Another notification."""
@@ -57,7 +57,8 @@ class Line(Protocol):
     ) -> int:
         """Send a call; `done` hears of it exactly once, soon after the frame's own timeout at the latest.
 
-        `note` hears of its progress before that, when the frame asks for it; `hear` of what else comes.
+        `note` hears of its progress before that, when the frame asks for it: one line of JSON or more; `hear` of what
+        else comes.
         """
 
     def answer(self, frame: AnswerFrame) -> None:
@@ -88,14 +89,13 @@ class Sayings:
         self._journal = journal
         self._clock = clock
 
-    def note(self, sealed: Sealed, notes: list[bytes], salt: bytes, tell: Notes) -> None:
+    def note(self, sealed: Sealed, notes: bytes, salt: bytes, tell: Notes) -> None:
         """Judge and write down what a plugin says of its progress, then pass it on; what is refused goes no further."""
-        judged = release_notes(notes, self._house())
+        judged, count = release_notes(notes, self._house()), notes.count(b"\n") + 1
         if isinstance(judged, SekishoError):
-            self._write_said(sealed, judged.code, len(notes), None, salt=salt)
+            self._write_said(sealed, judged.code, count, None, salt=salt)
         else:
-            said = b"\n".join(judged)
-            self._write_said(sealed, "ok", len(notes), said, salt=salt, then=lambda: tell(judged))
+            self._write_said(sealed, "ok", count, judged, salt=salt, then=partial(tell, judged))
 
     def notice(
         self, sealed: Sealed, event: EventFrame, salt: bytes, tell: Callable[[str, bytes], None]

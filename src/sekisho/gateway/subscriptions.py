@@ -102,7 +102,7 @@ class Listener:
 
     # for the calls
 
-    def note(self, progress: list[bytes]) -> None:
+    def note(self, progress: bytes) -> None:
         """A stream of notifications has no progress."""
 
     def notice(self, method: str, params: bytes) -> None:

@@ -232,8 +232,8 @@ class Visit:
         """Begin an event stream, if the client reads one and has not too many."""
         return self._send(b"")
 
-    def note(self, progress: list[bytes]) -> None:
-        """Pass on how far the call is, under the client's own token; it is dropped for a client that lags behind."""
+    def note(self, progress: bytes) -> None:
+        """Pass on how far the call is, on lines, under the client's own token; dropped for a client that lags behind."""
         if self.progress_token is not None:
             self._send(progress_events(_encode(self.progress_token), progress))
 

@@ -5,7 +5,7 @@ Guarantees that a plugin's own error is data with bounds, told apart from ours; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,7 +29,7 @@ class RpcError(msgspec.Struct, frozen=True):
 
 Answer = bytes | RpcError | SekishoError  # a raw result, the plugin's error, or why there is neither
 Waiter = Callable[[Answer], None]
-Note = Callable[[Sequence[bytes]], None]
+Note = Callable[[bytes], None]  # of what is said of progress, a line each
 
 
 class Listener(Protocol):

@@ -17,7 +17,7 @@ What is asked, and how answers reach the plugin, is the `dialogue`'s; most calls
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -224,10 +224,10 @@ class Exchange:
         else:
             self.end(answer)
 
-    def note(self, notes: Sequence[bytes]) -> None:
-        """Pass progress on to the caller."""
+    def note(self, notes: bytes) -> None:
+        """Pass progress on to the caller, a line each."""
         if self.inbound is not None:
-            self.inbound.notes(notes)
+            self.inbound.note(notes)
 
     def event(self, frame: EventFrame) -> bool:
         """Pass a notification on to the caller; False if there is none now, or it heard too much."""

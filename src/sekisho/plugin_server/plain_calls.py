@@ -66,7 +66,7 @@ class PlainCalls:
             tails = known.tails
         else:
             tails = self._tails(session, known)
-        note = inbound.notes if frame.wants_progress else None
+        note = inbound.note if frame.wants_progress else None
         call.ident = session.call_tool(frame.tool, bytes(frame.arguments), call, note, tails)
         if deadline < self._clock.next_at:
             self._clock.watch(deadline)

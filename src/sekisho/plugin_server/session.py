@@ -35,7 +35,7 @@ from sekisho.plugin_server.answers import (
 from sekisho.plugin_server.era import NO_STAMP, OWN_STAMP, Stamp, stamped, tails
 from sekisho.plugin_server.roots import roots_bytes
 from sekisho.plugin_server.transport import Transport
-from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
+from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, notes_alike, read_notes
 from sekisho.protocol import (
     BATCHES,
     MODERN,
@@ -284,20 +284,20 @@ class PluginSession:
 
     def receive_all(self, lines: Sequence[bytes], of: int | None = None) -> None:
         """Take messages that arrived together, in order; `of` is our request on whose stream they came."""
-        noted: int | None = None
-        notes: list[bytes] = []
-        for line in lines:
-            note = read_note(line, self.limits)
-            if notes and (note is None or note[0] != noted):
-                self._pass_on(noted, notes)
-                notes = []
-            if note is None:
-                self.receive(line, of)
+        at = 0
+        while at < len(lines):
+            count = notes_alike(lines, at)
+            if not count:
+                self.receive(lines[at], of)
+                at += 1
+                continue
+            found = read_notes(lines[at : at + count], self.limits)
+            if found is not None:
+                self._pass_on(found[0], found[1], count)
             else:
-                noted = note[0]
-                notes.append(note[1])
-        if notes:
-            self._pass_on(noted, notes)
+                for line in lines[at : at + count]:
+                    self.receive(line, of)
+            at += count
 
     def receive(self, line: bytes, of: int | None = None) -> None:
         """Take one message from the plugin. Never raises: what cannot be read is counted."""
@@ -389,15 +389,17 @@ class PluginSession:
             members = None
         token = members.pop("progressToken", None) if isinstance(members, dict) else None
         # a bool is an int to Python, and True would be call 1
-        self._pass_on(token if type(token) is int else None, [_encode(members)])
+        self._pass_on(token if type(token) is int else None, _encode(members), 1)
 
-    def _pass_on(self, token: int | None, notes: Sequence[bytes]) -> None:
-        """To whoever wants to hear of this token, as long as it does not hear too much."""
+    def _pass_on(self, token: int | None, notes: bytes, count: int) -> None:
+        """So many lines, to whoever wants to hear of this token, as long as it does not hear too much."""
         note, left = _NOBODY if token is None else self._notes.get(token, _NOBODY)
+        if count > left:
+            self.counters.dropped_notes += count - left
+            notes = b"\n".join(notes.split(b"\n")[:left])
         if token is not None and left:
-            self._notes[token] = (note, max(left - len(notes), 0))
-            note(notes[:left])
-        self.counters.dropped_notes += max(len(notes) - left, 0)
+            self._notes[token] = (note, max(left - count, 0))
+            note(notes)
 
     def _asked(self, request: Request, of: int | None) -> None:
         if request.method == "ping":

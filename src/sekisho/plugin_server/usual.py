@@ -1,7 +1,7 @@
 """The usual notes and large answers of a plugin, known by their form, so that they cost no general parser.
 
-- `read_note`: a progress notification that, read and written out again, is the very same line. So it says nothing that we
-  have not read, no member twice, and nothing with escapes of its own.
+- `read_notes`: progress notifications of one token that, read and written out again, are the very same lines. So they say
+  nothing that we have not read, no member twice, and nothing with escapes of its own. All are read and written at once.
 - `find_answer`: where the result of a large answer stands. Only the envelope is looked at, in the forms that servers
   write. What stands inside is one JSON object exactly if the whole line is one answer to that call. The core, which
   reads and judges every result whole, with its own limits of depth and members, refuses it otherwise.
@@ -12,13 +12,14 @@ Whatever has another form is left to the general parser. Judgement: bytes in, va
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from sekisho.protocol import JsonLimits
 
-__all__ = ["LARGE_BYTES", "find_answer", "read_note"]
+__all__ = ["LARGE_BYTES", "find_answer", "notes_alike", "read_notes"]
 
 LARGE_BYTES: Final = 64 << 10  # from here on, reading a line once more costs more than all else done with it
 
@@ -51,11 +52,14 @@ class _ProgressOfSdk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _NOTE_START: Final = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
+_NOTE_END: Final = b"}"
 _SDK_NOTE_START: Final = b'{"method":"notifications/progress","params":{"progressToken":'
 _SDK_NOTE_END: Final = b',"jsonrpc":"2.0"}'
-_read: Final = msgspec.json.Decoder(_Progress).decode
-_read_sdk: Final = msgspec.json.Decoder(_ProgressOfSdk).decode
-_encode: Final = msgspec.json.Encoder().encode
+_STARTS: Final = (_NOTE_START, _SDK_NOTE_START)
+_LONGEST_START: Final = len(_NOTE_START) + 20  # with the largest token that fits 64 bits, and a comma
+_read: Final = msgspec.json.Decoder(_Progress).decode_lines
+_read_sdk: Final = msgspec.json.Decoder(_ProgressOfSdk).decode_lines
+_write: Final = msgspec.json.Encoder().encode_lines
 _NOTE_DEPTH: Final = 2  # containers in each other in a note of the usual form
 _NOTE_MEMBERS: Final = 7  # and those, with its commas
 
@@ -78,24 +82,38 @@ def find_answer(line: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def read_note(line: bytes, limits: JsonLimits) -> tuple[int, bytes] | None:
-    """Token and params without it, if the line is a note as we would write it."""
-    message: _Progress | _ProgressOfSdk
+def notes_alike(lines: Sequence[bytes], at: int) -> int:
+    """How many lines from this one on begin as notes to one token do; 0 if this one does not."""
+    first = lines[at]
+    if not first.startswith(_STARTS):
+        return 0
+    start = first[: first.find(b",", len(_SDK_NOTE_START), _LONGEST_START) + 1]
+    end = at + 1
+    while end < len(lines) and start and lines[end].startswith(start):
+        end += 1
+    return end - at
+
+
+def read_notes(lines: Sequence[bytes], limits: JsonLimits) -> tuple[int, bytes] | None:
+    """Token and params without it, a line each, if these lines that begin alike are notes as we would write them."""
+    text = lines[0] if len(lines) == 1 else b"\n".join(lines)
+    notes: list[_Progress] | list[_ProgressOfSdk]
     try:
-        if line.startswith(_NOTE_START):
-            message, start, end = _read(line), len(_NOTE_START), -1
-        elif line.startswith(_SDK_NOTE_START):
-            message, start, end = _read_sdk(line), len(_SDK_NOTE_START), -len(_SDK_NOTE_END)
+        if text.startswith(_NOTE_START):
+            notes, size, end = _read(text), len(_NOTE_START), _NOTE_END
         else:
-            return None
+            notes, size, end = _read_sdk(text), len(_SDK_NOTE_START), _SDK_NOTE_END
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+    most = min(limits.max_bytes, limits.max_string_bytes)
     if (
-        _encode(message) != line
-        or len(line) > min(limits.max_bytes, limits.max_string_bytes)
+        len(notes) != len(lines)  # an event may have line feeds of its own
+        or _write(notes) != text + b"\n"
+        or (len(text) > most and max(map(len, lines)) > most)
         or limits.max_depth < _NOTE_DEPTH
         or limits.max_members < _NOTE_MEMBERS
     ):
         return None
-    token = message.params.progress_token
-    return token, b"{" + line[start + len(str(token)) + 1 : end]
+    token = notes[0].params.progress_token
+    start = text[: size + len(str(token)) + 1]  # of every line
+    return token, b"{" + text[len(start) : -len(end)].replace(end + b"\n" + start, b"\n{")

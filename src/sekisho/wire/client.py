@@ -89,8 +89,8 @@ class PlugLine:
     def call(self, frame: CallFrame, done: Done, note: Note | None = None, hear: Hear | None = None) -> int:
         """Send a call; `done` gets the raw result or the error, once. Returns the number for `cancel`.
 
-        `note` hears before that of each progress notification, as the raw JSON of its params without a token,
-        if the frame wants them; `hear` of other notifications and of what the plugin asks the client.
+        `note` hears before that of progress notifications, each as a line with the raw JSON of its params without a
+        token, if the frame wants them; `hear` of other notifications and of what the plugin asks the client.
         """
         self._last_call = number = self._last_call + 1
         if self._current is None:

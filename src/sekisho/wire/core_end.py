@@ -3,7 +3,8 @@
 - Nothing is sent before the plugin server proved that it holds its pinned HPKE key (its first sealed frame).
 - The peer's certificate is looked at again twice a second and at every call: revoked or expired means cut.
 - The channel token is renewed in front of the first call that needs it, in band, so order makes it safe.
-- A call has exactly one answer: result, failure, or the reason the channel ended. Notes come before it.
+- A call has exactly one answer: result, failure, or the reason the channel ended. Notes come before it, those of one
+  frame together.
 """
 
 from __future__ import annotations
@@ -275,12 +276,10 @@ class CoreEnd:
         note = None if entry is None else entry[2]
         if len(payload) > MAX_NOTE_BYTES:
             self.unwanted_notes += 1
-            return
-        for one in payload.split(NOTE_SEPARATOR):
-            if note is None or number not in self._pending:  # whoever hears a note may withdraw the call
-                self.unwanted_notes += 1
-            else:
-                note(one)
+        elif note is None:
+            self.unwanted_notes += payload.count(NOTE_SEPARATOR) + 1
+        else:
+            note(payload)
 
     def _on_event(self, kind: int, number: int, payload: bytes) -> None:
         entry = self._pending.get(number)

@@ -6,7 +6,7 @@ nothing after its channel is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -55,13 +55,9 @@ class Inbound(msgspec.Struct, eq=False, gc=False):
             self._answer(self.call, Kind.ASK, encode_payload(frame))
 
     def note(self, params: bytes) -> None:
-        """Tell the caller how far it is: the raw JSON of a progress notification's params, without a token."""
+        """Tell the caller how far it is: the raw JSON of progress notifications' params, without a token, a line each."""
         if self._answer is not None:
             self._answer(self.call, Kind.NOTE, params)
-
-    def notes(self, params: Sequence[bytes]) -> None:
-        """Several of these, none with a line feed in it."""
-        self.note(b"\n".join(params))
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -177,8 +177,8 @@ class Listener:
         self.questions: list[Question] = []
         self.can_be_asked = True
 
-    def note(self, progress: list[bytes]) -> None:
-        self.progress += progress
+    def note(self, progress: bytes) -> None:
+        self.progress += progress.split(b"\n")
 
     def notice(self, method: str, params: bytes) -> None:
         self.notices.append((method, params))

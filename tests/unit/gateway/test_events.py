@@ -50,7 +50,7 @@ def test_every_message_arrives_whole_and_alone(
 @given(st.lists(st.text(), min_size=1, max_size=3), st.integers() | st.text())
 def test_progress_carries_the_clients_token(says: list[str], token: int | str) -> None:
     notes = [json.dumps({"progress": 1, "message": one}).encode() for one in says]
-    stream = STREAM_HEAD + progress_events(json.dumps(token).encode(), notes) + last_event(b"{}")
+    stream = STREAM_HEAD + progress_events(json.dumps(token).encode(), b"\n".join(notes)) + last_event(b"{}")
     told = [json.loads(one) for one in read(stream)[1][:-1]]
     assert [one["method"] for one in told] == ["notifications/progress"] * len(says)
     assert [one["params"] for one in told] == [

@@ -227,7 +227,7 @@ def test_events_that_leave_together_share_one_place(new_kit: Any, numbers: list[
     kit = new_kit()
     desk, ear = Desk(kit), kit.ear()
     stream, _ = desk.start(ear)
-    progress = [b'{"progress":%d}' % number for number in numbers]
+    progress = b"\n".join([b'{"progress":%d}' % number for number in numbers])
     chunk = progress_events(b"7", progress)
     assert stream.begin(chunk)
     assert len(ids(ear)) == 2

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NOW: Final = 1_800_000_000.0
 RESULT: Final = b'{"content":[]}'
-PROGRESS: Final = [b'{"progress":1,"message":"half"}']
+PROGRESS: Final = b'{"progress":1,"message":"half"}'
 
 
 def visit_of(ear: Ear, **fields: Any) -> Visit:
@@ -112,7 +112,7 @@ def test_news_come_in_order_under_the_clients_token_and_the_result_ends_the_stre
     told: list[tuple[int | str, int]] = []
     for number, (keeps_up, count) in enumerate(given_news):
         ear.keeps_up = keeps_up
-        visit.note([b'{"progress":%d}' % number] * count)
+        visit.note(b"\n".join([b'{"progress":%d}' % number] * count))
         told += [(token, number)] * count if keeps_up else []
     visit.give_call(RESULT)
     assert len(ear.heard) == 1

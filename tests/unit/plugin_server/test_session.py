@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import RemoteProtocolError, Unavailable
-from sekisho.plugin_server.answers import MAX_ERROR_BYTES
+from sekisho.plugin_server.answers import MAX_ERROR_BYTES, Note
 from sekisho.plugin_server.session import MAX_NOTES, Answer, PluginSession, RpcError
 from sekisho.protocol import JsonLimits, Notification, Request
 
@@ -63,6 +63,11 @@ def wire() -> Iterator[Wire]:
     made = Wire()
     yield made
     assert made.session.in_flight == 0, "a waiter was forgotten"
+
+
+def keep(notes: list[bytes]) -> Note:
+    """Hears of progress, a line each."""
+    return lambda said: notes.extend(said.split(b"\n"))
 
 
 def test_an_answer_reaches_exactly_the_call_it_belongs_to(wire: Wire) -> None:
@@ -194,7 +199,7 @@ def test_the_short_way_says_exactly_what_the_long_way_says(
     for receive in (PluginSession.receive, PluginSession._receive_slowly):
         wire = Wire()
         notes: list[bytes] = []
-        for note in (notes.extend, None):
+        for note in (keep(notes), None):
             wire.session.call_tool("echo", b"{}", wire.heard.append, note)
         receive(wire.session, line)
         outcomes.append((wire.heard, notes, wire.sent, wire.session.counters, wire.session.in_flight))
@@ -204,9 +209,9 @@ def test_the_short_way_says_exactly_what_the_long_way_says(
 def test_a_progress_note_reaches_its_call_without_the_token(wire: Wire) -> None:
     notes: list[bytes] = []
     other: list[bytes] = []
-    first = wire.session.call_tool("slow", b'{"n":1}', wire.heard.append, notes.extend)
+    first = wire.session.call_tool("slow", b'{"n":1}', wire.heard.append, keep(notes))
     assert wire.last["params"] == {"name": "slow", "arguments": {"n": 1}, "_meta": {"progressToken": first}}
-    second = wire.session.call_tool("slow", b"{}", wire.heard.append, other.extend)
+    second = wire.session.call_tool("slow", b"{}", wire.heard.append, keep(other))
     text = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%d,"progress":0.5,"total":1}}'
     wire.session.receive(text % first)
     wire.session.receive((text % second).replace(b",", b" , "))
@@ -244,7 +249,7 @@ def test_a_note_to_another_token_or_that_two_readers_would_read_differently_is_d
     wire: Wire, params: bytes
 ) -> None:
     notes: list[bytes] = []
-    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.extend)
+    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, keep(notes))
     assert ident == 1
     wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/progress","params":' + params + b"}")
     assert notes == []
@@ -255,7 +260,7 @@ def test_a_note_to_another_token_or_that_two_readers_would_read_differently_is_d
 @pytest.mark.threat("T-FLOOD")
 def test_a_flood_of_notes_is_bounded_and_counted(wire: Wire) -> None:
     notes: list[bytes] = []
-    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, notes.extend)
+    ident = wire.session.call_tool("slow", b"{}", wire.heard.append, keep(notes))
     line = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%d}}' % ident
     for _ in range(MAX_NOTES + 5):
         wire.session.receive(line)
@@ -398,7 +403,7 @@ def test_a_call_to_a_modern_plugin_states_version_and_capabilities(wire: Wire) -
     assert params == {"name": "echo", "arguments": {"n": 1}}
     assert meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
     assert meta["io.modelcontextprotocol/clientCapabilities"] == {"roots": {}}
-    second = wire.session.call_tool("echo", b"{}", wire.heard.append, notes.extend)
+    second = wire.session.call_tool("echo", b"{}", wire.heard.append, keep(notes))
     params = wire.last["params"]
     assert isinstance(params, dict)
     assert params["_meta"] == {"progressToken": second} | meta
@@ -442,7 +447,7 @@ def test_a_request_that_is_handed_over_is_answered_to_its_new_waiter_with_what_i
     quiet = wire.session.call_tool("echo", b"{}", wire.heard.append)
     assert wire.session.waiter_of(ident) == wire.heard.append
     for one in (ident, quiet):
-        wire.session.hand_over(one, others.append, notes.extend)
+        wire.session.hand_over(one, others.append, keep(notes))
         told = b'{"progressToken":%d,"progress":1}' % one
         wire.session.receive(b'{"jsonrpc":"2.0","method":"notifications/progress","params":%b}' % told)
         wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"n":1}}' % one)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import SekishoError
+from sekisho.plugin_server.answers import Note
 from sekisho.plugin_server.session import Answer, PluginSession
-from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, read_note
+from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, notes_alike, read_notes
 from sekisho.protocol import JsonLimits, Response, decode_distinct, parse_message
 
 LIMITS = JsonLimits()
@@ -42,9 +43,15 @@ MEMBERS_IN_ORDER = st.tuples(
     st.builds(lambda number: b'"total":' + number, NUMBERS),
     st.builds(lambda text: b'"message":' + text, TEXTS),
 ).flatmap(lambda all_: st.integers(1, 3).map(lambda count: list(all_[:count])))
+LINES = [NOTE % b'"progress":1', NOTE % b'"progress":2,"total":3']
 TIGHT = st.sampled_from(
     [LIMITS, JsonLimits(max_depth=1), JsonLimits(max_depth=2, max_members=5), JsonLimits(max_bytes=110)]
 )
+
+
+def keep(notes: list[bytes]) -> Note:
+    """Hears of progress, a line each."""
+    return lambda said: notes.extend(said.split(b"\n"))
 
 
 def heard(
@@ -53,7 +60,7 @@ def heard(
     """What came of these lines, taken together or one by one on the longest way."""
     notes: tuple[list[bytes], list[bytes]] = ([], [])
     for note in notes:
-        session.call_tool("slow", b"{}", lambda answer: None, note.extend)
+        session.call_tool("slow", b"{}", lambda answer: None, keep(note))
     if receive_all:
         session.receive_all(lines)
     else:
@@ -72,8 +79,10 @@ def heard(
             st.one_of(MEMBERS_IN_ORDER, st.lists(MEMBERS, max_size=4)),
             st.sampled_from([1, 2, 1, 3]),
         )
-        | st.sampled_from([b'{"jsonrpc":"2.0","id":1,"result":{}}', b"x", b""]),
-        max_size=6,
+        | st.sampled_from(
+            [b'{"jsonrpc":"2.0","id":1,"result":{}}', b"x", b"", *LINES, b"\n".join(LINES), LINES[0] + b"\n"]
+        ),
+        max_size=12,
     ),
     TIGHT,
 )
@@ -87,9 +96,24 @@ def test_the_short_way_of_notes_says_exactly_what_the_long_way_says(
 
 
 @pytest.mark.parametrize("form", [NOTE, SDK_NOTE])
+def test_notes_of_one_token_are_read_together_and_keep_their_order(form: bytes) -> None:
+    said = [b'"progress":%d' % number for number in range(20)]
+    lines = [form % one for one in said]
+    other = form.replace(b":1,", b":12,") % said[0]
+    assert (notes_alike([*lines, other], 0), notes_alike([*lines, other], 20)) == (20, 1)
+    assert read_notes(lines, LIMITS) == (1, b"\n".join([b"{%b}" % one for one in said]))
+    assert read_notes([b"\n".join(lines)], LIMITS) is None  # one event with line feeds is no line
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", NOTE[:-20], NOTE.replace(b"1,", b"1}"), SDK_NOTE[1:]])
+def test_other_lines_are_read_one_by_one(line: bytes) -> None:
+    assert notes_alike([line, line], 0) <= 1
+
+
+@pytest.mark.parametrize("form", [NOTE, SDK_NOTE])
 def test_a_usual_note_is_known(form: bytes) -> None:
     said = b'"progress":1.0,"total":10,"message":"\xe3\x81\x82 \\"half\\""'
-    assert read_note(form % said, LIMITS) == (1, b"{" + said + b"}")
+    assert read_notes([form % said], LIMITS) == (1, b"{" + said + b"}")
 
 
 @pytest.mark.threat("T-PARSER")
@@ -107,7 +131,7 @@ def test_a_usual_note_is_known(form: bytes) -> None:
     ],
 )
 def test_a_note_that_could_be_read_in_two_ways_is_not_known(form: bytes, said: bytes) -> None:
-    assert read_note(form % said, LIMITS) is None
+    assert read_notes([form % said], LIMITS) is None
 
 
 def test_both_forms_of_a_large_answer_are_found() -> None:

@@ -136,7 +136,8 @@ async def test_whoever_hears_a_note_may_withdraw_the_call_and_hears_no_more(
 
     joined.core.call(1, hold, house.answers.append, note)
     await settle()
-    house.inbound[0].notes([b"1", b"2", b"3"])
+    for one in (b"1", b"2", b"3"):
+        house.inbound[0].note(one)
     await settle()
     assert (heard, joined.core.unwanted_notes) == ([b"1"], 2)
 

@@ -50,7 +50,7 @@ def test_notes_leave_before_the_answer_and_never_after_it(echo: CallFrame) -> No
 def test_notes_that_come_together_leave_together(echo: CallFrame) -> None:
     sent: Sent = []
     call = inbound(echo, sent)
-    call.notes([b"1", b"2"])
+    call.note(b"1\n2")
     call.reply(b"{}")
-    call.notes([b"3"])
+    call.note(b"3")
     assert sent == [(7, Kind.NOTE, b"1\n2"), (7, Kind.RESULT, b"{}")]

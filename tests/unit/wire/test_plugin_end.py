@@ -229,18 +229,18 @@ async def test_notes_that_came_together_are_told_apart(house: House, hold: CallF
     joined = house.join()
     await joined.opened()
     notes: list[bytes] = []
-    joined.core.call(1, hold, house.answers.append, notes.append)
+    joined.core.call(1, hold, house.answers.append, lambda said: notes.extend(said.split(b"\n")))
     await settle()
     [inbound] = house.inbound
-    inbound.notes([b"1", b"2"])
+    inbound.note(b"1\n2")
     await settle()
     assert notes == [b"1", b"2"]
-    inbound.notes([b"x" * MAX_NOTE_BYTES, b"3", b"x" * (MAX_NOTE_BYTES + 1), b"4"])
+    inbound.note(b"\n".join([b"x" * MAX_NOTE_BYTES, b"3", b"x" * (MAX_NOTE_BYTES + 1), b"4"]))
     await settle()
     assert notes[3:] == [b"3", b"4"]
     assert joined.plugin.dropped_notes == 1
     joined.plugin.pause_writing()
-    inbound.notes([b"5", b"6"])
+    inbound.note(b"5\n6")
     await settle()
     assert len(notes) == 5
     joined.plugin.resume_writing()
