@@ -77,7 +77,14 @@ def test(rest: list[str]) -> int:
     install_for_tests()
     install_conformance_suite()
     # one process more than processors: much of a test of real processes is waiting for them
-    pytest = ["-m", "pytest", "-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+    pytest = [
+        "-m",
+        "pytest",
+        "-n",
+        str((os.cpu_count() or 1) + 1),
+        "--dist",
+        "loadscope",
+    ]  # see tests/spreading.py
     status = 0 if rest else run([install_as_users_do(), *pytest, *COMPILED_TESTS])
     return run([PYTHON, *pytest, *rest]) or status
 
