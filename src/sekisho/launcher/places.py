@@ -39,6 +39,7 @@ MAX_LINKS: Final = 40  # the kernel's own bound
 MAX_PATH_BYTES: Final = 4096
 OWN_ENTRIES: Final = ("/proc/self", "/proc/thread-self")
 COMPILED: Final = "/__pycache__"  # Python tries to keep what it compiled, wherever its code lies
+PROGRAMS: Final = ("/usr/", "/lib", "/bin/", "/sbin/")
 _WRITABLE: Final = frozenset({"write", "private", "kernel"})
 _FOLLOWED: Final = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 _ITSELF: Final = struct.pack(
@@ -123,7 +124,7 @@ class Places:
             return Refusal(act, where, "blocked")
         if kind is None and (act == "write" or where not in self._above):
             return Refusal(act, where, "unlisted", on_host=where)
-        if act == "write" and kind == "read":
+        if act == "write" and kind in {"read", "image"}:
             return Refusal(act, where, "read_only")
         return None
 
@@ -132,7 +133,9 @@ class Places:
         match self._kind(where):
             case "blocked":
                 return Refusal(act, where, "blocked")
-            case "root" | "devices" | "private":
+            case "image" if where.startswith(PROGRAMS):
+                return None  # another system's programs and libraries are elsewhere
+            case "root" | "devices" | "private" | "image":
                 return Refusal(act, where, "unlisted", on_host=where)
             case _:
                 return None
@@ -160,7 +163,7 @@ class Places:
             return None
         if kind == "blocked":
             return Refusal("write", where, "blocked")
-        reason: Reason = "read_only" if kind in {"read", "devices"} else "unlisted"
+        reason: Reason = "read_only" if kind in {"read", "devices", "image"} else "unlisted"
         return Refusal("write", where, reason, on_host=where if wish == "entry" else folder)
 
     def _find(self, path: str, how: bytes = _FOLLOWED, *, is_enough: bool = False) -> str | None:

@@ -26,6 +26,7 @@ from sekisho.errors import SekishoError
 from sekisho.sandbox.closure import mounts_below, survey
 from sekisho.sandbox.engine import NOTHING, Able, Engine, find_engine, owner_of
 from sekisho.sandbox.oci_container import FOLDERS, Container, Kind
+from sekisho.sandbox.oci_folder import can_start
 from sekisho.sandbox.oci_words import GVISOR, sealed_below
 from sekisho.sandbox.plan import Plan, plan
 from sekisho.sandbox.probe import glance
@@ -95,7 +96,7 @@ class Oci:
             bwrap=None,
             missing=(),
             level="standard" if self._runtime == GVISOR else "strict",
-            alarm=able.alarm and found.alarm,
+            alarm=(able.alarm or can_start(self._runtime)) and found.alarm,
             cgroup=(found.cgroup if found.cgroup != "none" else "v2") if is_counted else "none",
             cgroup_parents=tuple((name, "") for name in sorted(held)) if is_counted else (),
         )
@@ -158,7 +159,9 @@ class Oci:
         engine = self._known()
         image = self._image or await self._frame()
         container = Container(
-            Kind(engine=engine, image=image, runtime=self._runtime), plan, self._containers.discard
+            Kind(engine=engine, image=image, runtime=self._runtime, can_start=can_start(self._runtime)),
+            plan,
+            self._containers.discard,
         )
         self._containers.add(container)
         await self._bounded(container, container.make())

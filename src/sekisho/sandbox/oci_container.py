@@ -14,21 +14,23 @@ import asyncio
 import contextlib
 import itertools
 import os
+import secrets
 import select
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from sekisho.errors import SekishoError
-from sekisho.sandbox.engine import Engine, owner_of
+from sekisho.sandbox.engine import FRAME, Engine, owner_of
 from sekisho.sandbox.forked import readable
 from sekisho.sandbox.group_settings import disk_files
 from sekisho.sandbox.limits import group_of
 from sekisho.sandbox.oci_alarm import ContainerAlarm
 from sekisho.sandbox.oci_beside import keep, lead_out, mind, was_exceeded
 from sekisho.sandbox.oci_folder import identities, lay, refuse_links
+from sekisho.sandbox.oci_gate import ContainerGate
 from sekisho.sandbox.oci_words import (
     ENVIRONMENT_FILE,
     PID_FILE,
@@ -43,22 +45,26 @@ from sekisho.sandbox.spec import unavailable
 __all__ = ["FOLDERS", "Container", "Kind"]
 
 LOOK_S: Final = 0.01
+LAST_S: Final = 0.1
 CLIENT_S: Final = 2.0  # for the last words of a plugin that has ended
 MAX_COMPLAINT_BYTES: Final = 2000
 ENGINES_OWN: Final = range(125, 128)  # codes by which a client may also mean itself
 KILLED: Final = -signal.SIGKILL
 FOLDERS: Final = "sekisho-oci-"
 
+T = TypeVar("T")
+
 _numbers: Final = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What all containers of a driver have in common."""
+    """What all containers of a driver have in common; `can_start`: whether our start program runs in them."""
 
     engine: Engine
     image: str
     runtime: str
+    can_start: bool = False
 
 
 class Container:
@@ -79,6 +85,9 @@ class Container:
         self._keeper: asyncio.subprocess.Process | None = None
         self._minder: asyncio.subprocess.Process | None = None
         self._alarm: ContainerAlarm | None = None
+        self._gate: ContainerGate | None = None
+        has_gate = kind.can_start and "alarm" in plan.data
+        self._start = f"/sekisho-{secrets.token_hex(8)}" if has_gate else ""
         self._lifeline = -1
         self._waiter: asyncio.Task[None] | None = None
         self._killer: asyncio.Task[None] | None = None
@@ -92,8 +101,10 @@ class Container:
         """
         plan, engine = self.plan, self._engine
         refuse_links(plan)
-        lay(self._folder, plan)
-        if "alarm" in plan.data:
+        lay(self._folder, plan, self._start)
+        if self._start:
+            await self._make_gate()
+        elif "alarm" in plan.data:
             self._alarm = ContainerAlarm(self._folder, plan.refusals, self.sandbox.hear)
         self._keeper, self._lifeline = await keep(engine, self._name)
         self._is_made = True
@@ -103,6 +114,12 @@ class Container:
             # its monitor leaves a file where it stands when memory runs out
             await engine.say("init", self._name, where=self._folder)
             await self._meet(int((self._folder / PID_FILE).read_text()))
+
+    async def _make_gate(self) -> None:
+        has_image = not self._kind.image.startswith(FRAME)
+        self._gate = ContainerGate(self._folder, self.plan, self.sandbox.hear, has_image=has_image)
+        self._gate.on_lost = lambda: self._kill(0)
+        await self._gate.prepare()
 
     def is_fit(self, plan: Plan) -> bool:
         """Whether it can be started for a plan: what it shows of the host is still what lies there."""
@@ -127,7 +144,9 @@ class Container:
             start_new_session=True,
         )
         self._pipes.close_theirs()
-        if self._pid:
+        if self._gate is not None:
+            await self._pass_gate(self._gate)
+        elif self._pid:
             await self._wait_program(before)
         else:
             await self._meet(await self._first_process())
@@ -155,6 +174,7 @@ class Container:
             is_own=owner is None,
             is_rootless=engine.is_rootless,
             runtime=self._kind.runtime,
+            start=self._start,
             disks=tuple(map(str, disk_files())) if self.plan.limits.io_bytes_per_s else (),
         )
 
@@ -168,6 +188,31 @@ class Container:
             self._minder = await mind(pid, self.plan.limits, self.plan.name)
             if self.plan.wants_network:
                 self.sandbox.hear({"event": "sockets"}, await lead_out(pid, self.plan.name))
+
+    async def _pass_gate(self, gate: ContainerGate) -> None:
+        """Our start program comes to the door; nothing of the plugin runs before everything else stands."""
+        pid = await self._unless_it_ends(gate.arrive())
+        if not self._pid:
+            await self._meet(pid)
+        await self._unless_it_ends(gate.open())
+
+    async def _unless_it_ends(self, step: Coroutine[None, None, T]) -> T:
+        """One step at the gate, or what the engine complains of when its client goes before."""
+        attached = self._attached
+        assert attached is not None  # noqa: S101  # started before
+        client, waiting = asyncio.ensure_future(attached.wait()), asyncio.ensure_future(step)
+        try:
+            await asyncio.wait((client, waiting), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waiting,), timeout=LAST_S)  # what it said before its end is read
+            if waiting.done():
+                return waiting.result()
+        finally:
+            client.cancel()
+            waiting.cancel()
+            await asyncio.wait((client, waiting))
+        raise unavailable(
+            f"{self._engine.name} could not start plugin {self.plan.name!r}: {self._complaint()}"
+        )
 
     async def _first_process(self) -> int:
         """The container's first process, once it runs; 0 when it has run to its end."""
@@ -232,7 +277,7 @@ class Container:
         client = asyncio.ensure_future(attached.wait())
         await self._first_of(client)
         is_counted = self.sandbox.keep_counts()
-        self._silence()
+        await self._silence()
         is_oom = await was_exceeded(self._minder)
         if self._is_killed and self._pidfd >= 0:
             self._tell(KILLED, is_oom=is_oom)
@@ -259,16 +304,19 @@ class Container:
         await asyncio.wait((client, plugin), return_when=asyncio.FIRST_COMPLETED)
         plugin.cancel()
 
-    def _silence(self) -> None:
+    async def _silence(self) -> None:
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.close()
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            await gate.close()
 
     def _tell(self, code: int, *, is_oom: bool) -> None:
         self.sandbox.hear({"event": "exit", "code": code, "ran": True, "exceeded": is_oom}, [])
 
     async def _remove(self) -> None:
-        self._silence()
+        await self._silence()
         if self._is_made:
             with contextlib.suppress(SekishoError):
                 await self._engine.say("rm", "--force", self._name)

@@ -8,32 +8,72 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
-from sekisho.sandbox.oci_filter import profile
-from sekisho.sandbox.oci_words import ENVIRONMENT_FILE, FILTER_FILE, LISTENER_FILE, environment_file
+from sekisho.sandbox.oci_filter import open_profile, profile
+from sekisho.sandbox.oci_words import (
+    DOOR_FILE,
+    ENVIRONMENT_FILE,
+    FILTER_FILE,
+    GATE_FOLDER,
+    GVISOR,
+    LISTENER_FILE,
+    START_FILE,
+    environment_file,
+)
 from sekisho.sandbox.plan import Plan
 from sekisho.sandbox.spec import unavailable
+from sekisho.sandbox.start_program import MACHINES, candidates, start_program
 
-__all__ = ["identities", "lay", "refuse_links"]
+__all__ = ["can_start", "identities", "lay", "refuse_links"]
 
 
-def lay(folder: Path, plan: Plan) -> None:
-    """Write the files of one container into its folder."""
+def can_start(runtime: str) -> bool:
+    """Whether our start program runs in containers here: on this machine, from where their folders lie, in this runtime.
+
+    gVisor's kernel has neither a listener nor our socket.
+    """
+    may_run = not os.statvfs(tempfile.gettempdir()).f_flag & os.ST_NOEXEC
+    return os.uname().machine in MACHINES and runtime != GVISOR and may_run
+
+
+def lay(folder: Path, plan: Plan, start: str = "") -> None:
+    """Write the files of one container into its folder; `start` is where it finds the program that becomes the plugin."""
     folder.chmod(0o711)  # the container's user opens what is mounted, and finds nothing by looking
     files = {path.lstrip("/"): content for path, content in plan.data.items() if path.startswith("/")}
-    listener = str(folder / LISTENER_FILE) if "alarm" in plan.data else ""
-    is_watched = plan.limits.memory_by != "cgroup"
-    files |= {FILTER_FILE: profile(os.uname().machine, watched=is_watched, listener=listener)}
+    files |= {FILTER_FILE: _filter(folder, plan, start)}
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
         path.write_bytes(content)
         path.chmod(0o444)
     (folder / "empty").mkdir(mode=0o555)
+    if start:
+        _lay_start(folder / GATE_FOLDER, plan, start)
     secret = folder / ENVIRONMENT_FILE
     secret.touch(mode=0o600)
     secret.write_bytes(environment_file(plan.environment))
+
+
+def _filter(folder: Path, plan: Plan, start: str) -> bytes:
+    """What the engine loads. A call that it refuses would never ring, so where we load the filter it refuses none."""
+    machine = os.uname().machine
+    if start:
+        return open_profile(machine)
+    listener = str(folder / LISTENER_FILE) if "alarm" in plan.data else ""
+    return profile(machine, watched=plan.limits.memory_by != "cgroup", listener=listener)
+
+
+def _lay_start(folder: Path, plan: Plan, start: str) -> None:
+    """The program, which every user may run and nobody may write."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    programs = candidates(plan.command[0], plan.environment)
+    content = start_program(f"{start}/{DOOR_FILE}", programs, plan.data["filter"], plan.data["alarm"])
+    path = folder / START_FILE
+    path.write_bytes(content)
+    path.chmod(0o555)
 
 
 def identities(plan: Plan) -> dict[str, tuple[int, int]]:

@@ -24,12 +24,15 @@ from sekisho.sandbox.mount import Mount
 from sekisho.sandbox.plan import Plan
 
 __all__ = [
+    "DOOR_FILE",
     "ENVIRONMENT_FILE",
     "FILTER_FILE",
+    "GATE_FOLDER",
     "GVISOR",
     "LABEL",
     "LISTENER_FILE",
     "PID_FILE",
+    "START_FILE",
     "EngineName",
     "Frame",
     "create_words",
@@ -42,6 +45,9 @@ EngineName = Literal["podman", "docker"]
 FILTER_FILE: Final = "filter.json"
 ENVIRONMENT_FILE: Final = "environment"
 LISTENER_FILE: Final = "listener"  # the socket to which the runtime brings the filter's listener
+GATE_FOLDER: Final = "gate"  # what the start program is, and the door that it knows
+START_FILE: Final = "start"
+DOOR_FILE: Final = "door"
 PID_FILE: Final = "pid"  # podman writes the first process into it
 GVISOR: Final = "runsc"
 # measured: 88 threads of the host for itself, and five for each process inside
@@ -62,6 +68,8 @@ class Frame:
 
     `user` and `group` are numbers on the host, and `is_own` tells that they are ours; where `is_rootless` they are
     mapped to the plugin's. `runtime` is a name the engine knows, or empty for its own. `disks` are the files of all.
+    `start` is the folder inside, by a name that no image can foresee, with the program that becomes the plugin; empty
+    where the engine starts the plugin itself.
     """
 
     engine: EngineName
@@ -75,6 +83,7 @@ class Frame:
     is_own: bool
     runtime: str = ""
     disks: tuple[str, ...] = ()
+    start: str = ""
 
 
 def create_words(plan: Plan, frame: Frame) -> tuple[str, ...]:
@@ -93,9 +102,9 @@ def create_words(plan: Plan, frame: Frame) -> tuple[str, ...]:
         *(word for mount in _mounts(plan, frame) for word in ("--mount", mount)),
         "--env-file", f"{frame.folder}/{ENVIRONMENT_FILE}",
         "--workdir", plan.cwd,
-        "--entrypoint", plan.command[0],
+        "--entrypoint", f"{frame.start}/{START_FILE}" if frame.start else plan.command[0],
         frame.image,
-        *plan.command[1:],
+        *plan.command[0 if frame.start else 1 :],
     )  # fmt: skip
 
 
@@ -180,6 +189,8 @@ def _mounts(plan: Plan, frame: Frame) -> Iterator[str]:
         line = _mount(mount, frame)
         if line:
             yield line
+    if frame.start:
+        yield _csv("type=bind", f"source={frame.folder}/{GATE_FOLDER}", f"target={frame.start}", "readonly")
 
 
 def _mount(mount: Mount, frame: Frame) -> str:

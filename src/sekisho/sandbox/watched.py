@@ -31,7 +31,7 @@ __all__ = [
 
 Told = Literal["all", "changes", "none"]
 TOLD: Final[tuple[Told, ...]] = ("all", "changes", "none")
-PlaceKind = Literal["read", "write", "private", "blocked", "devices", "kernel", "root"]
+PlaceKind = Literal["read", "write", "private", "blocked", "devices", "kernel", "root", "image"]
 HERE: Final = -1  # no argument names a folder: the path starts where the process stands
 
 

@@ -88,6 +88,24 @@ def judged(root: int, wish: Wish, path: str) -> Refusal | None:
     return Places(TABLE, root, is_shared=False).refusal(wish, path)
 
 
+def test_an_image_is_read_and_never_written_and_the_hosts_own_files_are_told(
+    root: int, tmp_path: Path
+) -> None:
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt/server").write_text("")
+    places = Places([("/", "image"), ("/data", "write"), ("/data/secret", "blocked")], root, is_shared=False)
+    assert places.refusal("read", "/opt/server") is None
+    assert places.refusal("write", "/opt/server") == Refusal("write", "/opt/server", "read_only")
+    assert places.refusal("new", "/opt/folder") == Refusal("write", "/opt/folder", "read_only")
+    assert places.refusal("make", "/data/new") is None
+    told = places.refusal("read", "/home/key")
+    assert told is not None
+    assert told.on_host == "/home/key"
+    assert places.refusal("read", "/usr/lib/locale/archive") is None, (
+        "another system's libraries are elsewhere"
+    )
+
+
 def test_what_is_absent_is_asked_of_the_host(root: int) -> None:
     absent = [
         judged(root, "read", "/home/key"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.sandbox.test_seccomp import ALLOW, CHECKED, ask
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.oci_filter import profile
+from sekisho.sandbox.oci_filter import open_profile, profile
 from sekisho.sandbox.seccomp import MACHINES
 
 INTERESTING = st.sampled_from(
@@ -121,3 +121,12 @@ def test_with_an_alarm_what_is_refused_in_any_case_rings_and_nothing_more_is_let
     assert last["action"] == "SCMP_ACT_NOTIFY"
     assert {"unshare", "mount", "ptrace", "keyctl", "bpf", "io_uring_setup"} <= set(last["names"])
     assert not set(last["names"]) & {name for rule in silent["syscalls"] for name in rule["names"]}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_where_the_plugins_own_start_loads_the_filter_the_engines_refuses_nothing_but_foreign_entries(
+    machine: str,
+) -> None:
+    said = json.loads(open_profile(machine))
+    assert (said["defaultAction"], said["syscalls"]) == ("SCMP_ACT_ALLOW", [])
+    assert said["architectures"] == json.loads(profile(machine))["architectures"]

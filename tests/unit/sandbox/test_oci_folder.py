@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tests.unit.sandbox.test_plan import FOUND, HOST, draw
 
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant
-from sekisho.sandbox.oci_folder import identities, lay, refuse_links
+from sekisho.sandbox.oci_folder import can_start, identities, lay, refuse_links
 from sekisho.sandbox.plan import Plan
 
 CONTAINED = replace(HOST, driver="oci")
@@ -70,3 +72,25 @@ def test_a_link_on_the_way_is_refused_and_a_folder_is_not(granted: Path) -> None
     granted.symlink_to(granted.with_name("away"))
     with pytest.raises(Misconfigured, match="leads through a symbolic link now"):
         refuse_links(plan)
+
+
+def test_the_start_program_may_be_run_by_everybody_and_written_by_nobody(granted: Path) -> None:
+    place = granted.with_name("place")
+    place.mkdir()
+    plan = drawn(granted)
+    lay(place, replace(plan, data={**plan.data, "alarm": plan.data["filter"]}), "/sekisho-1f")
+    start = place / "gate" / "start"
+    assert start.stat().st_mode & 0o777 == 0o555
+    assert b"/sekisho-1f/door\0" in start.read_bytes()
+    assert json.loads((place / "filter.json").read_bytes())["defaultAction"] == "SCMP_ACT_ALLOW"
+
+
+def test_no_start_program_runs_in_gvisor_or_from_where_nothing_may_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not can_start("runsc")
+    assert can_start("") == can_start("runc")
+    shared = Path("/proc/self")
+    if os.statvfs(shared).f_flag & os.ST_NOEXEC:
+        monkeypatch.setattr(tempfile, "tempdir", str(shared))
+        assert not can_start("")

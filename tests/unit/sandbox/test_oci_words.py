@@ -166,3 +166,14 @@ def test_gvisor_gets_threads_for_its_own_work() -> None:
 def test_what_docker_leaves_open_of_the_kernels_files_is_covered() -> None:
     assert ["type=bind", "source=/f/empty", "target=/sys", "readonly"] in mounts(words(DOCKER))
     assert "mask=/sys:" in " ".join(words(PODMAN))
+
+
+@pytest.mark.parametrize("frame", [PODMAN, DOCKER])
+def test_with_a_start_program_it_is_the_entry_and_the_whole_command_is_its_own(frame: Frame) -> None:
+    plain, started = words(frame), words(replace(frame, start="/sekisho-1f"))
+    at = started.index("--entrypoint")
+    command = [plain[plain.index("--entrypoint") + 1], *plain[plain.index("--entrypoint") + 3 :]]
+    assert started[at + 1] == "/sekisho-1f/start"
+    assert started[at + 3 :] == command
+    added = [one for one in mounts(started) if one not in mounts(plain)]
+    assert added == [["type=bind", "source=/f/gate", "target=/sekisho-1f", "readonly"]]
