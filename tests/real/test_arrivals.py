@@ -48,3 +48,31 @@ def test_every_plugin_is_told_of_until_it_is_ready(walls: None, tmp_path: Path) 
     assert [one["state"] for one in news] == ["starting", "waiting for approval", "ready"]
     assert {one["plugin"] for one in news} == {"echo"}
     assert "sekisho approve echo" in news[1]["remedy"]
+
+
+def test_one_whose_package_is_not_installed_says_so_and_what_to_type(walls: None, tmp_path: Path) -> None:
+    config = tmp_path / "sekisho.toml"
+    missing = '[[plugins.servers]]\nname = "notes"\npackage = "npm:notes@1.2.3"\nallowed_operations = []\n'
+    config.write_text(
+        common(discovery_s=20) + plugin("echo", ECHO, operations=["echo"]) + missing, encoding="utf-8"
+    )
+    environment = {**os.environ, "SEKISHO_HOME": str(tmp_path / "home")}
+    told: dict[str, Any] = {}
+    with subprocess.Popen(
+        [sys.executable, "-c", SEKISHO, "up", "--json", "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        text=True,
+    ) as up:
+        try:
+            assert up.stdout is not None
+            for line in up.stdout:
+                told = json.loads(line)
+                if told.get("plugin") == "notes" and told["state"] != "starting":
+                    break
+        finally:
+            up.terminate()
+            up.wait(60)
+    assert (told["state"], told["detail"]) == ("not running", "npm:notes@1.2.3 is not installed")
+    assert told["remedy"] == "run sekisho install notes"

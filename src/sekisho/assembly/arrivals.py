@@ -37,6 +37,7 @@ class _Known:
     standing: str = "plugin_unavailable"
     state: str = "starting"
     detail: str = ""
+    remedy: str = ""
     said: tuple[str, str] = ("", "")
 
 
@@ -60,7 +61,13 @@ class Arrivals:
         """A plugin server said how its plugin is."""
         known = self._known.setdefault(plugin, _Known())
         if state in _RUNS or detail:  # between two tries nothing is new
-            known.state, known.detail = state, detail[:MAX_DETAIL_CHARS]
+            known.state, known.detail, known.remedy = state, detail[:MAX_DETAIL_CHARS], ""
+        return self._news(plugin, now)
+
+    def held(self, plugin: str, detail: str, remedy: str, now: float) -> Arrival | None:
+        """A plugin server has not started its plugin, and waits until a person has done something."""
+        known = self._known.setdefault(plugin, _Known())
+        known.state, known.detail, known.remedy = "held", detail[:MAX_DETAIL_CHARS], remedy[:MAX_DETAIL_CHARS]
         return self._news(plugin, now)
 
     def _news(self, plugin: str, now: float) -> Arrival | None:
@@ -75,7 +82,7 @@ class Arrivals:
             stage=stage,
             seconds=round(now - self._began_at, 2),
             detail=detail,
-            remedy=_REVIEW.format(plugin) if needs_person else "",
+            remedy=_REVIEW.format(plugin) if needs_person else known.remedy if detail else "",
         )
 
 

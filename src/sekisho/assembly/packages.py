@@ -60,8 +60,10 @@ def _installed(workload: Workload, package: PackageSpec, store: Store, active: A
     )
 
 
-async def wait_installed(workload: Workload, packages: Path, log: Logger) -> tuple[Active | None, Workload]:
-    """The workload once its package is there and sound; until then the plugin stays down, and the log says why."""
+async def wait_installed(
+    workload: Workload, packages: Path, log: Logger, tell: Callable[[SekishoError], None]
+) -> tuple[Active | None, Workload]:
+    """The workload once its package is there and sound; until then the plugin stays down, and it is said why, once."""
     told = ""
     while True:
         try:
@@ -74,6 +76,7 @@ async def wait_installed(workload: Workload, packages: Path, log: Logger) -> tup
         except SekishoError as error:
             if error.message != told:
                 log.error("plugin_refused", code=error.code, reason=error.message, remedy=error.remedy)
+                tell(error)
             told = error.message
         await asyncio.sleep(LOOK_S)
 

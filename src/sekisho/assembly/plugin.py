@@ -13,12 +13,14 @@ from typing import Final
 
 from sekisho.assembly.at_url import AtUrl
 from sekisho.assembly.behind_walls import BehindWalls
+from sekisho.assembly.duties import tell_supervisor
 from sekisho.assembly.housing import follow_drafts
 from sekisho.assembly.memory import keep_between_calls
 from sekisho.assembly.packages import follow_package, wait_installed
 from sekisho.assembly.post import Post, from_core_file, from_plugin_file
 from sekisho.assembly.running import run_until_stopped
 from sekisho.config import Workload
+from sekisho.errors import SekishoError
 from sekisho.keys import KeyFolder, Revocations
 from sekisho.plugin_server import InstanceRules, Instances, OfPackage, Publisher, Resting, Warden, WardenRules
 from sekisho.plugin_server.instance import SlotConnector
@@ -59,7 +61,7 @@ async def _serve(post: Post, environment: Mapping[str, str], launcher: ForkedLau
     log = Logger(f"plugin {post.workload.name}", level=post.log_level)
     for reason in post.workload.idle_roots:
         log.warning("root_gives_nothing", plugin=post.workload.name, reason=reason)
-    active, workload = await wait_installed(post.workload, post.places.packages, log)
+    active, workload = await wait_installed(post.workload, post.places.packages, log, _tell_held)
     post = replace(post, workload=workload)
     revoked = Revocations(post.keys.revoked_serials())
     listener = Listener(
@@ -95,6 +97,11 @@ async def _serve(post: Post, environment: Mapping[str, str], launcher: ForkedLau
                 group.create_task(follow_package(workload.name, post.places.packages, active))
             if workload.grants.files.persist == "review":
                 group.create_task(follow_drafts(post.places, workload))
+
+
+def _tell_held(error: SekishoError) -> None:
+    """Whoever waits in front of `sekisho up` hears what keeps the plugin down, for the core hears nothing yet."""
+    tell_supervisor({"event": "plugin_held", "detail": error.message, "remedy": error.remedy})
 
 
 def _way(

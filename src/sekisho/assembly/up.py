@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -129,7 +130,11 @@ class Up:
                         plugin=name,
                         meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
                     )
-                self._start(f"plugin {name}", ["plugin"], name)
+                self._start_plugin(name)
+
+    def _start_plugin(self, name: str) -> None:
+        child = self._start(f"plugin {name}", ["plugin"], name)
+        child.on_line = partial(self._took_plugin_line, name)
 
     def _retire(self, name: str) -> None:
         """Stop a plugin server once the core says that nothing is under way there, or after a bound."""
@@ -144,7 +149,7 @@ class Up:
         self._tasks.pop(f"plugin {name}").cancel()
         self._children.pop(f"plugin {name}")
         if name in _local(self._config):
-            self._start(f"plugin {name}", ["plugin"], name)
+            self._start_plugin(name)
 
     def _restart_egress(self) -> None:
         task = self._tasks.pop("egress", None)
@@ -177,6 +182,16 @@ class Up:
             sys.stdout.write(line.decode("utf-8", "replace"))
             sys.stdout.flush()
 
+    def _took_plugin_line(self, name: str, line: bytes) -> None:
+        """A plugin server says what it waits for. It stands next to the plugin: it may speak of that one only."""
+        with contextlib.suppress(msgspec.MsgspecError):
+            told = msgspec.json.decode(line, type=_Told)
+            if told.event == "plugin_held":
+                now = time.monotonic()
+                arrival = self._arrivals.held(name, told.detail, told.remedy or "", now)
+                if arrival is not None:
+                    self._tell(arrival)
+
     def _took_news(self, told: _Told) -> None:
         now = time.monotonic()
         if told.event == "plugin_standing":
@@ -194,6 +209,7 @@ class _Told(msgspec.Struct):
     plugin: str = ""
     state: str = ""
     detail: str = ""
+    remedy: str | None = ""
 
 
 def _ways_out(config: CoreConfig) -> dict[str, object]:

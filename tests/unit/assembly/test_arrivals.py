@@ -47,6 +47,22 @@ def test_who_waits_for_a_person_is_said_with_what_to_type() -> None:
     assert (refused.stage, refused.detail, refused.remedy) == ("refused", "lock_invalid", "")
 
 
+def test_one_that_waits_for_its_package_is_said_with_the_command_and_goes_on_when_it_is_there() -> None:
+    arrivals = Arrivals(["a"], 0.0)
+    arrivals.begin()
+    held = arrivals.held("a", "npm:a@1.0.0 is not installed", "run sekisho install a", 1.0)
+    assert held is not None
+    assert (held.stage, held.detail) == ("not running", "npm:a@1.0.0 is not installed")
+    assert held.remedy == "run sekisho install a"
+    assert arrivals.held("a", "npm:a@1.0.0 is not installed", "run sekisho install a", 2.0) is None
+    assert arrivals.standing("a", "plugin_unavailable", 2.0) is None
+    assert arrivals.state("a", "starting", "", 3.0) is None
+    arrivals.standing("a", "plugin_quarantined", 4.0)
+    waits = arrivals.state("a", "ready", "", 5.0)
+    assert waits is not None
+    assert (waits.stage, waits.remedy) == ("waiting for approval", "sekisho review a, then sekisho approve a")
+
+
 def test_a_plugin_that_falls_again_and_again_is_said_once() -> None:
     arrivals = Arrivals(["a"], 0.0)
     arrivals.begin()
