@@ -29,12 +29,12 @@ from sekisho.sandbox.start_program import MACHINES, candidates, start_program
 __all__ = ["can_start", "identities", "lay", "refuse_links"]
 
 
-def can_start(runtime: str) -> bool:
+def can_start(runtime: str, below: str | None = None) -> bool:
     """Whether our start program runs in containers here: on this machine, from where their folders lie, in this runtime.
 
     gVisor's kernel has neither a listener nor our socket.
     """
-    may_run = not os.statvfs(tempfile.gettempdir()).f_flag & os.ST_NOEXEC
+    may_run = not os.statvfs(below or tempfile.gettempdir()).f_flag & os.ST_NOEXEC
     return os.uname().machine in MACHINES and runtime != GVISOR and may_run
 
 
