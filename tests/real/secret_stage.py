@@ -120,9 +120,10 @@ class Stage:
                 echo = json.dumps({"request": (head + body).decode("latin-1")}).encode()
                 if b"/compressed" in head.split(b"\r\n")[0]:  # whatever the request said of codings
                     packed = gzip.compress(echo)
+                    coding = b"br" if b"/compressed-br" in head.split(b"\r\n")[0] else b"gzip"
                     writer.write(
-                        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
-                        % (len(packed), packed)
+                        b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s"
+                        % (coding, len(packed), packed)
                     )
                 elif b"/chunked" in head.split(b"\r\n")[0]:
                     half = len(echo) // 2

@@ -78,10 +78,23 @@ async def test_basic_credentials_and_chunked_answers_work_too(tmp_path: Path) ->
 
 
 @pytest.mark.threat("T-SECRET")
-async def test_an_answer_that_is_compressed_all_the_same_does_not_reach_the_plugin(tmp_path: Path) -> None:
+async def test_an_answer_that_is_compressed_all_the_same_is_read_and_arrives_without(tmp_path: Path) -> None:
     async with staged(tmp_path, TOKEN) as stage:
         answer = await ask(stage, 'ask("https://api.example.com/compressed", {"X-Show": TOKEN})')
-        twin = await ask(stage, 'ask("https://other.example.com/compressed")')
+    assert f"x-show: {VALUE}".encode() in stage.seen[0][1]
+    assert answer["status"] == 200
+    assert "x-show: sekisho-secret-" in json.loads(str(answer["body"]))["request"]
+    assert VALUE not in str(answer)
+    assert stage.refusals == []
+
+
+@pytest.mark.threat("T-SECRET")
+async def test_an_answer_that_is_compressed_as_nobody_here_reads_it_does_not_reach_the_plugin(
+    tmp_path: Path,
+) -> None:
+    async with staged(tmp_path, TOKEN) as stage:
+        answer = await ask(stage, 'ask("https://api.example.com/compressed-br", {"X-Show": TOKEN})')
+        twin = await ask(stage, 'ask("https://other.example.com/compressed-br")')
     assert answer["status"] == 403
     assert "compressed its answer" in str(answer["body"])
     ((kind, reason),) = stage.refusals

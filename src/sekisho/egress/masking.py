@@ -1,9 +1,10 @@
 """Answers of a host that knows a secret: where it writes the secret back, the plugin reads its placeholder.
 
-- Header values and bodies without compression are searched as they stream; nothing is collected but the bytes of a
-  possible beginning. A body changes its length by it, so it is framed anew, in chunks.
-- A body with a content coding, which was asked for without, cannot be read and is refused before a byte of it passes.
-  What follows an upgrade is not read and not changed.
+- Header values and bodies are searched as they stream; nothing is collected but the bytes of a possible beginning. A body
+  changes its length by it, so it is framed anew, in chunks.
+- A body with a content coding, which was asked for without, is decoded (`decoding`) and passed on without, as it was
+  asked for: the head then tells neither the coding nor digests of what was coded, and its entity tag is a weak one. A
+  coding that cannot be read is refused before a byte of it passes. What follows an upgrade is not read and not changed.
 - A head that is malformed or too long is refused.
 
 This keeps an honest host from handing a secret to the plugin by accident (an echo, an error page, a debug header). It
@@ -18,6 +19,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from sekisho.egress.decoding import COMPRESSED, Decoder, coding_of
 from sekisho.errors import Refused
 
 __all__ = ["AnswerMask", "StreamReplacer"]
@@ -26,13 +28,20 @@ MAX_HEAD_BYTES: Final = 64 << 10  # of an answer, held in memory before it is pa
 MAX_CHUNK_LINE_BYTES: Final = (
     4 << 10
 )  # chunk extensions and trailers of a host may not be used to hold memory
-COMPRESSED: Final = (
-    "the host compressed its answer, though it was asked not to, and may have written a secret into it"
-)
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_FIELD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*")
 _FRAMING: Final = (b"content-length:", b"transfer-encoding:", b"trailer:")
+_OF_CODED: Final = (
+    b"content-encoding:",
+    b"content-digest:",
+    b"repr-digest:",
+    b"digest:",
+    b"content-md5:",
+    b"accept-ranges:",
+)
+_PARTIAL: Final = 206
 
 
 class StreamReplacer:
@@ -83,6 +92,7 @@ class AnswerMask:
         self._pairs = tuple(pairs)
         self._is_head_only = is_head_only
         self._body = StreamReplacer(pairs)
+        self._decoder: Decoder | None = None
         self._waiting = b""
         self._at = 0  # a position, not a shorter copy: a read full of tiny chunks must cost linear time
         self._content: list[bytes] = []  # of this read: many tiny chunks become one
@@ -104,7 +114,11 @@ class AnswerMask:
 
     def finish(self) -> bytes:
         """What is left when the host has ended. An answer that was cut short stays cut short."""
-        return self._body.finish() if self._state == "open" else b""
+        if self._state != "open":
+            return b""
+        if self._decoder is None:
+            return self._body.finish()
+        return self._last() if self._decoder.is_whole else b""
 
     def _step(self) -> bytes | None:
         match self._state:
@@ -115,8 +129,11 @@ class AnswerMask:
             case "size" | "data end" | "trailer":
                 line = self._take_line()
                 return None if line is None else self._end_line(line)
-            case "open":
+            case "open" if self._decoder is None:
                 return self._body.feed(self._take(len(self._waiting)))
+            case "open":
+                self._content.append(self._take(len(self._waiting)))
+                return b""
             case "raw":
                 return self._take(len(self._waiting))
             case "done":
@@ -136,7 +153,7 @@ class AnswerMask:
             return None
         first, *fields = self._take(end + 4 - self._at)[:-4].split(b"\r\n")
         status = _STATUS.fullmatch(first)
-        if status is None or any(b":" not in one for one in fields):
+        if status is None or any(_FIELD.fullmatch(one) is None for one in fields):
             raise _unreadable("the head of the host's answer is malformed")
         code = int(status[1])
         fields = self._enter_body(code, fields)
@@ -151,20 +168,19 @@ class AnswerMask:
             return fields
         if code < 200:
             return fields  # another head follows
+        fields = self._enter_coding(code, fields)
         if self._is_head_only or code in (204, 304):
             self._state = "done"
             return fields
         lengths, encodings = set(_values(fields, b"content-length:")), _values(fields, b"transfer-encoding:")
-        coding = b",".join(_values(fields, b"content-encoding:")).strip().lower()
-        if coding not in (b"", b"identity") and (encodings or lengths != {b"0"}):
-            raise Refused("secret_refused", COMPRESSED)
         if encodings:
             if [one.lower() for one in encodings] != [b"chunked"] or lengths:
                 raise _unreadable("the host frames its answer in two ways")
             self._state = "size"
         elif not lengths:
             self._state = "open"
-            return fields
+            if self._decoder is None:
+                return fields
         else:
             length = lengths.pop()
             if lengths or not _LENGTH.fullmatch(length):
@@ -178,6 +194,22 @@ class AnswerMask:
             *(one for one in fields if not one.lower().startswith(_FRAMING)),
             b"transfer-encoding: chunked",
         ]
+
+    def _enter_coding(self, code: int, fields: list[bytes]) -> list[bytes]:
+        """Read the coding; the fields without it. Where no body comes its length is not told: it is the coded one."""
+        is_bodiless = self._is_head_only or code in (204, 304)
+        if not is_bodiless and _values(fields, b"content-length:") == [b"0"]:
+            return fields
+        coding = coding_of(_values(fields, b"content-encoding:"), is_read=not is_bodiless)
+        if not coding:
+            return fields
+        if not is_bodiless:
+            if code == _PARTIAL:  # a part of what is coded cannot be read
+                raise Refused("secret_refused", COMPRESSED)
+            self._decoder = Decoder(coding)
+        dropped = (*_OF_CODED, b"content-length:") if is_bodiless else _OF_CODED
+        kept = (one for one in fields if not one.lower().startswith(dropped))
+        return [_weak(one) if one.lower().startswith(b"etag:") else one for one in kept]
 
     def _take_data(self) -> bytes:
         piece = self._take(self._left)
@@ -193,6 +225,8 @@ class AnswerMask:
 
     def _framed_content(self) -> bytes:
         content, self._content = b"".join(self._content), []
+        if self._decoder is not None and content:
+            content = self._decoder.feed(content)
         return _chunk(self._body.feed(content))
 
     def _take_line(self) -> bytes | None:
@@ -220,11 +254,21 @@ class AnswerMask:
         return b""
 
     def _last(self) -> bytes:
-        return self._framed_content() + _chunk(self._body.finish()) + b"0\r\n\r\n"
+        content = self._framed_content()
+        if self._decoder is not None and not self._decoder.is_whole:
+            raise _unreadable("the host's compressed answer was cut short")
+        return content + _chunk(self._body.finish()) + b"0\r\n\r\n"
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data) if data else b""
+
+
+def _weak(field: bytes) -> bytes:
+    """The same entity tag, for what means the same and is not byte for byte the same (RFC 9110, section 8.8.1)."""
+    name, _, value = field.partition(b":")
+    value = value.strip(b" \t")
+    return field if value.startswith(b"W/") else b"%s: W/%s" % (name, value)
 
 
 def _values(fields: Sequence[bytes], name: bytes) -> list[bytes]:
