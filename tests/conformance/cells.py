@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import select
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tests.conformance.forwarder import Exchange, forwarder
+from tests.conformance.houses import cores_apart
+from tests.conformance.running import READY_S, running, wait_approved
 from tests.conformance.suite import TASKS
 
 from sekisho import testing
@@ -26,8 +23,6 @@ from sekisho.testing.conformance_server.content import TOOLS
 
 __all__ = ["CELLS", "Cell", "Standing", "alone", "configuration", "gateway", "standing"]
 
-READY_S: Final = 30.0
-STOP_S: Final = 10.0
 FIXTURE: Final = Path(testing.__file__).parent / "conformance_server"
 PLUGIN: Final = "fixture"
 LOG: Final = "up.log"
@@ -49,6 +44,12 @@ class Cell:
     transport: str = "stdio"
     tls: bool = False
     workers: int = 1
+    are_apart: bool = False
+    """Two cores that share keys only, and a plugin server of its own; requests go to them in turns."""
+
+    gaps: tuple[str, ...] = ()
+    """Unscored scenarios that this cell is known to fail; `says` tells why."""
+
     extensions: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
     wanted: Mapping[str, int] = field(
@@ -67,6 +68,14 @@ CELLS: Final = {
             name="two", says="stdio; two gateway processes, a connection per request", workers=2, wanted=_BOTH
         ),
         Cell(name="two-http", says="HTTP; two gateway processes", transport="http", workers=2, wanted=_BOTH),
+        Cell(
+            name="apart",
+            says="stdio; two gateways with homes, logs and limits of their own before one plugin server, in turns; "
+            "a session that one ended the other still knows",
+            are_apart=True,
+            gaps=("server-session-lifecycle",),
+            wanted=_BOTH,
+        ),
         Cell(name="legacy-stdio", says="fixture speaks legacy only", era="legacy", wanted={"2026-07-28": 34}),
         Cell(
             name="legacy-http",
@@ -100,6 +109,14 @@ CELLS: Final = {
             scenarios=TASKS,
             wanted={"2026-07-28": 10},
         ),
+        Cell(
+            name="tasks-apart",
+            says="the two gateways of *apart*; the tasks extension allowed",
+            are_apart=True,
+            extensions=(TASKS_EXTENSION,),
+            scenarios=TASKS,
+            wanted={"2026-07-28": 10},
+        ),
     )
 }
 
@@ -117,7 +134,7 @@ class Standing:
 def alone(era: str, folder: Path) -> Iterator[str]:
     """The fixture over HTTP with no gateway in front; yields its address."""
     line = [sys.executable, str(FIXTURE), "--era", era, "--transport", "http"]
-    with _running(line, folder / "fixture.log") as url:
+    with running(line, folder / "fixture.log") as url:
         yield url
 
 
@@ -125,6 +142,8 @@ def alone(era: str, folder: Path) -> Iterator[str]:
 def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
     """Fixture, gateway and forwarder, until the block ends."""
     allowed = f"extensions = {json.dumps(cell.extensions)}\n" if cell.extensions else ""
+    names = [tool["name"] for tool in TOOLS]
+    log = folder / LOG
     with contextlib.ExitStack() as stack:
         if cell.transport == "http":
             upstream = stack.enter_context(alone(cell.era, folder))
@@ -133,16 +152,22 @@ def standing(cell: Cell, folder: Path) -> Iterator[Standing]:
             readable = json.dumps([str(FIXTURE)])
             command = [sys.executable, str(FIXTURE), "--era", cell.era]
             lines = f"command = {json.dumps(command)}\n"
-            lines += f"[plugins.servers.filesystem_policy]\nread_only_paths = {readable}\n"
-        text = configuration(
-            PLUGIN, [tool["name"] for tool in TOOLS], allowed + lines, tls=cell.tls, workers=cell.workers
-        )
-        ready = stack.enter_context(gateway(text, folder))
-        there = str(ready["url"]).partition("://")[2].partition("/")[0]
-        token = Path(ready["token_file"]).read_text().strip()
-        ca_file = str(ready["ca_file"]) if cell.tls else None
+            files = f"read_only_paths = {readable}\n"
+        if cell.are_apart:
+            program = lines + f"client_requests = {json.dumps(ASKING)}\n[filesystem_policy]\n{files}"
+            text = configuration(PLUGIN, names, allowed)
+            found = stack.enter_context(cores_apart(text, PLUGIN, program, folder))
+            log = folder / "one" / "core.log"
+        else:
+            if cell.transport != "http":
+                lines += f"[plugins.servers.filesystem_policy]\n{files}"
+            text = configuration(PLUGIN, names, allowed + lines, tls=cell.tls, workers=cell.workers)
+            found = [stack.enter_context(gateway(text, folder))]
+        there = [str(ready["url"]).partition("://")[2].partition("/")[0] for ready in found]
+        token = Path(found[0]["token_file"]).read_text().strip()
+        ca_file = str(found[0]["ca_file"]) if cell.tls else None
         base, exchanges = stack.enter_context(forwarder(there, bearer=token, ca_file=ca_file))
-        yield Standing(url=f"{base}/p/{PLUGIN}/mcp", exchanges=exchanges, log=folder / LOG)
+        yield Standing(url=f"{base}/p/{PLUGIN}/mcp", exchanges=exchanges, log=log)
 
 
 @contextlib.contextmanager
@@ -150,8 +175,8 @@ def gateway(text: str, folder: Path, patience_s: float = READY_S) -> Iterator[Ma
     """`sekisho up` on this configuration until the block ends; yields what it printed, once its plugin is approved."""
     path, log = folder / "sekisho.toml", folder / LOG
     path.write_text(f"home = {json.dumps(str(folder / 'home'))}\n{text}")
-    with _running([str(SEKISHO), "up", "--config", str(path), "--trust-on-first-use"], log) as line:
-        _wait_approved(log, patience_s)
+    with running([str(SEKISHO), "up", "--config", str(path), "--trust-on-first-use"], log) as line:
+        wait_approved(log, patience_s)
         yield json.loads(line)
 
 
@@ -167,37 +192,3 @@ def configuration(
         f'[[plugins.servers]]\nname = "{name}"\nallowed_operations = {json.dumps(tools)}\n'
         f"max_requests_per_minute = 1000000\nclient_requests = {json.dumps(ASKING)}\n{lines}"
     )
-
-
-@contextlib.contextmanager
-def _running(line: Sequence[str], log: Path) -> Iterator[str]:
-    """A process until the block ends; yields the first line it prints."""
-    environment = {name: value for name, value in os.environ.items() if name != "SEKISHO_HOME"}
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
-        )
-    assert process.stdout is not None
-    try:
-        readable, _, _ = select.select([process.stdout], [], [], READY_S)
-        first = process.stdout.readline() if readable else b""
-        assert first, f"{line[0]} said nothing:\n{log.read_text()[-3000:]}"
-        yield first.decode().strip()
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-
-
-def _wait_approved(log: Path, patience_s: float) -> None:
-    """Until the fixture's calls pass."""
-    pause, deadline = threading.Event(), time.monotonic() + patience_s
-    while not any(
-        '"plugin_standing"' in line and '"approved"' in line for line in log.read_text().splitlines()
-    ):
-        assert time.monotonic() < deadline, f"the fixture is not approved:\n{log.read_text()[-3000:]}"
-        pause.wait(0.05)

@@ -1,6 +1,7 @@
 """A loopback forwarder: adds the bearer the suite cannot send, carries TLS, opens a connection for every request.
 
-A connection per request is what makes a gateway of several processes answer from any of them. Bodies pass as they
+A connection per request is what makes a gateway of several processes answer from any of them; several gateways get the
+requests in turns. Bodies pass as they
 are; of a head only Host, Origin (where they name the forwarder), Connection and Authorization are touched.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import ssl
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 __all__ = ["Exchange", "forwarder"]
@@ -27,8 +29,8 @@ class Exchange:
 
 
 class _Forwarder:
-    def __init__(self, target: str, context: ssl.SSLContext | None, bearer: str) -> None:
-        self._target = target
+    def __init__(self, targets: Sequence[str], context: ssl.SSLContext | None, bearer: str) -> None:
+        self._targets = itertools.cycle(targets)
         self._context = context
         self._bearer = bearer
         self.port = 0
@@ -39,8 +41,10 @@ class _Forwarder:
         kept = Exchange()
         there: asyncio.StreamWriter | None = None
         try:
-            head = self._edited(await reader.readuntil(b"\r\n\r\n"))
-            host, _, port = self._target.partition(":")
+            received = await reader.readuntil(b"\r\n\r\n")
+            target = next(self._targets)
+            head = self._edited(received, target)
+            host, _, port = target.partition(":")
             back, there = await asyncio.open_connection(host, int(port), ssl=self._context)
             there.write(head)
             kept.asked += head
@@ -53,7 +57,7 @@ class _Forwarder:
                 if one is not None:
                     one.close()
 
-    def _edited(self, head: bytes) -> bytes:
+    def _edited(self, head: bytes, target: str) -> bytes:
         first, *lines = head.decode("latin-1").split("\r\n")[:-2]
         own = {f"localhost:{self.port}", f"127.0.0.1:{self.port}"}
         scheme = "http" if self._context is None else "https"
@@ -64,9 +68,9 @@ class _Forwarder:
                 case "connection" | "authorization":
                     continue
                 case "host" if value.strip() in own:
-                    edited.append(f"{name}: {self._target}")
+                    edited.append(f"{name}: {target}")
                 case "origin" if value.strip().removeprefix("http://") in own:
-                    edited.append(f"{name}: {scheme}://{self._target}")
+                    edited.append(f"{name}: {scheme}://{target}")
                 case _:
                     edited.append(line)
         edited += [f"Authorization: Bearer {self._bearer}", "Connection: close"]
@@ -92,11 +96,11 @@ async def _both(up: Coroutine[Any, Any, None], down: Coroutine[Any, Any, None]) 
 
 @contextlib.contextmanager
 def forwarder(
-    target: str, *, bearer: str, ca_file: str | None = None
+    targets: Sequence[str], *, bearer: str, ca_file: str | None = None
 ) -> Iterator[tuple[str, list[Exchange]]]:
-    """Forward to `target` (host:port), over TLS when its authority is given; yields our address and the record."""
+    """Forward to host:port, to several in turns; over TLS if an authority is given. Yields our address and the record."""
     context = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
-    one = _Forwarder(target, context, bearer)
+    one = _Forwarder(targets, context, bearer)
     loop = asyncio.new_event_loop()
     ready, over = threading.Event(), asyncio.Event()
 

@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> int:
             if given.wire:
                 show_wire(there.exchanges)
         if given.log:
-            say((folder / "up.log").read_text())
+            say(there.log.read_text())
         if not found:
             say((folder / "out.log").read_text()[-3000:])
     return show(found, chosen or required(given.revision) or sorted(found))
