@@ -106,10 +106,11 @@ class Desk:
         heard, exchanges = self._hearing.counters, self._exchanges
         dropped = {
             "questions": heard.questions,
+            "ambiguous": heard.ambiguous,
             "events": heard.events,
             "answers": exchanges.unknown_answers,
         }
-        heard.questions = heard.events = exchanges.unknown_answers = 0
+        heard.questions = heard.ambiguous = heard.events = exchanges.unknown_answers = 0
         return {name: number for name, number in dropped.items() if number}
 
     def refresh(self) -> None:

@@ -38,6 +38,7 @@ class HearingCounters:
 
     questions: int = 0
     events: int = 0
+    ambiguous: int = 0  # of the questions: those that could have been of several clients
 
 
 class Hearing:
@@ -87,6 +88,7 @@ class Hearing:
             return
         self.counters.questions += 1
         if any(one.can_be_asked for one in self._roster.entries.values()):
+            self.counters.ambiguous += 1
             session.refuse_plugin(
                 request.id, Unavailable("busy", "calls of several clients are under way, and this names none")
             )

@@ -195,6 +195,12 @@ class Warden:
         dropped = self.desk.take_dropped()
         if dropped:
             self._log("plugin_messages_dropped", **dropped)
+        if dropped.get("ambiguous"):
+            self._log(
+                "plugin_question_refused",
+                reason="it named no call, and calls of several clients were under way",
+                remedy='instances = "client" gives each client a process of the plugin',
+            )
 
     def _tell(self, state: Literal["starting", "ready", "restarting", "failed"], detail: str) -> None:
         self._publisher.publish_state(StateFrame(state=state, detail=detail, restarts=self._restarts))

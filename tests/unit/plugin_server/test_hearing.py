@@ -38,6 +38,7 @@ async def test_a_question_is_refused_while_two_clients_call(
     await _say(legacy, ASKS)
     assert "names none" in (await legacy.response())["error"]["message"]
     assert all(caller.heard.empty() for caller in callers)
+    assert legacy.desk.take_dropped() == {"questions": 1, "ambiguous": 1}
 
 
 @pytest.mark.threat("T-CROSS")

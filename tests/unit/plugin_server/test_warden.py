@@ -12,7 +12,7 @@ import pytest
 from sekisho.errors import RemoteProtocolError, Unavailable
 from sekisho.plugin_server import warden
 from sekisho.plugin_server.warden import Warden, WardenRules
-from sekisho.wire import CallFrame, Inbound
+from sekisho.wire import CallContext, CallFrame, Inbound, encode_context
 from sekisho.wire.frames import Kind
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ RULES = WardenRules(start_timeout_s=WAIT_S, execution_timeout_s=WAIT_S, health_i
 class Caller:
     """One call, and its answers."""
 
-    def __init__(self, timeout_s: float = WAIT_S, *, wants_progress: bool = False) -> None:
+    def __init__(
+        self, timeout_s: float = WAIT_S, *, wants_progress: bool = False, context: bytes = b""
+    ) -> None:
         self._answers: asyncio.Queue[tuple[Kind, Any]] = asyncio.Queue()
         frame = CallFrame(
             tool="echo",
@@ -34,6 +36,7 @@ class Caller:
             digest="",
             timeout_s=timeout_s,
             wants_progress=wants_progress,
+            context=context,
         )
         self.inbound = Inbound(1, frame, self._hear)
 
@@ -385,3 +388,31 @@ async def test_what_a_plugin_said_to_nobody_is_in_the_log(incubator: Incubator, 
         finally:
             running.cancel()
     assert first == ("plugin_messages_dropped", {"questions": 1})
+
+
+async def test_the_log_says_what_helps_a_plugin_that_asks_in_the_midst_of_several_clients_calls(
+    incubator: Incubator, board: Board
+) -> None:
+    said: dict[str, dict[str, object]] = {}
+    kept = Warden(
+        connect=incubator.connect,
+        publisher=board,
+        rules=RULES,
+        log=lambda event, **facts: said.update({event: facts}),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(kept.run())
+        try:
+            life = await _ready(incubator, board)
+            _silent(life.plugin)
+            for scope in ("one", "two"):
+                context = CallContext(scope=scope, style="stream", may_ask=("elicitation",))
+                kept.call(Caller(context=encode_context(context)).inbound)
+            life.plugin.say({"id": "q", "method": "elicitation/create", "params": {}})
+            await life.plugin.wait_for_response()
+            life.end(Unavailable("plugin_exited", "gone"))
+            await board.until("restarting")
+        finally:
+            running.cancel()
+    assert said["plugin_messages_dropped"]["ambiguous"] == 1
+    assert "instances" in str(said["plugin_question_refused"]["remedy"])
