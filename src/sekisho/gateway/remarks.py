@@ -21,6 +21,7 @@ from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.caller import LOG_LEVELS, Caller
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.questions import read_question
+from sekisho.gateway.remark_values import Progress, Question
 from sekisho.gateway.results import may_ask, read_object
 from sekisho.gateway.stages import Sealed
 from sekisho.gateway.task_states import task_news
@@ -32,26 +33,7 @@ __all__ = ["Question", "release_event", "release_notes", "release_question"]
 _LISTEN: Final = "subscriptions/listen"
 _TASK_NEWS: Final = "notifications/tasks"
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class Question(msgspec.Struct, frozen=True, gc=False):
-    """What a plugin asks of a client in the midst of a call; `params` are of our own emission."""
-
-    ask: str
-    kind: str
-    method: str
-    params: bytes
-
-
-class _Note(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The params of a progress notification without its token (MCP 2025-11-25, basic/utilities/progress)."""
-
-    progress: int | float
-    total: int | float | msgspec.UnsetType = msgspec.UNSET
-    message: str | msgspec.UnsetType = msgspec.UNSET
-
-
-_notes: Final = msgspec.json.Decoder(_Note)
+_notes: Final = msgspec.json.Decoder(Progress)
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 

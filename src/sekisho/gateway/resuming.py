@@ -47,6 +47,10 @@ class ResumableStreams:
         self.now = now
         self.kept_bytes = 0
         self._is_ended = is_ended
+        # Whose a stream is, its client and session say; the word says whose process, and is drawn once: asking the system
+        # for randomness takes longer than everything else about a stream.
+        self._word = secrets.token_urlsafe(9)
+        self._started = 0
         self._streams: dict[str, ResumableStream] = {}
         self._away: dict[str, ResumableStream] = {}
         self._away_of: Counter[str] = Counter()
@@ -56,7 +60,8 @@ class ResumableStreams:
         self, guest: Guest, client: str, session: str, owner: Withdrawable, *, is_call: bool
     ) -> ResumableStream:
         """A stream to this connection, of a call or of news that belong to none."""
-        ident = ("c" if is_call else "n") + secrets.token_urlsafe(16)
+        self._started += 1
+        ident = f"{'c' if is_call else 'n'}{self._word}{self._started:010d}"
         stream = self._streams[ident] = ResumableStream(self, ident, guest, (client, session), owner)
         return stream
 

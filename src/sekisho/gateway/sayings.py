@@ -23,6 +23,7 @@ from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame
 __all__ = ["Clock", "Hears", "Journal", "Line", "Sayings"]
 
 Notes = Callable[[bytes], None]
+Done = Callable[[SekishoError | None], None]
 
 
 class Hears(Protocol):
@@ -95,7 +96,7 @@ class Sayings:
         if isinstance(judged, SekishoError):
             self._write_said(sealed, judged.code, count, None, salt=salt)
         else:
-            self._write_said(sealed, "ok", count, judged, salt=salt, then=partial(tell, judged))
+            self._write_said(sealed, "ok", count, judged, salt=salt, done=partial(_tell_notes, tell, judged))
 
     def notice(
         self, sealed: Sealed, event: EventFrame, salt: bytes, tell: Callable[[str, bytes], None]
@@ -105,7 +106,8 @@ class Sayings:
         if isinstance(judged, SekishoError):
             self._write_said(sealed, judged.code, 1, None, salt=salt)
         else:
-            self._write_said(sealed, "ok", 1, judged, salt=salt, then=lambda: tell(event.method, judged))
+            done = partial(_tell_event, tell, event.method, judged)
+            self._write_said(sealed, "ok", 1, judged, salt=salt, done=done)
 
     def ask(self, sealed: Sealed, ask: AskFrame, salt: bytes, hears: Hears) -> None:
         """The same for a question; one that cannot be put to the client is answered with the reason."""
@@ -114,17 +116,18 @@ class Sayings:
         if isinstance(judged, SekishoError):
             problem = judged
             turn_down = partial(self._turn_down, sealed, ask.ask, problem)
-            self._write_said(sealed, problem.code, 1, None, salt=salt, then=turn_down, otherwise=turn_down)
+            self._write_said(sealed, problem.code, 1, None, salt=salt, done=lambda _problem: turn_down())
             return
 
-        def put() -> None:
-            if not hears.question(plugin, judged):
+        def put(problem: SekishoError | None) -> None:
+            if problem is not None:
+                unwritten = Unavailable("log_unavailable", "the question cannot be written down")
+                self._turn_down(sealed, ask.ask, unwritten)
+            elif not hears.question(plugin, judged):
                 gone = Unavailable("cancelled", "the client cannot be asked now")
                 self._turn_down(sealed, ask.ask, gone)
 
-        unwritten = Unavailable("log_unavailable", "the question cannot be written down")
-        turn_down = partial(self._turn_down, sealed, ask.ask, unwritten)
-        self._write_said(sealed, "ok", 1, judged.params, salt=salt, then=put, otherwise=turn_down)
+        self._write_said(sealed, "ok", 1, judged.params, salt=salt, done=put)
 
     def answer(self, plugin: PluginName, frame: AnswerFrame) -> None:
         """Pass on what a client answered to a question; whoever waits for it sits at the plugin's side."""
@@ -145,8 +148,7 @@ class Sayings:
         said: bytes | None,
         *,
         salt: bytes,
-        then: Callable[[], None] = lambda: None,
-        otherwise: Callable[[], None] = lambda: None,
+        done: Done | None = None,
     ) -> None:
         call = sealed.call
         self._journal.append(
@@ -162,5 +164,21 @@ class Sayings:
                 salt=salt,
             ),
             effect=False,
-            done=lambda problem: then() if problem is None else otherwise(),
+            done=done or _unheard,
         )
+
+
+def _tell_notes(tell: Notes, notes: bytes, problem: SekishoError | None) -> None:
+    if problem is None:
+        tell(notes)
+
+
+def _tell_event(
+    tell: Callable[[str, bytes], None], method: str, params: bytes, problem: SekishoError | None
+) -> None:
+    if problem is None:
+        tell(method, params)
+
+
+def _unheard(problem: SekishoError | None) -> None:
+    """What is refused goes no further, whether or not it could be written down."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.unit.gateway.offering import everything, offering
 from tests.unit.gateway.speaking import (
     ASKABLE,
@@ -22,9 +25,13 @@ from tests.unit.gateway.speaking import (
     tell,
 )
 
+from sekisho.gateway import BerthLimits, LocalBerths, Road
 from sekisho.policy import AccessPolicy
+from sekisho.wire import EventFrame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.gateway.conftest import Kit
 
 CALL: Final = {"name": "calc__erase", "arguments": {}}
@@ -305,3 +312,70 @@ def test_what_cannot_be_written_down_is_not_heard(kit: Kit) -> None:
     kit.line.notes[1](b'{"progress":1}')
     kit.log.settle()
     assert said.messages == []
+
+
+class LaterClock:
+    """A clock whose "soon" is the end of a turn of the loop."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self._due: list[Callable[[], None]] = []
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self._due.append(callback)
+
+    def turn(self) -> None:
+        due, self._due = self._due, []
+        for callback in due:
+            callback()
+
+
+saids = st.lists(st.integers(1, 4) | st.sampled_from(["event", "turn", "written"]), max_size=12)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=saids, modern=st.booleans())
+def test_what_a_plugin_says_together_is_told_in_its_order_and_all_of_it_before_the_answer(
+    kit: Kit, said: list[int | str], *, modern: bool
+) -> None:
+    """However many notes share a frame, and however many frames a turn: each once, none behind what came after it."""
+    clock = LaterClock(kit.clock.now)
+    kit.change(limiter=type(kit.house.limiter)())  # as many calls as the test likes
+    kit.line = type(kit.line)()
+    kit.road = Road(
+        house=lambda: kit.house,
+        lines={kit.calc: kit.line},
+        journal=kit.log,
+        metrics=kit.metrics,
+        clock=clock,
+        berths=LocalBerths(BerthLimits(total=8, of_client=8, of_plugin=8)),
+        salt_of=str.encode,
+    )
+    kit.door = kit.new_door()
+    client = Client(kit, modern=modern)
+    client.meta = {"progressToken": "t", "io.modelcontextprotocol/logLevel": "debug"}
+    call = client.send("tools/call", CALL if modern else {**CALL, "_meta": {"progressToken": "t"}})
+    told: list[tuple[str, int]] = []
+    for step in said:
+        if step == "turn":
+            clock.turn()
+        elif step == "written":
+            kit.log.settle()
+        elif step == "event":
+            told.append(("data", len(told)))
+            params = json.dumps({"level": "info", "data": len(told) - 1}).encode()
+            kit.line.hears[1](EventFrame("notifications/message", msgspec.Raw(params)))
+        else:
+            numbers = range(len(told), len(told) + int(step))
+            told += [("progress", number) for number in numbers]
+            kit.line.notes[1](b"\n".join([b'{"progress":%d}' % number for number in numbers]))
+    reply(kit, DONE)
+    clock.turn()
+    kit.log.settle()
+    *news, last = call.messages
+    assert [
+        (name, one["params"][name]) for one in news for name in ("progress", "data") if name in one["params"]
+    ] == told
+    assert "result" in last
+    assert sum(entry["count"] for entry in kit.log.entries if entry["kind"] == "notes") == len(told)
+    kit.log.entries.clear()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from sekisho.errors import RemoteProtocolError, Unavailable
 from sekisho.plugin_server.answers import MAX_ERROR_BYTES, Note
 from sekisho.plugin_server.session import MAX_NOTES, Answer, PluginSession, RpcError
-from sekisho.protocol import JsonLimits, Notification, Request
+from sekisho.protocol import JsonLimits, LineReader, Notification, Request, SseReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -222,6 +223,48 @@ def test_a_progress_note_reaches_its_call_without_the_token(wire: Wire) -> None:
     wire.session.receive(text % first)
     assert len(notes) == 1
     assert wire.session.counters.dropped_notes == 1
+
+
+NOTE = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%d,"progress":%d}}'
+BLANKS = (
+    b'{"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": %d, "progress": %d}}'
+)
+SDK = b'{"method":"notifications/progress","params":{"progressToken":%d,"progress":%d},"jsonrpc":"2.0"}'
+
+
+@pytest.mark.parametrize("frame", [b"%b\n", b"event: message\ndata: %b\n\n"], ids=["pipe", "stream"])
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 3), st.sampled_from([NOTE, NOTE, BLANKS, SDK]), st.integers(1, 4)),
+        max_size=8,
+    ),
+    st.lists(st.integers(0, 3000), max_size=6),
+)
+def test_however_its_bytes_arrive_each_call_hears_all_its_notes_in_order_and_then_its_answer(
+    frame: bytes, said: list[tuple[int, bytes, int]], cuts: list[int]
+) -> None:
+    wire = Wire()
+    heard: dict[int, list[bytes]] = {1: [], 2: [], 3: []}
+    told: dict[int, list[bytes]] = {1: [], 2: [], 3: []}
+    for ident, notes in heard.items():
+        wire.session.call_tool("slow", b"{}", notes.append, keep(notes))  # type: ignore[arg-type]  # bytes alone
+        assert wire.last["id"] == ident
+    messages: list[bytes] = []
+    for ident, form, count in said:
+        for _ in range(count):
+            told[ident].append(b'{"progress":%d}' % len(messages))
+            messages.append(form % (ident, len(messages)))
+    for ident, expected in told.items():
+        expected.append(b'{"content":[]}')
+        messages.append(b'{"jsonrpc":"2.0","id":%d,"result":{"content":[]}}' % ident)
+    stream = b"".join([frame % message for message in messages])
+    reader: LineReader | SseReader = SseReader() if frame.startswith(b"event") else LineReader()
+    edges = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    for start, end in pairwise(edges):
+        wire.session.receive_all(reader.feed(stream[start:end]))
+    assert heard == told
+    assert wire.session.counters.dropped_notes + wire.session.counters.garbage == 0
 
 
 def test_a_call_that_wants_no_progress_names_no_token(wire: Wire) -> None:

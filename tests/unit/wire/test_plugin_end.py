@@ -5,11 +5,14 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from sekisho.errors import SekishoError
+from sekisho.errors import SekishoError, Unavailable
 from sekisho.keys import sign_channel_token
-from sekisho.wire import CallFrame, Inbound
+from sekisho.wire import AskFrame, CallFrame, EventFrame, Inbound
 from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
 from sekisho.wire.notes import MAX_NOTE_BYTES
 from sekisho.wire.pipe import SealedPipe
@@ -297,3 +300,70 @@ async def test_two_offers_at_once_are_refused(house: House, settle: Settle) -> N
     joined.near.tamper = lambda data: b"\0\0\0\x01a\0\0\0\x01b"  # the opening request is already on its way
     await settle()
     assert [error.code for error in house.refused] == ["plugin_protocol"]
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(1, 3) | st.just("event"))
+    | st.sampled_from(["turn", "slow", "quick"]),
+    max_size=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(steps)
+def test_what_is_said_in_a_call_arrives_once_in_its_order_and_before_its_answer(
+    house: House, hold: CallFrame, settle: Settle, said: list[tuple[int, int | str] | str]
+) -> None:
+    """Whatever shares a frame, a record or a write, and whatever was held while the core read slowly."""
+
+    async def main() -> None:
+        house.inbound.clear()
+        joined = house.join()
+        await joined.opened()
+        heard: list[list[bytes | SekishoError]] = [[], []]
+        told: list[list[bytes | SekishoError]] = [[], []]
+
+        def listen(number: int) -> None:
+            mine = heard[number]
+
+            def hear(frame: EventFrame | AskFrame) -> None:
+                mine.append(bytes(frame.params))
+
+            joined.core.call(number, hold, mine.append, lambda notes: mine.extend(notes.split(b"\n")), hear)
+
+        for number in (0, 1):
+            listen(number)
+        await settle()
+        for step in said:
+            match step:
+                case "turn":
+                    await settle()
+                case "slow":
+                    joined.plugin.pause_writing()
+                case "quick":
+                    joined.plugin.resume_writing()
+                case int(call), what:
+                    done = len(told[0]) + len(told[1])
+                    texts: list[bytes | SekishoError] = [
+                        b"%d" % (done + more) for more in range(what if isinstance(what, int) else 1)
+                    ]
+                    told[call] += texts
+                    if what == "event":
+                        house.inbound[call].event(
+                            EventFrame("notifications/message", msgspec.Raw(b"%d" % done))
+                        )
+                    else:
+                        house.inbound[call].note(
+                            b"\n".join([text for text in texts if isinstance(text, bytes)])
+                        )
+        joined.plugin.resume_writing()
+        for call, inbound in enumerate(house.inbound):
+            inbound.reply(b"{}")
+            told[call].append(b"{}")
+        await settle()
+        assert heard == told
+        assert (joined.plugin.dropped_notes, joined.core.unwanted_notes) == (0, 0)
+        joined.core.cut(Unavailable("plugin_unavailable", "the test is over"))
+        await settle()
+
+    asyncio.run(main())
