@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -62,6 +62,9 @@ class Ear:
 
     def answer(self, data: bytes) -> None:
         self._heard.set_result(data)
+
+    def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        self.answer(b"".join(parts))
 
 
 class Calculator:

@@ -29,6 +29,8 @@ MakeFinder = Callable[[Sequence[bytes], bytes], KeyFinder]
 KEY_FLOOD: Final = "hidden.key_flood"
 MAX_PASSES: Final = 16  # real text stays below 4; see tests
 FREE_BYTES: Final = 1 << 16  # small texts may be judged as often as there are rules
+_SEVERAL: Final = 3
+_BETWEEN: Final = b"\xff"  # in no UTF-8 text, and no letter to an engine that reads bytes
 _BY_END: Final = itemgetter(1)
 
 
@@ -95,14 +97,10 @@ class _Book:
         left = MAX_PASSES * len(data) + FREE_BYTES
         broken: list[int] = []
         for number in sorted(spans):
-            pattern = self._pattern(number)
-            bounds = iter(spans[number])
-            for start, stop in zip(bounds, bounds, strict=True):
-                window = data[max(start, 0) : stop]
-                left -= len(window)
-                if pattern.search(window):
-                    broken.append(number)
-                    break
+            is_met, read = _search(self._pattern(number), data, spans[number])
+            left -= read
+            if is_met:
+                broken.append(number)
             if left < 0:
                 return self._verdict(broken, flooded=True)
         return self._verdict(broken, flooded=False)
@@ -136,6 +134,25 @@ class _Book:
             return CLEAN
         refuses = any(rule.severity is Severity.REFUSE for rule in rules)
         return Verdict(ids, Severity.REFUSE if refuses else Severity.NOTE)
+
+
+def _search(pattern: Pattern, data: bytes, bounds: Sequence[int]) -> tuple[bool, int]:
+    """Does the pattern occur within one of these stretches, and how many bytes were read to know it?
+
+    Calling an engine costs more than a stretch. Several are first searched at once, with a byte between them that is no
+    letter, as the end of a text is none; no rule asks for the beginning or end of a text (`rule` refuses it). So what is
+    not in all of them together is in none of them. What is there may reach over a joint, and is looked for again.
+    """
+    pairs = iter(bounds)
+    windows = [data[max(start, 0) : stop] for start, stop in zip(pairs, pairs, strict=True)]
+    if len(windows) > _SEVERAL and not pattern.search(_BETWEEN.join(windows)):
+        return False, sum(map(len, windows))
+    read = 0
+    for window in windows:
+        read += len(window)
+        if pattern.search(window):
+            return True, read
+    return False, read
 
 
 def _parts(stored: bytes) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ __all__ = [
     "list_result",
     "method_result",
     "response",
+    "response_parts",
 ]
 
 _SERVER_INFO = {"name": "sekisho", "title": "Sekisho", "version": __version__}
@@ -93,9 +94,16 @@ def response(request_id: int | str, result: bytes, *, is_call: bool = False) -> 
     Args:
         is_call: The result of a tool, which gets the member that only the newer era has.
     """
+    return b"".join(response_parts(request_id, result, is_call=is_call))
+
+
+def response_parts(
+    request_id: int | str, result: bytes, *, is_call: bool = False
+) -> tuple[bytes, bytes, bytes | memoryview, bytes]:
+    """The same, as it lies in several places."""
     before = b'{"jsonrpc":"2.0","id":' + _encode(request_id) + b',"result":'
     inner, after = (memoryview(result)[:-1], _COMPLETE) if is_call else (result, b"}")
-    return b"".join((_HEAD % (len(before) + len(inner) + len(after)), before, inner, after))
+    return _HEAD % (len(before) + len(inner) + len(after)), before, inner, after
 
 
 def _announced(house: House, client: str, endpoint: PluginName | None) -> Announced:

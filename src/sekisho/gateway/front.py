@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -422,6 +423,17 @@ class Front:
         transport.write(data)
         if len(data) > WORTH_COUNTING and self.read_by != _NEVER:  # it did not leave at once
             self._room.hold(self, len(data))
+        self._answered(transport)
+
+    def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send a large whole answer as it lies; joining it would copy it once more."""
+        transport = self._transport
+        if self._is_tls or self._begun or transport is None or transport.is_closing():
+            self.answer(b"".join(parts))
+            return
+        transport.writelines(parts)
+        if self.read_by != _NEVER:  # it did not leave at once
+            self._room.hold(self, sum(map(len, parts)))
         self._answered(transport)
 
     def _send_more(self, transport: asyncio.Transport) -> None:

@@ -7,13 +7,13 @@ each of them is served as if it had come alone, and in a session of the older er
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.sessions import Session
-from sekisho.gateway.visit import Visit, Withdrawable
+from sekisho.gateway.visit import Guest, Visit, Withdrawable
 from sekisho.keys import Pending, Principal
 from sekisho.protocol import (
     ClientNotification,
@@ -61,6 +61,10 @@ class Stead:
         """A piece before the answer; there are none unless somebody carries them."""
         del data
         return False
+
+    def answer_in_parts(self: Guest, parts: Sequence[bytes | memoryview]) -> None:
+        """A large one, which lies in several places."""
+        self.answer(b"".join(parts))
 
 
 def serve_request(

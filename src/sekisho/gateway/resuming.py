@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sekisho.errors import Refused, SekishoError
@@ -192,6 +192,10 @@ class ResumableStream:
         self._is_ended = True
         self.until = self._streams.now() + RESUME_S
         self._streams.ended(self)
+
+    def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """The same of a large one; no stream is given any."""
+        self.answer(b"".join(parts))
 
     def holds(self, reason: SekishoError) -> bool:
         """May what this stream is for go on, since its client may come back?"""

@@ -8,7 +8,7 @@ how bytes leave is the guest's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -37,6 +37,7 @@ from sekisho.protocol import (
 
 __all__ = ["CLIENT_GONE", "Copies", "Copy", "Guest", "Streams", "Visit", "Withdrawable"]
 
+WORTH_PARTING: Final = 64 << 10  # bytes; joining less costs less than telling the kernel of several places
 _encode: Final = msgspec.json.Encoder().encode
 _SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 
@@ -59,6 +60,9 @@ class Guest(Protocol):
 
     def answer(self, data: bytes) -> None:
         """Send the whole answer, or its last piece."""
+
+    def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send the whole of a large answer, which lies in several places."""
 
 
 class Withdrawable(Protocol):
@@ -279,6 +283,8 @@ class Visit:
         """Answer with the result of a tool."""
         if self.is_streaming or not self.keep_alive:
             self.give(answers.call_result(result, modern=self.modern))
+        elif len(result) > WORTH_PARTING:
+            self.guest.answer_in_parts(answers.response_parts(self._ident, result, is_call=self.modern))
         else:
             self.guest.answer(answers.response(self._ident, result, is_call=self.modern))
 

@@ -29,6 +29,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError
+from sekisho.protocol.long_strings import read_around
 
 __all__ = [
     "JsonLimits",
@@ -139,8 +140,13 @@ def decode_distinct(data: bytes) -> tuple[JsonValue, bytes]:
 
     The text must have passed `check_text`. Equal texts prove that nothing was dropped; only others are read again.
     """
+    value: JsonValue
     try:
-        value: JsonValue = _decoder.decode(data)
+        if len(data) >= _LARGE:
+            value = read_around(data)
+            if value is not None and _is_written_alike(value, data):
+                return value, data
+        value = _decoder.decode(data)
         if len(data) >= _LARGE and _is_written_alike(value, data):
             return value, data
         text = _encoder.encode(value)

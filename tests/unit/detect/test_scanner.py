@@ -9,6 +9,7 @@ from tests.unit.detect.judging import SCANNER, argument, nested, result
 
 from sekisho.detect import CLEAN, KEY_FLOOD, RULES, Place, Scanner, Severity, Verdict
 from sekisho.detect.engines import compiled
+from sekisho.detect.rule import Group, Rule
 
 PATTERNS = [(rule, compiled(rule.wire)) for rule in RULES]
 PIECES = st.one_of(
@@ -28,6 +29,41 @@ def whole(data: bytes, place: Place) -> tuple[str, ...]:
 def test_looking_only_around_keys_misses_nothing_and_adds_nothing(pieces: list[str], place: Place) -> None:
     data = argument("".join(pieces))
     assert SCANNER.scan(data, place).rule_ids == whole(data, place)
+
+
+@given(
+    pieces=st.lists(PIECES, min_size=1, max_size=4), times=st.integers(4, 12), place=st.sampled_from(Place)
+)
+@settings(max_examples=200, deadline=None)
+def test_where_keys_are_many_nothing_is_missed_or_added_either(
+    pieces: list[str], times: int, place: Place
+) -> None:
+    data = argument((" " + "-" * 600).join("".join(pieces) for _ in range(times)))
+    assert SCANNER.scan(data, place).rule_ids == whole(data, place)
+
+
+@pytest.mark.parametrize("between", [0, 1, 4])
+def test_a_pattern_that_only_the_neighbourhoods_of_two_keys_make_up_together_is_not_found(
+    between: int,
+) -> None:
+    # of each key just this much is looked at: b1k11a. Side by side, they would hold a, any byte, b.
+    rule = Rule(
+        id="injection.x",
+        group=Group.INJECTION,
+        where=frozenset(Place),
+        severity=Severity.NOTE,
+        finds="x",
+        pattern="a[^z]b",
+        keys=("k",),
+        harmless="x",
+        harmful="axb",
+        reach=3,
+    )
+    text = b"zzzz".join([b"b1k11a"] * 9)
+    scanner = Scanner((rule,))
+    assert scanner.scan(text, Place.RESULTS) is CLEAN
+    met = text[: 20 * between] + b"zz11kaxbzz" + text[20 * between :]
+    assert scanner.scan(met, Place.RESULTS).rule_ids == ("injection.x",)
 
 
 def test_a_clean_text_returns_one_shared_value() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -257,6 +257,9 @@ class Ear:
     def answer(self, data: bytes) -> None:
         self.heard.append(data)
         self._hear(data)
+
+    def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        self.answer(b"".join(parts))
 
 
 class Kit:

@@ -131,3 +131,4 @@ def test_a_call_result_carries_what_the_era_knows(ident: int | str) -> None:
     for modern, result in ((True, complete), (False, given)):
         whole = response_bytes(200, result_bytes(ident, result))
         assert answers.response(ident, given, is_call=modern) == whole
+        assert b"".join(answers.response_parts(ident, given, is_call=modern)) == whole

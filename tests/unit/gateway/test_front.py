@@ -463,6 +463,34 @@ async def test_large_pieces_that_are_left_unread_count_too(kit: Kit) -> None:
 
 
 @pytest.mark.threat("T-FLOOD")
+async def test_answers_in_parts_that_are_left_unread_count_too(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_held_bytes=150_000))
+    guests = [join(room) for _ in range(2)]
+    for front, wire in guests:
+        front.answer_in_parts([b"head", memoryview(b"x" * 100_000)[1:], b"end"])  # it leaves at once
+        assert wire.sent == b"head" + b"x" * 99_999 + b"end"
+    assert not any(wire.was_aborted for _, wire in guests)
+    for front, _ in guests:
+        front.pause_writing()
+        front.answer_in_parts([b"x" * 50_000, b"x" * 50_000])
+    assert [wire.was_aborted for _, wire in guests].count(True) == 1
+
+
+async def test_parts_follow_what_was_begun_and_come_whole_over_tls(kit: Kit) -> None:
+    room = Room(kit.door, limits())
+    front, wire = join(room)
+    assert front.begin(b"begun ")
+    front.answer_in_parts([b"head ", memoryview(b"body")])
+    assert wire.sent == b"begun head body"
+    front, wire = join(room, extra={"sslcontext": object()})
+    front.answer_in_parts([b"x" * 300_000, memoryview(b"y" * 300_000)])
+    assert wire.sent == b"x" * 300_000 + b"y" * 300_000
+    wire.close()
+    front.answer_in_parts([b"to nobody"])
+    assert wire.sent.endswith(b"y")
+
+
+@pytest.mark.threat("T-FLOOD")
 async def test_over_tls_a_large_answer_is_sent_as_the_client_takes_it(kit: Kit) -> None:
     room = Room(kit.door, limits(max_held_bytes=600_000))
     front, wire = join(room, extra={"sslcontext": object()})

@@ -41,6 +41,8 @@ def test_what_has_no_answer_is_accepted_and_nothing_goes_out_before_it(kit: Kit)
     assert not place.begin(b"early")
     assert place.admit("anybody")
     assert place.heard == [b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"]
+    place.answer_in_parts([b"a large one ", memoryview(b"in parts")])
+    assert place.heard[1:] == [b"a large one in parts"]
 
 
 def test_a_notification_of_the_newer_era_is_refused(kit: Kit) -> None:

@@ -81,7 +81,7 @@ def test_a_stream_begins_with_a_place_to_come_back_to_and_every_event_is_one(des
     ear = desk.kit.ear()
     stream, _ = desk.start(ear)
     assert stream.begin(event(b"1"))
-    stream.answer(last_event(b"2"))
+    stream.answer_in_parts([last_event(b"2")])
     assert b"retry: 500\ndata: \n\n" in ear.pieces[0]
     assert [one.rsplit(".", 1)[1] for one in ids(ear)] == ["0", "1", "2"]
     assert ear.heard[0].endswith(LAST_CHUNK)

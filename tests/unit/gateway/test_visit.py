@@ -20,7 +20,7 @@ from sekisho.errors import (
     SekishoError,
 )
 from sekisho.gateway.remarks import Question
-from sekisho.gateway.visit import Streams, Visit
+from sekisho.gateway.visit import WORTH_PARTING, Streams, Visit
 from sekisho.keys import Challenges
 
 if TYPE_CHECKING:
@@ -81,6 +81,16 @@ def test_a_result_is_the_same_json_whether_or_not_the_connection_stays(
         "result": {"content": []} | ({"resultType": "complete"} if modern else {}),
     }
     assert reply.headers.get("connection") == (None if keep_alive else "close")
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_large_result_is_the_same_in_parts(kit: Kit, modern: bool) -> None:
+    text = "x" * WORTH_PARTING
+    result = json.dumps({"content": [{"type": "text", "text": text}]}).encode()
+    reply = heard(kit, lambda visit: visit.give_call(result), modern=modern, keep_alive=True)
+    assert reply.status == 200
+    assert reply.body["result"] == json.loads(result) | ({"resultType": "complete"} if modern else {})
+    assert reply.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(
