@@ -10,6 +10,8 @@ How
 Guarantees
 - whoever is let in after recovery sees the old state or the new one; every command about drafts and every start of the
   plugin recovers first;
+- the steps of all folders follow each other without a pause, and no signal that asks for an end comes between them: only
+  a kill, a crash of the machine or a folder that fails can leave some of them done, until recovery;
 - what is kept are copies that belong to us, or to the folder's owner: nothing the plugin still holds open, no set-uid
   or set-gid bit, no second name of another file, no extended attribute;
 - no step follows a link or leaves the folder (`beneath`); a link that leads out, or a device, is never kept;
@@ -19,8 +21,11 @@ Guarantees
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from sekisho.errors import Refused, Unavailable
 from sekisho.launcher.kernel import libc
@@ -32,6 +37,8 @@ from sekisho.sandbox.steps import carry_out
 from sekisho.sandbox.transaction_journal import Root, read_journal, remove_journal, write_journal
 
 __all__ = ["Step", "discard", "keep", "recover"]
+
+PATIENT: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 
 def keep(drafts: Drafts, *, force: bool = False, step: Step = lambda name: None) -> int:
@@ -132,13 +139,27 @@ def _finish(drafts: Drafts, roots: Sequence[Root], step: Step) -> None:
     _clear(drafts, roots, step)
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What asks us to end waits until it is done: half of the steps are nobody's state, and all of them take a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PATIENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _apply(roots: Sequence[Root], step: Step) -> None:
-    for root in roots:
-        with opened(root.open()) as lower:
-            for one in root.steps:
-                step("apply")
-                carry_out(lower, root.stage, one)
-            # The whole file system, because a folder may be closed to us again by now.
+    """All steps of all folders one right after the other; then they are made durable, which may take seconds."""
+    with contextlib.ExitStack() as stack:
+        # Before the first step: one that cannot be reached stops everything, and a step may close one to us.
+        lowers = [stack.enter_context(opened(root.open())) for root in roots]
+        with _undisturbed():
+            for root, lower in zip(roots, lowers, strict=True):
+                for one in root.steps:
+                    step("apply")
+                    carry_out(lower, root.stage, one)
+        for root, lower in zip(roots, lowers, strict=True):
             if libc.syncfs(lower) != 0:
                 raise OSError(errno.EIO, "what was written cannot be made durable", root.folder)
 

@@ -156,6 +156,74 @@ def test_killed_at_any_step_it_ends_old_or_new_and_both_folders_together(tmp_pat
     assert whole(drafts) == [NEW, NEW]
 
 
+@pytest.mark.requirement("B4.4")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_whoever_asks_for_an_end_in_the_middle_of_the_steps_gets_it_after_the_last(
+    drafts: Drafts, number: signal.Signals
+) -> None:
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(number, signal.SIG_DFL)
+        steps: list[str] = []
+
+        def step(name: str) -> None:
+            steps.append(name)
+            if steps.count("apply") == 3:
+                os.kill(os.getpid(), number)
+
+        try:
+            keep(drafts, step=step)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
+    assert [(one.keys() - {stage(one)}) for one in whole(drafts)] == [NEW.keys(), NEW.keys()], (
+        "before any recovery"
+    )
+    recover(drafts)
+    assert whole(drafts) == [NEW, NEW]
+
+
+def stage(found: Snapshot) -> str:
+    """The folder with the copies, which is empty by then."""
+    return next((name for name in found if name.startswith(".sekisho-")), "")
+
+
+def test_a_signal_before_the_steps_ends_it_at_once_and_nothing_is_kept(drafts: Drafts) -> None:
+    old = whole(drafts)
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            keep(
+                drafts, step=lambda name: os.kill(os.getpid(), signal.SIGTERM) if name == "journal" else None
+            )
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+    recover(drafts)
+    assert whole(drafts) == old
+
+
+def test_a_second_folder_that_is_gone_stops_the_first_before_its_first_step(drafts: Drafts) -> None:
+    pid = os.fork()
+    if pid == 0:  # the journal stands, and nothing is done
+        try:
+            keep(drafts, step=lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == "apply" else None)
+        finally:
+            os._exit(1)
+    os.waitpid(pid, 0)
+    first, second = folders(drafts)
+    old = snapshot(first)
+    second.rename(second.with_name("away"))
+    with pytest.raises(Unavailable):
+        recover(drafts)
+    assert snapshot(first) == old
+    second.with_name("away").rename(second)
+    recover(drafts)
+    assert whole(drafts) == [NEW, NEW]
+
+
 def test_a_recovery_that_is_killed_is_recovered_from(drafts: Drafts) -> None:
     number = 30  # beyond the copies: the journal stands by then
     while killed_at(drafts, number):
