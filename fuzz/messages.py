@@ -22,11 +22,13 @@ from sekisho.protocol import (
     parse_tool_call,
     reemit,
     request_bytes,
+    split_batch,
 )
 
 __all__ = ["call_of", "client_message", "plugin_message", "strict_text", "tool_call"]
 
 LIMITS = JsonLimits(max_bytes=1 << 20, max_depth=64, max_members=10_000)
+TWICE = JsonLimits(max_bytes=3 << 20, max_depth=65, max_members=20_010)
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _CALL = frozenset({"name", "arguments", "_meta"})
 
@@ -53,11 +55,13 @@ def client_message(data: bytes) -> None:
 
 
 def plugin_message(data: bytes) -> None:
-    """What a plugin says: each member of the message once; a part that can be passed on has one value."""
+    """What a plugin says: each member once, alone or with others; a part that can be passed on has one value."""
     try:
         read = parse_message(data, LIMITS)
     except SekishoError:
         return
+    together = split_batch(b"[" + data + b" ," + data + b"]", TWICE, most=2)
+    hold([parse_message(one, LIMITS) for one in together] == [read, read], "together they say something else")
     value = _envelope(data)
     if isinstance(read, Response):
         hold(exactly(value["id"]) == exactly(read.id), "the id is another")
