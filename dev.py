@@ -27,7 +27,18 @@ DENO = "deno==2.9.8"
 # What a compiled module promises is tested as such, too.
 COMPILED_TESTS = [
     f"tests/unit/{room}"
-    for room in ("audit", "cli", "detect", "gateway", "keys", "policy", "protocol", "registry", "wire")
+    for room in (
+        "audit",
+        "cli",
+        "detect",
+        "gateway",
+        "keys",
+        "policy",
+        "protocol",
+        "registry",
+        "telemetry",
+        "wire",
+    )
 ]
 MIN_NODE = 22  # what the conformance suite asks for
 

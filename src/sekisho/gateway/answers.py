@@ -40,6 +40,10 @@ _MODERN_TAIL = msgspec.json.encode(
 
 _encode: Final = msgspec.json.Encoder().encode
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+WORTH_KEEPING: Final = (
+    4 << 10
+)  # bytes; answers of few lengths are nearly all there are, and so are their heads
+_heads: Final[dict[int, bytes]] = {}
 _COMPLETE: Final = b',"resultType":"complete"}}'  # a tool result has `content`, so a comma is due
 
 
@@ -101,9 +105,17 @@ def response_parts(
     request_id: int | str, result: bytes, *, is_call: bool = False
 ) -> tuple[bytes, bytes, bytes | memoryview, bytes]:
     """The same, as it lies in several places."""
-    before = b'{"jsonrpc":"2.0","id":' + _encode(request_id) + b',"result":'
-    inner, after = (memoryview(result)[:-1], _COMPLETE) if is_call else (result, b"}")
-    return _HEAD % (len(before) + len(inner) + len(after)), before, inner, after
+    before = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(request_id)
+    size = len(before) + len(result) + (len(_COMPLETE) - 1 if is_call else 1)
+    head = _heads.get(size)
+    if head is None:
+        head = _HEAD % size
+        if size < WORTH_KEEPING:
+            _heads[size] = head
+    if not is_call:
+        return head, before, result, b"}"
+    inner = result[:-1] if len(result) < WORTH_KEEPING else memoryview(result)[:-1]
+    return head, before, inner, _COMPLETE
 
 
 def _announced(house: House, client: str, endpoint: PluginName | None) -> Announced:

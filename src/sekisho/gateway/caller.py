@@ -66,25 +66,40 @@ _USUAL_META: Final = frozenset(
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Extras(msgspec.Struct, frozen=True, gc=False):
+class Extras:
     """What one request carries beside its arguments; nearly always nothing."""
 
-    meta: bytes = b""
-    input_responses: bytes = b""
-    request_state: str | None = None
+    __slots__ = ("input_responses", "meta", "request_state")
+
+    def __init__(
+        self, meta: bytes = b"", input_responses: bytes = b"", request_state: str | None = None
+    ) -> None:
+        self.meta: Final = meta
+        self.input_responses: Final = input_responses
+        self.request_state: Final = request_state
 
 
 NO_EXTRAS: Final = Extras()
 
 
-class Caller(msgspec.Struct, frozen=True, gc=False):
+class Caller:
     """The client of a request."""
 
-    modern: bool
-    scope: str
-    style: Literal["rounds", "stream"] = "rounds"
-    declared: frozenset[str] = frozenset()
-    log_level: str | None = None
+    __slots__ = ("declared", "log_level", "modern", "scope", "style")
+
+    def __init__(
+        self,
+        modern: bool,
+        scope: str,
+        style: Literal["rounds", "stream"] = "rounds",
+        declared: frozenset[str] = frozenset(),
+        log_level: str | None = None,
+    ) -> None:
+        self.modern: Final = modern
+        self.scope: Final = scope
+        self.style: Final[Literal["rounds", "stream"]] = style
+        self.declared: Final = declared
+        self.log_level: Final = log_level
 
     def is_plain(self, allowed: frozenset[str]) -> bool:
         """True when there is nothing to say of it: nearly every client, while a plugin remembers nothing of it."""
@@ -103,7 +118,7 @@ class Contexts:
     def __init__(self) -> None:
         # By scope: whose call it was last, by which rules of the plugin, and the context that it had.
         self.latest: dict[str, tuple[Caller, object, bytes]] = {}
-        self._memo: dict[tuple[Caller, frozenset[str], str], bytes] = {}
+        self._memo: dict[tuple[object, ...], bytes] = {}  # by all that a context says
 
     def of(
         self,
@@ -119,7 +134,7 @@ class Contexts:
         """
         if extras is not NO_EXTRAS:
             return _context(caller, allowed, extras, instance)
-        key = (caller, allowed, instance)
+        key = (caller.scope, caller.style, caller.declared, caller.log_level, allowed, instance)
         found = self._memo.get(key)
         if found is None:
             if len(self._memo) >= MAX_CONTEXTS:

@@ -10,6 +10,7 @@ method (`dispatch`) and decides no call (`checkpoint`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -215,12 +216,12 @@ class Door:
         except RemoteProtocolError as error:
             if error.code != "batch_refused":
                 raise
-            return serve_batch(self, request, visit, known, lambda: self._session_of(request, visit))
-        if isinstance(message, ClientResponse):
-            self.hear_answer(message, visit, lambda: self._session_of(request, visit))
-            return None
+            return serve_batch(self, request, visit, known, partial(self._session_of, request, visit))
         if isinstance(message, ClientRequest):
             visit.request_id = message.id
+        elif isinstance(message, ClientResponse):
+            self.hear_answer(message, visit, partial(self._session_of, request, visit))
+            return None
         shape = envelope(request.headers, message)
         visit.modern = shape.modern
         session: Session | None = None

@@ -7,20 +7,26 @@ of judging it. Who must not guess anything from an id is protected by the key of
 from __future__ import annotations
 
 import secrets
-from itertools import count
+from typing import Final
 
 __all__ = ["CallIds"]
+
+_TWO: Final = tuple(f"{number:02x}" for number in range(256))
 
 
 class CallIds:
     """Gives the next id of this process: 16 random hexadecimal digits, then 8 or more that count."""
 
-    __slots__ = ("_numbers", "_prefix")
+    __slots__ = ("_beginning", "_number", "_prefix")
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(8)
-        self._numbers = count(1)
+        self._beginning = ""
+        self._number = 0
 
     def __call__(self) -> str:
         """A new id."""
-        return f"{self._prefix}{next(self._numbers):08x}"
+        self._number = number = self._number + 1
+        if not self._beginning or number & 0xFF == 0:  # 256 ids share all but their last two digits
+            self._beginning = f"{self._prefix}{number >> 8:06x}"
+        return self._beginning + _TWO[number & 0xFF]

@@ -61,7 +61,14 @@ class Journeys:
             token = meta.get("progressToken") if visit.takes_streams else None
             if token is not None:
                 visit.progress_token, wants_progress = _progress_token(token), True
-        arrived = Arrived(call, visit.principal, visit.now, wants_progress, caller, is_approved)
+        arrived = Arrived(
+            call,
+            visit.principal,
+            visit.now,
+            wants_progress=wants_progress,
+            caller=caller,
+            is_approved=is_approved,
+        )
         key = visit.key
         if key is not None:
             if key in self._under_way:
@@ -150,7 +157,7 @@ class Journeys:
         if error is not None:
             self._refuse_held(visit, held, error)
             return
-        arrived = msgspec.structs.replace(held.arrived, is_approved=True, now=self._clock.now())
+        arrived = held.arrived.approved(self._clock.now())
         visit.under_way = self._road.travel(arrived, partial(self._reply, visit), visit)
 
     def _refuse_held(self, visit: Visit, held: Held, error: SekishoError) -> None:

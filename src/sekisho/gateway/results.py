@@ -67,7 +67,7 @@ def read_object(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
         raise Refused("result_too_large", f"the result exceeds {limits.max_bytes} bytes")
     try:
         check_text(text, limits)
-        value, emitted = decode_distinct(text)
+        value, emitted = decode_distinct(text, fast_from=0)
     except SekishoError as error:
         raise no_result() from error
     if not isinstance(value, dict):

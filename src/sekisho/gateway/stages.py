@@ -1,14 +1,17 @@
 """The values of the road: each stage holds the one before it and promises more.
 
-`Arrived → Identified → Permitted → Inspected → (Held →) Approved → Sealed → Answered`. All are frozen; only the step of
-`checkpoint` that earns a value constructs it, and what goes to a plugin server takes a `Sealed`, so a skipped step is a
-type error. The call inside is the same immutable object from the door to the wire, tied to what is sent by its digest.
+`Arrived → Identified → Permitted → Inspected → (Held →) Approved → Sealed → Answered`. Only the step of `checkpoint`
+that earns a value constructs it, and what goes to a plugin server takes a `Sealed`, so a skipped step is a type error.
+The call inside is the same object from the door to the wire, tied to what is sent by its digest.
+
+Every attribute is final: changing one is an error of types, and where this is compiled it cannot be done at all. They are
+plain classes because they are made and read for every call, and compiled code reads nothing faster.
 """
 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -36,7 +39,7 @@ __all__ = [
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Call:
     """One call of a tool, or of another method that a plugin serves, as the door read it.
 
     `parsed` is what is judged; `arguments` is the same value in our own spelling, which is what is sent. `tool` is a
@@ -44,19 +47,33 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     the task. `tasks` are those it is about, as the client knows them and as the plugin does.
     """
 
-    call_id: str
-    plugin: PluginName
-    tool: str
-    parsed: JsonObject
-    arguments: bytes
-    digest: str
-    target: str = ""
-    extras: Extras = NO_EXTRAS
-    tasks: tuple[Task, ...] = ()
+    __slots__ = ("arguments", "call_id", "digest", "extras", "parsed", "plugin", "target", "tasks", "tool")
 
-    @classmethod
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        plugin: PluginName,
+        tool: str,
+        parsed: JsonObject,
+        arguments: bytes,
+        digest: str,
+        target: str = "",
+        tasks: tuple[Task, ...] = (),
+        extras: Extras = NO_EXTRAS,
+    ) -> None:
+        self.call_id: Final = call_id
+        self.plugin: Final = plugin
+        self.tool: Final = tool
+        self.parsed: Final = parsed
+        self.arguments: Final = arguments
+        self.digest: Final = digest
+        self.target: Final = target
+        self.tasks: Final = tasks
+        self.extras: Final = extras
+
+    @staticmethod
     def of(
-        cls,
         call_id: str,
         plugin: PluginName,
         tool: str,
@@ -64,13 +81,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         *,
         target: str = "",
         tasks: tuple[Task, ...] = (),
-    ) -> Self:
+    ) -> Call:
         """The call with these arguments, and the digest that binds what is judged to what is sent."""
         arguments = _encode(parsed)
         # every part is length-prefixed, so that no two calls share bytes
         head = f"{len(call_id)}:{call_id}{len(plugin)}:{plugin}{len(tool)}:{tool}{len(arguments)}:"
         digest = sha256(b"sekisho/call/2\x00" + head.encode() + arguments).hexdigest()
-        return cls(
+        return Call(
             call_id=call_id,
             plugin=plugin,
             tool=tool,
@@ -81,11 +98,21 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             tasks=tasks,
         )
 
-    def carrying(self, extras: Extras) -> Self:
+    def carrying(self, extras: Extras) -> Call:
         """The same call and what came beside its arguments; the digest binds both."""
         beside = _encode((self.digest, extras.meta, extras.input_responses, extras.request_state))
         digest = sha256(b"sekisho/call/2/extras\x00" + beside).hexdigest()
-        return msgspec.structs.replace(self, extras=extras, digest=digest)
+        return Call(
+            call_id=self.call_id,
+            plugin=self.plugin,
+            tool=self.tool,
+            parsed=self.parsed,
+            arguments=self.arguments,
+            digest=digest,
+            target=self.target,
+            tasks=self.tasks,
+            extras=extras,
+        )
 
     @property
     def is_of_tool(self) -> bool:
@@ -109,47 +136,84 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return sha256(b"sekisho/operation/1\x00" + named).hexdigest()[:32]
 
 
-class Arrived(msgspec.Struct, frozen=True, gc=False):
-    """A readable call and who showed a valid credential with it, if anybody. `now` is Unix time in seconds."""
+class Arrived:
+    """A readable call and who showed a valid credential with it, if anybody. `now` is Unix time in seconds.
 
-    call: Call
-    principal: Principal | None
-    now: float
-    wants_progress: bool = False
-    caller: Caller | None = None
-    is_approved: bool = False
-    """True when the person behind the client said yes to this call, in a round that was sealed for it."""
+    `is_approved` is True when the person behind the client said yes to this call, in a round that was sealed for it.
+    """
+
+    __slots__ = ("call", "caller", "is_approved", "now", "principal", "wants_progress")
+
+    def __init__(
+        self,
+        call: Call,
+        principal: Principal | None,
+        now: float,
+        *,
+        wants_progress: bool = False,
+        caller: Caller | None = None,
+        is_approved: bool = False,
+    ) -> None:
+        self.call: Final = call
+        self.principal: Final = principal
+        self.now: Final = now
+        self.wants_progress: Final = wants_progress
+        self.caller: Final = caller
+        self.is_approved: Final = is_approved
+
+    def approved(self, now: float) -> Arrived:
+        """The same call, to which a person has said yes just now."""
+        return Arrived(
+            self.call,
+            self.principal,
+            now,
+            wants_progress=self.wants_progress,
+            caller=self.caller,
+            is_approved=True,
+        )
 
 
-class Identified(msgspec.Struct, frozen=True, gc=False):
+class Identified:
     """The credential was checked, and holds now: `client` is who asks."""
 
-    arrived: Arrived
-    principal: Principal
-    client: str
+    __slots__ = ("arrived", "client", "principal")
+
+    def __init__(self, arrived: Arrived, principal: Principal, client: str) -> None:
+        self.arrived: Final = arrived
+        self.principal: Final = principal
+        self.client: Final = client
 
 
-class Permitted(msgspec.Struct, frozen=True, gc=False):
+class Permitted:
     """The client may use this operation, its definition is approved and unchanged, and the rate allows it.
 
     `definition` is that of the tool, also where its task is asked for; other methods have none.
     """
 
-    identified: Identified
-    definition: Definition | None
+    __slots__ = ("definition", "identified")
+
+    def __init__(self, identified: Identified, definition: Definition | None) -> None:
+        self.identified: Final = identified
+        self.definition: Final = definition
 
 
-class Inspected(msgspec.Struct, frozen=True, gc=False):
+class Inspected:
     """The arguments fit the pinned input schema and the limits; `rules` are the content rules they met."""
 
-    permitted: Permitted
-    rules: tuple[str, ...] = ()
+    __slots__ = ("permitted", "rules")
+
+    def __init__(self, permitted: Permitted, rules: tuple[str, ...] = ()) -> None:
+        self.permitted: Final = permitted
+        self.rules: Final = rules
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
+class Held:
     """Everything allows this call, but a person has to be asked."""
 
-    inspected: Inspected
+    __slots__ = ("inspected",)
+
+    def __init__(self, inspected: Inspected) -> None:
+        self.inspected: Final = inspected
 
     @property
     def arrived(self) -> Arrived:
@@ -162,19 +226,25 @@ class Held(msgspec.Struct, frozen=True, gc=False):
         return self.inspected.permitted.identified.client
 
 
-class Approved(msgspec.Struct, frozen=True, gc=False):
+class Approved:
     """Nobody has to be asked, or the one who had to be asked said yes."""
 
-    inspected: Inspected
+    __slots__ = ("inspected",)
+
+    def __init__(self, inspected: Inspected) -> None:
+        self.inspected: Final = inspected
 
 
-class Sealed(msgspec.Struct, frozen=True, gc=False):
+class Sealed:
     """The frame that goes to the plugin server, bound to the judged `call` of this `client` by its digest."""
 
-    approved: Approved
-    frame: CallFrame
-    call: Call
-    client: str
+    __slots__ = ("approved", "call", "client", "frame")
+
+    def __init__(self, approved: Approved, frame: CallFrame, call: Call, client: str) -> None:
+        self.approved: Final = approved
+        self.frame: Final = frame
+        self.call: Final = call
+        self.client: Final = client
 
     @property
     def definition(self) -> Definition | None:
@@ -193,7 +263,7 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
         return self.approved.inspected.permitted.identified.arrived.caller
 
 
-class Answered(msgspec.Struct, frozen=True, gc=False):
+class Answered:
     """A result that passed the inspection on the way back, as bytes of our own emission.
 
     `rules` are the content rules it met and was let through with. `questions` are the kinds of what the plugin asks of
@@ -201,23 +271,38 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     made instead of a result: then the text has no id yet.
     """
 
-    sealed: Sealed
-    result: bytes
-    rules: tuple[str, ...] = ()
-    questions: dict[str, str] | None = None
-    made: MadeTask | None = None
+    __slots__ = ("made", "questions", "result", "rules", "sealed")
+
+    def __init__(
+        self,
+        sealed: Sealed,
+        result: bytes,
+        rules: tuple[str, ...] = (),
+        questions: dict[str, str] | None = None,
+        made: MadeTask | None = None,
+    ) -> None:
+        self.sealed: Final = sealed
+        self.result: Final = result
+        self.rules: Final = rules
+        self.questions: Final = questions
+        self.made: Final = made
 
 
-class Refusal(msgspec.Struct, frozen=True, gc=False):
+class Refusal:
     """A call that goes no further, and as much as is known about who asked."""
 
-    client: str | None
-    error: SekishoError
-    call_id: str
-    plugin: str = ""
-    tool: str = ""
+    __slots__ = ("call_id", "client", "error", "plugin", "tool")
 
-    @classmethod
-    def of(cls, call: Call, client: str | None, error: SekishoError) -> Self:
+    def __init__(
+        self, client: str | None, error: SekishoError, call_id: str, plugin: str = "", tool: str = ""
+    ) -> None:
+        self.client: Final = client
+        self.error: Final = error
+        self.call_id: Final = call_id
+        self.plugin: Final = plugin
+        self.tool: Final = tool
+
+    @staticmethod
+    def of(call: Call, client: str | None, error: SekishoError) -> Refusal:
         """The refusal of a call that could be read."""
-        return cls(client, error, call.call_id, call.plugin, call.tool)
+        return Refusal(client, error, call.call_id, call.plugin, call.tool)

@@ -48,7 +48,7 @@ def parse_client_message(data: bytes, limits: JsonLimits) -> ClientMessage:
         RemoteProtocolError: `json_*`, `batch_refused` or `message_invalid`.
     """
     check_text(data, limits)
-    value = decode_distinct(data)[0]
+    value = decode_distinct(data, fast_from=0)[0]
     if isinstance(value, list):
         raise RemoteProtocolError("batch_refused", "batches are not accepted")
     return _message(value)
@@ -62,7 +62,7 @@ def parse_client_batch(data: bytes, limits: JsonLimits, *, most: int) -> list[Cl
         RemoteProtocolError: `json_*`, `batch_refused` or `message_invalid`.
     """
     check_text(data, limits)
-    value = decode_distinct(data)[0]
+    value = decode_distinct(data, fast_from=0)[0]
     if not isinstance(value, list) or not value:
         raise _invalid("a batch is an array of messages")
     if len(value) > most:

@@ -78,7 +78,8 @@ class HeadMemo:
     def recall(self, data: bytes) -> HttpRequest | None:
         """The one request these bytes are, when its head is kept and its body is exactly the rest."""
         end = data.find(_END) + 4
-        kept = self._heads.get(data[:end])
+        head = data[:end]
+        kept = self._heads.get(head)
         if kept is None or len(data) - end != kept.length:
             return None
         return HttpRequest(
@@ -86,7 +87,7 @@ class HeadMemo:
             target=kept.target,
             headers=kept.headers,
             body=data[end:],
-            head=data[:end],
+            head=head,
             note=kept.note,
         )
 

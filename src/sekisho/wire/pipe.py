@@ -42,6 +42,7 @@ class SealedPipe:
         "_batch_bytes",
         "_due",
         "_due_bytes",
+        "_held_bytes",
         "_is_flush_due",
         "_is_stopped",
         "_loop",
@@ -65,6 +66,7 @@ class SealedPipe:
         self._batch_bytes = 0
         self._due: list[bytes] = []
         self._due_bytes = 0
+        self._held_bytes = 0
         self._is_flush_due = False
         self._is_stopped = False
         self.seals = seals
@@ -74,7 +76,11 @@ class SealedPipe:
     @property
     def is_full(self) -> bool:
         """True when the peer reads so slowly that more must not be queued."""
-        return self._transport.get_write_buffer_size() + self._due_bytes > MAX_QUEUED_BYTES
+        if (
+            not self._is_flush_due
+        ):  # what the transport holds does not grow before the flush at the end of the turn
+            self._held_bytes = self._transport.get_write_buffer_size()
+        return self._held_bytes + self._due_bytes > MAX_QUEUED_BYTES
 
     def send(self, kind: int, call: int = 0, payload: bytes = b"") -> None:
         """Queue one frame; all frames of a loop turn leave in one write.

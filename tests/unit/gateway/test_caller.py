@@ -98,6 +98,7 @@ def test_of_a_client_that_can_be_asked_nothing_there_is_nothing_to_say() -> None
     assert decode_context(Contexts().of(plain, ALL)).scope == plain.scope
 
 
+@pytest.mark.interpreted
 def test_a_context_is_written_once_and_the_memory_of_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CONTEXTS", 2)
     contexts = Contexts()
@@ -111,6 +112,7 @@ def test_a_context_is_written_once_and_the_memory_of_it_is_bounded(monkeypatch: 
 
 
 @pytest.mark.threat("T-FLOOD")
+@pytest.mark.interpreted
 def test_how_many_contexts_are_found_by_one_look_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CONTEXTS", 4)
     contexts = Contexts()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from sekisho.detect import Inspection
 from sekisho.errors import RateLimited, Refused, ScopeMissing, Unavailable
 from sekisho.gateway import Answered, Refusal, Sealed, judge, release
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras
+from sekisho.gateway.stages import Arrived
 from sekisho.keys import Principal, ScopePolicy
 from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
 from sekisho.protocol import PluginName
@@ -48,7 +48,7 @@ def test_a_context_that_is_found_again_is_that_of_this_client_this_plugin_and_no
     def context(caller: Caller, extras: Extras = NO_EXTRAS, **fields: Any) -> Any:
         arrived = kit.arrived(**fields)
         call = arrived.call if extras is NO_EXTRAS else arrived.call.carrying(extras)
-        verdict = judge(msgspec.structs.replace(arrived, call=call, caller=caller), kit.house)
+        verdict = judge(Arrived(call, arrived.principal, arrived.now, caller=caller), kit.house)
         assert isinstance(verdict, Sealed)
         return decode_context(verdict.frame.context)
 
@@ -66,8 +66,9 @@ def test_a_call_to_a_plugin_that_keeps_state_names_whose_instance_takes_it(kit: 
     named: dict[str, list[str]] = {}
     for instances in ("shared", "client", "session"):
         kit.change(standings={kit.calc: replace(kit.standing(), instances=instances)})
+        asked = kit.arrived()
         sealed = [
-            judge(msgspec.structs.replace(kit.arrived(), caller=caller), kit.house)
+            judge(Arrived(asked.call, asked.principal, asked.now, caller=caller), kit.house)
             for caller in (one, other, None)
         ]
         assert all(isinstance(verdict, Sealed) for verdict in sealed)
@@ -89,8 +90,8 @@ def test_a_call_to_a_plugin_that_keeps_state_names_whose_instance_takes_it(kit: 
 def test_without_a_valid_token_nobody_is_named_and_nothing_is_charged(
     kit: Kit, principal: Principal | None, code: str
 ) -> None:
-    arrived = msgspec.structs.replace(kit.arrived(), principal=principal)
-    verdict = judge(arrived, kit.house)
+    asked = kit.arrived()
+    verdict = judge(Arrived(asked.call, principal, asked.now), kit.house)
     assert isinstance(verdict, Refusal)
     assert (verdict.error.code, verdict.client) == (code, None)
     assert kit.uncharged
@@ -103,9 +104,7 @@ def test_a_token_without_the_scopes_of_an_operation_is_told_all_of_them(kit: Kit
     kit.change(scopes=ScopePolicy(("mcp",), {}, {("calc", "erase"): ("calc.write",)}))
     asked = kit.arrived(tool="erase", arguments=b"{}")
     lacking, holding = (
-        msgspec.structs.replace(
-            asked, principal=Principal(client="aya", issuer="idp", scopes=frozenset(scopes))
-        )
+        Arrived(asked.call, Principal(client="aya", issuer="idp", scopes=frozenset(scopes)), asked.now)
         for scopes in (["mcp"], ["mcp", "calc.write"])
     )
     verdict = judge(lacking, kit.house)

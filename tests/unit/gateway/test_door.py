@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from sekisho.errors import Refused, Unavailable
 from sekisho.policy import RateRule
+from sekisho.protocol import HttpRequest
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -468,7 +468,9 @@ def test_only_heads_of_calls_are_kept(kit: Kit) -> None:
 
 def replace_head(request: Any, head: bytes) -> Any:
     """The request as a reader gives it whose head may be kept."""
-    return msgspec.structs.replace(request, head=head)
+    return HttpRequest(
+        method=request.method, target=request.target, headers=request.headers, body=request.body, head=head
+    )
 
 
 @pytest.mark.threat("T-FLOOD")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sekisho.cli.compiled import is_compiled
 from sekisho.gateway.caller import Extras
 from sekisho.gateway.stages import Call
 from sekisho.protocol import PluginName
@@ -67,3 +69,11 @@ def test_a_call_is_bare_when_it_is_of_a_tool_and_brings_nothing_but_its_argument
     assert bare.is_bare
     assert not bare.carrying(Extras(b"{}")).is_bare
     assert not call("c1", "calc", "resources/read", {"uri": "test://one"}, "test://one").is_bare
+
+
+@pytest.mark.skipif(not is_compiled(), reason="interpreted, only mypy keeps what is final")
+def test_nothing_can_be_changed_in_what_was_judged() -> None:
+    one: Any = call("c1", "calc", "add", {"a": 1})
+    for name in ("arguments", "digest", "plugin", "tool"):
+        with pytest.raises(AttributeError):
+            setattr(one, name, getattr(one, name))

@@ -39,7 +39,12 @@ def test_every_header_is_read_as_it_stands(pairs: list[tuple[str, str]]) -> None
 
 def test_a_head_says_method_target_and_length() -> None:
     assert parse_head(head("Content-Length: 7"), HttpLimits()) == Head(
-        "POST", "/mcp", {"host": "h", "content-length": "7"}, keep_alive=True, is_old=False, length=7
+        method="POST",
+        target="/mcp",
+        headers={"host": "h", "content-length": "7"},
+        keep_alive=True,
+        is_old=False,
+        length=7,
     )
     assert parse_head(head("Transfer-Encoding: Chunked"), HttpLimits()).length is None
     assert parse_head(head(), HttpLimits()).length == 0

@@ -211,7 +211,7 @@ def test_brackets_in_long_texts_count_outside_of_strings_only(many: bytes) -> No
     assert code_of(b"[" + long + b",1" * 10_000 + b"]", limits) == "json_too_large"
 
 
-_LONG = "z" * json_text._LARGE
+_LONG = "z" * json_text.LARGE_BYTES
 
 
 @given(values)

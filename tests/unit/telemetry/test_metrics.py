@@ -110,9 +110,3 @@ def test_two_gateways_in_one_process_do_not_mix() -> None:
     first, second = Metrics(), Metrics()
     first.answered("notes", "add", "ok", 0.1)
     assert samples(second, "sekisho_calls_total") == {}
-
-
-def test_the_page_says_what_it_is() -> None:
-    content_type, text = Metrics().exposition()
-    assert content_type.startswith("text/plain")
-    assert text.endswith(b"\n")
