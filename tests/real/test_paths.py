@@ -259,10 +259,30 @@ async def test_without_its_launcher_or_its_watcher_a_plugin_ends(driver: Launche
 
 
 async def test_a_plugin_leaves_no_watcher_behind(driver: Launched) -> None:
-    for _ in range(2):
-        sandbox: Sandbox = await start(driver, python_spec("pass"))
-        await finish(sandbox)
-        assert not [pid for pid in children_of(driver.launcher_pid or 0) if is_watcher(pid)]
+    seen: set[int] = set()
+    for _ in range(3):
+        sandbox: Sandbox = await start(driver, python_spec("import time\ntime.sleep(60)"))
+        (watcher,) = watchers_of(driver)
+        assert watcher not in seen, "each plugin has one of its own"
+        seen.add(watcher)
+        pidfd = os.pidfd_open(watcher)
+        await sandbox.kill_tree()
+        sandbox.close_fds()
+        async with asyncio.timeout(10):
+            await readable(pidfd)
+        os.close(pidfd)
+        assert not [pid for pid in watchers_of(driver) if holds_a_listener(pid)], "only one that waits"
+
+
+def watchers_of(driver: Launched) -> list[int]:
+    return [pid for pid in children_of(driver.launcher_pid or 0) if is_watcher(pid)]
+
+
+def holds_a_listener(pid: int) -> bool:
+    try:
+        return any("seccomp" in str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def children_of(pid: int) -> list[int]:

@@ -355,22 +355,26 @@ async def test_the_fork_server_is_out_of_the_plugins_reach(made: Plugin) -> None
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGINT])
 async def test_a_plugin_that_disturbs_its_fork_server_gets_new_walls(made: Plugin, number: int) -> None:
     text = (
-        f"os.write(1, b'up\\n'); sys.stdin.readline(); os.kill(os.getppid(), {int(number)}); sys.stdin.read()"
+        f"os.write(1, b'up\\n'); sys.stdin.readline(); os.kill(os.getppid(), {int(number)})\n"
+        "os.write(1, b'done\\n'); sys.stdin.read()"
     )
     warm = await made.open(program(text), "json")
     for raised in (1, 2):
         running = await warm.start()
+        assert await wait_until(lambda fd=running.stdout_fd: _says(fd, b"up\n"))
         os.write(running.stdin_fd, b"now\n")
-        assert await wait_until(lambda fd=running.stdout_fd: _readable(fd))
+        # It may be ended before it has done its worst, and then the walls would still be good.
+        assert await wait_until(lambda fd=running.stdout_fd: _says(fd, b"done\n", b""))
         await asyncio.wait_for(running.kill_tree(), END_S)
         running.close_fds()
         assert warm.raised == raised
     assert made.cold == []
 
 
-def _readable(fd: int) -> bool:
+def _says(fd: int, *words: bytes) -> bool:
+    """One of these; an empty one is its end."""
     try:
-        return os.read(fd, 10) == b"up\n"
+        return os.read(fd, 10) in words
     except BlockingIOError:
         return False
 

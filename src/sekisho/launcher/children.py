@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
 from sekisho.launcher.kernel import set_limit
 from sekisho.launcher.throttle import Throttle
@@ -26,13 +26,11 @@ __all__ = [
     "end_inner",
     "is_guarded",
     "kill_tree",
-    "read_failure",
     "set_limits_as",
     "status_member",
     "throttle_for",
 ]
 
-SET_UP_S: Final = 10.0  # a child whose walls do not stand by then never will
 END_S: Final = 2.0  # killing a process namespace takes milliseconds
 
 
@@ -54,6 +52,10 @@ class Child:
         guard_cpu_percent: int,
         throttle: Throttle | None,
         owner: int | None = None,
+        failure: int = -1,
+        watcher: Watcher | None = None,
+        scratch: str = "",
+        scratch_bytes: int = 0,
     ) -> None:
         self.id = id
         self.kind = kind
@@ -67,9 +69,15 @@ class Child:
         self.guard_cpu_percent = guard_cpu_percent
         self.throttle = throttle
         self.owner = owner
-        self.watcher: Watcher | None = None
-        self.scratch = ""
-        self.scratch_bytes = 0
+        self.failure = failure
+        self.watcher = watcher
+        self.scratch = scratch
+        self.scratch_bytes = scratch_bytes
+        self.is_raised = False
+        self.is_unwanted = False
+        self.complaint = ""
+        self.told: list[dict[str, Any]] = []
+        self.due_at = 0.0
         self.is_full = False
         self.started = False
         self.exceeded = False
@@ -132,6 +140,8 @@ def kill_tree(child: Child) -> None:
 
 def end_first_process(child: Child) -> None:
     """A first process that was left to us, and whose walls do not stand; written before its writer went, or never."""
+    if not is_readable(child.status_fd, 0):
+        return
     inner = status_member(os.read(child.status_fd, 65536), "child-pid")
     if inner is not None:
         os.kill(inner, signal.SIGKILL)
@@ -146,16 +156,6 @@ def end_inner(child: Child) -> None:
         kill_tree(child)
         if not is_readable(child.inner_pidfd, END_S):
             sys.stderr.write(f"launcher: the world of process {child.pid} does not end\n")
-
-
-def read_failure(fd: int) -> str:
-    """What the child says before it becomes bwrap; nothing when the exec closed its end."""
-    try:
-        if not is_readable(fd, SET_UP_S):
-            return "the child did not start in time"
-        return os.read(fd, 4096).decode(errors="replace")
-    finally:
-        os.close(fd)
 
 
 def status_member(status: bytes, name: str) -> int | None:

@@ -75,6 +75,7 @@ def enter(request: dict[str, Any], program: Program, ends: Ends, complain: int, 
         prctl("parent", PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != minder:
             os._exit(1)
+        default_signals()
         data = decoded(request["data"])
         gate = socket.socket(fileno=ends.gate)
         os.chdir(program.cwd)
@@ -93,7 +94,7 @@ def enter(request: dict[str, Any], program: Program, ends: Ends, complain: int, 
     if gate.recv(1) != b"x":
         os._exit(1)
     gate.close()
-    program.become(complain)
+    program.become(complain, has_default_signals=True)
 
 
 def end_all_below(root: int) -> None:

@@ -64,11 +64,16 @@ class Program(NamedTuple):
         """All it gets."""
         return {*self.stdio, *(() if self.channel is None else (self.channel,))}
 
-    def become(self, complain: int) -> NoReturn:
-        """In a child of our own: run it; what goes wrong is written to `complain`, which closes when it runs."""
+    def become(self, complain: int, *, has_default_signals: bool = False) -> NoReturn:
+        """In a child of our own: run it; what goes wrong is written to `complain`, which closes when it runs.
+
+        Args:
+            has_default_signals: done already, by who could still ask which are not: behind walls all would be set.
+        """
         try:
             os.setsid()
-            default_signals()
+            if not has_default_signals:
+                default_signals()
             os.umask(0o022)
             for target, fd in enumerate(self.stdio):
                 os.dup2(fd, target)

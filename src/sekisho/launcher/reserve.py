@@ -18,17 +18,17 @@ import json
 import os
 import signal
 import socket
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from sekisho.launcher.child import become, beyond_reach
 from sekisho.launcher.kernel import close_others, die_with_parent, memory_file, receive
 from sekisho.launcher.mounts import devices_of_host, fresh, furnish
 from sekisho.launcher.network import enter_network
 from sekisho.launcher.program import Ends, default_signals
+from sekisho.launcher.request import read_request
 
-__all__ = ["MAX_REQUEST_BYTES", "Expected", "Reserve", "read_request"]
+__all__ = ["Expected", "Reserve"]
 
-MAX_REQUEST_BYTES: Final = 16 << 20
 REHEARSED: Final = [
     {"kind": "link", "path": "/bin", "source": "usr/bin", "size": 0, "mode": ""},
     {"kind": "file", "path": "/a/b", "source": "", "size": 0, "mode": "0444"},
@@ -173,10 +173,3 @@ def rehearse() -> None:
         furnish(
             folder, request["mounts"], {}, {"/a/b": b"x"}, devices
         )  # before Linux 6.15 it ends at the first mount
-
-
-def read_request(fd: int) -> dict[str, Any]:
-    """The words of a launch, from the memory they lie in."""
-    size = min(os.fstat(fd).st_size, MAX_REQUEST_BYTES)
-    request: dict[str, Any] = json.loads(os.pread(fd, size, 0))
-    return request

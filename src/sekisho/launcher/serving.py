@@ -9,12 +9,14 @@ Guarantees
 - nothing outlives it: it dies with its owner, and each child dies with it.
 
 Knows no grant and no rule: it does what one message says. Messages are JSON over a SOCK_SEQPACKET pair; a launch
-carries a memfd, three pipes and, for a plugin that is forked inside its walls, one end of a channel.
+says what a child's life is bound by, and carries a memfd (`request`), three pipes and, for a plugin that is forked inside
+its walls, one end of a channel.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -22,28 +24,29 @@ import signal
 import socket
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
+from sekisho.launcher.births import Births
 from sekisho.launcher.children import (
     Child,
-    end_first_process,
     end_inner,
     is_guarded,
     kill_tree,
-    read_failure,
     set_limits_as,
     status_member,
     throttle_for,
 )
+from sekisho.launcher.farewells import Farewells
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, threads, tree
 from sekisho.launcher.occupied import is_over
-from sekisho.launcher.reserve import Expected, Reserve, read_request
-from sekisho.launcher.watcher import Watcher, start_watcher
+from sekisho.launcher.reserve import Expected, Reserve
+from sekisho.launcher.watcher import Watcher
 
 __all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner"]
 
 ENTRY: Final = __file__.removesuffix("serving.py") + "__main__.py"
 SCRATCH_ROUNDS: Final = 5  # periods between two looks at a private folder
+LATER_S: Final = 0.01  # two forks and the end of a process take two milliseconds of a processor
 GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
 
 
@@ -87,13 +90,18 @@ class Launcher:
         self._children: dict[int, Child] = {}
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
+        self._births = Births(self._poll, self._fail)
+        self._farewells = Farewells(self._poll, self._send, self._leave)
         self._reserve: Reserve | None = None
+        self._watcher: Watcher | None = None
         self._expected: Expected | None = None
+        self._tidy_at: float | None = None
         self._guard_at = 0.0
         self._rounds = 0
 
     def serve(self) -> None:
         """Until the owner's end closes: then everything is killed."""
+        gc.freeze()  # a collection writes to whatever it looks at, and each process of ours would have its own copy
         try:
             while self._turn():
                 pass
@@ -103,20 +111,36 @@ class Launcher:
 
     def _turn(self) -> bool:
         guarded = any(map(is_guarded, self._children.values()))
-        ready = {fd for fd, _ in self._poll.poll(GUARD_PERIOD_S * 1000 if guarded else None)}
+        ready = {fd for fd, _ in self._poll.poll(self._wait_ms(guarded))}
+        now = time.monotonic()
         for child in list(self._children.values()):
-            if child.watcher is not None and child.watcher.line.fileno() in ready:
-                self._hear_watcher(child, child.watcher)
-            if child.status_fd in ready:
-                self._read_status(child)
-            if not child.started and child.gate.fileno() in ready:
-                self._gate_moved(child)
-            if child.pidfd in ready:
-                self._reap(child)
-        if guarded and time.monotonic() >= self._guard_at:
-            self._guard_at = time.monotonic() + GUARD_PERIOD_S
+            self._attend(child, ready)
+        for child in self._births.attend(ready, now):
+            self._stands(child)
+        self._farewells.attend(ready, now)
+        if self._tidy_at is not None and now >= self._tidy_at:
+            self._tidy()
+        if guarded and now >= self._guard_at:
+            self._guard_at = now + GUARD_PERIOD_S
             self._guard()
         return self._receive() if self._control.fileno() in ready else True
+
+    def _wait_ms(self, guarded: bool) -> float | None:
+        """Until something is due, whoever says nothing."""
+        due = (self._births.due_at, self._farewells.due_at, self._tidy_at)
+        wait_s = [GUARD_PERIOD_S] if guarded else []
+        wait_s += [max(0.0, at - time.monotonic()) for at in due if at is not None]
+        return min(wait_s) * 1000 + 1 if wait_s else None
+
+    def _attend(self, child: Child, ready: set[int]) -> None:
+        if child.watcher is not None and child.watcher.line.fileno() in ready:
+            self._hear_watcher(child, child.watcher)
+        if child.status_fd in ready:
+            self._read_status(child)
+        if not child.started and child.gate.fileno() in ready:
+            self._gate_moved(child)
+        if child.pidfd in ready:
+            self._reap(child)
 
     def _receive(self) -> bool:
         try:
@@ -129,7 +153,7 @@ class Launcher:
         match message["op"]:
             case "launch":
                 try:
-                    self._launch(message["id"], fds)
+                    self._launch(message["id"], message["life"], fds)
                 except OSError as error:
                     self._tell(event="failed", id=message["id"], message=str(error))
                 finally:
@@ -140,43 +164,34 @@ class Launcher:
                 self._expect()
             case "kill" if message["id"] in self._children:
                 kill_tree(self._children[message["id"]])
+            case "kill":
+                self._births.kill(message["id"])
         return True
 
-    def _launch(self, launch_id: int, fds: list[int]) -> None:
+    def _launch(self, launch_id: int, life: dict[str, Any], fds: list[int]) -> None:
+        """Hand it to a child and to a watcher, which work on it beside each other; what becomes of it is heard later."""
         reserve = self._told(launch_id, fds)
-        request = read_request(fds[0])
-        # Meanwhile the child works on its walls, and the watcher is ready before the first of them rings.
-        watcher = start_watcher(request, reserve.gate) if "alarm" in request["data"] else None
-        child = Child(
-            id=launch_id,
-            kind=request["kind"],
-            pid=reserve.pid,
-            pidfd=reserve.pidfd,
-            gate=reserve.gate,
-            status_fd=reserve.status,
-            inner_rlimits=request["inner_rlimits"],
-            guard_bytes=request["guard_bytes"],
-            guard_pids=request["guard_pids"],
-            guard_cpu_percent=request["guard_cpu_percent"],
-            throttle=throttle_for(reserve.pid, request["guard_cpu_percent"]),
-            owner=request["staging"]["owner"],
+        watcher = self._watching(fds[0], reserve.gate) if life["alarm"] else None
+        self._births.begin(
+            Child(
+                id=launch_id,
+                kind=life["kind"],
+                pid=reserve.pid,
+                pidfd=reserve.pidfd,
+                gate=reserve.gate,
+                status_fd=reserve.status,
+                failure=reserve.failure,
+                watcher=watcher,
+                inner_rlimits=life["inner_rlimits"],
+                guard_bytes=life["guard_bytes"],
+                guard_pids=life["guard_pids"],
+                guard_cpu_percent=life["guard_cpu_percent"],
+                throttle=throttle_for(reserve.pid, life["guard_cpu_percent"]),
+                owner=life["owner"],
+                scratch=life["scratch"],
+                scratch_bytes=life["scratch_bytes"],
+            )
         )
-        message = read_failure(reserve.failure)
-        if message:
-            if watcher is not None:
-                watcher.dismiss()
-            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            os.waitpid(child.pid, 0)
-            if child.kind == "native":
-                end_first_process(child)
-            self._close(child)
-            raise OSError(message)
-        child.scratch, child.scratch_bytes = request.get("scratch", ""), request.get("scratch_bytes", 0)
-        self._children[launch_id] = child
-        if watcher is not None:
-            self._install(child, watcher)
-        for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
-            self._poll.register(fd, select.POLLIN)
 
     def _told(self, launch_id: int, fds: list[int]) -> Reserve:
         """A child that has its launch: the one that waited for it, or a new one."""
@@ -189,18 +204,51 @@ class Launcher:
         reserve.tell(launch_id, fds)
         return reserve
 
-    def _expect(self) -> None:
-        """Have a child ready."""
-        if self._reserve is None and self._expected is not None:
-            self._reserve = Reserve.fork(self._control, self._expected)
+    def _watching(self, request: int, gate: socket.socket) -> Watcher:
+        """A watcher that has its launch, likewise."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            if watcher.tell(request, gate):
+                return watcher
+            self._farewells.dismiss(watcher)
+        watcher = Watcher.fork()
+        watcher.tell(request, gate)
+        return watcher
 
-    def _install(self, child: Child, watcher: Watcher) -> None:
-        """Let it listen; where none may be had, the silent filter stands, and there is nothing to hear."""
-        if not watcher.listens():
-            watcher.dismiss()
+    def _leave(self) -> None:
+        """One has ended, and its owner has been told: what costs processor time waits until it has heard."""
+        self._tidy_at = time.monotonic() + LATER_S
+
+    def _tidy(self) -> None:
+        self._tidy_at = None
+        self._farewells.tidy()
+        self._expect()
+
+    def _expect(self) -> None:
+        """Have a child and a watcher ready, while nobody runs: whoever ended may be started again."""
+        if self._children or self._births or self._expected is None:
             return
-        child.watcher = watcher
-        self._poll.register(watcher.line, select.POLLIN)
+        if self._reserve is None:
+            self._reserve = Reserve.fork(self._control, self._expected)
+        if self._watcher is None:
+            self._watcher = Watcher.fork()
+
+    def _stands(self, child: Child) -> None:
+        """All its walls do but those that bwrap raises; where no listener may be had, the silent filter stands."""
+        if child.watcher is not None and not child.watcher.listens:
+            self._farewells.dismiss(child.watcher)
+            child.watcher = None
+        self._children[child.id] = child
+        for message in child.told:
+            self._tell(**message, id=child.id)
+        for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
+            self._poll.register(fd, select.POLLIN)
+
+    def _fail(self, child: Child) -> None:
+        """Its walls do not stand, and it is dead and reaped."""
+        self._close(child)
+        self._tell(event="failed", id=child.id, message=child.complaint)
+        self._leave()
 
     def _read_status(self, child: Child) -> None:
         chunk = os.read(child.status_fd, 65536)
@@ -217,6 +265,9 @@ class Launcher:
         """
         try:
             child.inner_pidfd = os.pidfd_open(inner)
+            if child.is_unwanted:
+                kill_tree(child)
+                return
             if child.kind == "bubblewrap":  # elsewhere the program lowers its own
                 set_limits_as(child.owner, child.inner_rlimits, inner)
             if child.watcher is None:
@@ -268,31 +319,25 @@ class Launcher:
         end_inner(child)
         while chunk := os.read(child.status_fd, 65536):
             child.status += chunk
-        if child.started:
-            told = status_member(child.status, "exit-code")
-            code = os.waitstatus_to_exitcode(status) if told is None or child.kind == "bubblewrap" else told
-            self._finish_watcher(child)
-            self._tell(
-                event="exit",
-                id=child.id,
-                code=code,
-                ran=told is not None,
-                exceeded=child.exceeded,
-                full=child.is_full,
-            )
-        else:
-            self._tell(event="failed", id=child.id, message="")
         del self._children[child.id]
         for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
             with contextlib.suppress(KeyError):
                 self._poll.unregister(fd)
+        if not child.started:
+            self._fail(child)
+            return
+        told = status_member(child.status, "exit-code")
+        code = os.waitstatus_to_exitcode(status) if told is None or child.kind == "bubblewrap" else told
+        end = {"event": "exit", "id": child.id, "code": code, "ran": told is not None}
+        watcher, child.watcher = child.watcher, None
         self._close(child)
-        if not self._children:  # whoever ended may be started again
-            self._expect()
+        self._farewells.end(watcher, end | {"exceeded": child.exceeded, "full": child.is_full})
 
     def _close(self, child: Child) -> None:
         child.gate.close()
-        self._finish_watcher(child)
+        watcher, child.watcher = child.watcher, None
+        if watcher is not None:
+            self._farewells.dismiss(watcher)
         for fd in (child.pidfd, child.status_fd, child.inner_pidfd):
             if fd is not None:
                 os.close(fd)
@@ -306,15 +351,6 @@ class Launcher:
                 kill_tree(child)
         for message in told or ():
             self._tell(**message, id=child.id)
-
-    def _finish_watcher(self, child: Child) -> None:
-        """The last it tells, before the end of its plugin is told."""
-        watcher, child.watcher = child.watcher, None
-        if watcher is not None:
-            with contextlib.suppress(KeyError):
-                self._poll.unregister(watcher.line)
-            for message in watcher.finish():
-                self._tell(**message, id=child.id)
 
     def _guard(self) -> None:
         self._rounds += 1
@@ -336,5 +372,8 @@ class Launcher:
                 kill_tree(child)
 
     def _tell(self, **message: object) -> None:
+        self._send(message)
+
+    def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ConnectionError):  # an owner that is gone is noticed at the next receive
             self._control.send(json.dumps(message).encode())

@@ -1,7 +1,11 @@
-"""The launcher's side of a plugin's watcher: forks it off, hands it the listener, hears what it tells.
+"""The launcher's side of a plugin's watcher: has one ready, hands it its launch, hears what it tells.
 
-Guarantees that nothing here waits for a watcher longer than its bound, and that it is gone when its plugin is. What it
-does is said in `watch`.
+Guarantees
+- a watcher is forked before anybody asks for it, and knows nothing of a plugin until it has its launch; it watches one
+  plugin, and is gone when that one is;
+- nothing here waits for a watcher: what it says comes over its line, and its end over its process.
+
+What it does is said in `watch`.
 """
 
 from __future__ import annotations
@@ -9,19 +13,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from sekisho.launcher.kernel import close_others, die_with_parent, entitle
-from sekisho.launcher.watch import watch
+from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive
+from sekisho.launcher.request import FOR_WATCHER, read_request
+from sekisho.launcher.watch import rehearse, watch
 
-__all__ = ["Watcher", "start_watcher"]
+__all__ = ["Watcher"]
 
 NAME: Final = "sekisho-watcher"
-SET_UP_S: Final = 10.0  # as long as the launcher waits for a child
-END_S: Final = 1.0  # its plugin is dead by then, and it has only words to say
 
 
 class Watcher:
@@ -29,14 +31,42 @@ class Watcher:
 
     def __init__(self, pid: int, line: socket.socket) -> None:
         self.pid = pid
+        self.pidfd = os.pidfd_open(pid)  # before anything can reap it, so it names this process for ever
         self.line = line
+        self.listens: bool | None = None  # whether it has the listener; None until it says so
         self.is_done = False  # it has told everything
 
-    def listens(self) -> bool:
-        """Whether it has the listener; asked when the walls stand, for it was sent while they were raised."""
-        waiting = select.poll()
-        waiting.register(self.line, select.POLLIN)
-        return bool(waiting.poll(SET_UP_S * 1000)) and self.line.recv(16) == b"listens"
+    @classmethod
+    def fork(cls) -> Self:
+        """One that waits for its launch, and goes with its line."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        launcher = os.getpid()
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return cls(pid, ours)
+        try:
+            ours.close()
+            close_others({theirs.fileno()})
+            die_with_parent(launcher)
+            entitle(NAME)
+            rehearse()
+            close_others({theirs.fileno()})  # what the rehearsal opened goes
+            told, fds = receive(theirs)
+            if told:
+                request = read_request(fds[0], FOR_WATCHER)
+                os.close(fds[0])
+                watch(request, socket.socket(fileno=fds[1]), theirs)
+        finally:
+            os._exit(0)
+
+    def tell(self, request: int, gate: socket.socket) -> bool:
+        """Hand it its launch, and the launcher's end of the gate, at which the listener comes; False when it is gone."""
+        try:
+            socket.send_fds(self.line, [b"watch"], [request, gate.fileno()])
+        except ConnectionError:
+            return False
+        return True
 
     def let_go(self) -> None:
         """Give the plugin's first process the word at its gate."""
@@ -55,46 +85,26 @@ class Watcher:
             if not data:
                 return heard or None
             message = json.loads(data)
-            self.is_done = self.is_done or message["event"] == "over"
-            if not self.is_done:
-                heard.append(message)
+            match message["event"]:
+                case "listens" | "silent":
+                    self.listens = message["event"] == "listens"
+                case "over":
+                    self.is_done = True
+                case _:
+                    heard.append(message)
 
-    def finish(self) -> list[dict[str, Any]]:
-        """The last it has to tell, after the plugin has ended; then it is gone."""
-        told: list[dict[str, Any]] = []
+    def ask_for_the_last(self) -> None:
+        """Its plugin has ended: it is to tell what it still has to tell."""
         with contextlib.suppress(OSError):
             self.line.shutdown(socket.SHUT_WR)
-        waiting = select.poll()
-        waiting.register(self.line, select.POLLIN)
-        while not self.is_done and waiting.poll(END_S * 1000):
-            heard = self.hear()
-            if heard is None:
-                break
-            told += heard
-        self.dismiss()
-        return told
 
     def dismiss(self) -> None:
-        """End it."""
+        """End it; `reap` follows when it has ended."""
         self.line.close()
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)  # ours, and not reaped yet: nobody else has its number
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Collect it, which waits for its end."""
         os.waitpid(self.pid, 0)
-
-
-def start_watcher(request: dict[str, Any], gate: socket.socket) -> Watcher:
-    """Fork it off; `gate` is the launcher's end of the one at which bwrap waits."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    launcher = os.getpid()
-    pid = os.fork()
-    if pid:
-        theirs.close()
-        return Watcher(pid, ours)
-    try:
-        ours.close()
-        close_others({theirs.fileno(), gate.fileno()})
-        die_with_parent(launcher)
-        entitle(NAME)
-        watch(request, gate, theirs)
-    finally:
-        os._exit(0)
+        os.close(self.pidfd)

@@ -197,9 +197,6 @@ class Launched:
             "kind": plan.driver,
             "mounts": [_words_of(mount) for mount in plan.mounts] if plan.has_own_root else (),
             **_own_walls(plan, sandbox.scratch),
-            "refusals": {str(call): error for call, error in plan.refusals.items()},
-            "watched": {number: (one.paths, one.flags, one.mode) for number, one in plan.watched.items()},
-            "places": _places(plan, sandbox.scratch),
             "program": plan.program,
             "options": plan.options,
             "command": plan.command,
@@ -207,17 +204,16 @@ class Launched:
             "join": () if group is None else group.join_files,
             "rlimits": dict(limits.rlimits),
             "inner_rlimits": dict(limits.inner_rlimits),
-            "guard_bytes": limits.memory_bytes if limits.memory_by == "guard" else 0,
-            "guard_cpu_percent": limits.cpu_percent if limits.cpu_by == "guard" else 0,
-            "guard_pids": limits.pids + limits.own_processes if limits.pids_by != "cgroup" else 0,
             "network": plan.wants_network,
             "staging": _staging(plan),
         }
         if self._control is None:
             return "the launcher is gone"
         with open(os.memfd_create("sekisho"), "w+b", buffering=0) as file:  # noqa: PTH123 - it has no path
-            file.write(json.dumps(request).encode())
-            message = json.dumps({"op": "launch", "id": sandbox.number}).encode()
+            watching = _watching(plan, sandbox.scratch)
+            file.write(f"{json.dumps(request)}\n{json.dumps(watching)}".encode())
+            life = _life(plan, sandbox.scratch)
+            message = json.dumps({"op": "launch", "id": sandbox.number, "life": life}).encode()
             extra = () if channel is None else (channel,)
             try:
                 socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs, *extra])
@@ -304,8 +300,32 @@ def _own_walls(plan: Plan, scratch: Path | None) -> dict[str, object]:
         "rules": [(filled(path), right) for path, right in plan.rules],
         "environment": {name: filled(value) for name, value in plan.environment.items()},
         "cwd": filled(plan.cwd),
+    }
+
+
+def _life(plan: Plan, scratch: Path | None) -> dict[str, object]:
+    """What the launcher itself has to know of it."""
+    limits = plan.limits
+    return {
+        "kind": plan.driver,
+        "alarm": "alarm" in plan.data,
+        "inner_rlimits": dict(limits.inner_rlimits),
+        "guard_bytes": limits.memory_bytes if limits.memory_by == "guard" else 0,
+        "guard_cpu_percent": limits.cpu_percent if limits.cpu_by == "guard" else 0,
+        "guard_pids": limits.pids + limits.own_processes if limits.pids_by != "cgroup" else 0,
+        "owner": plan.staging.owner,
         "scratch": "" if scratch is None else str(scratch),
-        "scratch_bytes": plan.scratch_bytes,
+        "scratch_bytes": plan.scratch_bytes if scratch is not None else 0,
+    }
+
+
+def _watching(plan: Plan, scratch: Path | None) -> dict[str, object]:
+    """What its watcher has to know."""
+    return {
+        "kind": plan.driver,
+        "refusals": {str(call): error for call, error in plan.refusals.items()},
+        "watched": {number: (one.paths, one.flags, one.mode) for number, one in plan.watched.items()},
+        "places": _places(plan, scratch),
     }
 
 

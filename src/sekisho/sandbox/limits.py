@@ -175,11 +175,20 @@ def make_group(
         for _, folder in group.folders:
             folder.mkdir(exist_ok=version == "v2")
         for path, text in settings(group.version, group.folders, limits):
-            path.write_text(text)
+            _write(path, text)
     except OSError as error:
         group.remove()
         raise unavailable(f"a limit of plugin {name!r} cannot be set: {error}") from error
     return group
+
+
+def _write(path: Path, text: str) -> None:
+    """One write, without the five calls that a text file costs beside it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
 
 
 def sweep(parents: tuple[tuple[str, str], ...]) -> None:

@@ -16,7 +16,6 @@ from sekisho.launcher.children import (
     end_inner,
     is_guarded,
     kill_tree,
-    read_failure,
     set_limits_as,
     status_member,
     throttle_for,
@@ -44,25 +43,6 @@ def test_a_status_counts_only_when_its_line_is_complete() -> None:
     assert status_member(b'{ "child-pid": 12 }\n{ "exit-c', "child-pid") == 12
     assert status_member(b'{ "child-pid": 12 }\n{ "exit-code": -9 }\n', "exit-code") == -9
     assert status_member(b"", "child-pid") is None
-
-
-def test_a_failure_is_read_to_its_end() -> None:
-    reading, writing = os.pipe()
-    os.write(writing, b"no mount")
-    os.close(writing)
-    assert read_failure(reading) == "no mount"
-
-
-def test_descriptors_of_any_number_are_waited_for() -> None:
-    def body() -> object:
-        high = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1
-        reading, writing = os.pipe()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (high + 1, high + 1))
-        os.dup2(reading, high)
-        os.write(writing, b"no mount")
-        return high > 1024, read_failure(high)  # select(2) knows no more
-
-    assert in_a_child(body) == "(True, 'no mount')"
 
 
 def test_a_child_is_watched_when_something_must_be_held_in_place_of_a_group() -> None:

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from sekisho.launcher.children import read_failure
 from sekisho.launcher.kernel import memory_file
-from sekisho.launcher.reserve import Copy, Expected, Reserve, read_request
+from sekisho.launcher.reserve import Copy, Expected, Reserve
 from sekisho.sandbox.probe import try_native
 
 ALONE = try_native()
@@ -78,7 +77,7 @@ def test_it_carries_out_what_it_is_told(control: socket.socket) -> None:
 def test_what_it_cannot_carry_out_it_says(control: socket.socket) -> None:
     reserve = Reserve.fork(control)
     assert launch(reserve, request(kind="paper"))
-    assert read_failure(os.dup(reserve.failure)) == "walls of kind 'paper' are unknown"
+    assert os.read(reserve.failure, 4096) == b"walls of kind 'paper' are unknown"
     os.waitpid(reserve.pid, 0)
     close(reserve)
 
@@ -155,9 +154,3 @@ def test_a_program_that_was_replaced_or_written_is_no_more_the_one_that_was_copi
     os.close(copy.fd)
     assert Copy.of(str(tmp_path / "missing")) is None
     assert Copy.of("") is None
-
-
-def test_a_request_is_read_whole() -> None:
-    fd = memory_file(json.dumps({"a": "x" * 100_000}).encode())
-    assert len(read_request(fd)["a"]) == 100_000
-    os.close(fd)

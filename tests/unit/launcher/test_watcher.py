@@ -1,10 +1,13 @@
 """The launcher's side: a watcher listens or says that it cannot, tells to its end, and is gone afterwards."""
 
+# ruff: noqa: PTH115, PTH208 - the calls themselves are tried here
+
 from __future__ import annotations
 
 import json
 import os
 import platform
+import select
 import signal
 import socket
 from typing import Any
@@ -13,13 +16,15 @@ import pytest
 
 from sekisho.launcher.alarm import load, send_listener
 from sekisho.launcher.calls import no_new_privileges
-from sekisho.launcher.watcher import Watcher, start_watcher
+from sekisho.launcher.kernel import memory_file
+from sekisho.launcher.watcher import Watcher
 from sekisho.sandbox.seccomp import MACHINES, assemble, refusals
 from sekisho.sandbox.watched import watched_calls
 
 MACHINE = platform.machine()
 NUMBERS = MACHINES[MACHINE].numbers
 SET_ID = 0o4755
+WAIT_S = 20.0
 
 
 def request(places: list[tuple[str, str]], kind: str = "landlock") -> dict[str, Any]:
@@ -30,6 +35,36 @@ def request(places: list[tuple[str, str]], kind: str = "landlock") -> dict[str, 
     stated = {"kind": kind, "refusals": refusals(MACHINE), "watched": watched, "places": places}
     read: dict[str, Any] = json.loads(json.dumps(stated))
     return read
+
+
+def watching(places: list[tuple[str, str]], gate: socket.socket) -> Watcher:
+    """One that has its launch."""
+    watcher = Watcher.fork()
+    told = memory_file(f"{{}}\n{json.dumps(request(places))}".encode())
+    assert watcher.tell(told, gate)
+    os.close(told)
+    return watcher
+
+
+def listens(watcher: Watcher) -> bool | None:
+    """Its first word."""
+    assert select.select([watcher.line], [], [], WAIT_S)[0]
+    assert watcher.hear() == []
+    return watcher.listens
+
+
+def end(watcher: Watcher) -> list[dict[str, Any]]:
+    """The last it tells; then it is gone."""
+    watcher.ask_for_the_last()
+    told: list[dict[str, Any]] = []
+    while not watcher.is_done and select.select([watcher.line], [], [], WAIT_S)[0]:
+        heard = watcher.hear()
+        if heard is None:
+            break
+        told += heard
+    watcher.dismiss()
+    watcher.reap()
+    return told
 
 
 def plugin(gate: socket.socket, other: socket.socket, body: str) -> int:
@@ -53,18 +88,19 @@ def watch(places: list[tuple[str, str]], body: str) -> tuple[int, list[dict[str,
     """How the plugin ended, and what its watcher told."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        watcher = start_watcher(request(places), ours)
+        watcher = watching(places, ours)
         pid = plugin(theirs, ours, body)
         try:
-            assert watcher.listens()
+            assert listens(watcher)
             watcher.let_go()
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         except BaseException:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             watcher.dismiss()
+            watcher.reap()
             raise
-        return code, watcher.finish()
+        return code, end(watcher)
 
 
 def paths(told: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -116,10 +152,11 @@ def test_hostile_pointers_leave_it_at_work(tmp_path: Any, pointer: int) -> None:
 def test_a_watcher_without_a_listener_says_so_and_goes() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        watcher = start_watcher(request([]), ours)
+        watcher = watching([], ours)
         send_listener(theirs, None)
-        assert not watcher.listens()
+        assert listens(watcher) is False
         watcher.dismiss()
+        watcher.reap()
         with pytest.raises(ProcessLookupError):
             os.kill(watcher.pid, 0)
 
@@ -135,4 +172,39 @@ def test_a_watcher_that_is_gone_has_no_more_to_tell() -> None:
     assert watcher.hear() == [{"event": "alarm", "call": 1, "times": 1}]
     assert watcher.hear() is None
     assert not watcher.is_done
-    assert watcher.finish() == []
+    assert end(watcher) == []
+
+
+def test_one_that_waits_goes_with_its_line_and_one_that_is_gone_is_found_out() -> None:
+    watcher = Watcher.fork()
+    watcher.line.close()
+    assert os.waitpid(watcher.pid, 0)[1] == 0
+    os.close(watcher.pidfd)
+    other = Watcher.fork()
+    os.kill(other.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        told = memory_file(b"{}\n{}")
+        assert not other.tell(told, ours)
+        os.close(told)
+    other.dismiss()
+    other.reap()
+
+
+@pytest.mark.threat("T-READ-HOST")
+def test_one_that_was_forked_ahead_holds_nothing_of_anybody_elses() -> None:
+    secret = os.open("/etc/hostname", os.O_RDONLY)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        watcher = watching([], ours)
+        pid = plugin(theirs, ours, "")
+        assert listens(watcher)
+        folder = f"/proc/{watcher.pid}/fd"
+        held = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
+        watcher.let_go()
+        os.waitpid(pid, 0)
+        end(watcher)
+    assert os.readlink(f"/proc/self/fd/{secret}") not in held
+    assert any("seccomp notify" in name for name in held)
+    os.close(secret)
