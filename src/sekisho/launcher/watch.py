@@ -75,7 +75,7 @@ def watch(request: dict[str, Any], gate: socket.socket, line: socket.socket) -> 
     It comes from whoever loaded the filter, past the launcher, which waits for that process to have raised its walls.
     """
     fds = take_listener(gate)
-    line.send(json.dumps({"event": "listens" if fds else "silent"}).encode())
+    line.send(b"listens" if fds else b"silent")
     if not fds:
         return
     refusals = {int(number): error for number, error in request["refusals"].items()}
@@ -165,13 +165,6 @@ class _Watch:
                 self._flush(now)
         self._look()
         self._flush(time.monotonic(), is_last=True)
-        self._rest()
-
-    def _rest(self) -> None:
-        """Until the launcher hangs up: whoever waits for the plugin's end need not share a processor with our own."""
-        poll = select.poll()
-        poll.register(self._line, 0)  # that it says no more, it has said
-        poll.poll()
 
     def rehearse(self) -> None:
         """One call of our own, which nobody waits for."""

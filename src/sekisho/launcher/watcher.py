@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 from typing import Any, Final, Self
@@ -23,6 +24,7 @@ from sekisho.launcher.watch import rehearse, watch
 
 __all__ = ["Watcher"]
 
+FIRST_WORDS: Final = (b"listens", b"silent")
 NAME: Final = "sekisho-watcher"
 
 
@@ -57,6 +59,7 @@ class Watcher:
                 request = read_request(fds[0], FOR_WATCHER)
                 os.close(fds[0])
                 watch(request, socket.socket(fileno=fds[1]), theirs)
+                rest(theirs)
         finally:
             os._exit(0)
 
@@ -84,14 +87,14 @@ class Watcher:
                 return None
             if not data:
                 return heard or None
+            if data in FIRST_WORDS:
+                self.listens = data == b"listens"
+                continue
             message = json.loads(data)
-            match message["event"]:
-                case "listens" | "silent":
-                    self.listens = message["event"] == "listens"
-                case "over":
-                    self.is_done = True
-                case _:
-                    heard.append(message)
+            if message["event"] == "over":
+                self.is_done = True
+            else:
+                heard.append(message)
 
     def ask_for_the_last(self) -> None:
         """Its plugin has ended: it is to tell what it still has to tell."""
@@ -108,3 +111,10 @@ class Watcher:
         """Collect it, which waits for its end."""
         os.waitpid(self.pid, 0)
         os.close(self.pidfd)
+
+
+def rest(line: socket.socket) -> None:
+    """In the watcher: until the launcher hangs up. Who waits for the plugin's end shares no processor with our own."""
+    waiting = select.poll()
+    waiting.register(line, 0)  # that it says no more, it has said
+    waiting.poll()

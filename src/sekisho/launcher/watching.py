@@ -13,7 +13,7 @@ if __name__ == "__main__":
     sys.path.append(__file__.removesuffix("/sekisho/launcher/watching.py"))
 
 from sekisho.launcher.kernel import die_with_parent, entitle, receive
-from sekisho.launcher.reserve import read_request
+from sekisho.launcher.request import read_request
 from sekisho.launcher.watch import watch
 from sekisho.launcher.watcher import NAME
 

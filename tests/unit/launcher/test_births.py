@@ -141,7 +141,7 @@ def test_a_watched_one_is_handed_on_when_its_watcher_has_spoken_too(nursery: Nur
     child = nursery.raising(is_watched=True)
     nursery.says(child)
     assert nursery.turn() == []
-    nursery.lines[child.id].send(b'{"event": "%s"}' % word.encode())
+    nursery.lines[child.id].send(word.encode())
     assert nursery.turn() == [child.id]
     assert child.watcher is not None
     assert child.watcher.listens == (word == "listens")
@@ -151,7 +151,7 @@ def test_a_watched_one_is_handed_on_when_its_watcher_has_spoken_too(nursery: Nur
 def test_a_watcher_that_goes_takes_its_child_with_it(nursery: Nursery, has_spoken: bool) -> None:
     child = nursery.raising(is_watched=True)
     if has_spoken:
-        nursery.lines[child.id].send(b'{"event": "listens"}')
+        nursery.lines[child.id].send(b"listens")
         assert nursery.turn() == []
     nursery.lines[child.id].close()
     while not nursery.failed:
@@ -161,7 +161,7 @@ def test_a_watcher_that_goes_takes_its_child_with_it(nursery: Nursery, has_spoke
 
 def test_one_that_never_had_a_listener_may_go(nursery: Nursery) -> None:
     child = nursery.raising(is_watched=True)
-    nursery.lines[child.id].send(b'{"event": "silent"}')
+    nursery.lines[child.id].send(b"silent")
     nursery.lines[child.id].close()
     assert nursery.turn() == []
     nursery.says(child)
@@ -170,7 +170,7 @@ def test_one_that_never_had_a_listener_may_go(nursery: Nursery) -> None:
 
 def test_what_is_refused_before_the_walls_stand_is_kept(nursery: Nursery) -> None:
     child = nursery.raising(is_watched=True)
-    nursery.lines[child.id].send(b'{"event": "listens"}')
+    nursery.lines[child.id].send(b"listens")
     nursery.lines[child.id].send(b'{"event": "alarm", "call": 1, "times": 1}')
     assert nursery.turn() == []
     nursery.says(child)
