@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
+from sekisho.plugin_server.body_buffers import BodyBuffers
 from sekisho.plugin_server.site import Doorway, Site
 from sekisho.protocol import (
     BodyChunk,
@@ -32,6 +33,7 @@ CONNECT_TIMEOUT_S: Final = 10.0  # each of dialling and of the TLS handshake
 MAX_HEAD_BYTES: Final = 32 << 10
 READ_BYTES: Final = 256 << 10
 LARGE_BYTES: Final = 64 << 10  # of a body; worth a buffer of its own
+_NO_BUFFER: Final = bytearray()
 
 
 class Reply(Protocol):
@@ -70,6 +72,7 @@ class Pool:
         self.known = WholeAnswers()
         # One for all connections: it is filled and read within one callback. The loop would make one for each read.
         self.buffer = memoryview(bytearray(READ_BYTES))
+        self.bodies = BodyBuffers(self._loop)
 
     @property
     def size(self) -> int:
@@ -146,6 +149,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._body: memoryview | None = None  # of a large answer, and how much of it is here
+        self._buffer = _NO_BUFFER  # what it lies in, which may be larger
         self._have = 0
         self._reader = ResponseReader(pool.limits)
         self._transport: asyncio.Transport | None = None
@@ -252,14 +256,18 @@ class Connection(asyncio.BufferedProtocol):
     def _done(self) -> None:
         self._reply = None
         self._is_reading = False
-        self._body = None
+        if self._body is not None:
+            self._pool.bodies.give_back(self._buffer)
+            self._body = None
+            self._buffer = _NO_BUFFER
 
     def _go_on_directly(self, head: ResponseHead, begun: BodyChunk) -> bool:
         """Read the rest of a plain answer to where it belongs, if it is much; what must be judged is in the head."""
         size = int(head.headers.get("content-length", "0"))
         if head.status != 200 or not head.keep_alive or not head.is_json or size < LARGE_BYTES:
             return False
-        self._body = memoryview(bytearray(size))
+        self._buffer = self._pool.bodies.borrow(size)
+        self._body = memoryview(self._buffer)[:size]
         self._have = len(begun.data)
         self._body[: self._have] = begun.data
         self._reader = ResponseReader(self._pool.limits)  # the old one is in the middle of a body
