@@ -28,6 +28,7 @@ from tests.unit.gateway.speaking import (
 from sekisho.errors import SekishoError
 from sekisho.gateway.caller import LOG_LEVELS, Caller
 from sekisho.gateway.remarks import Question, release_event, release_notes, release_question
+from sekisho.protocol import JsonLimits
 from sekisho.wire import AskFrame, EventFrame
 
 if TYPE_CHECKING:
@@ -165,6 +166,42 @@ def test_progress_is_all_passed_on_or_none_of_it(kit: Kit) -> None:
         json.dumps({"progress": 1, "message": SECRET}, ensure_ascii=False).encode(),
     ):
         assert isinstance(release_notes(good + b"\n" + odd, kit.house), SekishoError)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b'{"progress":1}',
+                b'{"progress":0.5,"total":1,"message":"\xe3\x81\x82 half\\n"}',
+                b'{"progress":1,"message":"' + b"m" * 300 + b'"}',
+                b'{"progress":1,"message":"' + b"m" * 600 + b'"}',
+                b'{ "progress": 1.50 }',
+                b'{"progress":1,"message":"\\ud800"}',
+                b'{"progress":1,"message":"\xff"}',
+                b'{"progress":1,"progress":1}',
+                b'{"progress":1',
+                b'"total":1}',
+                b"",
+            ]
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from([{}, {"max_members": 2}, {"max_depth": 1}, {"max_string_bytes": 40}]),
+)
+def test_notes_that_are_judged_together_are_judged_as_each_alone(
+    kit: Kit, lines: list[bytes], tight: dict[str, int]
+) -> None:
+    kit.change(result_limits=JsonLimits(**{"max_bytes": 512, **tight}))
+    alone = [release_notes(line, kit.house) for line in lines]
+    together = release_notes(b"\n".join(lines), kit.house)
+    said = [one for one in alone if isinstance(one, bytes)]
+    if len(said) == len(lines):
+        assert together == b"\n".join(said)
+    else:
+        assert isinstance(together, SekishoError)
 
 
 # whatever comes
