@@ -14,7 +14,7 @@ from sekisho.errors import PluginError, SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.returns import GATE, Gate, release_error
-from sekisho.gateway.sayings import Clock, Hears, Journal, Line, Sayings
+from sekisho.gateway.sayings import Clock, Hears, Journal, Line, Notes, Sayings
 from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
 from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
@@ -99,10 +99,14 @@ class Trip:
             self._notes.append(notes)
 
     def _pass_notes(self) -> None:
+        if self._notes is not None:
+            self._tell(self._hears.note)
+
+    def _tell(self, tell: Notes) -> None:
         notes, self._notes = self._notes, None
         if notes is not None and self._sealed is not None:
             said = notes[0] if len(notes) == 1 else b"\n".join(notes)
-            self._road.sayings.note(self._sealed, said, self._salt, self._hears.note)
+            self._road.sayings.note(self._sealed, said, self._salt, tell)
 
     def _heard(self, frame: EventFrame | AskFrame) -> None:
         if self._is_settled or self._sealed is None:
@@ -119,7 +123,7 @@ class Trip:
         self._is_settled = True
         self._line = None
         if self._notes is not None:  # what was said before the answer is told before it
-            self._pass_notes()
+            self._tell(self._hears.note_last)
         self._outcome = self._road.arrive(self._sealed, answer, self._salt, self._recorded_outcome)
 
     def _recorded_outcome(self, problem: SekishoError | None) -> None:

@@ -20,7 +20,7 @@ from sekisho.gateway.stages import Sealed
 from sekisho.protocol import PluginName, rpc_error
 from sekisho.wire import AnswerFrame, AskFrame, CallFrame, EventFrame
 
-__all__ = ["Clock", "Hears", "Journal", "Line", "Sayings"]
+__all__ = ["Clock", "Hears", "Journal", "Line", "Notes", "Sayings"]
 
 Notes = Callable[[bytes], None]
 Done = Callable[[SekishoError | None], None]
@@ -31,6 +31,9 @@ class Hears(Protocol):
 
     def note(self, progress: bytes) -> None:
         """How far the call is, a line for each time that it was said."""
+
+    def note_last(self, progress: bytes) -> None:
+        """The same, of what was said together with the answer."""
 
     def notice(self, method: str, params: bytes) -> None:
         """Another notification."""

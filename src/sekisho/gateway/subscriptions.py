@@ -105,6 +105,9 @@ class Listener:
     def note(self, progress: bytes) -> None:
         """A stream of notifications has no progress."""
 
+    def note_last(self, progress: bytes) -> None:
+        """Nor has its end."""
+
     def notice(self, method: str, params: bytes) -> None:
         """A notification that was judged and recorded."""
         if method == _ACKNOWLEDGED:

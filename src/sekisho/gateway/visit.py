@@ -124,6 +124,7 @@ class Visit:
         "copy",
         "endpoint",
         "guest",
+        "held",
         "is_over",
         "is_streaming",
         "keep_alive",
@@ -170,6 +171,7 @@ class Visit:
         self.progress_token: int | str | None = None
         self.takes_streams = False
         self.is_streaming = False
+        self.held = b""  # the beginning of a stream that leaves with its end
         self.is_over = False
         # What carries the request now: a call that waits for a person is carried by several, one after another.
         self.under_way: Withdrawable | None = None
@@ -240,6 +242,16 @@ class Visit:
         """Pass on how far the call is, on lines, under the client's own token; dropped for a client that lags behind."""
         if self.progress_token is not None:
             self._send(progress_events(_encode(self.progress_token), progress))
+
+    def note_last(self, progress: bytes) -> None:
+        """The same for what was said together with the answer, which follows: a stream that is all here leaves whole."""
+        is_begun = self.is_streaming or self.resumes_in is not None
+        if is_begun or self.progress_token is None or not self.takes_streams:
+            self.note(progress)
+        elif not self.is_over and self.streams.take(self.known_client):
+            head = STREAM_HEAD if self.keep_alive else LAST_STREAM_HEAD
+            self.held = head + progress_events(_encode(self.progress_token), progress)
+            self.is_streaming = True
 
     def notice(self, method: str, params: bytes) -> None:
         """Pass on another notification; dropped likewise."""
@@ -339,13 +351,19 @@ class Visit:
         if self.is_over or not self.takes_streams:
             return False
         if self.is_streaming:
-            return self.guest.begin(data)
+            return self.guest.begin(data) if not self.held else self._send_held(data)
         if not self.streams.take(self.known_client):
             return False
         if not self._open(STREAM_HEAD if self.keep_alive else LAST_STREAM_HEAD, data):
             self.streams.give(self.known_client)
             return False
         self.is_streaming = True
+        return True
+
+    def _send_held(self, data: bytes) -> bool:
+        if not self.guest.begin(self.held + data):
+            return False  # what is held has the head of the answer, and leaves with its end at the latest
+        self.held = b""
         return True
 
     def _open(self, head: bytes, data: bytes) -> bool:
@@ -366,7 +384,7 @@ class Visit:
         if not self.is_over:
             self.is_over = True
             self.streams.give(self.known_client)
-            self.guest.answer(data)
+            self.guest.answer(data if not self.held else self.held + data)
 
     @property
     def _ident(self) -> int | str:

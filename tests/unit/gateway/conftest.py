@@ -180,6 +180,9 @@ class Listener:
     def note(self, progress: bytes) -> None:
         self.progress += progress.split(b"\n")
 
+    def note_last(self, progress: bytes) -> None:
+        self.note(progress)
+
     def notice(self, method: str, params: bytes) -> None:
         self.notices.append((method, params))
 

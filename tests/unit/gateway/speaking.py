@@ -60,9 +60,9 @@ class Said:
     @property
     def messages(self) -> list[dict[str, Any]]:
         """Every message that came, on a stream or as the one answer."""
-        stream = b"".join(self.ear.pieces)
-        if stream:
-            return [json.loads(data) for data in _DATA.findall(stream + b"".join(self.ear.heard))]
+        sent = b"".join([*self.ear.pieces, *self.ear.heard])
+        if self.ear.pieces or b"\r\nContent-Type: text/event-stream\r\n" in sent:
+            return [json.loads(data) for data in _DATA.findall(sent)]
         return [body for data in self.ear.heard if (body := self._kit.reply.read(data).body)]
 
     @property

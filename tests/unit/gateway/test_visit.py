@@ -135,6 +135,47 @@ def test_news_come_in_order_under_the_clients_token_and_the_result_ends_the_stre
     assert (last["id"], last["result"]) == (7, {"content": []})
 
 
+@given(batches, st.booleans())
+def test_what_is_said_together_with_the_answer_leaves_with_it(
+    new_kit: Callable[[], Kit], before: list[tuple[bool, int]], is_refused: bool
+) -> None:
+    """In one write if nothing was said before; and in its order behind what was."""
+    ear = new_kit().ear()
+    visit = visit_of(ear, progress_token="t")
+    for _, count in before:
+        visit.note(b"\n".join([b'{"progress":0}'] * count))
+    visit.note_last(b'{"progress":1}\n{"progress":2}')
+    assert bool(ear.pieces) == bool(before)
+    if is_refused:
+        visit.refuse(Refused("cancelled", "the caller withdrew the request"))
+    else:
+        visit.give_call(RESULT)
+    *news, last = events(b"".join(ear.pieces) + ear.heard[0])
+    told = [0] * sum(count for _, count in before) + [1, 2]
+    assert [one["params"]["progress"] for one in news] == told
+    assert ("error" in last, "result" in last) == (is_refused, not is_refused)
+    visit.note_last(b'{"progress":3}')
+    assert len(ear.heard) == 1
+
+
+def test_what_is_said_together_with_the_answer_counts_as_a_stream_and_comes_before_a_notice(kit: Kit) -> None:
+    ear, streams = kit.ear(), Streams()
+    streams.most = 1
+    first, second = (visit_of(one, streams=streams, progress_token="t") for one in (ear, kit.ear()))
+    first.note_last(PROGRESS)
+    second.note_last(PROGRESS)
+    second.give_call(RESULT)
+    assert kit.reply.read(second.guest.heard[0]).code == "ok"  # type: ignore[attr-defined]  # an ear
+    ear.keeps_up = False
+    assert not first.tell("notifications/message", b'{"dropped":1}')
+    ear.keeps_up = True
+    assert first.tell("notifications/message", b"{}")
+    first.give_call(RESULT)
+    methods = [one.get("method") for one in events(ear.pieces[0] + ear.heard[0])]
+    assert methods == ["notifications/progress", "notifications/message", None]
+    assert streams.take("aya")
+
+
 def test_a_client_that_gave_no_token_hears_no_news(kit: Kit) -> None:
     ear = kit.ear()
     visit = visit_of(ear)
