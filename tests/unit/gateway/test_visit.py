@@ -91,6 +91,7 @@ def test_a_large_result_is_the_same_in_parts(kit: Kit, modern: bool) -> None:
     assert reply.status == 200
     assert reply.body["result"] == json.loads(result) | ({"resultType": "complete"} if modern else {})
     assert reply.headers["content-type"] == "application/json"
+    assert heard(kit, lambda visit: visit.give(result), modern=modern).body["result"] == json.loads(result)
 
 
 @pytest.mark.parametrize(

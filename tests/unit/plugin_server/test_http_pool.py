@@ -146,6 +146,7 @@ async def test_a_large_body_is_whole_however_it_is_cut(site: SiteOpener, cut: in
         for piece in (next(pieces), next(pieces)):
             _arrive(connection, piece)
         assert heard.said == ["head 200", f"body {LARGE.decode()}", "end"]
+        assert pool.bodies.kept_bytes == len(LARGE), "its buffer is there for the next one"
         assert pool.take() is connection
         again = Heard()
         connection.start(b"", again)
@@ -163,6 +164,21 @@ async def test_a_large_body_that_ends_early_is_a_loss(site: SiteOpener) -> None:
         async with asyncio.timeout(WAIT_S):
             await heard.over.wait()
         assert heard.said == ["head 200", "plugin_exited"]
+        assert pool.bodies.kept_bytes == len(LARGE)
+
+
+async def test_a_shorter_large_body_has_nothing_of_the_one_before(site: SiteOpener) -> None:
+    shorter = b"y" * (LARGE_BYTES + 1)
+    head = LARGE_HEAD.replace(b"%d" % len(LARGE), b"%d" % len(shorter))
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
+        connection = await pool.connect()
+        for begun, body in ((LARGE_HEAD, LARGE), (head, shorter)):
+            heard = Heard()
+            connection.start(b"", heard)
+            _arrive(connection, begun + b"\r\n" + body[:5])
+            _arrive(connection, body[5:])
+            assert heard.said == ["head 200", f"body {body.decode()}", "end"]
+            assert pool.take() is connection
 
 
 async def test_what_follows_a_large_body_is_an_answer_nobody_asked_for(site: SiteOpener) -> None:
