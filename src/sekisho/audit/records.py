@@ -42,6 +42,7 @@ __all__ = [
 
 RECORD_VERSION: Final = 1
 MAX_TEXT_CHARS: Final = 512  # a stranger's words must not push a record over the 65,535 bytes of a log entry
+MAX_PARTIES: Final = 1024
 _SALT_BYTES: Final = 16
 _JOIN_BYTES: Final = 4096  # one joined buffer is hashed faster than two pieces, if copying it is cheap
 LARGE_BYTES: Final = 64 << 10  # of a megabyte SHA-256 takes longer than reading and searching it
@@ -50,6 +51,7 @@ _PURPOSE: Final = b"sekisho-salt"  # the secret may serve another purpose one da
 _HEAD: Final = f'{{"v":{RECORD_VERSION},"time":'
 _THREE: Final = tuple(f"{number:03d}" for number in range(1000))  # half the price of formatting six digits
 _encode: Final = msgspec.json.Encoder().encode
+_known_parties: Final[dict[tuple[str, str, str], str]] = {}
 
 
 @lru_cache(maxsize=4)  # the records of one turn of the loop share their instant
@@ -225,9 +227,16 @@ def _met(rules: Sequence[str]) -> str:
     return f',"rules":{_encode(rules).decode()}' if rules else ""
 
 
-@lru_cache(maxsize=1024)  # callers, plugins and tools of judged calls are few, and known to the configuration
 def _parties(client: str, plugin: str, tool: str) -> str:
-    return f'"client":{_text(client)},"plugin":{_text(plugin)},"tool":{_text(tool)}'
+    """Callers, plugins and tools of judged calls are few, and known to the configuration."""
+    key = (client, plugin, tool)
+    found = _known_parties.get(key)
+    if found is None:
+        if len(_known_parties) >= MAX_PARTIES:
+            _known_parties.clear()
+        found = f'"client":{_text(client)},"plugin":{_text(plugin)},"tool":{_text(tool)}'
+        _known_parties[key] = found
+    return found
 
 
 def _call(call: str) -> str:

@@ -39,7 +39,7 @@ def leaf_hash(record: bytes) -> bytes:
 
 
 def _node_hash(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01%b%b" % (left, right)).digest()
 
 
 @dataclass(frozen=True, slots=True)

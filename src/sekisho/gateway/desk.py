@@ -79,13 +79,9 @@ class Desk:
         self._ended: set[PluginName] = set()  # before they said what they offer
         self._lock: LockFile | SekishoError = LockFile()
         self._lock_stamp: tuple[int, int, int] | None = None
-        self._standings: dict[PluginName, Standing] = {}
+        # What is known of every plugin now, replaced as a whole; read several times for each call.
+        self.standings: Mapping[PluginName, Standing] = {}
         self.refresh_lock(force=True)
-
-    @property
-    def standings(self) -> Mapping[PluginName, Standing]:
-        """The standing of every configured plugin; a new mapping after every change."""
-        return self._standings
 
     def reconfigure(self, dossiers: Mapping[PluginName, Dossier]) -> None:
         """Take over a new configuration."""
@@ -108,14 +104,14 @@ class Desk:
                 return  # listed again, as at every health check
         except SekishoError as error:
             self._surfaces[name] = error
-        self._standings = {**self._standings, name: self._standing(self._dossiers[name])}
+        self.standings = {**self.standings, name: self._standing(self._dossiers[name])}
         self._announce(name)
 
     def ended(self, name: PluginName) -> None:
         """A plugin ended, or refused us; if nothing is known of it yet, clients are told that it does not start."""
         if name in self._dossiers and name not in self._surfaces and name not in self._ended:
             self._ended.add(name)
-            self._standings = {**self._standings, name: self._standing(self._dossiers[name])}
+            self.standings = {**self.standings, name: self._standing(self._dossiers[name])}
 
     def refresh_lock(self, *, force: bool = False) -> bool:
         """Read the lock file again if it changed; True when it did."""
@@ -153,13 +149,13 @@ class Desk:
         )
 
     def _judge_all(self) -> None:
-        self._standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}
-        for name in self._standings:
+        self.standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}
+        for name in self.standings:
             self._announce(name)
 
     def _announce(self, name: PluginName) -> None:
         """Tell of a state that is another than the one before."""
-        problem = self._standings[name].problem
+        problem = self.standings[name].problem
         state = "approved" if problem is None else problem.code
         if self._states.get(name) != state:
             self._states[name] = state

@@ -16,10 +16,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
-
-import msgspec
 
 from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.keys.access_tokens import (
@@ -60,7 +59,8 @@ class Hands(Protocol):
         """Ask the issuer about a token."""
 
 
-class CredentialRules(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialRules:
     """Which credentials open the gate."""
 
     issuers: tuple[IssuerRules, ...] = ()

@@ -212,3 +212,10 @@ def test_a_note_commits_to_what_was_passed_on_or_says_why_it_was_not() -> None:
     assert passed["notes"] == {"sha256": sha256(b"s" * 32 + b'{"progress":1}').hexdigest(), "size": 14}
     refused = json.loads(said(code="plugin_protocol", count=2, notes=None))
     assert (refused["code"], "notes" in refused) == ("plugin_protocol", False)
+
+
+def test_more_parties_than_are_remembered_are_named_each_as_itself() -> None:
+    for number in [*range(records.MAX_PARTIES + 2), 0]:
+        entry = records.outcome(now=NOW, call="c1", client=f"c{number}", plugin="files", tool=f"t{number}")
+        told = json.loads(entry)
+        assert (told["client"], told["plugin"], told["tool"]) == (f"c{number}", "files", f"t{number}")

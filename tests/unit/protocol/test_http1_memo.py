@@ -70,6 +70,19 @@ def test_a_memo_changes_nothing_whatever_arrives_in_whatever_pieces(data: st.Dat
 
 
 @pytest.mark.threat("T-PARSER")
+@given(st.lists(st.tuples(headers, st.binary(max_size=30)), min_size=1, max_size=6))
+def test_kept_heads_of_any_length_are_told_apart(said: list[tuple[dict[str, str], bytes]]) -> None:
+    """How long the head before was is tried first, and decides nothing."""
+    messages = [
+        post(body, "".join(f"{name}: {value}\r\n" for name, value in extra.items()).encode())
+        for extra, body in said
+    ]
+    memo = taught(*messages)
+    again = [*messages, *reversed(messages)]
+    assert outcome(RequestReader(heads=memo), again) == outcome(RequestReader(), again)
+
+
+@pytest.mark.threat("T-PARSER")
 @given(st.data())
 def test_one_flipped_bit_in_a_known_head_is_another_head(data: st.DataObject) -> None:
     message = post(b"{}", b"Authorization: Bearer x\r\n")
