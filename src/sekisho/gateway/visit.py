@@ -278,7 +278,7 @@ class Visit:
         if self.is_streaming:
             self._end(result_bytes(self._ident, result))
         elif self.keep_alive:
-            self._answer(result, is_call=False)
+            self.guest.answer(answers.response(self._ident, result))
         else:
             body = result_bytes(self._ident, result)
             self.guest.answer(response_bytes(200, body, close=True))
@@ -295,14 +295,10 @@ class Visit:
         """Answer with the result of a tool."""
         if self.is_streaming or not self.keep_alive:
             self.give(answers.call_result(result, modern=self.modern))
+        elif len(result) > WORTH_PARTING:
+            self.guest.answer_in_parts(answers.response_parts(self._ident, result, is_call=self.modern))
         else:
-            self._answer(result, is_call=self.modern)
-
-    def _answer(self, result: bytes, *, is_call: bool) -> None:
-        if len(result) > WORTH_PARTING:
-            self.guest.answer_in_parts(answers.response_parts(self._ident, result, is_call=is_call))
-        else:
-            self.guest.answer(answers.response(self._ident, result, is_call=is_call))
+            self.guest.answer(answers.response(self._ident, result, is_call=self.modern))
 
     def refuse(self, error: SekishoError) -> None:
         """Answer with an error."""
