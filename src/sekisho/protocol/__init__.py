@@ -14,7 +14,8 @@ from sekisho.protocol.client_values import (
     JsonObject,
     ToolCall,
 )
-from sekisho.protocol.http1 import HeadMemo, RequestReader
+from sekisho.protocol.head_memo import HeadMemo
+from sekisho.protocol.http1 import RequestReader
 from sekisho.protocol.http_response import (
     BodyChunk,
     HttpResponse,

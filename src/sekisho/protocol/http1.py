@@ -7,9 +7,8 @@ Guarantees, on top of those of `http_head`:
 - chunks are joined exactly, their extensions are ignored and bounded, as RFC 9112 section 7.1 asks; trailers are refused;
 - an offer to upgrade is ignored: some clients (Java's) offer h2c with every request.
 
-Most heads of a connection are copies of an earlier one. A `HeadMemo` keeps what was read from a head under its exact
-bytes. It answers only for bytes that hold exactly one whole request, so the long way stays the only one that joins
-pieces. After an error the connection is lost: the reader refuses to go on. Does not know MCP.
+Most heads of a connection are copies of an earlier one; a `HeadMemo` is asked first. After an error the connection is
+lost: the reader refuses to go on. Does not know MCP.
 """
 
 from __future__ import annotations
@@ -19,18 +18,17 @@ from enum import Enum, auto
 from typing import Final
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
+from sekisho.protocol.head_memo import MAX_KEPT_HEAD_BYTES, HeadMemo
 from sekisho.protocol.http_head import (
     MAX_CHUNK_FACTOR,
     MAX_CHUNK_SLACK,
     malformed,
     parse_head,
 )
-from sekisho.protocol.http_values import Head, HttpLimits, HttpRequest, KeptHead
+from sekisho.protocol.http_values import Head, HttpLimits, HttpRequest
 
-__all__ = ["HeadMemo", "RequestReader"]
+__all__ = ["RequestReader"]
 
-MAX_KEPT_HEADS: Final = 1024  # a client that sends ever new heads costs their reading, not our memory
-MAX_KEPT_HEAD_BYTES: Final = 4 << 10
 MAX_CHUNK_LINE: Final = 1 << 10  # the size of a chunk and its extensions
 
 
@@ -49,56 +47,6 @@ _START: Final = re.compile(rb"[A-Z]{1,16}(?: |\Z)")
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # extensions as every reader takes them: no blanks, no quoted strings
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;" + _TOKEN + rb"(?:=" + _TOKEN + rb")?)*")
-
-
-class HeadMemo:
-    """Heads that were read before, by their exact bytes; the connections of one listener share it.
-
-    Nothing is kept unless somebody who has judged the request asks for it, so strangers cannot fill it.
-    """
-
-    __slots__ = ("_heads", "_max_heads", "_usual_end")
-
-    def __init__(self, max_heads: int = MAX_KEPT_HEADS) -> None:
-        self._heads: dict[bytes, KeptHead] = {}
-        self._max_heads = max_heads
-        self._usual_end = 0
-
-    def __len__(self) -> int:
-        return len(self._heads)
-
-    def keep(self, request: HttpRequest, note: object) -> None:
-        """Remember the head of this request, if it is of the kind that may be kept, and what it was found to be."""
-        if not request.head:
-            return
-        self._heads.pop(request.head, None)
-        while len(self._heads) >= self._max_heads:
-            del self._heads[next(iter(self._heads))]
-        self._heads[request.head] = KeptHead(request.target, request.headers, len(request.body), note)
-
-    def recall(self, data: bytes) -> HttpRequest | None:
-        """The one request these bytes are, when its head is kept and its body is exactly the rest."""
-        # Most heads are as long as the one before. A kept head ends where its only empty line does, so that bytes which
-        # equal it hold no earlier one.
-        end = self._usual_end
-        head = data[:end]
-        kept = self._heads.get(head)
-        if kept is None:
-            end = data.find(_END) + 4
-            head = data[:end]
-            kept = self._heads.get(head)
-            if kept is not None:
-                self._usual_end = end
-        if kept is None or len(data) - end != kept.length:
-            return None
-        return HttpRequest(
-            method="POST",
-            target=kept.target,
-            headers=kept.headers,
-            body=data[end:],
-            head=head,
-            note=kept.note,
-        )
 
 
 class RequestReader:
