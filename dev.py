@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -81,23 +82,20 @@ def demo(rest: list[str]) -> int:
 def test(rest: list[str]) -> int:
     """Everything that can run on this machine; what cannot is listed with its reason.
 
-    First the rooms of the compiled modules as they are installed, unless something else is asked for; then all there is,
-    as it stands in the source.
+    All there is, as it stands in the source; meanwhile Sekisho is installed as its users do, and then the rooms of the
+    compiled modules are tested as they are installed, unless something else is asked for.
     """
     prepare("dev")
     install_for_tests()
     install_conformance_suite()
-    # one process more than processors: much of a test of real processes is waiting for them
-    pytest = [
-        "-m",
-        "pytest",
-        "-n",
-        str((os.cpu_count() or 1) + 1),
-        "--dist",
-        "loadscope",
-    ]  # see tests/spreading.py
-    status = 0 if rest else run([install_as_users_do(), *pytest, *COMPILED_TESTS])
-    return run([PYTHON, *pytest, *rest]) or status
+    # two processes more than processors: much of a test of real processes is waiting for them; see tests/spreading.py
+    pytest = ["-m", "pytest", "-n", str((os.cpu_count() or 1) + 2), "--dist", "loadscope"]
+    if rest:
+        return run([PYTHON, *pytest, *rest])
+    with ThreadPoolExecutor(1) as beside:
+        installed = beside.submit(install_as_users_do)
+        status = run([PYTHON, *pytest])
+    return run([installed.result(), *pytest, *COMPILED_TESTS]) or status
 
 
 def check(_rest: list[str]) -> int:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import dev
 import pytest
-from tests.spreading import APART, LONG, TOGETHER, Spread, part_of, rank_of
+from tests.spreading import APART, LONG, TOGETHER, WAITING, Spread, part_of, rank_of
 
 TESTS = [
     *(
@@ -19,6 +19,7 @@ TESTS = [
     *(f"tests/interop/test_{file}.py::test_{n}" for file in ("servers", "clients") for n in range(4)),
     *(f"tests/real/test_house.py::test_{n}" for n in range(4)),
     *(f"{APART[0]}::test_{n}" for n in range(4)),
+    *(f"{TOGETHER[1]}[{n}]" for n in range(2)),
 ]
 
 
@@ -74,17 +75,28 @@ def test_every_test_runs_once_and_those_of_a_part_in_one_process_in_order(config
 def test_what_takes_long_begins_first(config: pytest.Config) -> None:
     nodes = [Node("one"), Node("two")]
     spread(config, nodes)
-    for node in nodes:
-        ranks = [rank_of(part_of(TESTS[index])) for index in node.ran]
+    ran = [[part_of(TESTS[index]) for index in node.ran] for node in nodes]
+    for parts in ran:
+        ranks = [rank_of(part) for part in parts if not part.startswith(WAITING)]
         assert ranks == sorted(ranks)
+    assert min(rank_of(parts[0]) for parts in ran) == min(map(rank_of, map(part_of, TESTS)))
+
+
+def test_those_that_wait_do_not_all_wait_at_once(config: pytest.Config) -> None:
+    nodes = [Node("one"), Node("two")]
+    spread(config, nodes)
+    assert [any(TESTS[index].startswith(WAITING) for index in node.ran[:4]) for node in nodes] == [
+        True,
+        False,
+    ]
 
 
 def test_tests_of_one_file_share_a_part_and_so_do_files_that_share_what_is_dear() -> None:
-    assert len({part_of(test) for test in TESTS}) == 2 + 1 + 1 + 4
+    assert len({part_of(test) for test in TESTS}) == 2 + 1 + 1 + 4 + 1
     assert part_of("tests/unit/wire/test_frames.py::test_a[x::y]") == "tests/unit/wire/test_frames.py"
 
 
-@pytest.mark.parametrize("start", [*TOGETHER, *APART, *LONG])
+@pytest.mark.parametrize("start", sorted({*TOGETHER, *APART, *LONG, WAITING}))
 def test_what_is_spread_by_name_is_there(start: str) -> None:
     path, _, test = start.partition("::")
     assert (dev.ROOT / path).exists()
