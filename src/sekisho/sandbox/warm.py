@@ -259,7 +259,8 @@ class _Walls:
                 async with asyncio.timeout(END_S):
                     await life.wait()
                     return
-        await self.sandbox.kill_tree()
+        # Where they have ended already, whoever was to be told of it may not have had its turn yet.
+        self._over(await self.sandbox.kill_tree())
 
     async def close(self) -> None:
         """Tear down."""

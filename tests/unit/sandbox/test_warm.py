@@ -12,6 +12,7 @@ import pytest
 
 from sekisho.policy.grants import Grants
 from sekisho.sandbox import Capabilities, Exit, Limits, Plan, Sandbox, SandboxSpec, Warm, make_ready
+from sekisho.sandbox import warm as warming
 from sekisho.sandbox.running import Pipes
 
 WAIT_S: Final = 30.0
@@ -40,6 +41,7 @@ class NoWalls:
         self._replies = replies
         self._waiters: list[asyncio.Task[None]] = []
         self.launched: list[str] = []
+        self.ends_at_once = False
 
     async def probe(self) -> Capabilities:
         raise AssertionError("nobody asks here")
@@ -65,6 +67,8 @@ class NoWalls:
         def kill(number: int) -> None:
             if process.returncode is None:
                 process.kill()
+            if self.ends_at_once:
+                sandbox.end(Exit(code=None, signal=9, reason="killed"))
 
         sandbox = Sandbox(number=1, ask_to_kill=kill, pipes=pipes, group=None)
         self._waiters.append(asyncio.get_running_loop().create_task(_wait(process, sandbox)))
@@ -205,6 +209,17 @@ async def test_walls_that_fall_end_the_plugin(case: Case) -> None:
         life = await asyncio.wait_for(warm.start(), WAIT_S)
         await warm.__aexit__()
         assert (await asyncio.wait_for(life.wait(), WAIT_S)).reason in ("killed", "exited")
+        life.close_fds()
+
+
+async def test_an_end_that_nobody_was_told_of_yet_is_an_end(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "END_S", 0.0)
+    async with case.warm(READY, '{"event": "started"}') as warm:
+        case.drivers[-1].ends_at_once = True
+        life = await asyncio.wait_for(warm.start(), WAIT_S)
+        assert (await asyncio.wait_for(life.kill_tree(), WAIT_S)).reason == "killed"
         life.close_fds()
 
 
