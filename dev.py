@@ -34,6 +34,7 @@ COMPILED_TESTS = [
         "detect",
         "gateway",
         "keys",
+        "plugin_server",
         "policy",
         "protocol",
         "registry",

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from sekisho.assembly.asking import client_requests
-from sekisho.assembly.enclosed import enclosed
+from sekisho.assembly.enclosed import Enclosed, enclosed
 from sekisho.assembly.housing import housed
 from sekisho.assembly.post import Post
 from sekisho.assembly.runtimes import asks_broker, with_broker
@@ -61,7 +61,7 @@ class BehindWalls:
             )
         if workload.grants.needs_lease:
             self._lease = self._stack.enter_context(await take_lease(self._post.lease_path))
-        inside = await asyncio.to_thread(enclosed, workload, self._lease, self._environment)
+        inside = await self._enclosed()
         spec = sandbox_spec(workload, self._environment, inside)
         spec = housed(spec, workload, self._post.places, is_root=is_host_root())
         self._driver = await self._stack.enter_async_context(
@@ -84,6 +84,13 @@ class BehindWalls:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+
+    async def _enclosed(self) -> Enclosed:
+        """A secret may lie where asking takes time; a thread of its own is worth it for nothing else."""
+        workload, lease, environment = self._post.workload, self._lease, self._environment
+        if any(one.in_environment for one in workload.grants.secrets):
+            return await asyncio.to_thread(enclosed, workload, lease, environment)
+        return enclosed(workload, lease, environment)
 
     async def follow_lease(self) -> None:
         """End with what the gate issued: placeholders and certificate are of no use any more, and are baked in."""

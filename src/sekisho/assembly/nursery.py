@@ -16,6 +16,7 @@ Knows no configuration, and nobody but `up`, who holds the other end of its sock
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import importlib
@@ -34,6 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sekisho.assembly.births import Born, Ended, Failed, Job, Message, receive, send
+from sekisho.assembly.running import run_until_stopped
 from sekisho.errors import Misconfigured
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle
 
@@ -43,6 +45,7 @@ __all__ = ["Letter", "serve_on"]
 SHARED: Final = (
     "sekisho.assembly.plugin",
     "sekisho.assembly.egress",
+    "encodings.ascii",
 )
 KNOWN: Final = bytes(range(32))
 MAX_LETTER_BYTES: Final = 16 << 20  # an environment is far smaller; the kernel bounds it at 2 MiB
@@ -70,6 +73,7 @@ def serve_on(fd: int, parent: str) -> tuple[Job, Letter] | None:
     for name in SHARED:
         importlib.import_module(name)
     _open_the_toolbox()
+    _turn_once()
     if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208  # a count, not paths
         raise Misconfigured("internal", "an import started a thread; a process with threads cannot be forked")
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -100,6 +104,16 @@ def _open_the_toolbox() -> None:
     signing.public_key().verify(signing.sign(b""), b"")
     X25519PrivateKey.from_private_bytes(KNOWN).public_key()
     hashes.Hash(hashes.SHA256()).finalize()
+
+
+def _turn_once() -> None:
+    """Let a loop like a child's turn once: what it makes when it first turns, a child would otherwise make for itself."""
+
+    async def nothing() -> None:
+        async with asyncio.timeout(None), asyncio.TaskGroup() as group:
+            await group.create_task(asyncio.sleep(0))
+
+    run_until_stopped(nothing())
 
 
 class _Nursery:

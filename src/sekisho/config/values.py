@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _OPERATION: Final = r"[A-Za-z0-9_.-]{1,128}"  # the tool name rule of MCP 2025-11-25
+_ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 _SECRET_NAME: Final = re.compile(r"token|secret|passw|passphrase|credential|key", re.IGNORECASE)
 
 
@@ -55,7 +56,7 @@ class BindAddress:
     @classmethod
     def parse(cls, value: str) -> BindAddress:
         """Read `host:port`; raises Misconfigured."""
-        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value)
+        found = _ADDRESS.fullmatch(value)
         if not found or int(found[3]) > 65535:
             raise Wrong(f"is {described(value)}")
         host = found[1] or found[2]

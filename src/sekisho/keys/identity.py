@@ -10,7 +10,7 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 from cryptography import x509
@@ -47,7 +47,7 @@ class PublicIdentity:
     def load(cls, path: Path) -> Self:
         """Read `public/<role>-<name>.json`."""
         try:
-            page = msgspec.json.decode(files.read_public(path), type=_PublicPage)
+            page = _read_page(files.read_public(path))
             return cls(
                 spiffe=SpiffeId.parse(page.spiffe),
                 spki_sha256=tuple(page.spki_sha256),
@@ -207,6 +207,9 @@ class _PublicPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spki_sha256: list[str]
     hpke_public: str
     token_public: str
+
+
+_read_page: Final = msgspec.json.Decoder(_PublicPage).decode
 
 
 def _private(path: Path) -> object:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from sekisho.errors import Misconfigured
 from sekisho.plugin_server.session import PluginSession
 from sekisho.wire import CallContext, decode_context
@@ -19,14 +17,18 @@ __all__ = ["Contexts", "Known"]
 MAX_CONTEXTS: Final = 4_096  # kept in our memory; each a few hundred bytes
 
 
-class Known(msgspec.Struct, gc=False):
+class Known:
     """A context, and how calls with it are written in a session with the plugin: see `plain_calls`."""
 
-    context: CallContext
-    is_plain: bool  # it says nothing of one call alone
-    session: PluginSession | None = None
-    level: str | None = None  # of the log lines that its calls want
-    tails: tuple[bytes, bytes] = (b"", b"")
+    __slots__ = ("context", "is_plain", "level", "scope", "session", "tails")
+
+    def __init__(self, context: CallContext, is_plain: bool) -> None:
+        self.context = context
+        self.scope = context.scope
+        self.is_plain = is_plain  # it says nothing of one call alone
+        self.session: PluginSession | None = None
+        self.level: str | None = None  # of the log lines that its calls want
+        self.tails = (b"", b"")
 
 
 class Contexts:

@@ -18,7 +18,7 @@ import msgspec
 from sekisho.errors import SekishoError
 from sekisho.plugin_server.clock import Clock
 from sekisho.plugin_server.contexts import Contexts
-from sekisho.plugin_server.exchange import Errand
+from sekisho.plugin_server.errand import Errand
 from sekisho.plugin_server.exchanges import Exchanges
 from sekisho.plugin_server.hearing import Hearing
 from sekisho.plugin_server.listening import Listening
@@ -179,7 +179,7 @@ class Desk:
             self._call_in_context(session, inbound)
             return
         if known is not None:
-            self._hearing.called(known.context.scope)
+            self._hearing.called(known.scope)
         self._plain.take(session, inbound, known)
 
     def cancel(self, inbound: Inbound) -> None:

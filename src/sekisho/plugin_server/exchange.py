@@ -34,13 +34,14 @@ from sekisho.plugin_server.asking import (
 )
 from sekisho.plugin_server.dialogue import MAX_ROUNDS, Dialogue
 from sekisho.plugin_server.era import NOT_ASKED, Stamp
+from sekisho.plugin_server.errand import Errand
 from sekisho.plugin_server.handles import Handles
 from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.plugin_server.task_roots import roots_asked
 from sekisho.protocol import Request
 from sekisho.wire import AnswerFrame, CallContext, EventFrame, Inbound
 
-__all__ = ["URL_REQUIRED", "Errand", "Exchange", "Keeper"]
+__all__ = ["URL_REQUIRED", "Exchange", "Keeper"]
 
 MAX_ASKING_S: Final = (
     600.0  # a call in which somebody is asked, however often, ends after this and its own time
@@ -77,15 +78,6 @@ class Keeper(Protocol):
 
     def elicited(self, exchange: Exchange, elicitation: str) -> None:
         """Its client was sent to a URL under this id."""
-
-
-class Errand(msgspec.Struct, frozen=True, gc=False):
-    """What a call with a context asks of the plugin; `params` are without `_meta`."""
-
-    inbound: Inbound
-    context: CallContext
-    method: str
-    params: Mapping[str, object]
 
 
 class Exchange:

@@ -16,7 +16,8 @@ import msgspec
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.plugin_server.asking import read_state
 from sekisho.plugin_server.clock import Clock
-from sekisho.plugin_server.exchange import Errand, Exchange
+from sekisho.plugin_server.errand import Errand
+from sekisho.plugin_server.exchange import Exchange
 from sekisho.plugin_server.handles import Handles
 from sekisho.plugin_server.hearing import Hearing
 from sekisho.plugin_server.listening import Listening

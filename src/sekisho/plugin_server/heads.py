@@ -19,9 +19,9 @@ import msgspec
 
 from sekisho.errors import SekishoError
 from sekisho.plugin_server.authoriser import Authoriser
+from sekisho.plugin_server.mirrored import Tool, read_message
 from sekisho.plugin_server.site import Site
 from sekisho.protocol import (
-    META_PROTOCOL_VERSION,
     MODERN,
     HeaderPlan,
     compile_headers,
@@ -53,31 +53,6 @@ _BOTH: Final = "application/json, text/event-stream"
 
 _Lines = Sequence[tuple[str, str]]
 _Key = TypeVar("_Key")
-
-
-class _Meta(msgspec.Struct, gc=False):
-    version: str | None = msgspec.field(default=None, name=META_PROTOCOL_VERSION)
-
-
-class _Params(msgspec.Struct, gc=False):
-    meta: _Meta = msgspec.field(default_factory=_Meta, name="_meta")
-    name: str | None = None
-    uri: str | None = None
-    task_id: str | None = msgspec.field(default=None, name="taskId")
-    arguments: msgspec.Raw = msgspec.Raw()
-
-
-class _Message(msgspec.Struct, gc=False):
-    method: str
-    params: _Params = msgspec.field(default_factory=_Params)
-
-
-class _Tool(msgspec.Struct, rename="camel"):
-    name: str
-    input_schema: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_read = msgspec.json.Decoder(_Message).decode
 
 
 class RequestHeads:
@@ -119,7 +94,7 @@ class RequestHeads:
         plans: dict[str, HeaderPlan] = {}
         for tool in tools:
             try:
-                read = msgspec.json.decode(tool, type=_Tool)
+                read = msgspec.json.decode(tool, type=Tool)
                 plan = compile_headers(msgspec.json.decode(read.input_schema))
             except (msgspec.MsgspecError, SekishoError, UnicodeError, RecursionError):
                 continue
@@ -190,7 +165,7 @@ class RequestHeads:
     def _own_lines(self, message: bytes) -> bytes:
         """What a modern message says of itself; nothing for another."""
         try:
-            read = _read(message)
+            read = read_message(message)
         except (msgspec.MsgspecError, UnicodeError):
             return b""  # an answer of ours
         params = read.params

@@ -94,8 +94,8 @@ class Pool:
         try:
             opened = await self._doorway.open()
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self),
+                _, made = await self._loop.create_connection(
+                    self._make,
                     sock=opened,
                     ssl=self._context,
                     server_hostname=None if self._context is None else self._site.host,
@@ -108,7 +108,7 @@ class Pool:
             ) from error
         except (OSError, TimeoutError) as error:
             raise Unavailable("plugin_unavailable", "the MCP server at this URL does not answer") from error
-        return connection
+        return cast(Connection, made)
 
     def close(self) -> None:
         """End every connection; those who wait for a reply hear of it."""
@@ -131,6 +131,10 @@ class Pool:
         """A connection ended."""
         self._open.discard(connection)
 
+    def _make(self) -> asyncio.BaseProtocol:
+        # it inherits nothing: a compiled class with a base that is not would be no faster than an interpreted one
+        return cast(asyncio.BaseProtocol, Connection(self))
+
     def release(self, connection: Connection, *, keep_alive: bool) -> None:
         """A connection has carried its request."""
         if keep_alive and connection.is_open and len(self._idle) < MAX_IDLE:
@@ -140,8 +144,8 @@ class Pool:
             connection.abort()
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One kept connection.
+class Connection:
+    """One kept connection, as a protocol of the event loop.
 
     What a head announced and has not come yet is read to where it belongs, if it is much.
     """
@@ -212,6 +216,25 @@ class Connection(asyncio.BufferedProtocol):
                 self.abort()
                 reply.take_loss(error)
 
+    def data_received(self, data: bytes) -> None:
+        """For asyncio's own loop, which knows a protocol with a buffer by its base class only."""
+        at = 0
+        while at < len(data):
+            buffer = self.get_buffer(len(data) - at)
+            size = min(len(buffer), len(data) - at)
+            buffer[:size] = data[at : at + size]
+            at += size
+            self.buffer_updated(size)
+
+    def pause_writing(self) -> None:
+        """How much may wait for a server is bounded by who sends: see `Upstream.has_room`."""
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+
+    def eof_received(self) -> None:
+        """It says no more: the loop closes the connection."""
+
     def _received(self, data: bytes) -> None:
         reply = self._reply
         if reply is None:
@@ -225,12 +248,30 @@ class Connection(asyncio.BufferedProtocol):
                 self._pool.release(self, keep_alive=True)
                 reply.take_whole(body)
                 return
+            stream = self._pool.known.stream_of(data)
+            if stream is not None:
+                self._took_stream(reply, *stream)
+                return
             self._is_reading = True
         try:
             events = self._reader.feed(data)
             if is_first:  # of a later read the first bytes are no head, whatever they look like
                 self._pool.known.learn(data, events)
             self._hand_on(reply, events)
+        except SekishoError as error:
+            self._done()
+            self.abort()
+            reply.take_loss(error)
+
+    def _took_stream(self, reply: Reply, head: ResponseHead, body: bytes) -> None:
+        """A whole stream came at once."""
+        try:
+            reply.take_head(head)
+            reply.take_body(body)
+            if self._reply is reply:  # else it was withdrawn
+                self._reply = None
+                self._pool.release(self, keep_alive=True)
+                reply.take_end()
         except SekishoError as error:
             self._done()
             self.abort()

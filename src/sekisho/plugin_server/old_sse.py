@@ -22,7 +22,7 @@ from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
 from sekisho.plugin_server.authoriser import Authoriser
 from sekisho.plugin_server.heads import RequestHeads
 from sekisho.plugin_server.http_pool import Pool, redirected
-from sekisho.plugin_server.reply import status_error
+from sekisho.plugin_server.refusals import status_error
 from sekisho.plugin_server.site import Doorway, Site
 from sekisho.plugin_server.transport import Hearer
 from sekisho.protocol import ResponseHead, SseReader

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-import msgspec
-
 from sekisho.plugin_server.asking import is_input_required
 from sekisho.plugin_server.contexts import Known
 from sekisho.plugin_server.era import NOT_ASKED
@@ -38,17 +36,30 @@ class Owner(Protocol):
         """Its time is over."""
 
 
-class PlainCall(msgspec.Struct, eq=False, gc=False):
+class PlainCall:
     """One of them; called with its answer. It is forgotten when it ends."""
 
-    owner: Owner
-    under_way: dict[Inbound | Exchange, Entry]
-    session: PluginSession
-    inbound: Inbound
-    deadline: float
-    timeout_s: float
-    known: Known | None  # None: nothing is known of its client
-    ident: int = 0  # of the request to the plugin
+    __slots__ = ("deadline", "ident", "inbound", "known", "owner", "session", "timeout_s", "under_way")
+
+    def __init__(
+        self,
+        owner: Owner,
+        inbound: Inbound,
+        *,
+        under_way: dict[Inbound | Exchange, Entry],
+        session: PluginSession,
+        deadline: float,
+        timeout_s: float,
+        known: Known | None,
+    ) -> None:
+        self.owner = owner
+        self.under_way = under_way
+        self.session = session
+        self.inbound = inbound
+        self.deadline = deadline
+        self.timeout_s = timeout_s
+        self.known = known  # None: nothing is known of its client
+        self.ident = 0  # of the request to the plugin
 
     @property
     def context(self) -> CallContext:
@@ -58,7 +69,7 @@ class PlainCall(msgspec.Struct, eq=False, gc=False):
     @property
     def scope(self) -> str:
         """Whose call it is; "" if nobody knows."""
-        return self.context.scope
+        return "" if self.known is None else self.known.scope
 
     @property
     def can_be_asked(self) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from sekisho.plugin_server.clock import Clock
 from sekisho.plugin_server.contexts import Known
 from sekisho.plugin_server.era import Stamp
-from sekisho.plugin_server.exchange import URL_REQUIRED, Errand, Exchange
+from sekisho.plugin_server.errand import Errand
+from sekisho.plugin_server.exchange import URL_REQUIRED, Exchange
 from sekisho.plugin_server.exchanges import Exchanges
 from sekisho.plugin_server.hearing import Hearing
 from sekisho.plugin_server.listening import Listening
@@ -57,7 +58,15 @@ class PlainCalls:
         frame = inbound.frame
         timeout_s = min(frame.timeout_s, self._execution_timeout_s)
         deadline = self._now() + timeout_s
-        call = PlainCall(self, self._under_way, session, inbound, deadline, timeout_s, known)
+        call = PlainCall(
+            self,
+            inbound,
+            under_way=self._under_way,
+            session=session,
+            deadline=deadline,
+            timeout_s=timeout_s,
+            known=known,
+        )
         self._under_way[inbound] = call
         tails: tuple[bytes, bytes] | None = None
         if known is None:

@@ -14,14 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-import msgspec
-
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
 from sekisho.plugin_server.http_pool import Connection, redirected
 from sekisho.plugin_server.transport import Hearer
 from sekisho.protocol import Pieces, ResponseHead, SseReader
 
-__all__ = ["Owner", "RemoteReply", "error_answer", "status_error"]
+__all__ = ["Owner", "RemoteReply"]
 
 MAX_PAUSE_S: Final = 30.0
 FIRST_PAUSE_S: Final = 1.0
@@ -221,43 +219,3 @@ class RemoteReply:
 
 def _no_answer() -> RemoteProtocolError:
     return RemoteProtocolError("plugin_protocol", "the MCP server sent a response without an answer")
-
-
-class _ErrorObject(msgspec.Struct):
-    code: int
-    message: str
-
-
-class _ErrorBody(msgspec.Struct):
-    jsonrpc: Literal["2.0"]
-    error: msgspec.Raw
-
-
-def error_answer(wanted: int | str, status: int, body: bytes, *, of_our_gate: bool = False) -> bytes | None:
-    """The JSON-RPC error in the body of a refusal, as the answer to the request; servers often leave its id out.
-
-    A gate of ours says in every refusal what it means. Of others, one that may pass (429, 5xx) is what a proxy between
-    may have said.
-    """
-    if not of_our_gate and (not 400 <= status < 500 or status == 429):
-        return None
-    try:
-        error = msgspec.json.decode(body, type=_ErrorBody).error
-        msgspec.json.decode(error, type=_ErrorObject)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (msgspec.json.encode(wanted), bytes(error))
-
-
-def status_error(status: int) -> SekishoError:
-    """What an HTTP status without an answer means."""
-    if status in (401, 403):
-        return Unavailable(
-            "plugin_unavailable",
-            f"the MCP server does not accept the credentials of this plugin (HTTP {status})",
-            remedy="the operator gives it others: upstream_headers or oauth",
-        )
-    what = f"the MCP server answered HTTP {status}"
-    if status == 429 or status >= 500:
-        return Unavailable("plugin_unavailable", what, remedy="call again later")
-    return RemoteProtocolError("plugin_protocol", what)

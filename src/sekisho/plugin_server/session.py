@@ -17,8 +17,7 @@ tokens, or beyond a bound, are dropped and counted. Notes of one call that arriv
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final
 
 import msgspec
 
@@ -32,7 +31,10 @@ from sekisho.plugin_server.answers import (
     Waiter,
     read_error,
 )
-from sekisho.plugin_server.era import NO_STAMP, OWN_STAMP, Stamp, stamped, tails
+from sekisho.plugin_server.call_words import CallWords
+from sekisho.plugin_server.envelopes import read_line
+from sekisho.plugin_server.era import OWN_STAMP, Stamp, stamped
+from sekisho.plugin_server.progress import Progress
 from sekisho.plugin_server.roots import roots_bytes
 from sekisho.plugin_server.transport import Transport
 from sekisho.plugin_server.usual import LARGE_BYTES, find_answer, notes_alike, read_notes
@@ -44,7 +46,6 @@ from sekisho.protocol import (
     Request,
     Response,
     check_text,
-    decode_distinct,
     error_bytes,
     notification_bytes,
     parse_message,
@@ -55,30 +56,13 @@ from sekisho.protocol import (
 
 __all__ = ["Answer", "PluginSession", "RpcError", "Waiter"]
 
-MAX_NOTES = 1_000  # per call; a plugin that counts every byte must not drown its caller
-MAX_HEADS = 5_000
-MAX_BATCH_MESSAGES = 256  # what a plugin says at once is read in one turn of the loop
+MAX_BATCH_MESSAGES: Final = 256  # what a plugin says at once is read in one turn of the loop
+_ANSWER_BYTES: Final = len('{"jsonrpc":"2.0","id":,"result":}')
+_NOTIFICATION_BYTES: Final = len('{"jsonrpc":"2.0","method":"","params":}')
+_PROGRESS: Final = "notifications/progress"
+_encode: Final = msgspec.json.Encoder().encode
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """What nearly every line of a plugin is: an answer to us, or a notification."""
-
-    jsonrpc: Literal["2.0"]
-    id: int = -1
-    method: str = ""
-    result: msgspec.Raw = msgspec.Raw()
-    params: msgspec.Raw = msgspec.Raw()
-
-
-_ANSWER_BYTES = len('{"jsonrpc":"2.0","id":,"result":}')
-_NOTIFICATION_BYTES = len('{"jsonrpc":"2.0","method":"","params":}')
-_PROGRESS = "notifications/progress"
-_lines = msgspec.json.Decoder(_Line)
-_encode = msgspec.json.Encoder().encode
-_NOBODY: tuple[Note, int] = (lambda notes: None, 0)
-
-
-@dataclass(slots=True)
 class PluginSession:
     """The state of the session; `attach` gives it its transport. `on_list_changed` hears of changed definitions.
 
@@ -88,27 +72,32 @@ class PluginSession:
         modern: True once both sides agreed on a revision without handshake.
     """
 
-    limits: JsonLimits
-    roots: Sequence[tuple[str, str]] = ()
-    may_ask: tuple[str, ...] = ()
-    on_list_changed: Callable[[], None] = lambda: None
-    on_reopened: Callable[[], None] = lambda: None
-    listener: Listener | None = None
-    counters: Counters = field(default_factory=Counters)
-    modern: bool = False
-    send: Callable[[bytes], None] = lambda message: None
-    has_room: Callable[[], bool] = lambda: True
-    transport: Transport | None = None
-    _takes_batches: bool = False
-    _tails: tuple[bytes, bytes] = (b"}}", b',"_meta":{"progressToken":%d}}}')  # without and with progress
-    _known_tails: dict[Stamp, tuple[bytes, bytes]] = field(default_factory=dict)
-    _waiting: dict[int, Waiter] = field(default_factory=dict)
-    _notes: dict[int, tuple[Note, int]] = field(
-        default_factory=dict
-    )  # by token: who hears, and how many still
-    _heads: dict[str, bytes] = field(default_factory=dict)  # by tool, which the core's token has named
-    _asked_by_us: set[int] = field(default_factory=set)  # whose answers nobody reads after us
-    _next_id: int = 1
+    def __init__(
+        self,
+        *,
+        limits: JsonLimits,
+        roots: Sequence[tuple[str, str]] = (),
+        may_ask: tuple[str, ...] = (),
+        on_list_changed: Callable[[], None] = lambda: None,
+        modern: bool = False,
+    ) -> None:
+        self.limits = limits
+        self.roots = roots
+        self.may_ask = may_ask
+        self.on_list_changed = on_list_changed
+        self.on_reopened: Callable[[], None] = lambda: None
+        self.listener: Listener | None = None
+        self.counters = Counters()
+        self.modern = modern
+        self.send: Callable[[bytes], None] = lambda message: None
+        self.has_room: Callable[[], bool] = lambda: True
+        self.transport: Transport | None = None
+        self._words = CallWords(has_roots=bool(roots))
+        self._progress = Progress(self.counters)
+        self._waiting: dict[int, Waiter] = {}
+        self._takes_batches = False
+        self._asked_by_us: set[int] = set()  # whose answers nobody reads after us
+        self._next_id = 1
 
     def attach(self, transport: Transport) -> None:
         """From now on messages leave by this transport."""
@@ -120,8 +109,7 @@ class PluginSession:
         """The revision both sides speak from now on."""
         self.modern = version in MODERN
         self._takes_batches = version == BATCHES
-        self._known_tails.clear()
-        self._tails = self.tails_of(NO_STAMP)
+        self._words.agree(modern=self.modern)
         if self.transport is not None:
             self.transport.use_version(version)
 
@@ -148,7 +136,7 @@ class PluginSession:
         if is_ours:
             self._asked_by_us.add(ident)
         if note is not None:
-            self._notes[ident] = (note, MAX_NOTES)
+            self._progress.expect(ident, note)
         self.send(
             request_bytes(
                 ident,
@@ -177,34 +165,22 @@ class PluginSession:
         Args:
             tails: How the message ends for this client, from `tails_of`.
         """
-        head = self._heads.get(tool) or self._new_head(tool)
+        head = self._words.head_of(tool)
         ident = self._next_id
         self._next_id = ident + 1
         self._waiting[ident] = waiter
-        plain, noted = tails or self._tails
+        plain, noted = tails or self._words.plain
         if note is None:
             tail = plain
         else:
-            self._notes[ident] = (note, MAX_NOTES)
+            self._progress.expect(ident, note)
             tail = noted % ident
         self.send(b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, head, arguments, tail))
         return ident
 
     def tails_of(self, stamp: Stamp) -> tuple[bytes, bytes]:
         """What ends a tool call with this stamp, without and with progress; good for this session."""
-        known = self._known_tails.get(stamp)
-        if known is None:
-            known = tails(stamp, modern=self.modern, has_roots=bool(self.roots))
-            if not stamp.meta:  # trace context is another for each call
-                self._known_tails[stamp] = known
-        return known
-
-    def _new_head(self, tool: str) -> bytes:
-        if len(self._heads) >= MAX_HEADS:
-            self._heads.clear()
-        head = b',"method":"tools/call","params":{"name":' + _encode(tool) + b',"arguments":'
-        self._heads[tool] = head
-        return head
+        return self._words.tails_of(stamp)
 
     def waiter_of(self, ident: int) -> Waiter | None:
         """Who waits for the answer to this request."""
@@ -214,8 +190,7 @@ class PluginSession:
         """From now on somebody else waits for the answer to this request, and hears its progress if anybody did."""
         if ident in self._waiting:
             self._waiting[ident] = waiter
-            if ident in self._notes:
-                self._notes[ident] = (note, self._notes[ident][1])
+            self._progress.hand_over(ident, note)
 
     def is_waiting(self, ident: int | str) -> bool:
         """True while somebody waits for the answer to this request."""
@@ -257,7 +232,7 @@ class PluginSession:
     def fail_all(self, error: SekishoError) -> None:
         """The transport is gone: everybody who waits hears it."""
         waiting, self._waiting = self._waiting, {}
-        self._notes.clear()
+        self._progress.clear()
         self._asked_by_us.clear()
         for waiter in waiting.values():
             waiter(error)
@@ -271,8 +246,7 @@ class PluginSession:
     def _pop(self, ident: int | str | None) -> Waiter | None:
         if not isinstance(ident, int):
             return None
-        if self._notes:
-            self._notes.pop(ident, None)
+        self._progress.drop(ident)
         if self._asked_by_us:
             self._asked_by_us.discard(ident)
         return self._waiting.pop(ident, None)
@@ -293,7 +267,7 @@ class PluginSession:
                 continue
             found = read_notes(lines[at : at + count], self.limits)
             if found is not None:
-                self._pass_on(found[0], found[1], count)
+                self._progress.pass_on(found[0], found[1], count)
             else:
                 for line in lines[at : at + count]:
                     self.receive(line, of)
@@ -305,7 +279,7 @@ class PluginSession:
             return
         try:
             check_text(line, self.limits)
-            read = _lines.decode(line)
+            read = read_line(line)
         except (SekishoError, msgspec.DecodeError, UnicodeError, RecursionError):
             self._receive_slowly(line, of)
             return
@@ -321,7 +295,7 @@ class PluginSession:
         elif read.method == _PROGRESS:
             params = bytes(read.params)
             if len(line) == _NOTIFICATION_BYTES + len(_PROGRESS) + len(params) and params[:1] == b"{":
-                self._progressed(read.params)
+                self._progress.read(params)
                 return
         self._receive_slowly(line, of)
 
@@ -355,7 +329,7 @@ class PluginSession:
                 if method.endswith("/list_changed"):
                     self.on_list_changed()
                 elif method == _PROGRESS:
-                    self._progressed(message.params)
+                    self._progress.read(bytes(message.params))
                 elif self.listener is not None:
                     self.listener.told(message, of)
                 else:
@@ -380,26 +354,6 @@ class PluginSession:
             self.counters.unknown_answers += 1
         else:
             waiter(answer)
-
-    def _progressed(self, params: msgspec.Raw) -> None:
-        """Pass on what a plugin says of a call's progress, without the token, which is ours and not the client's."""
-        try:
-            members, _ = decode_distinct(bytes(params))
-        except SekishoError:
-            members = None
-        token = members.pop("progressToken", None) if isinstance(members, dict) else None
-        # a bool is an int to Python, and True would be call 1
-        self._pass_on(token if type(token) is int else None, _encode(members), 1)
-
-    def _pass_on(self, token: int | None, notes: bytes, count: int) -> None:
-        """So many lines, to whoever wants to hear of this token, as long as it does not hear too much."""
-        note, left = _NOBODY if token is None else self._notes.get(token, _NOBODY)
-        if count > left:
-            self.counters.dropped_notes += count - left
-            notes = b"\n".join(notes.split(b"\n")[:left])
-        if token is not None and left:
-            self._notes[token] = (note, max(left - count, 0))
-            note(notes)
 
     def _asked(self, request: Request, of: int | None) -> None:
         if request.method == "ping":

@@ -27,10 +27,12 @@ import msgspec
 
 from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server.authoriser import Authoriser, StaticHeaders
+from sekisho.plugin_server.envelopes import read_ident
 from sekisho.plugin_server.heads import RequestHeads
 from sekisho.plugin_server.http_pool import Pool
+from sekisho.plugin_server.refusals import error_answer, status_error
 from sekisho.plugin_server.reopening import Reopening
-from sekisho.plugin_server.reply import RemoteReply, error_answer, status_error
+from sekisho.plugin_server.reply import RemoteReply
 from sekisho.plugin_server.site import Doorway, Site, trusting
 from sekisho.plugin_server.transport import Hearer
 from sekisho.protocol import ResponseHead
@@ -49,11 +51,6 @@ _OWN_REQUEST: Final = re.compile(
     rb'\{"jsonrpc":"2\.0","id":([0-9]{1,18}),"method":"'
 )  # as `session` writes them
 _INITIALIZED: Final = b'"notifications/initialized"'
-
-
-class _Id(msgspec.Struct):
-    id: int | str | None = None
-    method: str = ""
 
 
 class Upstream:
@@ -366,5 +363,5 @@ class Upstream:
 
 
 def _id_of(message: bytes) -> int | str | None:
-    read = msgspec.json.decode(message, type=_Id)
+    read = read_ident(message)
     return read.id if read.method else None

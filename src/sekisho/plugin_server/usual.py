@@ -13,42 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
+from sekisho.plugin_server.envelopes import Progress, ProgressOfSdk, read_progress, read_sdk_progress
 from sekisho.protocol import JsonLimits
 
 __all__ = ["LARGE_BYTES", "find_answer", "notes_alike", "read_notes"]
 
 LARGE_BYTES: Final = 64 << 10  # from here on, reading a line once more costs more than all else done with it
-
-
-class _ProgressParams(
-    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, rename="camel"
-):
-    """What a progress notification says, in the order in which it is usually said."""
-
-    progress_token: int
-    progress: int | float
-    total: int | float | None = None
-    message: str | None = None
-
-
-class _Progress(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A progress notification as most servers write it."""
-
-    jsonrpc: Literal["2.0"]
-    method: Literal["notifications/progress"]
-    params: _ProgressParams
-
-
-class _ProgressOfSdk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The same as the SDKs of MCP write it."""
-
-    method: Literal["notifications/progress"]
-    params: _ProgressParams
-    jsonrpc: Literal["2.0"]
 
 
 _NOTE_START: Final = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
@@ -57,8 +31,6 @@ _SDK_NOTE_START: Final = b'{"method":"notifications/progress","params":{"progres
 _SDK_NOTE_END: Final = b',"jsonrpc":"2.0"}'
 _STARTS: Final = (_NOTE_START, _SDK_NOTE_START)
 _LONGEST_START: Final = len(_NOTE_START) + 20  # with the largest token that fits 64 bits, and a comma
-_read: Final = msgspec.json.Decoder(_Progress).decode_lines
-_read_sdk: Final = msgspec.json.Decoder(_ProgressOfSdk).decode_lines
 _write: Final = msgspec.json.Encoder().encode_lines
 _NOTE_DEPTH: Final = 2  # containers in each other in a note of the usual form
 _NOTE_MEMBERS: Final = 7  # and those, with its commas
@@ -97,12 +69,12 @@ def notes_alike(lines: Sequence[bytes], at: int) -> int:
 def read_notes(lines: Sequence[bytes], limits: JsonLimits) -> tuple[int, bytes] | None:
     """Token and params without it, a line each, if these lines that begin alike are notes as we would write them."""
     text = lines[0] if len(lines) == 1 else b"\n".join(lines)
-    notes: list[_Progress] | list[_ProgressOfSdk]
+    notes: list[Progress] | list[ProgressOfSdk]
     try:
         if text.startswith(_NOTE_START):
-            notes, size, end = _read(text), len(_NOTE_START), _NOTE_END
+            notes, size, end = read_progress(text), len(_NOTE_START), _NOTE_END
         else:
-            notes, size, end = _read_sdk(text), len(_SDK_NOTE_START), _SDK_NOTE_END
+            notes, size, end = read_sdk_progress(text), len(_SDK_NOTE_START), _SDK_NOTE_END
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     most = min(limits.max_bytes, limits.max_string_bytes)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from sekisho.plugin_server.exchange import Errand
+from sekisho.plugin_server.errand import Errand
 from sekisho.plugin_server.exchanges import Exchanges
 from sekisho.plugin_server.listening import Listening
 from sekisho.plugin_server.scopes import LEVELS

@@ -16,15 +16,13 @@ from sekisho.protocol.client_values import (
 )
 from sekisho.protocol.head_memo import HeadMemo
 from sekisho.protocol.http1 import RequestReader
-from sekisho.protocol.http_response import (
+from sekisho.protocol.http_response import ResponseReader, collect
+from sekisho.protocol.http_response_values import (
     BodyChunk,
     HttpResponse,
     ResponseEnd,
     ResponseEvent,
     ResponseHead,
-    ResponseReader,
-    WholeAnswers,
-    collect,
 )
 from sekisho.protocol.http_values import HttpLimits, HttpRequest
 from sekisho.protocol.http_write import header_lines, request_head_bytes, response_bytes
@@ -67,6 +65,7 @@ from sekisho.protocol.pieces import Pieces
 from sekisho.protocol.revisions import BATCHES, LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
 from sekisho.protocol.sse import SseEvent, SseReader
 from sekisho.protocol.uri_template import UriTemplate, UriText
+from sekisho.protocol.whole_answers import WholeAnswers
 
 __all__ = [
     "BATCHES",

@@ -10,10 +10,9 @@ answer to HEAD.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
 import httptools
-import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.protocol.http_head import (
@@ -21,70 +20,18 @@ from sekisho.protocol.http_head import (
     MAX_CHUNK_SLACK,
     collect_header,
 )
+from sekisho.protocol.http_response_values import (
+    BodyChunk,
+    HttpResponse,
+    ResponseEnd,
+    ResponseEvent,
+    ResponseHead,
+)
 from sekisho.protocol.http_values import MAX_HEADERS, HttpLimits
 
-__all__ = [
-    "BodyChunk",
-    "HttpResponse",
-    "ResponseEnd",
-    "ResponseEvent",
-    "ResponseHead",
-    "ResponseReader",
-    "WholeAnswers",
-    "collect",
-]
+__all__ = ["ResponseReader", "collect"]
 
-EVENT_STREAM: Final = "text/event-stream"
-MAX_MEMO: Final = 256  # heads; a server that never says the same twice must not fill our memory
-MAX_MEMO_HEAD_BYTES: Final = 2048
-_HEAD_END: Final = b"\r\n\r\n"
 _BODILESS: Final = frozenset({204, 304})
-
-
-class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
-    """Status and headers; names are lower-case."""
-
-    status: int
-    headers: dict[str, str]
-    keep_alive: bool
-
-    @property
-    def is_event_stream(self) -> bool:
-        """True when the body is a stream of server-sent events."""
-        return self._media_type == EVENT_STREAM
-
-    @property
-    def is_json(self) -> bool:
-        """True when the body is one JSON text."""
-        return self._media_type == "application/json"
-
-    @property
-    def _media_type(self) -> str:
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-class BodyChunk(msgspec.Struct, frozen=True):
-    """Some bytes of the body."""
-
-    data: bytes
-
-
-class ResponseEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """The response is complete."""
-
-    keep_alive: bool
-
-
-ResponseEvent: TypeAlias = ResponseHead | BodyChunk | ResponseEnd
-
-
-class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole response."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    keep_alive: bool
 
 
 class ResponseReader:
@@ -247,43 +194,6 @@ class ResponseReader:
 
     def _body_too_large(self) -> RemoteProtocolError:
         return _too_large(f"the response has more than {self._limits.max_body_bytes} bytes")
-
-
-class WholeAnswers:
-    """Knows heads by their exact bytes, so that a usual answer, a 200 with JSON in one read, costs no parser.
-
-    Only heads that `ResponseReader` accepted are known, each with the one length it states; anything that is not
-    byte for byte such a head with exactly so many bytes behind it is none of ours, and goes to the reader.
-    """
-
-    __slots__ = ("_lengths",)
-
-    def __init__(self) -> None:
-        self._lengths: dict[bytes, int] = {}
-
-    def body_of(self, data: bytes) -> bytes | None:
-        """The body, if `data` is a whole answer with a known head."""
-        end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
-        length = self._lengths.get(data[:end])
-        return data[end:] if length is not None and len(data) - end == length else None
-
-    def learn(self, data: bytes, events: list[ResponseEvent]) -> None:
-        """Remember the head of `data`, if the reader found in it exactly one whole answer that may be kept alive."""
-        match events:
-            case [ResponseHead(status=200, keep_alive=True) as head, BodyChunk(data=body), ResponseEnd()]:
-                pass
-            case _:
-                return
-        end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
-        is_plain = head.headers.get("content-length") == str(len(body)) and data[end:] == body
-        if is_plain and end >= len(_HEAD_END) and head.is_json:
-            if len(self._lengths) >= MAX_MEMO:
-                self._lengths.clear()
-            self._lengths[data[:end]] = len(body)
-
-    def forget(self) -> None:
-        """Know nothing: what a head means has changed."""
-        self._lengths.clear()
 
 
 def collect(events: Iterable[ResponseEvent]) -> HttpResponse:

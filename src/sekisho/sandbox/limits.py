@@ -196,11 +196,12 @@ def sweep(parents: tuple[tuple[str, str], ...]) -> None:
     processes.
     """
     for parent in {parent for _, parent in parents}:
-        for folder in Path(parent).glob("sekisho-*"):
-            match = _NAME.fullmatch(folder.name)
-            if match is not None and not Path("/proc", match[1]).exists():
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+        with contextlib.suppress(OSError):
+            for name in os.listdir(parent):  # noqa: PTH208  # names, not paths
+                match = _NAME.fullmatch(name)
+                if match is not None and not Path("/proc", match[1]).exists():
+                    with contextlib.suppress(OSError):
+                        Path(parent, name).rmdir()
 
 
 def _find_v2(root: Path, own: str) -> tuple[tuple[str, str], ...]:

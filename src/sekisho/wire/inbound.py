@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from sekisho.wire.frames import Kind
 from sekisho.wire.messages import AskFrame, CallFrame, EventFrame, FailureFrame, encode_payload
 
 __all__ = ["Inbound"]
 
 
-class Inbound(msgspec.Struct, eq=False, gc=False):
+class Inbound:
     """A call to carry out; answer it once, with `reply`, `refer` or `fail`.
 
-    It and its channel know each other until it is answered or closed, which happens in every case; so the garbage
-    collector has nothing to find here, and need not look.
+    It and its channel know each other until it is answered or closed, which happens in every case.
     """
 
-    call: int
-    frame: CallFrame
-    _answer: Callable[[int, Kind, bytes], None] | None
+    __slots__ = ("_answer", "call", "frame")
+
+    def __init__(self, call: int, frame: CallFrame, answer: Callable[[int, Kind, bytes], None]) -> None:
+        self.call = call
+        self.frame = frame
+        self._answer: Callable[[int, Kind, bytes], None] | None = answer
 
     @property
     def is_open(self) -> bool:

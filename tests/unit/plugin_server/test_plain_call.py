@@ -46,7 +46,15 @@ class Scene:
         frame = CallFrame("echo", msgspec.Raw(b"{}"), "", 5.0)
         inbound = Inbound(1, frame, lambda _, kind, payload: self.heard.append((kind, payload)))
         session = PluginSession(limits=JsonLimits(), modern=modern)
-        self.call = PlainCall(self.owner, self.entries, session, inbound, 10.0, 5.0, known)
+        self.call = PlainCall(
+            self.owner,
+            inbound,
+            under_way=self.entries,
+            session=session,
+            deadline=10.0,
+            timeout_s=5.0,
+            known=known,
+        )
         self.entries[inbound] = self.call
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sekisho.errors import RemoteProtocolError, Unavailable
 from sekisho.plugin_server.answers import MAX_ERROR_BYTES, Note
-from sekisho.plugin_server.session import MAX_NOTES, Answer, PluginSession, RpcError
+from sekisho.plugin_server.progress import MAX_NOTES
+from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.protocol import JsonLimits, LineReader, Notification, Request, SseReader
 
 if TYPE_CHECKING:

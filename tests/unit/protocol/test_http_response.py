@@ -17,11 +17,9 @@ from sekisho.protocol import (
     ResponseHead,
     ResponseReader,
     SseReader,
-    WholeAnswers,
     collect,
     response_bytes,
 )
-from sekisho.protocol.http_response import MAX_MEMO, MAX_MEMO_HEAD_BYTES
 
 SMALL = HttpLimits(max_head_bytes=500, max_body_bytes=100)
 
@@ -171,72 +169,6 @@ def test_after_an_error_nothing_more_is_read() -> None:
     for stream in (b"nonsense\r\n\r\n", response_bytes(200, b"")):
         with pytest.raises(RemoteProtocolError):
             reader.feed(stream)
-
-
-def known(*answers: bytes) -> WholeAnswers:
-    memo = WholeAnswers()
-    for answer in answers:
-        memo.learn(answer, ResponseReader().feed(answer))
-    return memo
-
-
-def test_an_answer_with_a_known_head_is_given_without_a_parser() -> None:
-    memo = known(response_bytes(200, b"{}"))
-    assert memo.body_of(response_bytes(200, b"[]")) == b"[]"
-    assert memo.body_of(response_bytes(200, b"[1]")) is None
-    for other in (b"{}x", b"{", b"", b"{}" + response_bytes(200, b"{}")):
-        assert memo.body_of(response_bytes(200, b"{}").removesuffix(b"{}") + other) is None
-    memo.forget()
-    assert memo.body_of(response_bytes(200, b"[]")) is None
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        response_bytes(202, b"{}"),
-        response_bytes(200, b"{}", content_type="text/event-stream"),
-        response_bytes(200, b"{}", close=True),
-        response_bytes(200, b"{}").replace(b"1.1 200", b"1.0 200"),
-        response_bytes(200, b""),
-        response_bytes(200, b"{}")[:-1],
-        response_bytes(200, b"{}") * 2,
-        response_bytes(200, b"{}", headers=[("X", "x" * MAX_MEMO_HEAD_BYTES)]),
-        b"HTTP/1.1 100 Continue\r\n\r\n" + response_bytes(200, b"{}"),
-        response_bytes(200, b"{}").replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")[:-2]
-        + b"2\r\n{}\r\n0\r\n\r\n",
-    ],
-)
-def test_only_the_usual_answer_is_remembered(answer: bytes) -> None:
-    assert known(answer).body_of(answer) is None
-
-
-@pytest.mark.threat("T-GARBAGE")
-@given(
-    st.lists(st.sampled_from([b"{}", b"[1]", b'"\r\n\r\n"']), min_size=1, max_size=3),
-    st.sampled_from([b"{}", b"[1]", b'"\r\n\r\n"', b""]),
-    st.binary(max_size=5),
-    st.integers(0, 200),
-    st.integers(0, 3),
-)
-def test_what_is_taken_without_a_parser_is_what_the_parser_gives(
-    learned: list[bytes], body: bytes, junk: bytes, at: int, removed: int
-) -> None:
-    memo = known(*(response_bytes(200, one) for one in learned))
-    data = response_bytes(200, body)
-    at %= len(data) + 1
-    data = data[:at] + junk + data[at + removed :]
-    found = memo.body_of(data)
-    if found is not None:
-        response = collect(read(data))
-        assert (response.status, response.body, response.keep_alive) == (200, found, True)
-
-
-@pytest.mark.threat("T-FLOOD")
-def test_a_server_that_never_says_the_same_twice_fills_no_memory() -> None:
-    answers = [response_bytes(200, b"{}", headers=[("X", str(number))]) for number in range(MAX_MEMO + 1)]
-    memo = known(*answers)
-    assert memo.body_of(answers[0]) is None
-    assert memo.body_of(answers[-1]) == b"{}"
 
 
 def test_events_that_are_no_whole_response_are_not_collected() -> None:

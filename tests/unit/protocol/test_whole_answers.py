@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.protocol import (
+    BodyChunk,
+    ResponseEnd,
+    ResponseReader,
+    WholeAnswers,
+    collect,
+    response_bytes,
+)
+from sekisho.protocol.whole_answers import MAX_MEMO, MAX_MEMO_HEAD_BYTES
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENT = b"data: {}\n\n"
+
+
+def chunked(*chunks: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in (*chunks, b""))
+
+
+def known(*answers: bytes) -> WholeAnswers:
+    memo = WholeAnswers()
+    for answer in answers:
+        memo.learn(answer, ResponseReader().feed(answer))
+    return memo
+
+
+def test_an_answer_with_a_known_head_is_given_without_a_parser() -> None:
+    memo = known(response_bytes(200, b"{}"))
+    assert memo.body_of(response_bytes(200, b"[]")) == b"[]"
+    assert memo.body_of(response_bytes(200, b"[1]")) is None
+    for other in (b"{}x", b"{", b"", b"{}" + response_bytes(200, b"{}")):
+        assert memo.body_of(response_bytes(200, b"{}").removesuffix(b"{}") + other) is None
+    memo.forget()
+    assert memo.body_of(response_bytes(200, b"[]")) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response_bytes(202, b"{}"),
+        response_bytes(200, b"{}", content_type="text/event-stream"),
+        response_bytes(200, b"{}", close=True),
+        response_bytes(200, b"{}").replace(b"1.1 200", b"1.0 200"),
+        response_bytes(200, b""),
+        response_bytes(200, b"{}")[:-1],
+        response_bytes(200, b"{}") * 2,
+        response_bytes(200, b"{}", headers=[("X", "x" * MAX_MEMO_HEAD_BYTES)]),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + response_bytes(200, b"{}"),
+        response_bytes(200, b"{}").replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")[:-2]
+        + b"2\r\n{}\r\n0\r\n\r\n",
+    ],
+)
+def test_only_the_usual_answer_is_remembered(answer: bytes) -> None:
+    assert known(answer).body_of(answer) is None
+
+
+@pytest.mark.threat("T-GARBAGE")
+@given(
+    st.lists(st.sampled_from([b"{}", b"[1]", b'"\r\n\r\n"']), min_size=1, max_size=3),
+    st.sampled_from([b"{}", b"[1]", b'"\r\n\r\n"', b""]),
+    st.binary(max_size=5),
+    st.integers(0, 200),
+    st.integers(0, 3),
+)
+def test_what_is_taken_without_a_parser_is_what_the_parser_gives(
+    learned: list[bytes], body: bytes, junk: bytes, at: int, removed: int
+) -> None:
+    memo = known(*(response_bytes(200, one) for one in learned))
+    data = response_bytes(200, body)
+    at %= len(data) + 1
+    data = data[:at] + junk + data[at + removed :]
+    found = memo.body_of(data)
+    if found is not None:
+        response = collect(ResponseReader().feed(data))
+        assert (response.status, response.body, response.keep_alive) == (200, found, True)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_server_that_never_says_the_same_twice_fills_no_memory() -> None:
+    answers = [response_bytes(200, b"{}", headers=[("X", str(number))]) for number in range(MAX_MEMO + 1)]
+    memo = known(*answers)
+    assert memo.body_of(answers[0]) is None
+    assert memo.body_of(answers[-1]) == b"{}"
+
+
+@pytest.mark.parametrize("chunks", [(EVENT,), (EVENT, EVENT), (b"d", b"ata: {}\r\n\r\n")])
+def test_a_stream_that_is_whole_is_given_without_a_parser(chunks: Sequence[bytes]) -> None:
+    memo = known(STREAM + chunked(EVENT * 3))
+    found = memo.stream_of(STREAM + chunked(*chunks))
+    assert found is not None
+    assert (found[0].status, found[0].is_event_stream, found[1]) == (200, True, b"".join(chunks))
+    memo.forget()
+    assert memo.stream_of(STREAM + chunked(*chunks)) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chunked(EVENT)[:-1],
+        chunked(EVENT) + b"x",
+        chunked(EVENT) * 2,
+        chunked(EVENT).replace(b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n"),
+        chunked(EVENT).replace(b"a\r\n", b"a;x=y\r\n"),
+        chunked(EVENT).replace(b"a\r\n", b"0a\r\n"),
+        chunked(EVENT).replace(b"a\r\n", b"+a\r\n"),
+        chunked(EVENT).replace(b"a\r\n", b"9\r\n"),
+        chunked(EVENT).replace(b"a\r\n", b"a\n"),
+        chunked(),
+        EVENT,
+        b"",
+    ],
+)
+def test_a_stream_that_is_not_whole_or_unusual_goes_to_the_reader(body: bytes) -> None:
+    assert known(STREAM + chunked(EVENT)).stream_of(STREAM + body) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        STREAM.replace(b"200 OK", b"202 Accepted"),
+        STREAM.replace(b"text/event-stream", b"application/json"),
+        STREAM.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        STREAM.replace(b"\r\n\r\n", b"\r\nX: %b\r\n\r\n" % (b"x" * MAX_MEMO_HEAD_BYTES)),
+    ],
+)
+def test_only_the_usual_stream_is_remembered(head: bytes) -> None:
+    answer = head + chunked(EVENT)
+    memo = known(answer)
+    assert memo.stream_of(answer) is None
+    assert memo.body_of(answer) is None
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_server_whose_streams_never_begin_alike_fills_no_memory() -> None:
+    heads = [STREAM.replace(b"\r\n\r\n", b"\r\nX: %d\r\n\r\n" % number) for number in range(MAX_MEMO + 1)]
+    memo = known(*(head + chunked(EVENT) for head in heads))
+    assert memo.stream_of(heads[0] + chunked(EVENT)) is None
+    assert memo.stream_of(heads[-1] + chunked(EVENT)) is not None
+
+
+@pytest.mark.threat("T-GARBAGE")
+@given(
+    st.lists(st.sampled_from([EVENT, b"\r\n", b"0\r\n\r\n", b"x" * 20]), min_size=1, max_size=4),
+    st.one_of(st.binary(max_size=5), st.sampled_from([b"\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n"])),
+    st.integers(0, 300),
+    st.integers(0, 4),
+)
+def test_a_stream_taken_without_a_parser_is_what_the_parser_gives(
+    chunks: list[bytes], junk: bytes, at: int, removed: int
+) -> None:
+    memo = known(STREAM + chunked(EVENT))
+    data = STREAM + chunked(*chunks)
+    at %= len(data) + 1
+    data = data[:at] + junk + data[at + removed :]
+    found = memo.stream_of(data)
+    if found is not None:
+        assert ResponseReader().feed(data) == [found[0], BodyChunk(found[1]), ResponseEnd(keep_alive=True)]
