@@ -1,46 +1,38 @@
 """The plugin server's end of one channel: admits a core, checks every call, answers.
 
 - Before the 101 the core's certificate passed the gate and its token was verified.
-- Every call is checked again: certificate not revoked or expired, token alive, operation in the token *and*
-  in our own list. A call that fails a check is answered with a failure and never reaches the plugin.
+- Every call is checked again (`admission`). A call that fails a check is answered with a failure and never reaches the
+  plugin.
 - When the channel ends, every call in work is cancelled.
-- Notes never hold an answer up: while the core reads slowly they wait in a small queue of their own, from which
-  the oldest are dropped and counted.
+- Notes never hold an answer up (`remarks`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final, Literal, cast
 
 from sekisho.errors import (
     LocalProtocolError,
-    Refused,
     RemoteProtocolError,
     SekishoError,
     Tampered,
-    Unavailable,
 )
 from sekisho.keys import (
-    ChannelClaims,
-    HandshakeGate,
-    Identity,
-    PeerFacts,
-    ReplayWindow,
     SealPair,
     accept,
     peer_facts,
-    verify_channel_token,
 )
+from sekisho.wire.admission import Admission
 from sekisho.wire.calls import decode_call
 from sekisho.wire.frames import Frame, FrameReader, Kind
 from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import AnswerFrame, FailureFrame, decode_payload, encode_payload
-from sekisho.wire.notes import MAX_NOTE_BYTES, NOTE_SEPARATOR, NoteQueue
 from sekisho.wire.pipe import SealedPipe
+from sekisho.wire.remarks import Remarks
+from sekisho.wire.terms import PluginTerms
 from sekisho.wire.upgrade import (
     NONCE_BYTES,
     OPENING_READ_BYTES,
@@ -50,7 +42,7 @@ from sekisho.wire.upgrade import (
     welcome_bytes,
 )
 
-__all__ = ["PluginEnd", "PluginTerms"]
+__all__ = ["PluginEnd"]
 
 TICK_S: Final = 0.5  # a revoked core is cut within one second
 OPENING_S: Final = 5.0  # a peer that opens and says nothing does not hold a place for longer
@@ -60,25 +52,6 @@ MAX_CALLS_IN_WORK: Final = 1 << 16
 _CALL: Final = int(Kind.CALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginTerms:
-    """What every channel of one listener shares."""
-
-    identity: Identity
-    gate: HandshakeGate
-    core_token_public: bytes
-    ops: frozenset[str] | None
-    clock: Callable[[], float]
-    replay: ReplayWindow
-    on_call: Callable[[Inbound], None]
-    on_cancel: Callable[[Inbound], None]
-    on_answer: Callable[[AnswerFrame], None]
-    on_recorded: Callable[[int], None]
-    on_joined: Callable[[PluginEnd], None]
-    on_left: Callable[[PluginEnd], None]
-    on_refused: Callable[[SekishoError], None]
-
-
 class PluginEnd:
     """One connection from a core."""
 
@@ -86,10 +59,7 @@ class PluginEnd:
         self._terms = terms
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._facts: PeerFacts | None = None
-        self._claims: ChannelClaims | None = None
-        self._allowed: frozenset[str] = frozenset()
-        self._trusted_in_epoch = -1  # of revocations
+        self._admission: Admission | None = None
         self._pipe: SealedPipe | None = None
         self._stage: Literal["request", "offer", "open", "ended"] = "request"
         self._head = b""
@@ -99,15 +69,14 @@ class PluginEnd:
         self._opened_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._calls: dict[int, Inbound] = {}
-        self._is_congested = False
-        self._notes = NoteQueue()
+        self._remarks = Remarks()
 
     # for the listener
 
     @property
     def dropped_notes(self) -> int:
         """Notes that did not leave because the core reads slowly, or because they are too large."""
-        return self._notes.dropped
+        return self._remarks.dropped
 
     def send(self, kind: Kind, payload: bytes, number: int = 0) -> None:
         """Send a frame that belongs to no call."""
@@ -116,22 +85,21 @@ class PluginEnd:
 
     def answer(self, call: int, kind: Kind, payload: bytes) -> None:
         """Send the answer of a call, or what comes before it; an answer too large for a frame becomes a failure."""
-        if kind is Kind.NOTE:
-            self._note(call, payload)
-            return
-        if kind is Kind.EVENT:
-            self._event(call, payload)
-            return
-        if kind is Kind.ASK:
-            self._ask(call, payload)
-            return
-        self._calls.pop(call, None)
-        if self._pipe is None or self._stage != "open":
-            return
-        try:
-            self._pipe.send(kind, call, payload)
-        except LocalProtocolError as error:
-            self._fail(call, error)
+        pipe = self._pipe
+        if pipe is None or self._stage != "open":
+            self._calls.pop(call, None)
+        elif kind is Kind.NOTE:
+            self._remarks.note(pipe, call, payload)
+        elif kind is Kind.EVENT:
+            self._remarks.event(pipe, call, payload)
+        else:
+            if kind is not Kind.ASK:  # a question is never dropped: the call waits for it
+                self._calls.pop(call, None)
+            try:
+                pipe.send(kind, call, payload)
+            except LocalProtocolError as error:
+                self._calls.pop(call, None)
+                self._fail(call, error)
 
     def cut(self) -> None:
         """End the channel now."""
@@ -151,7 +119,7 @@ class PluginEnd:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's stream transports keep asyncio's promises without inheriting its class
         self._transport = cast(asyncio.Transport, transport)
-        self._facts = peer_facts(transport.get_extra_info("ssl_object"))
+        self._admission = Admission(self._terms, peer_facts(transport.get_extra_info("ssl_object")))
         self._timer = self._loop.call_later(TICK_S, self._on_tick)
         self._terms.on_joined(self)
 
@@ -187,15 +155,14 @@ class PluginEnd:
         self._end()
 
     def pause_writing(self) -> None:
-        self._is_congested = True
+        self._remarks.hold_back()
         if self._transport is not None and self._stage == "open":
             self._transport.pause_reading()  # a core that does not read answers sends no more calls
 
     def resume_writing(self) -> None:
-        self._is_congested = False
-        if self._transport is not None and self._stage == "open":
-            for kind, call, payload in self._notes.release(self._calls):
-                self._send_held(kind, call, payload)
+        self._remarks.go_on()
+        if self._transport is not None and self._pipe is not None and self._stage == "open":
+            self._remarks.release(self._pipe, self._calls)
             self._transport.resume_reading()
 
     # opening
@@ -205,19 +172,19 @@ class PluginEnd:
         token = read_request(self._head)
         if token is None or self._transport is None:
             return
-        self._admit(self._verified(token))
+        self._admitted().take_token(token)
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._stage = "offer"
         self._transport.write(welcome_bytes(self._nonce))
 
     def _on_offer(self, data: bytes) -> None:
         offers = [bytes(offer) for offer in self._offers.feed(data)]
-        if not offers or self._transport is None or self._facts is None:
+        if not offers or self._transport is None:
             return
         # the core says nothing sealed before our hello, so there is exactly one record here
         if len(offers) > 1:
             raise RemoteProtocolError("plugin_protocol", "the core sent more than its offer")
-        identity, facts = self._terms.identity, self._facts
+        identity, facts = self._terms.identity, self._admitted().facts
         info = epoch_info(
             core=facts.spiffe, plugin=identity.spiffe, nonce=self._nonce, core_x5t=facts.x5t_s256
         )
@@ -232,23 +199,10 @@ class PluginEnd:
     def is_open(self) -> bool:
         return self._stage == "open"
 
-    def _verified(self, token: str) -> ChannelClaims:
-        if self._facts is None:
+    def _admitted(self) -> Admission:
+        if self._admission is None:
             raise Tampered("peer_untrusted", "the connection did not pass the gate")
-        return verify_channel_token(
-            token,
-            self._terms.core_token_public,
-            issuer=self._facts.spiffe,
-            audience=self._terms.identity.spiffe,
-            x5t=self._facts.x5t_s256,
-            now=self._terms.clock(),
-            replay=self._terms.replay,
-        )
-
-    def _admit(self, claims: ChannelClaims) -> None:
-        self._claims = claims
-        own = self._terms.ops
-        self._allowed = claims.ops if own is None else claims.ops & own
+        return self._admission
 
     # frames
 
@@ -262,7 +216,7 @@ class PluginEnd:
             elif kind == Kind.CANCEL:
                 self._cancel(self._calls.pop(number, None))
             elif kind == Kind.TOKEN:
-                self._admit(self._verified(payload.decode("ascii", "replace")))
+                self._admitted().take_token(payload.decode("ascii", "replace"))
             elif kind == Kind.ANSWER:
                 self._terms.on_answer(decode_payload(payload, AnswerFrame))
             elif kind == Kind.RECORDED:
@@ -271,16 +225,12 @@ class PluginEnd:
                 self._pipe.send(Kind.PONG)
 
     def _on_call(self, number: int, payload: bytes, now: float) -> None:
-        facts, claims, gate = self._facts, self._claims, self._terms.gate
-        if facts is None or claims is None:
-            return
-        if now >= facts.not_after or gate.revoked.epoch != self._trusted_in_epoch:
-            self._recheck(facts)
+        admission = self._admitted()
         if number in self._calls:
             raise RemoteProtocolError("plugin_protocol", "the core used a call number twice")
         frame = decode_call(payload)
-        if now >= claims.exp or frame.tool not in self._allowed or len(self._calls) >= MAX_CALLS_IN_WORK:
-            refusal = self._refusal(frame.tool, expired=now >= claims.exp)
+        if not admission.is_admitted(frame.tool, now) or len(self._calls) >= MAX_CALLS_IN_WORK:
+            refusal = admission.refusal(frame.tool, now)
             self._terms.on_refused(refusal)
             self._fail(number, refusal)
             return
@@ -288,60 +238,10 @@ class PluginEnd:
         self._calls[number] = inbound
         self._terms.on_call(inbound)
 
-    def _recheck(self, facts: PeerFacts) -> None:
-        epoch = self._terms.gate.revoked.epoch
-        self._terms.gate.recheck(facts)
-        self._trusted_in_epoch = epoch
-
-    def _refusal(self, tool: str, *, expired: bool) -> SekishoError:
-        if expired:
-            return Refused("token_not_accepted", "the channel token has expired")
-        if tool not in self._allowed:
-            return Refused(
-                "operation_not_allowed", f"operation {tool[:128]!r} is not allowed on this channel"
-            )
-        return Unavailable("busy", "too many calls are in work")
-
     def _fail(self, number: int, error: SekishoError) -> None:
         if self._pipe is not None:
             failure = FailureFrame(code=error.code, message=error.message)
             self._pipe.send(Kind.FAILURE, number, encode_payload(failure))
-
-    def _note(self, call: int, payload: bytes) -> None:
-        if self._pipe is None or self._stage != "open":
-            return
-        if not self._is_congested and len(payload) <= MAX_NOTE_BYTES:
-            self._pipe.send(Kind.NOTE, call, payload)
-            return
-        for one in payload.split(NOTE_SEPARATOR):
-            if self._is_congested:
-                self._notes.hold(Kind.NOTE, call, one)
-            elif not self._notes.is_too_large(one):
-                self._pipe.send(Kind.NOTE, call, one)
-
-    def _send_held(self, kind: int, call: int, payload: bytes) -> None:
-        if kind == Kind.EVENT:
-            self._event(call, payload)
-        else:
-            self._note(call, payload)
-
-    def _event(self, call: int, payload: bytes) -> None:
-        if self._pipe is None or self._stage != "open":
-            return
-        if self._is_congested:
-            self._notes.hold(Kind.EVENT, call, payload)
-        elif not self._notes.is_too_large(payload):
-            self._pipe.send(Kind.EVENT, call, payload)
-
-    def _ask(self, call: int, payload: bytes) -> None:
-        """A question is never dropped: the call waits for it. How many there are, the plugin's side bounds."""
-        if self._pipe is None or self._stage != "open":
-            return
-        try:
-            self._pipe.send(Kind.ASK, call, payload)
-        except LocalProtocolError as error:
-            self._calls.pop(call, None)
-            self._fail(call, error)
 
     def _cancel(self, inbound: Inbound | None) -> None:
         if inbound is not None and inbound.is_open:
@@ -367,10 +267,10 @@ class PluginEnd:
                 self.cut()
         elif now - self._pipe.heard_at > SILENCE_S:
             self.cut()
-        elif self._facts is not None:
+        elif self._admission is not None:
             self._pipe.trim()
             try:
-                self._recheck(self._facts)
+                self._admission.recheck()
             except Tampered as error:
                 self._refuse(error)
 

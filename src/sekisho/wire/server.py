@@ -34,7 +34,8 @@ from sekisho.wire.messages import (
     encode_payload,
 )
 from sekisho.wire.outbox import Outbox
-from sekisho.wire.plugin_end import PluginEnd, PluginTerms
+from sekisho.wire.plugin_end import PluginEnd
+from sekisho.wire.terms import Channel, PluginTerms
 
 __all__ = ["Listener"]
 
@@ -86,7 +87,7 @@ class Listener:
             on_left=self._on_left,
             on_refused=on_refused,
         )
-        self._ends: set[PluginEnd] = set()
+        self._ends: set[Channel] = set()
         self._outbox = Outbox(lambda: self._ends, clock)
         self._surface: bytes | None = None
         self._state: bytes | None = None
@@ -159,7 +160,7 @@ class Listener:
             ssl_shutdown_timeout=SHUTDOWN_S,
         )
 
-    def _on_joined(self, end: PluginEnd) -> None:
+    def _on_joined(self, end: Channel) -> None:
         if not end.is_open:
             self._ends.add(end)
             if len(self._ends) > MAX_CHANNELS:
@@ -170,7 +171,7 @@ class Listener:
                 end.send(kind, payload)
         self._outbox.send_again()
 
-    def _on_left(self, end: PluginEnd) -> None:
+    def _on_left(self, end: Channel) -> None:
         self._ends.discard(end)
         self._outbox.send_again()
 

@@ -56,6 +56,7 @@ def test_what_is_no_context_is_refused_and_not_kept(text: bytes) -> None:
     assert known.get(text) is None
 
 
+@pytest.mark.interpreted
 @pytest.mark.threat("T-FLOOD")
 def test_sessions_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contexts, "MAX_CONTEXTS", 4)

@@ -202,6 +202,7 @@ async def test_a_log_line_without_a_level_is_none(
     assert legacy.desk._hearing.counters.events == 2
 
 
+@pytest.mark.interpreted
 async def test_the_client_that_was_sent_to_a_url_hears_when_it_is_done(
     legacy: Counter, new_caller: type[Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -525,6 +525,7 @@ async def test_closing_ends_connections_that_still_wait_for_an_answer(site: Site
         await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
 
 
+@pytest.mark.interpreted
 @pytest.mark.threat("T-FLOOD")
 async def test_a_stream_that_stays_open_behind_its_answer_is_closed(
     site: SiteOpener, monkeypatch: pytest.MonkeyPatch
@@ -540,6 +541,7 @@ async def test_a_stream_that_stays_open_behind_its_answer_is_closed(
         await caller.upstream.close()
 
 
+@pytest.mark.interpreted
 @pytest.mark.threat("T-FLOOD")
 async def test_a_notification_that_is_never_taken_does_not_hold_its_connection(
     site: SiteOpener, monkeypatch: pytest.MonkeyPatch
@@ -554,6 +556,7 @@ async def test_a_notification_that_is_never_taken_does_not_hold_its_connection(
         await caller.upstream.close()
 
 
+@pytest.mark.interpreted
 @pytest.mark.threat("T-HANG")
 async def test_a_stream_without_news_is_resumed_a_bounded_number_of_times(
     site: SiteOpener, monkeypatch: pytest.MonkeyPatch
@@ -574,6 +577,7 @@ async def test_a_stream_without_news_is_resumed_a_bounded_number_of_times(
         await caller.upstream.close()
 
 
+@pytest.mark.interpreted
 async def test_there_is_room_until_too_many_requests_are_under_way(
     site: SiteOpener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

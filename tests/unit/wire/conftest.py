@@ -25,7 +25,8 @@ from sekisho.keys import (
 from sekisho.keys.gate import spki_sha256
 from sekisho.wire import AnswerFrame, CallFrame, DenialFrame, Inbound, StateFrame, SurfaceFrame
 from sekisho.wire.core_end import CoreEnd, CoreTerms
-from sekisho.wire.plugin_end import PluginEnd, PluginTerms
+from sekisho.wire.plugin_end import PluginEnd
+from sekisho.wire.terms import PluginTerms
 
 NOW = 1_800_000_000.0
 OPS = frozenset({"echo", "hold"})
