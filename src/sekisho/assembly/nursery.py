@@ -29,13 +29,13 @@ import sys
 from typing import Final
 
 import msgspec
+import uvloop
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sekisho.assembly.births import Born, Ended, Failed, Job, Message, receive, send
-from sekisho.assembly.running import run_until_stopped
 from sekisho.errors import Misconfigured
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle
 
@@ -113,7 +113,10 @@ def _turn_once() -> None:
         async with asyncio.timeout(None), asyncio.TaskGroup() as group:
             await group.create_task(asyncio.sleep(0))
 
-    run_until_stopped(nothing())
+    with asyncio.Runner(
+        loop_factory=uvloop.new_event_loop
+    ) as runner:  # no signals: what `running` adds would stay
+        runner.run(nothing())
 
 
 class _Nursery:
