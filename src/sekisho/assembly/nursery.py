@@ -4,6 +4,8 @@ Guarantees
 - it holds no key, reads no file of the house and no environment: those of a child come in a letter that only
   the child opens;
 - it has one thread and starts none, so a fork copies a whole process and not half of one;
+- it never turns a loop of libuv, whose lock for signals is a pipe that each fork makes anew, and whose ends a child that
+  closes what it has inherited would close too;
 - a child keeps standard input (nothing), its output pipe and standard error, and no other descriptor; signals, the
   collector, the random generators and the command line that `ps` shows are its own;
 - a child dies with the nursery and the nursery with `up`, however either ends.
@@ -16,7 +18,6 @@ Knows no configuration, and nobody but `up`, who holds the other end of its sock
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import importlib
@@ -29,7 +30,6 @@ import sys
 from typing import Final
 
 import msgspec
-import uvloop
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -73,7 +73,6 @@ def serve_on(fd: int, parent: str) -> tuple[Job, Letter] | None:
     for name in SHARED:
         importlib.import_module(name)
     _open_the_toolbox()
-    _turn_once()
     if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208  # a count, not paths
         raise Misconfigured("internal", "an import started a thread; a process with threads cannot be forked")
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -104,19 +103,6 @@ def _open_the_toolbox() -> None:
     signing.public_key().verify(signing.sign(b""), b"")
     X25519PrivateKey.from_private_bytes(KNOWN).public_key()
     hashes.Hash(hashes.SHA256()).finalize()
-
-
-def _turn_once() -> None:
-    """Let a loop like a child's turn once: what it makes when it first turns, a child would otherwise make for itself."""
-
-    async def nothing() -> None:
-        async with asyncio.timeout(None), asyncio.TaskGroup() as group:
-            await group.create_task(asyncio.sleep(0))
-
-    with asyncio.Runner(
-        loop_factory=uvloop.new_event_loop
-    ) as runner:  # no signals: what `running` adds would stay
-        runner.run(nothing())
 
 
 class _Nursery:
