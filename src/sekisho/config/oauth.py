@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from sekisho.config.field import Wrong, choice, flag, judged, listed, path, setting, text, whole
+from sekisho.config.field import Wrong, choice, flag, judged, listed, nested, path, setting, text, whole
 from sekisho.config.values import command_words, web_address
-from sekisho.credentials import OAuthSettings, checked_url
+from sekisho.credentials import IdpSettings, OAuthSettings, checked_url
 from sekisho.errors import Misconfigured, Refused
 
 __all__ = ["OAuth"]
@@ -27,11 +27,55 @@ def _askable(url: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Idp:
+    """`oauth.idp`: the company's identity provider, for `identity_assertion`."""
+
+    issuer: str | None = setting(
+        judged(web_address("https", "http", with_path=True), _askable),
+        "The identity provider; it alone is shown the identity token.",
+        default=None,
+    )
+    client_id: str | None = setting(
+        text(), "Name this client is registered under there; the identity token is made for it.", default=None
+    )
+    client_secret_path: Path | None = setting(path(), "Private file with its secret there.", default=None)
+    private_key_path: Path | None = setting(
+        path(), "Private file with its key, PEM, to sign assertions with instead of a secret.", default=None
+    )
+    id_token_path: Path | None = setting(
+        path(), "Private file with the identity token (OpenID Connect); read anew each time.", default=None
+    )
+    ca_cert_path: Path | None = setting(
+        path(), "Authority of its certificate, PEM; else the system's, never upstream_ca_path.", default=None
+    )
+
+    @property
+    def settings(self) -> IdpSettings | None:
+        """What the client of a plugin needs; None where nothing is said. Raises `Misconfigured`."""
+        if all(getattr(self, one.name) is None for one in fields(self)):
+            return None
+        if self.issuer is None or self.client_id is None or self.id_token_path is None:
+            raise Misconfigured(
+                "config_invalid",
+                "oauth: idp stands without issuer, client_id or id_token_path",
+                remedy="add all three",
+            )
+        return IdpSettings(
+            issuer=self.issuer,
+            client_id=self.client_id,
+            id_token_path=self.id_token_path,
+            client_secret_path=self.client_secret_path,
+            private_key_path=self.private_key_path,
+            ca_cert_path=self.ca_cert_path,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth:
     """`oauth`: how sekisho logs in to the plugin's server; without `grant` no OAuth is used."""
 
     grant: str = setting(
-        choice("off", "authorization_code", "client_credentials", "jwt_bearer"),
+        choice("off", "authorization_code", "client_credentials", "jwt_bearer", "identity_assertion"),
         'How tokens come: "authorization_code" asks a person once (sekisho login NAME), the others nobody.',
         default="off",
     )
@@ -74,6 +118,7 @@ class OAuth:
     dpop: bool = setting(
         flag(), "Tokens are bound to a key of this plugin (RFC 9449); others are refused.", default=False
     )
+    idp: Idp = setting(nested(Idp), "Whom identity_assertion asks for its assertion.", default=Idp())
 
     def __post_init__(self) -> None:
         try:
@@ -91,10 +136,8 @@ class OAuth:
     def settings(self) -> OAuthSettings | None:
         """What the client of this plugin needs; None where no OAuth is used."""
         match self.grant:
-            case "authorization_code" | "client_credentials" | "jwt_bearer" as grant:
-                return OAuthSettings(
-                    grant=grant,
-                    **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "grant"},
-                )
+            case "authorization_code" | "client_credentials" | "jwt_bearer" | "identity_assertion" as grant:
+                same = {one.name: getattr(self, one.name) for one in fields(self)}
+                return OAuthSettings(**same | {"grant": grant, "idp": self.idp.settings})
             case _:
                 return None

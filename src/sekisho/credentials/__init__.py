@@ -5,6 +5,6 @@ takes `opening.open_credentials`, `sekisho login` takes `opening.log_in`; both a
 """
 
 from sekisho.credentials.addresses import checked_url
-from sekisho.credentials.settings import OAuthSettings
+from sekisho.credentials.settings import IdpSettings, OAuthSettings
 
-__all__ = ["OAuthSettings", "checked_url"]
+__all__ = ["IdpSettings", "OAuthSettings", "checked_url"]

@@ -22,7 +22,7 @@ from sekisho.credentials.metadata import (
 )
 from sekisho.errors import Refused, Unavailable
 
-__all__ = ["Site", "discover"]
+__all__ = ["Site", "discover", "discover_server"]
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ async def discover(url: str, challenge: Challenge, issuer: str | None, fetcher: 
             remedy="find out why, then correct oauth.issuer and log in again",
         )
     return Site(
-        server=await _server(chosen, fetcher),
+        server=await discover_server(chosen, fetcher),
         resource=url.partition("?")[0] if resource is None else resource.resource,
         scopes=tuple((resource.scopes_supported if resource is not None else None) or ()),
     )
@@ -64,12 +64,13 @@ async def _resource(url: str, challenge: Challenge, fetcher: Fetcher) -> Resourc
     return None
 
 
-async def _server(issuer: str, fetcher: Fetcher) -> Server:
+async def discover_server(issuer: str, fetcher: Fetcher) -> Server:
+    """What this issuer publishes of itself; raises `Refused` or `Unavailable`."""
     for candidate in issuer_candidates(issuer):
         body = await _document(candidate, fetcher)
         if body is not None:
             return read_server(body, issuer)
-    raise Refused("authorization_failed", "the authorization server publishes no metadata")
+    raise Refused("authorization_failed", f"{issuer} publishes no metadata")
 
 
 async def _document(url: str, fetcher: Fetcher) -> bytes | None:

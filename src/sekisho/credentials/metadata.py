@@ -22,6 +22,7 @@ from sekisho.errors import Refused
 __all__ = [
     "Resource",
     "Server",
+    "is_same_issuer",
     "issuer_candidates",
     "legacy_server",
     "read_resource",
@@ -110,7 +111,7 @@ def read_resource(body: bytes, url: str) -> Resource:
 def read_server(body: bytes, issuer: str) -> Server:
     """The metadata of `issuer`; raises `Refused`."""
     server = _read(body, Server, "the authorization server's metadata")
-    if server.issuer != issuer and not _is_same_root(server.issuer, issuer):
+    if not is_same_issuer(server.issuer, issuer):
         raise _refused("the authorization server's metadata names another issuer")
     for endpoint in (server.token_endpoint, server.authorization_endpoint, server.registration_endpoint):
         if endpoint is not None:
@@ -119,9 +120,12 @@ def read_server(body: bytes, issuer: str) -> Server:
     return server
 
 
-def _is_same_root(one: str, other: str) -> bool:
-    """True for `https://host` and `https://host/`: both lead to the same document, and servers of Python write both."""
-    return {one, other} == {legacy_server(other), legacy_server(other) + "/"}
+def is_same_issuer(said: str, known: str) -> bool:
+    """True if what was said names the issuer we know, character for character.
+
+    `https://host` and `https://host/` are one: both lead to the same document, and servers of Python write both.
+    """
+    return said == known or {said, known} == {legacy_server(known), legacy_server(known) + "/"}
 
 
 M = TypeVar("M", Resource, Server)

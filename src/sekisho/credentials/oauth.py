@@ -24,26 +24,18 @@ from sekisho.credentials.challenge import Challenge, union
 from sekisho.credentials.clients import Clients, read_text
 from sekisho.credentials.discovery import Site, discover
 from sekisho.credentials.fetch import Fetcher
-from sekisho.credentials.grants import (
-    JWT_BEARER,
-    Form,
-    authenticated,
-    encoded,
-    failed,
-    read_tokens,
-    refusal_of,
-)
-from sekisho.credentials.proofs import SigningKey, client_assertion, possession_proof
+from sekisho.credentials.grants import JWT_BEARER, Form, failed, read_tokens, refusal_of
+from sekisho.credentials.identity_provider import IdentityProvider
+from sekisho.credentials.proofs import SigningKey, possession_proof
 from sekisho.credentials.settings import OAuthSettings
+from sekisho.credentials.token_endpoint import ask
 from sekisho.credentials.vault import Client, Tokens, Vault
 from sekisho.errors import Misconfigured, Refused, Unavailable
-from sekisho.keys.files import read_private
 from sekisho.protocol import HttpResponse
 
 __all__ = ["OAuthClient", "OpenPage"]
 
 OpenPage = Callable[[str], Awaitable[None]]
-FORM = "application/x-www-form-urlencoded"
 
 
 class OAuthClient:
@@ -59,6 +51,7 @@ class OAuthClient:
         fetcher: Fetcher,
         clock: Callable[[], float],
         open_page: OpenPage | None = None,
+        idp: IdentityProvider | None = None,
     ) -> None:
         self._url = url
         self._plugin = plugin
@@ -68,6 +61,7 @@ class OAuthClient:
         self._clients = Clients(settings, vault, fetcher)
         self._clock = clock
         self._open_page = open_page
+        self._idp = idp
         self._nonces: dict[str, str] = {}  # of token endpoints (RFC 9449 section 8)
 
     async def obtain(self, challenge: Challenge, *, anew: bool = False, alone: bool = False) -> Tokens:
@@ -80,6 +74,8 @@ class OAuthClient:
         before = held.tokens.get(site.server.issuer)
         if before is not None and before.resource != site.resource:
             before = None
+        # with identity_assertion the provider is asked each time: a refresh token would outlive its consent
+        anew = anew or self._settings.grant == "identity_assertion"
         if before is not None and before.refresh and not (anew or challenge.wants_more_scopes):
             tokens = await self._refresh(site, before)
             if tokens is not None:
@@ -100,6 +96,8 @@ class OAuthClient:
                 return await self._ask(site, client, {"grant_type": "client_credentials"}, scopes)
             case "jwt_bearer":
                 return await self._ask(site, self._clients.stated(site), self._assertion_form(), scopes)
+            case "identity_assertion":
+                return await self._ask_with_identity(site, scopes)
 
     def possession_key(self) -> SigningKey | None:
         """The key our tokens are bound to, made on first use; None unless `dpop` is set."""
@@ -191,6 +189,14 @@ class OAuthClient:
         # read anew each time: a workload's token is replaced in place while it is young
         return {"grant_type": JWT_BEARER, "assertion": read_text(path)}
 
+    async def _ask_with_identity(self, site: Site, scopes: tuple[str, ...]) -> Tokens:
+        if self._idp is None:
+            raise Misconfigured("config_invalid", "oauth: identity_assertion stands without idp")
+        client = self._clients.stated(site)
+        grant = await self._idp.grant(site, client.client_id, scopes)
+        form = {"grant_type": JWT_BEARER, "assertion": grant.assertion}
+        return await self._ask(site, client, form, grant.scopes)
+
     async def _ask(
         self,
         site: Site,
@@ -217,6 +223,8 @@ class OAuthClient:
             resource=site.resource,
             before=before,
         )
+        if self._settings.grant == "identity_assertion":
+            tokens = replace(tokens, refresh="")  # the draft wants none: the provider is asked each time
         with self._vault.turn():
             self._vault.write(self._vault.read().with_tokens(site.server.issuer, tokens))
         return tokens
@@ -224,17 +232,7 @@ class OAuthClient:
     async def _post(self, site: Site, client: Client, form: Form) -> HttpResponse:
         endpoint = site.server.token_endpoint
         now = self._clock()
-        assertion = ""
-        if client.method == "private_key_jwt":
-            assertion = client_assertion(
-                self._private_key(),
-                client_id=client.client_id,
-                issuer=site.server.issuer,
-                supported=site.server.token_endpoint_auth_signing_alg_values_supported,
-                now=now,
-                jti=secrets.token_urlsafe(16),
-            )
-        body, headers = authenticated(client, form, assertion)
+        headers: list[tuple[str, str]] = []
         key = self.possession_key()
         if key is not None:
             proof = possession_proof(
@@ -246,13 +244,15 @@ class OAuthClient:
                 nonce=self._nonces.get(endpoint, ""),
             )
             headers.append(("DPoP", proof))
-        answer = await self._fetcher.post(endpoint, encoded(body), FORM, headers)
+        answer = await ask(
+            self._fetcher,
+            site.server,
+            client,
+            form,
+            key_path=self._settings.private_key_path,
+            now=now,
+            headers=headers,
+        )
         if "dpop-nonce" in answer.headers:
             self._nonces = {endpoint: answer.headers["dpop-nonce"]}
         return answer
-
-    def _private_key(self) -> SigningKey:
-        path = self._settings.private_key_path
-        if path is None:
-            raise Misconfigured("config_invalid", "oauth: private_key_path is missing")
-        return SigningKey(read_private(path))

@@ -13,8 +13,9 @@ from typing import Final
 from sekisho.credentials.authoriser import OAuthAuthoriser
 from sekisho.credentials.challenge import Challenge, parse_challenge
 from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.identity_provider import IdentityProvider
 from sekisho.credentials.oauth import OAuthClient, OpenPage
-from sekisho.credentials.settings import OAuthSettings
+from sekisho.credentials.settings import IdpSettings, OAuthSettings
 from sekisho.credentials.vault import Tokens, Vault
 from sekisho.errors import Misconfigured, Unavailable
 from sekisho.keys import KeyFolder
@@ -112,6 +113,9 @@ def _parts(
 ) -> tuple[Vault, Fetcher, OAuthClient]:
     vault = Vault(home / "credentials", plugin, keys)
     fetcher = Fetcher(url, named=() if settings.issuer is None else (settings.issuer,), context=context)
+    idp = None
+    if settings.idp is not None:
+        idp = IdentityProvider(settings.idp, _fetcher_of(settings.idp), clock)
     client = OAuthClient(
         url=url,
         plugin=plugin,
@@ -120,8 +124,25 @@ def _parts(
         fetcher=fetcher,
         clock=clock,
         open_page=open_page,
+        idp=idp,
     )
     return vault, fetcher, client
+
+
+def _fetcher_of(idp: IdpSettings) -> Fetcher:
+    """With its own trust: the authority of a plugin's server could else stand in for the provider."""
+    path = idp.ca_cert_path
+    if path is None:
+        return Fetcher(idp.issuer)
+    try:
+        context = ssl.create_default_context(cafile=path)
+    except OSError as error:  # an SSLError is one too
+        raise Misconfigured(
+            "key_unavailable",
+            f"the authority of the identity provider cannot be read: {path}",
+            remedy="let oauth.idp.ca_cert_path name a PEM file",
+        ) from error
+    return Fetcher(idp.issuer, context=context)
 
 
 async def _challenge(url: str, fetcher: Fetcher) -> Challenge:

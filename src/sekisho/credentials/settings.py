@@ -8,9 +8,32 @@ from typing import Literal
 
 from sekisho.errors import Misconfigured
 
-__all__ = ["Grant", "OAuthSettings"]
+__all__ = ["Grant", "IdpSettings", "OAuthSettings"]
 
-Grant = Literal["authorization_code", "client_credentials", "jwt_bearer"]
+Grant = Literal["authorization_code", "client_credentials", "jwt_bearer", "identity_assertion"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdpSettings:
+    """The table `oauth.idp`: the identity provider whose word the plugin's authorization server takes.
+
+    Attributes:
+        issuer: the identity provider; nobody else is shown the identity token.
+        client_id: who we are there, and the audience of the identity token.
+        id_token_path: where the identity token lies, replaced in place by whoever obtains it.
+        ca_cert_path: the authority of its certificate; None trusts the system's, never the plugin's own.
+    """
+
+    issuer: str
+    client_id: str
+    id_token_path: Path
+    client_secret_path: Path | None = None
+    private_key_path: Path | None = None
+    ca_cert_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.client_secret_path and self.private_key_path:
+            raise _wrong("idp.private_key_path stands beside idp.client_secret_path", "keep one of the two")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +45,7 @@ class OAuthSettings:
         scopes: exactly these are asked for; empty asks for what the server names.
         browser: a program that opens the login page when a login is needed; empty waits for `sekisho login`.
         dpop: tokens are bound to a key of ours (RFC 9449), and others are refused.
+        idp: whom identity_assertion asks for its assertion.
     """
 
     grant: Grant = "authorization_code"
@@ -36,6 +60,7 @@ class OAuthSettings:
     redirect_port: int = 0
     browser: tuple[str, ...] = ()
     dpop: bool = False
+    idp: IdpSettings | None = None
 
     def __post_init__(self) -> None:
         secrets = (self.client_secret_path, self.private_key_path)
@@ -54,6 +79,19 @@ class OAuthSettings:
             raise _wrong("jwt_bearer and assertion_path belong together", "give both or neither")
         if self.grant != "authorization_code" and (self.client_metadata_url or self.dynamic_registration):
             raise _wrong("only authorization_code registers a client", "remove it, and add client_id")
+        self._check_idp()
+
+    def _check_idp(self) -> None:
+        if (self.grant == "identity_assertion") != (self.idp is not None):
+            raise _wrong("identity_assertion and the table idp belong together", "give both or neither")
+        if self.idp is None:
+            return
+        if self.issuer is None or self.client_id is None:
+            # the assertion names both: else the plugin's server would choose whom it is asked for
+            raise _wrong("identity_assertion stands without issuer or client_id", "add both")
+        if self.issuer.rstrip("/") == self.idp.issuer.rstrip("/"):
+            # the draft forbids a provider to take its own assertions
+            raise _wrong("idp.issuer is the plugin's own issuer", "use authorization_code there")
 
 
 def _wrong(what: str, remedy: str) -> Misconfigured:

@@ -13,6 +13,15 @@ name = "notes"
 upstream = "https://notes.example/mcp"
 [plugins.servers.oauth]
 """
+IDENTITY = """
+grant = "identity_assertion"
+issuer = "https://auth.example"
+client_id = "me"
+[plugins.servers.oauth.idp]
+issuer = "https://idp.example"
+client_id = "sekisho"
+id_token_path = "id-token"
+"""
 
 
 def _core(folder: Path, oauth: str) -> CoreConfig:
@@ -56,6 +65,13 @@ scopes = ["read", "write"]
         'grant = "authorization_code"\nscopes = ["a b"]',
         'grant = "client_credentials"\nclient_id = "me"',
         'grant = "authorization_code"\nbrowser = "firefox"',
+        'grant = "identity_assertion"\nissuer = "https://auth.example"\nclient_id = "me"',
+        '[plugins.servers.oauth.idp]\nissuer = "https://idp.example"',
+        IDENTITY.replace('id_token_path = "id-token"', ""),
+        IDENTITY.replace("https://idp.example", "http://idp.example"),
+        IDENTITY.replace("https://idp.example", "https://auth.example"),
+        IDENTITY.replace("identity_assertion", "authorization_code"),
+        IDENTITY + 'id_token = "s3cret"',
     ],
 )
 def test_a_login_that_cannot_be_honoured_is_refused(tmp_path: Path, text: str) -> None:
@@ -100,3 +116,19 @@ def test_what_is_shown_names_the_secret_and_does_not_hold_it(tmp_path: Path) -> 
     shown = str(effective(_core(tmp_path, text)))
     assert "s3cret" not in shown
     assert str(tmp_path / "secret") in shown
+
+
+def test_a_login_by_an_identity_provider_is_read_with_its_own_table(tmp_path: Path) -> None:
+    oauth = _core(tmp_path, IDENTITY).plugin("notes").workload.oauth
+    assert oauth is not None
+    assert oauth.idp is not None
+    assert (oauth.grant, oauth.issuer) == ("identity_assertion", "https://auth.example")
+    assert (oauth.idp.issuer, oauth.idp.client_id) == ("https://idp.example", "sekisho")
+    assert oauth.idp.id_token_path == tmp_path / "id-token"
+    path = tmp_path / "plugin.toml"
+    tables = IDENTITY.replace("plugins.servers.", "")
+    server = '[plugin_server]\nname = "notes"\nupstream = "https://notes.example/mcp"\n[oauth]'
+    path.write_text(server + tables, encoding="utf-8")
+    config = load_plugin(path)
+    assert isinstance(config, PluginConfig)
+    assert config.workload.oauth == oauth

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
+from tests.issuing import Issuer, forged
 
 from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.identity_provider import IdentityProvider
 from sekisho.credentials.oauth import OAuthClient
-from sekisho.credentials.settings import OAuthSettings
+from sekisho.credentials.settings import IdpSettings, OAuthSettings
 from sekisho.credentials.vault import Vault
 from sekisho.keys import KeyFolder
+from sekisho.keys.files import write_private
 from sekisho.protocol import HttpRequest, RequestReader, response_bytes
 
 NOW = 1_800_000_000.0
@@ -26,7 +30,7 @@ Reply = Callable[[HttpRequest], bytes]
 
 
 @asynccontextmanager
-async def serving(reply: Reply) -> AsyncIterator[str]:
+async def serving(reply: Reply, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """An HTTP server on a free port of loopback; gives its origin."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,14 +39,14 @@ async def serving(reply: Reply) -> AsyncIterator[str]:
             while data := await reader.read(1 << 16):
                 for request in requests.feed(data):
                     writer.write(reply(request))
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
 
@@ -173,6 +177,9 @@ class Desk:
     def client(self, town: Town, *, with_person: bool = True, **stated: Any) -> OAuthClient:
         """A client with these settings."""
         settings = OAuthSettings(**(stated or {"dynamic_registration": True}))
+        idp = None
+        if settings.idp is not None:
+            idp = IdentityProvider(settings.idp, Fetcher(settings.idp.issuer), lambda: self.now)
         return OAuthClient(
             url=town.url,
             plugin="notes",
@@ -181,6 +188,7 @@ class Desk:
             fetcher=Fetcher(town.url),
             clock=lambda: self.now,
             open_page=town.browse if with_person else None,
+            idp=idp,
         )
 
 
@@ -188,6 +196,89 @@ class Desk:
 def desk(tmp_path: Path) -> Desk:
     """Our side."""
     return Desk(tmp_path)
+
+
+class Company:
+    """An identity provider that signs for real; what its tokens and answers say can be changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.issuer = ""
+        self.folder = folder
+        self.server_metadata: dict[str, Any] = {}
+        self.forms: list[dict[str, str]] = []
+        self.heads: list[dict[str, str]] = []
+        self.in_head: dict[str, Any] = {}
+        self.in_claims: dict[str, Any] = {}
+        self.in_answer: dict[str, Any] = {}
+        self.refusal: bytes | None = None
+        self._signer = Issuer()
+
+    def open_at(self, issuer: str) -> None:
+        """It is here from now on, and we hold an identity token of it."""
+        self.issuer = issuer
+        self.server_metadata = {"issuer": issuer, "token_endpoint": f"{issuer}/token"}
+        self.say_who()
+
+    def sign(self, claims: dict[str, Any], **head: Any) -> str:
+        """A JWT of this provider."""
+        return forged({"alg": "ES256", **head}, claims, self._signer.key, "ES256")
+
+    def say_who(self, **changes: Any) -> str:
+        """Put an identity token where the plugin server reads it."""
+        claims = {"iss": self.issuer, "aud": "sekisho", "sub": "alice", "exp": NOW + 3600} | changes
+        token = self.sign(claims)
+        write_private(self.folder / "id-token", token.encode() + b"\n")
+        return token
+
+    def id_jag(self, form: dict[str, str], client_id: str = "me") -> str:
+        """What it asserts to the authorization server that was named."""
+        claims: dict[str, Any] = {
+            "iss": self.issuer,
+            "sub": "alice",
+            "aud": form["audience"],
+            "client_id": client_id,
+            "resource": form["resource"],
+            "jti": f"jag-{len(self.forms)}",
+            "iat": NOW,
+            "exp": NOW + 300,
+        }
+        changed = {name: value for name, value in (claims | self.in_claims).items() if value is not None}
+        return self.sign(changed, **({"typ": "oauth-id-jag+jwt"} | self.in_head))
+
+    def answer(self, request: HttpRequest) -> bytes:
+        """One request."""
+        if request.target == "/.well-known/openid-configuration":
+            return as_json(self.server_metadata)
+        if request.target != "/token":
+            return as_json({}, 404)
+        form = dict(parse_qsl(request.body.decode()))
+        self.forms.append(form)
+        self.heads.append(dict(request.headers))
+        if self.refusal is not None:
+            return self.refusal
+        told = {
+            "issued_token_type": "urn:ietf:params:oauth:token-type:id-jag",
+            "access_token": self.id_jag(form),
+            "token_type": "N_A",
+            "expires_in": 300,
+        }
+        return as_json(told | self.in_answer)
+
+    def settings(self, town: Town, **stated: Any) -> dict[str, Any]:
+        """How a plugin in town is logged in to with it."""
+        own = stated.pop("idp", {})
+        idp = {"issuer": self.issuer, "client_id": "sekisho", "id_token_path": self.folder / "id-token"}
+        usual = {"grant": "identity_assertion", "issuer": town.issuer, "client_id": "me"}
+        return usual | stated | {"idp": IdpSettings(**idp | own)}
+
+
+@pytest.fixture
+async def company(tmp_path: Path) -> AsyncIterator[Company]:
+    """An identity provider, and an identity token of it in our hands."""
+    one = Company(tmp_path)
+    async with serving(one.answer) as issuer:
+        one.open_at(issuer)
+        yield one
 
 
 @pytest.fixture(name="serving")
