@@ -1,4 +1,7 @@
-"""What the gateway says about itself: initialize, discover, ping and list results, per era, as bytes. Pure."""
+"""What the gateway says itself, per era, as bytes: of itself, in lists, and around what a plugin answered. Pure.
+
+A result of a plugin gets the id of its call in `_meta` (`META_CALL`), so that whoever holds it finds it in the audit log.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,18 @@ import msgspec
 
 from sekisho import __version__
 from sekisho.gateway.checkpoint import House
-from sekisho.protocol import META_SERVER_INFO, MODERN, SUPPORTED, PluginName
+from sekisho.protocol import META_CALL, META_SERVER_INFO, MODERN, SUPPORTED, PluginName
 from sekisho.registry import Announced, Definitions
 
 __all__ = [
+    "call_response",
+    "call_response_parts",
     "call_result",
     "discover_result",
     "initialize_result",
     "list_result",
     "method_result",
     "response",
-    "response_parts",
 ]
 
 _SERVER_INFO = {"name": "sekisho", "title": "Sekisho", "version": __version__}
@@ -28,14 +32,9 @@ _INSTRUCTIONS = (
     "A refusal names a code and what to do next."
 )
 # Lists are filtered per client and change on approval, so they may not be kept or shared (MCP 2026-07-28, caching).
-_MODERN_TAIL = msgspec.json.encode(
-    {
-        "resultType": "complete",
-        "ttlMs": 0,
-        "cacheScope": "private",
-        "_meta": {META_SERVER_INFO: _SERVER_INFO},
-    }
-)[1:]
+_KEEP_NOTHING = msgspec.json.encode({"resultType": "complete", "ttlMs": 0, "cacheScope": "private"})[1:-1]
+_WHO_ANSWERS = msgspec.json.encode({META_SERVER_INFO: _SERVER_INFO})[1:-1]
+_MODERN_TAIL = b'%b,"_meta":{%b}}' % (_KEEP_NOTHING, _WHO_ANSWERS)
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -44,7 +43,8 @@ WORTH_KEEPING: Final = (
     4 << 10
 )  # bytes; answers of few lengths are nearly all there are, and so are their heads
 _heads: Final[dict[int, bytes]] = {}
-_COMPLETE: Final = b',"resultType":"complete"}}'  # a tool result has `content`, so a comma is due
+_COMPLETE: Final = b'"resultType":"complete"'
+_CALL: Final = b'"%b":"%%b"' % META_CALL.encode()
 
 
 def initialize_result(version: str, house: House, client: str, endpoint: PluginName | None) -> bytes:
@@ -79,43 +79,71 @@ def list_result(array: bytes, *, modern: bool, member: str = "tools", cursor: st
     return head + b"," + _MODERN_TAIL if modern else head + b"}"
 
 
-def method_result(method: str, result: bytes, *, modern: bool) -> bytes:
-    """The result of a method that is no tool, with what the newer era wants of it."""
-    if not modern:
-        return result
-    tail = _MODERN_TAIL if method == "resources/read" else b'"resultType":"complete"}'
-    return b"{" + tail if result == b"{}" else result[:-1] + b"," + tail
+def method_result(method: str, result: bytes, call_id: str, *, has_meta: bool, modern: bool) -> bytes:
+    """The result of a method that is no tool, with its call and what the newer era wants of it."""
+    is_read = modern and method == "resources/read"
+    meta = _WHO_ANSWERS if is_read else b""
+    era = _KEEP_NOTHING if is_read else _COMPLETE if modern else b""
+    inner, end = _end(result, call_id, has_meta=has_meta, meta=meta, era=era)
+    return result[:inner] + end
 
 
-def call_result(result: bytes, *, modern: bool) -> bytes:
-    """A tool result with the member that only the newer era has."""
-    return result[:-1] + _COMPLETE[:-1] if modern else result
-
-
-def response(request_id: int | str, result: bytes, *, is_call: bool = False) -> bytes:
-    """The HTTP response with a result, written in one piece: it may be large, and each joint would copy it once more.
+def call_result(result: bytes, call_id: str, *, has_meta: bool, modern: bool) -> bytes:
+    """The result of a tool, with its call and the member that only the newer era has.
 
     Args:
-        is_call: The result of a tool, which gets the member that only the newer era has.
+        result: Not an empty object.
+        has_meta: It ends with the members of a `_meta`.
     """
-    return b"".join(response_parts(request_id, result, is_call=is_call))
+    inner, end = _end(result, call_id, has_meta=has_meta, era=_COMPLETE if modern else b"")
+    return result[:inner] + end
 
 
-def response_parts(
-    request_id: int | str, result: bytes, *, is_call: bool = False
+def call_response(
+    request_id: int | str, result: bytes, call_id: str, *, has_meta: bool, modern: bool
+) -> bytes:
+    """The HTTP response with the result of a tool, written in one piece: each joint would copy it once more."""
+    return b"".join(
+        call_response_parts(request_id, result, call_id, has_meta=has_meta, modern=modern),
+    )
+
+
+def call_response_parts(
+    request_id: int | str, result: bytes, call_id: str, *, has_meta: bool, modern: bool
 ) -> tuple[bytes, bytes, bytes | memoryview, bytes]:
     """The same, as it lies in several places."""
     before = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(request_id)
-    size = len(before) + len(result) + (len(_COMPLETE) - 1 if is_call else 1)
+    size, end = _end(result, call_id, has_meta=has_meta, era=_COMPLETE if modern else b"")
+    inner = result[:size] if size < WORTH_KEEPING else memoryview(result)[:size]
+    return _head(len(before) + size + len(end) + 1), before, inner, end + b"}"
+
+
+def response(request_id: int | str, result: bytes) -> bytes:
+    """The HTTP response with a result that says all it should."""
+    before = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(request_id)
+    return b"".join((_head(len(before) + len(result) + 1), before, result, b"}"))
+
+
+def _end(result: bytes, call_id: str, *, has_meta: bool, meta: bytes = b"", era: bytes) -> tuple[int, bytes]:
+    """How much of a result stays, and what takes the place of the rest: its call, `meta` in `_meta`, and `era`."""
+    said = _CALL % call_id.encode()
+    if meta:
+        said += b"," + meta
+    if has_meta:
+        size, end = len(result) - 2, b",%b}" % said
+    else:
+        comma = b"" if result == b"{}" else b","
+        size, end = len(result) - 1, b'%b"_meta":{%b}' % (comma, said)
+    return size, b"%b,%b}" % (end, era) if era else end + b"}"
+
+
+def _head(size: int) -> bytes:
     head = _heads.get(size)
     if head is None:
         head = _HEAD % size
         if size < WORTH_KEEPING:
             _heads[size] = head
-    if not is_call:
-        return head, before, result, b"}"
-    inner = result[:-1] if len(result) < WORTH_KEEPING else memoryview(result)[:-1]
-    return head, before, inner, _COMPLETE
+    return head
 
 
 def _announced(house: House, client: str, endpoint: PluginName | None) -> Announced:

@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
-from sekisho.gateway import answers
 from sekisho.gateway.approvals import APPROVAL, approval_form, is_yes
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras, spread
 from sekisho.gateway.questions import GATEWAY, MAX_AGE_S, Round, open_round, read_answers, seal_round
@@ -25,7 +24,7 @@ from sekisho.gateway.sayings import Clock
 from sekisho.gateway.stages import Answered, Arrived, Call, Held, Refusal
 from sekisho.gateway.tasks import TASK_METHODS, MadeTask, seal_task
 from sekisho.gateway.visit import Visit, Withdrawable
-from sekisho.protocol import JsonObject, JsonValue
+from sekisho.protocol import META_CALL, JsonObject, JsonValue
 
 __all__ = ["Journeys"]
 
@@ -92,7 +91,7 @@ class Journeys:
         if isinstance(outcome, Refusal):
             visit.refuse(outcome.error)
         elif visit.method == "tools/call" and outcome.questions is None and outcome.made is None:
-            visit.give_call(outcome.result)
+            visit.give_call(outcome.result, has_meta=outcome.has_meta)
         else:
             self._give(visit, outcome)
 
@@ -103,7 +102,7 @@ class Journeys:
         elif answered.made is not None:
             self._give_task(visit, answered, answered.made)
         else:
-            visit.give(answers.method_result(visit.method, answered.result, modern=visit.modern))
+            visit.give_method(answered.result, has_meta=answered.has_meta)
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""
@@ -212,6 +211,7 @@ class Journeys:
         except SekishoError as error:
             visit.refuse(error)
             return
+        value["_meta"] = {META_CALL: visit.call_id}
         visit.give(_encode(value))
 
     def _give_task(self, visit: Visit, answered: Answered, made: MadeTask) -> None:
@@ -227,6 +227,7 @@ class Journeys:
             tool=call.tool,
             now=self._clock.now(),
         )
+        value["_meta"] = {**_object(value.get("_meta", {})), META_CALL: visit.call_id}
         visit.give(_encode(value))
 
 

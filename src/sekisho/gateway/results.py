@@ -19,6 +19,7 @@ from sekisho.gateway.methods import METHODS
 from sekisho.gateway.questions import MAX_QUESTIONS, read_question
 from sekisho.gateway.stages import Sealed
 from sekisho.protocol import (
+    META_CALL,
     META_SERVER_INFO,
     JsonLimits,
     JsonObject,
@@ -34,6 +35,7 @@ __all__ = [
     "may_ask",
     "method_result",
     "no_result",
+    "put_meta_last",
     "read_object",
     "read_questions",
     "round_of_questions",
@@ -87,7 +89,7 @@ def tool_result(definition: Definition | None, value: JsonObject, emitted: bytes
     if len(emitted) > WORTH_CUTTING:
         return _cut(value, emitted)
     value.pop("resultType", None)
-    drop_our_names(value)
+    put_meta_last(value)
     return _encode(value)
 
 
@@ -102,7 +104,7 @@ def _cut(value: JsonObject, emitted: bytes) -> bytes:
     for name in said:
         del value[name]
     said.pop("resultType", None)
-    drop_our_names(said)
+    put_meta_last(said)
     value |= said
     if not emitted.endswith(end):
         return _encode(value)
@@ -111,12 +113,22 @@ def _cut(value: JsonObject, emitted: bytes) -> bytes:
 
 
 def drop_our_names(value: JsonObject) -> None:
-    """A plugin does not say which server answers: to the client, that is the gateway."""
-    meta = value.get("_meta")
+    """A plugin does not say which server answers, or by which call: to the client, that is the gateway's word."""
+    if "_meta" not in value:
+        return
+    meta = value["_meta"]
     if isinstance(meta, dict):
         meta.pop(META_SERVER_INFO, None)
-        if not meta:
-            del value["_meta"]
+        meta.pop(META_CALL, None)
+    if not meta or not isinstance(meta, dict):
+        del value["_meta"]
+
+
+def put_meta_last(value: JsonObject) -> None:
+    """Drop our names; what is left of a plugin's `_meta` stands last, where ours are put beside it."""
+    drop_our_names(value)
+    if "_meta" in value:
+        value["_meta"] = value.pop("_meta")
 
 
 def method_result(operation: str, value: JsonObject) -> bytes:
@@ -126,7 +138,7 @@ def method_result(operation: str, value: JsonObject) -> bytes:
         raise no_result()
     for name in ("resultType", "ttlMs", "cacheScope"):
         value.pop(name, None)
-    drop_our_names(value)
+    put_meta_last(value)
     return _encode(value)
 
 

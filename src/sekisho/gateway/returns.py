@@ -70,7 +70,8 @@ def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
         findings = house.inspection.judge_result(emitted)
         if findings.refused:
             raise refusal(findings, "result")
-        return Answered(sealed, emitted, findings.rule_ids, questions, made)
+        has_meta = "_meta" in value and questions is None and made is None  # what passes whole has it last
+        return Answered(sealed, emitted, findings.rule_ids, questions, made, has_meta=has_meta)
     except SekishoError as error:
         return Refusal.of(sealed.call, sealed.client, error)
 

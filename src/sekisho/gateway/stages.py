@@ -268,10 +268,11 @@ class Answered:
 
     `rules` are the content rules it met and was let through with. `questions` are the kinds of what the plugin asks of
     the client before it goes on, by key: then the result is a round and not the end. `made` is the task that the plugin
-    made instead of a result: then the text has no id yet.
+    made instead of a result: then the text has no id yet. Where `has_meta`, the result ends with the members of its
+    `_meta`.
     """
 
-    __slots__ = ("made", "questions", "result", "rules", "sealed")
+    __slots__ = ("has_meta", "made", "questions", "result", "rules", "sealed")
 
     def __init__(
         self,
@@ -280,9 +281,12 @@ class Answered:
         rules: tuple[str, ...] = (),
         questions: dict[str, str] | None = None,
         made: MadeTask | None = None,
+        *,
+        has_meta: bool = False,
     ) -> None:
         self.sealed: Final = sealed
         self.result: Final = result
+        self.has_meta: Final = has_meta
         self.rules: Final = rules
         self.questions: Final = questions
         self.made: Final = made

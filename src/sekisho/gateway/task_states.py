@@ -23,6 +23,7 @@ from sekisho.gateway.results import (
     error_body,
     may_ask,
     no_result,
+    put_meta_last,
     read_questions,
     tool_result,
 )
@@ -56,8 +57,11 @@ def task_answer(sealed: Sealed, value: JsonObject, house: House) -> bytes:
     if value.get("resultType", "complete") != "complete":
         raise no_result()
     if sealed.call.tool != "tasks/get":
+        value.clear()
         return b"{}"
-    return _encode(_state(sealed, value, sealed.call.tasks[0], house))
+    told = _state(sealed, value, sealed.call.tasks[0], house)
+    put_meta_last(told)
+    return _encode(told)
 
 
 def task_news(sealed: Sealed, value: JsonObject, house: House) -> bytes:

@@ -291,14 +291,24 @@ class Visit:
         else:
             self.guest.answer(response_bytes(200, body, close=not self.keep_alive))
 
-    def give_call(self, result: bytes) -> None:
-        """Answer with the result of a tool."""
+    def give_call(self, result: bytes, *, has_meta: bool) -> None:
+        """Answer with the result of a tool, which has a `_meta` at its end or none."""
+        modern, call_id = self.modern, self.call_id
         if self.is_streaming or not self.keep_alive:
-            self.give(answers.call_result(result, modern=self.modern))
+            self.give(answers.call_result(result, call_id, has_meta=has_meta, modern=modern))
         elif len(result) > WORTH_PARTING:
-            self.guest.answer_in_parts(answers.response_parts(self._ident, result, is_call=self.modern))
+            self.guest.answer_in_parts(
+                answers.call_response_parts(self._ident, result, call_id, has_meta=has_meta, modern=modern)
+            )
         else:
-            self.guest.answer(answers.response(self._ident, result, is_call=self.modern))
+            self.guest.answer(
+                answers.call_response(self._ident, result, call_id, has_meta=has_meta, modern=modern)
+            )
+
+    def give_method(self, result: bytes, *, has_meta: bool) -> None:
+        """Answer with the result of another method, likewise."""
+        modern, call_id = self.modern, self.call_id
+        self.give(answers.method_result(self.method, result, call_id, has_meta=has_meta, modern=modern))
 
     def refuse(self, error: SekishoError) -> None:
         """Answer with an error."""

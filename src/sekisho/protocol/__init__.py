@@ -36,6 +36,7 @@ from sekisho.protocol.json_text import (
     refuse_duplicates,
 )
 from sekisho.protocol.ladder import (
+    META_CALL,
     META_CLIENT_CAPABILITIES,
     META_CLIENT_INFO,
     META_LOG_LEVEL,
@@ -70,6 +71,7 @@ from sekisho.protocol.whole_answers import WholeAnswers
 __all__ = [
     "BATCHES",
     "LEGACY",
+    "META_CALL",
     "META_CLIENT_CAPABILITIES",
     "META_CLIENT_INFO",
     "META_LOG_LEVEL",

@@ -25,6 +25,7 @@ from sekisho.protocol.client_values import ClientNotification, ClientRequest, En
 from sekisho.protocol.revisions import LEGACY, MODERN, VersionUnsupported
 
 __all__ = [
+    "META_CALL",
     "META_CLIENT_CAPABILITIES",
     "META_CLIENT_INFO",
     "META_LOG_LEVEL",
@@ -40,6 +41,7 @@ META_CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
+META_CALL: Final = "sekisho/call"  # of a result, ours: the id of its call, by which the audit log knows it
 
 _VERSION_HEADER: Final = "mcp-protocol-version"
 _NAMED: Final = {

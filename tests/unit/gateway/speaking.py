@@ -16,7 +16,7 @@ from sekisho.gateway.caller import Caller
 from sekisho.gateway.checkpoint import judge
 from sekisho.gateway.stages import Arrived, Call, Sealed
 from sekisho.policy import AccessPolicy, Rule
-from sekisho.protocol import HttpRequest, JsonLimits, PluginName
+from sekisho.protocol import META_CALL, HttpRequest, JsonLimits, PluginName
 from sekisho.registry import Definitions
 from sekisho.wire import AskFrame, CallContext, EventFrame, decode_context
 
@@ -86,7 +86,13 @@ class Said:
 
     @property
     def result(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.answer["result"]
+        """What the plugin or the gateway answered, without the id of the call (`call`)."""
+        return unmarked(self.answer["result"])
+
+    @property
+    def call(self) -> str:
+        """The id by which the result names its call."""
+        found: str = self.answer["result"]["_meta"][META_CALL]
         return found
 
     @property
@@ -251,6 +257,13 @@ def sealed(kit: Kit, method: str = "erase", caller: Caller = STREAM) -> Sealed:
     verdict = judge(Arrived(call, kit.arrived().principal, kit.now, caller=caller), kit.house)
     assert isinstance(verdict, Sealed), verdict
     return verdict
+
+
+def unmarked(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the id of its call, which is ours."""
+    meta = {name: said for name, said in result.get("_meta", {}).items() if name != META_CALL}
+    rest = {name: said for name, said in result.items() if name != "_meta"}
+    return {**rest, "_meta": meta} if meta else rest
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

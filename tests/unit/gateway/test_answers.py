@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import mcp_types._v2025_11_25 as v2025
 import mcp_types._v2026_07_28 as v2026
+import msgspec
 import pytest
 from tests.unit.gateway.offering import everything, house_of, offering
 
 from sekisho.gateway import House, answers
-from sekisho.protocol import LEGACY, META_SERVER_INFO, SUPPORTED, PluginName, response_bytes, result_bytes
+from sekisho.protocol import (
+    LEGACY,
+    META_CALL,
+    META_SERVER_INFO,
+    SUPPORTED,
+    PluginName,
+    decode_distinct,
+    response_bytes,
+    result_bytes,
+)
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -122,13 +132,43 @@ def test_a_page_names_the_next_one() -> None:
         assert (said["prompts"], said["nextCursor"]) == ([1], "abc")
 
 
+CALL = "0f" * 12
+
+
 @pytest.mark.parametrize("ident", [7, "seven", "ü"])
-def test_a_call_result_carries_what_the_era_knows(ident: int | str) -> None:
-    given = b'{"content":[],"n":12345678901234567890123}'
-    complete = given[:-1] + b',"resultType":"complete"}'
-    assert answers.call_result(given, modern=True) == complete
-    assert answers.call_result(given, modern=False) == given
-    for modern, result in ((True, complete), (False, given)):
-        whole = response_bytes(200, result_bytes(ident, result))
-        assert answers.response(ident, given, is_call=modern) == whole
-        assert b"".join(answers.response_parts(ident, given, is_call=modern)) == whole
+@pytest.mark.parametrize("modern", [True, False])
+@pytest.mark.parametrize("has_meta", [True, False])
+@pytest.mark.parametrize("size", [0, answers.WORTH_KEEPING])
+def test_a_call_result_carries_its_call_and_what_the_era_knows(
+    ident: int | str, modern: bool, has_meta: bool, size: int
+) -> None:
+    value: dict[str, Any] = {"content": ["x" * size], "n": 12345678901234567890}
+    if has_meta:
+        value["_meta"] = {"a": {"b": 1}}
+    given = msgspec.json.encode(value)
+    value["_meta"] = {**value.get("_meta", {}), META_CALL: CALL}
+    if modern:
+        value["resultType"] = "complete"
+    whole = answers.call_result(given, CALL, has_meta=has_meta, modern=modern)
+    assert whole == msgspec.json.encode(value)
+    response = response_bytes(200, result_bytes(ident, whole))
+    assert answers.call_response(ident, given, CALL, has_meta=has_meta, modern=modern) == response
+    parts = answers.call_response_parts(ident, given, CALL, has_meta=has_meta, modern=modern)
+    assert b"".join(parts) == response
+
+
+@pytest.mark.parametrize("method", ["prompts/get", "resources/read", "tasks/get", "tasks/cancel"])
+@pytest.mark.parametrize("modern", [True, False])
+@pytest.mark.parametrize("given", [{}, {"contents": []}, {"_meta": {"a": 1}}, {"a": 1, "_meta": {"b": {}}}])
+def test_any_result_names_every_member_once_and_its_call(
+    method: str, modern: bool, given: dict[str, Any]
+) -> None:
+    text = answers.method_result(
+        method, msgspec.json.encode(given), CALL, has_meta="_meta" in given, modern=modern
+    )
+    said: Any = decode_distinct(text)[0]
+    assert said["_meta"].items() >= {**given.get("_meta", {}), META_CALL: CALL}.items()
+    is_read = modern and method == "resources/read"
+    assert (META_SERVER_INFO in said["_meta"]) == ("ttlMs" in said) == is_read
+    assert ("resultType" in said) == modern
+    assert said.keys() >= given.keys()

@@ -68,6 +68,7 @@ def test_a_legacy_client_is_given_what_the_plugin_said(kit: Kit, method: str) ->
     assert said.result == RESULTS[method]
     assert kit.line.frames[0].tool == method
     assert kit.log.kinds == ["intent", "outcome"]
+    assert {entry["call"] for entry in kit.log.entries} == {said.call}
 
 
 @pytest.mark.parametrize("method", MODERN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +24,7 @@ from sekisho.gateway.results import (
     round_of_questions,
     tool_result,
 )
-from sekisho.protocol import JsonLimits
+from sekisho.protocol import META_CALL, JsonLimits
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -60,6 +61,28 @@ def test_a_tools_result_has_content_and_says_nothing_of_its_era_or_server() -> N
     assert tool_result(None, {"content": []}, b'{"content":[]}') == b'{"content":[]}'
     with pytest.raises(RemoteProtocolError):
         tool_result(None, {"content": {}}, b"")
+
+
+@pytest.mark.parametrize("size", [0, WORTH_CUTTING])
+@pytest.mark.parametrize(
+    ("meta", "left"),
+    [
+        ({META_CALL: "0f", "a": 1}, {"a": 1}),
+        ({META_CALL: "0f"}, None),
+        ({}, None),
+        (None, None),
+        ("a", None),
+        ({"a": {META_CALL: "0f"}}, {"a": {META_CALL: "0f"}}),
+    ],
+)
+def test_a_plugin_does_not_say_by_which_call_it_answers_and_what_it_says_beside_stands_last(
+    meta: Any, left: Any, size: int
+) -> None:
+    value: dict[str, Any] = {"_meta": meta, "content": ["x" * size], "resultType": "complete"}
+    said = tool_result(None, value, json.dumps(value, separators=(",", ":")).encode())
+    rest = {"content": ["x" * size]}
+    assert list(json.loads(said).items()) == list({**rest, **({"_meta": left} if left else {})}.items())
+    assert ("_meta" in value) == (left is not None)
 
 
 def test_a_methods_result_has_its_member_and_no_hint_how_long_to_keep_it() -> None:

@@ -22,12 +22,14 @@ from sekisho.errors import (
 from sekisho.gateway.remarks import Question
 from sekisho.gateway.visit import WORTH_PARTING, Streams, Visit
 from sekisho.keys import Challenges
+from sekisho.protocol import META_CALL
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Ear, Kit, Reply
 
 NOW: Final = 1_800_000_000.0
 RESULT: Final = b'{"content":[]}'
+MARK: Final = {"_meta": {META_CALL: "call1"}}  # by which every result of a call names it
 PROGRESS: Final = b'{"progress":1,"message":"half"}'
 
 
@@ -73,12 +75,14 @@ def events(stream: bytes) -> list[dict[str, Any]]:
 def test_a_result_is_the_same_json_whether_or_not_the_connection_stays(
     kit: Kit, modern: bool, keep_alive: bool
 ) -> None:
-    reply = heard(kit, lambda visit: visit.give_call(RESULT), modern=modern, keep_alive=keep_alive)
+    reply = heard(
+        kit, lambda visit: visit.give_call(RESULT, has_meta=False), modern=modern, keep_alive=keep_alive
+    )
     assert reply.status == 200
     assert reply.body == {
         "jsonrpc": "2.0",
         "id": 7,
-        "result": {"content": []} | ({"resultType": "complete"} if modern else {}),
+        "result": {"content": []} | MARK | ({"resultType": "complete"} if modern else {}),
     }
     assert reply.headers.get("connection") == (None if keep_alive else "close")
 
@@ -87,9 +91,9 @@ def test_a_result_is_the_same_json_whether_or_not_the_connection_stays(
 def test_a_large_result_is_the_same_in_parts(kit: Kit, modern: bool) -> None:
     text = "x" * WORTH_PARTING
     result = json.dumps({"content": [{"type": "text", "text": text}]}).encode()
-    reply = heard(kit, lambda visit: visit.give_call(result), modern=modern, keep_alive=True)
+    reply = heard(kit, lambda visit: visit.give_call(result, has_meta=False), modern=modern, keep_alive=True)
     assert reply.status == 200
-    assert reply.body["result"] == json.loads(result) | ({"resultType": "complete"} if modern else {})
+    assert reply.body["result"] == json.loads(result) | MARK | ({"resultType": "complete"} if modern else {})
     assert reply.headers["content-type"] == "application/json"
     assert heard(kit, lambda visit: visit.give(result), modern=modern).body["result"] == json.loads(result)
 
@@ -125,15 +129,15 @@ def test_news_come_in_order_under_the_clients_token_and_the_result_ends_the_stre
         ear.keeps_up = keeps_up
         visit.note(b"\n".join([b'{"progress":%d}' % number] * count))
         told += [(token, number)] * count if keeps_up else []
-    visit.give_call(RESULT)
+    visit.give_call(RESULT, has_meta=False)
     assert len(ear.heard) == 1
     assert visit.is_streaming == bool(told)
     if not told:
-        assert new_kit().reply.read(ear.heard[0]).body["result"] == {"content": []}
+        assert new_kit().reply.read(ear.heard[0]).body["result"] == {"content": []} | MARK
         return
     *news, last = events(b"".join(ear.pieces) + ear.heard[0])
     assert [(one["params"]["progressToken"], one["params"]["progress"]) for one in news] == told
-    assert (last["id"], last["result"]) == (7, {"content": []})
+    assert (last["id"], last["result"]) == (7, {"content": []} | MARK)
 
 
 @given(batches, st.booleans())
@@ -150,7 +154,7 @@ def test_what_is_said_together_with_the_answer_leaves_with_it(
     if is_refused:
         visit.refuse(Refused("cancelled", "the caller withdrew the request"))
     else:
-        visit.give_call(RESULT)
+        visit.give_call(RESULT, has_meta=False)
     *news, last = events(b"".join(ear.pieces) + ear.heard[0])
     told = [0] * sum(count for _, count in before) + [1, 2]
     assert [one["params"]["progress"] for one in news] == told
@@ -165,13 +169,13 @@ def test_what_is_said_together_with_the_answer_counts_as_a_stream_and_comes_befo
     first, second = (visit_of(one, streams=streams, progress_token="t") for one in (ear, kit.ear()))
     first.note_last(PROGRESS)
     second.note_last(PROGRESS)
-    second.give_call(RESULT)
+    second.give_call(RESULT, has_meta=False)
     assert kit.reply.read(second.guest.heard[0]).code == "ok"  # type: ignore[attr-defined]  # an ear
     ear.keeps_up = False
     assert not first.tell("notifications/message", b'{"dropped":1}')
     ear.keeps_up = True
     assert first.tell("notifications/message", b"{}")
-    first.give_call(RESULT)
+    first.give_call(RESULT, has_meta=False)
     methods = [one.get("method") for one in events(ear.pieces[0] + ear.heard[0])]
     assert methods == ["notifications/progress", "notifications/message", None]
     assert streams.take("aya")
@@ -251,7 +255,7 @@ def test_a_question_goes_out_on_the_stream_under_an_id_that_finds_its_way_back(k
     ear = kit.ear()
     visit = visit_of(ear)
     assert visit.question("calc", Question("q1", "elicitation", "elicitation/create", b'{"message":"?"}'))
-    visit.give_call(RESULT)
+    visit.give_call(RESULT, has_meta=False)
     asked, last = events(b"".join(ear.pieces) + ear.heard[0])
     assert (asked["id"], asked["method"]) == ("calc:elicitation:q1", "elicitation/create")
     assert last["id"] == 7
@@ -282,7 +286,7 @@ def test_a_stream_on_a_connection_that_ends_says_so(kit: Kit) -> None:
     ear = kit.ear()
     visit = visit_of(ear, keep_alive=False, progress_token=1)
     visit.note(PROGRESS)
-    visit.give_call(RESULT)
+    visit.give_call(RESULT, has_meta=False)
     assert b"Connection: close\r\n" in ear.pieces[0]
     assert len(events(ear.pieces[0] + ear.heard[0])) == 2
 
