@@ -60,7 +60,9 @@ def test_a_log_that_is_followed_goes_on_until_it_is_interrupted(
 ) -> None:
     ledger.write(event("before.example", allowed=False))
     words = ["egress", "log", "notes", "--follow", "--refused", "--config", str(home.parent / "sekisho.toml")]
-    code = "import sys; from sekisho.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    # whoever runs us in the background may have us ignore interrupts, and children inherit that
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; import sys; from sekisho.cli.app import main; sys.exit(main(sys.argv[1:]))"
     with subprocess.Popen(
         [sys.executable, "-c", code, *words, *(["--json"] if as_json else [])],
         stdout=subprocess.PIPE,
