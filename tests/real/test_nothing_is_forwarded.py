@@ -159,3 +159,69 @@ def test_a_plugin_gets_its_own_token_and_never_the_clients(walls: None, tmp_path
     assert house.token not in heard
     assert "canary" not in heard.lower()
     assert UPSTREAM_TOKEN not in said + "".join(answer.text for answer in answers)
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+STATE = "rojo=00f067aa0ba902b7"
+
+
+def _call_with(house: House, *, meta: dict[str, str] | None = None, **headers: str) -> None:
+    """One modern call that says a trace."""
+    envelope = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    call = {"name": "far__note", "arguments": {"text": "hello"}, "_meta": envelope | (meta or {})}
+    usual = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "Authorization": f"Bearer {house.token}",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "far__note",
+    }
+    with httpx2.Client(verify=house.context, timeout=30) as http:
+        answer = http.post(house.url, content=message("tools/call", call), headers=usual | headers)
+    assert answer.status_code == 200
+    assert "noted hello" in answer.text
+
+
+def _trace_of(heard: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What a request to the plugin says of its trace in its head and in its `_meta`."""
+    lines, _, body = heard.partition("\n\n")
+    names = ("traceparent", "tracestate", "baggage")
+    fields = [line.partition(": ") for line in lines.split("\n")[1:]]
+    meta = json.loads(body)["params"].get("_meta", {})
+    return (
+        {name.lower(): value for name, _, value in fields if name.lower() in names},
+        {name: value for name, value in meta.items() if name in names},
+    )
+
+
+@pytest.mark.threat("T-PASSTHROUGH")
+def test_trace_context_that_is_wanted_passes_through_both_halves_and_nothing_else_does(
+    walls: None, tmp_path: Path, recorder: Recorder
+) -> None:
+    wanted = 'trace_context = ["traceparent", "tracestate"]\n'
+    other = PARENT.replace("0af7", "1bf8")
+    house = _start(tmp_path, _configuration(recorder, wanted))
+    try:
+        _call_with(house, Traceparent=PARENT, Tracestate=STATE, Baggage="canary-tenant=7")
+        _call_with(house, meta={"traceparent": other}, Traceparent=PARENT, Tracestate=STATE)
+        _call_with(house, Traceparent=f"{PARENT}-canary", Tracestate=STATE)
+        _call_with(house, meta={"traceparent": "canary\r\nX-Evil: 1"}, Tracestate=STATE)
+        _call_with(house)
+        intents = [one for one in house.records() if one["kind"] == "intent"]
+    finally:
+        house.stop()
+    calls = [_trace_of(one) for one in recorder.heard if '"tools/call"' in one]
+    whole = {"traceparent": PARENT, "tracestate": STATE}
+    assert calls == [
+        (whole, whole),
+        ({"traceparent": other}, {"traceparent": other}),
+        ({}, {}),
+        ({}, {"traceparent": "canary\r\nX-Evil: 1"}),  # what a client writes there itself is text
+        ({}, {}),
+    ]
+    assert ["meta" in one for one in intents] == [True, True, False, True, False]
+    assert recorder.names <= OURS | {"traceparent", "tracestate"}

@@ -56,4 +56,5 @@ def _reach_of(post: Post, environment: Mapping[str, str], log: Logger) -> Reach:
             context=None if workload.upstream_ca_path is None else trusting(workload.upstream_ca_path),
         ),
         may_be_private=workload.upstream_private,
+        trace=workload.trace_context,
     )

@@ -134,6 +134,7 @@ def _dossier(config: CoreConfig, one: PluginEntry) -> Dossier:
         rate=RateRule(per_minute=one.max_requests_per_minute),
         timeout_s=min(config.security.request_timeout_seconds, one.sandbox.execution_timeout_seconds),
         client_requests=client_requests(one.client_requests),
+        trace=frozenset(one.trace_context),
         instances=one.instances,
         extensions=frozenset(one.extensions),
         roots=None if one.roots is None else RootRules(one.workload.roots or ()),

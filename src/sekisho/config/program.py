@@ -25,7 +25,7 @@ from sekisho.config.field import (
 )
 from sekisho.config.install import arguments, check_package, package_name, program_name
 from sekisho.config.upstream import header_references
-from sekisho.config.values import client_requests, command_words, environment_name, web_address
+from sekisho.config.values import client_requests, command_words, environment_name, trace_names, web_address
 
 __all__ = ["Program", "module_name"]
 
@@ -94,6 +94,12 @@ class Program:
         "What it may ask of a client in the midst of a call; core and plugin server must both allow it.",
         default=("elicitation",),
     )
+    trace_context: tuple[str, ...] = setting(
+        trace_names(),
+        "Headers of a client that its calls carry in _meta, and a server at a URL gets as headers again; core and "
+        "plugin server must both name them. Baggage may hold anything.",
+        default=(),
+    )
     instances: Literal["shared", "client", "session"] = setting(
         choice("shared", "client", "session"),
         'Whose calls one process of it serves: of all clients, of one "client", or of one "session" (legacy clients); '
@@ -117,4 +123,10 @@ class Program:
             raise Wrong("stands without upstream", remedy="add upstream", key="upstream_headers")
         if self.command and self.upstream:
             raise Wrong("stands beside command; expected one of the two", remedy="remove one", key="upstream")
+        if "tracestate" in self.trace_context and "traceparent" not in self.trace_context:
+            raise Wrong(
+                "names tracestate without traceparent, which it belongs to",
+                remedy='add "traceparent"',
+                key="trace_context",
+            )
         check_package(self.package, self.entry, self.arguments, command=self.command, upstream=self.upstream)

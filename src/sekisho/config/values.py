@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from sekisho.config.field import Kind, Wrong, choice, described, judged, listed, text
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import Grants
-from sekisho.protocol import plugin_name
+from sekisho.protocol import TRACE_NAMES, plugin_name
 
 __all__ = [
     "BindAddress",
@@ -30,6 +30,7 @@ __all__ = [
     "name_kind",
     "operation",
     "resource_name",
+    "trace_names",
     "web_address",
 ]
 
@@ -152,6 +153,11 @@ def command_words() -> Kind[tuple[str, ...]]:
 def client_requests() -> Kind[tuple[str, ...]]:
     """What a plugin may ask of clients: a form, a visit to a page, its roots, or a text of the client's own model."""
     return listed(choice("elicitation", "elicitation-url", "roots", "sampling"))
+
+
+def trace_names() -> Kind[tuple[str, ...]]:
+    """Headers of W3C Trace Context and Baggage."""
+    return listed(choice(*TRACE_NAMES))
 
 
 def resource_name() -> Kind[str]:

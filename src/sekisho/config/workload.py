@@ -48,6 +48,7 @@ class Workload:
     warm: bool = True
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)
+    trace_context: tuple[str, ...] = ()
     instances: Literal["shared", "client", "session"] = "shared"
     max_instances: int = 8
     instance_idle_s: float = 300.0
@@ -112,6 +113,7 @@ def workload_of(
         warm=program.warm,
         preload=program.preload,
         client_requests=program.client_requests,
+        trace_context=program.trace_context,
         instances=program.instances,
         max_instances=program.max_instances,
         instance_idle_s=program.instance_idle_seconds,

@@ -78,6 +78,8 @@ class Standing:
     problem: SekishoError | None
     client_requests: frozenset[str] = frozenset()
     """What it may ask of a client that declared it (`caller.ASKABLE`), and whether it may make tasks for one."""
+    trace: frozenset[str] = frozenset()
+    """Headers of a client that its calls carry in `_meta` (`tracing`)."""
     instances: Instances = "shared"
     """For whom it has a process of its own."""
     roots: RootRules | None = None

@@ -52,6 +52,7 @@ class Dossier:
     rate: RateRule
     timeout_s: float
     client_requests: frozenset[str] = frozenset()
+    trace: frozenset[str] = frozenset()
     instances: Instances = "shared"
     extensions: frozenset[str] = frozenset()
     roots: RootRules | None = None
@@ -174,6 +175,7 @@ class Desk:
             timeout_s=dossier.timeout_s,
             problem=problem,
             client_requests=dossier.client_requests | _tasks(definitions) | _apps(dossier),
+            trace=dossier.trace,
             instances=dossier.instances,
             roots=dossier.roots,
         )

@@ -27,6 +27,7 @@ from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Arrived, Call, Refusal
 from sekisho.gateway.subscriptions import Subscriptions
 from sekisho.gateway.tasks import TASK_METHODS, capability_missing, open_task, task_params
+from sekisho.gateway.tracing import with_trace
 from sekisho.gateway.visit import Visit, Withdrawable
 from sekisho.protocol import (
     ClientRequest,
@@ -38,6 +39,7 @@ from sekisho.protocol import (
     ToolName,
     negotiate,
     parse_tool_call,
+    says_trace,
     split,
 )
 from sekisho.registry import Definitions
@@ -89,9 +91,9 @@ class Dispatcher:
             return self._call_tool(message, visit, self._caller(message, visit, session, shape), request)
         if message.method in _TRAVELLERS or (message.method in _LEGACY_ONLY and session is not None):
             refuse_near_names(message.params)
-            return self._call_method(message, visit, self._caller(message, visit, session, shape))
+            return self._call_method(message, visit, self._caller(message, visit, session, shape), request)
         if message.method in TASK_METHODS and visit.modern and self._makes_tasks(visit):
-            return self._call_task(message, visit, self._caller(message, visit, session, shape))
+            return self._call_task(message, visit, self._caller(message, visit, session, shape), request)
         if message.method == "subscriptions/listen" and visit.modern:
             return self.subscriptions.listen(
                 message.params, visit, self._caller(message, visit, session, shape)
@@ -149,16 +151,30 @@ class Dispatcher:
             if definitions is not None and definitions.header_plans:
                 _check_headers(definitions.header_plans.get(ToolName(tool)), wanted.arguments, request)
         call = Call.of(visit.call_id, plugin, tool, wanted.arguments)
-        return self.journeys.begin(call, message.params, wanted.meta, visit, caller)
+        # nearly always a head that is kept, and none is that says a trace (`door`)
+        meta = wanted.meta if request.note is not None else self._traced(wanted.meta, plugin, request)
+        return self.journeys.begin(call, message.params, meta, visit, caller)
 
-    def _call_method(self, message: ClientRequest, visit: Visit, caller: Caller) -> Withdrawable:
+    def _traced(self, meta: JsonObject, plugin: PluginName, request: HttpRequest) -> JsonObject:
+        """The `_meta` of a call, with what its head says of its trace where the plugin is to have that."""
+        if not says_trace(request.headers):
+            return meta
+        standing = self._house().standings.get(plugin)
+        if standing is None or not standing.trace:
+            return meta
+        return with_trace(meta, request.headers, standing.trace)
+
+    def _call_method(
+        self, message: ClientRequest, visit: Visit, caller: Caller, request: HttpRequest
+    ) -> Withdrawable:
         wanted = read_wanted(message.method, message.params)
         if message.method == "logging/setLevel":
             return self._set_level(wanted, message, visit, caller)
         plugin, name = self._owner(wanted, visit)
         params = params_of(message.method, wanted, name)
         call = Call.of(visit.call_id, plugin, message.method, params, target=name)
-        return self.journeys.begin(call, message.params, _meta_of(message), visit, caller)
+        meta = self._traced(_meta_of(message), plugin, request)
+        return self.journeys.begin(call, message.params, meta, visit, caller)
 
     def _makes_tasks(self, visit: Visit) -> bool:
         """Whether a plugin of this endpoint that the client may use makes tasks; else nobody knows the methods."""
@@ -170,7 +186,9 @@ class Dispatcher:
             for name in named
         )
 
-    def _call_task(self, message: ClientRequest, visit: Visit, caller: Caller) -> Withdrawable:
+    def _call_task(
+        self, message: ClientRequest, visit: Visit, caller: Caller, request: HttpRequest
+    ) -> Withdrawable:
         if TASKS not in caller.declared:
             raise capability_missing("this client did not declare that it knows tasks")
         task = open_task(
@@ -182,7 +200,8 @@ class Dispatcher:
         )
         params = task_params(message.method, message.params, task)
         call = Call.of(visit.call_id, task.plugin, message.method, params, target=task.tool, tasks=(task,))
-        return self.journeys.begin(call, message.params, _meta_of(message), visit, caller)
+        meta = self._traced(_meta_of(message), task.plugin, request)
+        return self.journeys.begin(call, message.params, meta, visit, caller)
 
     def _owner(self, wanted: Wanted, visit: Visit) -> tuple[PluginName, str]:
         """The one plugin that can be meant, and what it calls the thing."""

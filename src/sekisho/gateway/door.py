@@ -43,6 +43,7 @@ from sekisho.protocol import (
     envelope,
     parse_client_message,
     plugin_name,
+    says_trace,
 )
 from sekisho.wire import AnswerFrame
 
@@ -232,8 +233,7 @@ class Door:
             self.notice(message, visit, session)
             visit.accept()
             return None
-        if request.note is not known and message.method == "tools/call" and "dpop" not in request.headers:
-            # calls come again; the head of a handshake would only take up memory
+        if request.note is not known and message.method == "tools/call" and _comes_again(request):
             self.heads.keep(request, known)
         visit.takes_streams = known.takes_streams
         if session is not None and session.resumes:
@@ -333,6 +333,11 @@ class Door:
         """Record a refusal, then give it."""
         refusal = Refusal(visit.client, error, visit.call_id, visit.endpoint or "")
         self._road.record_refusal(refusal, visit.now, lambda given: visit.refuse(given.error))
+
+
+def _comes_again(request: HttpRequest) -> bool:
+    """False for the head of a call that is another each time: it would only take the place of those that are not."""
+    return "dpop" not in request.headers and not says_trace(request.headers)
 
 
 class _Waiting:

@@ -4,7 +4,8 @@ Guarantees
 - nothing in a head comes from a client but what its message says: no header of a client is ever an argument here;
 - a message of a modern revision is accompanied by headers that repeat its own version, method, name and annotated
   arguments, so they cannot contradict it;
-- later messages of a legacy session carry its id and its version.
+- later messages of a legacy session carry its id and its version;
+- trace context in the `_meta` of a message is repeated where the operator wants it, if it is valid (`trace_lines`).
 
 What is the same for all messages is written once; so are the headers of each method and name. Judgement only.
 """
@@ -21,6 +22,7 @@ from sekisho.errors import SekishoError
 from sekisho.plugin_server.authoriser import Authoriser
 from sekisho.plugin_server.mirrored import Tool, read_message
 from sekisho.plugin_server.site import Site
+from sekisho.plugin_server.trace_lines import trace_lines
 from sekisho.protocol import (
     MODERN,
     HeaderPlan,
@@ -58,10 +60,12 @@ _Key = TypeVar("_Key")
 class RequestHeads:
     """Writes the heads of all requests to one site."""
 
-    def __init__(self, site: Site, authoriser: Authoriser) -> None:
+    def __init__(self, site: Site, authoriser: Authoriser, trace: Sequence[str] = ()) -> None:
+        """`trace`: what of a message's trace is repeated (`protocol.TRACE_NAMES`)."""
         self._site = site
         self._url = site.url
         self._authoriser = authoriser
+        self._trace = tuple(trace)
         self._version: str | None = None
         self._is_legacy = False
         self._plans: dict[str, HeaderPlan] = {}
@@ -126,6 +130,8 @@ class RequestHeads:
             before, _, behind = whole.partition(_LENGTH_LINE % 1)
             usual = self._usual = (lines, before, behind)
         own = b"" if self._is_legacy else self._lines_of(message)
+        if self._trace:
+            own += trace_lines(message, self._trace)
         return usual[1] + _LENGTH_LINE % len(message) + own + usual[2]
 
     def get(self, last_event_id: str) -> bytes:

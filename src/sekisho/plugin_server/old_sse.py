@@ -50,12 +50,14 @@ class OldSse:
         authoriser: Authoriser,
         context: ssl.SSLContext | None,
         may_be_private: bool,
+        trace: Sequence[str] = (),
         max_body_bytes: int,
         on_end: Callable[[SekishoError], None],
     ) -> None:
         self._site = site
         self._hearer = hearer
         self._authoriser = authoriser
+        self._trace = trace
         self._doorway = Doorway(site, may_be_private=may_be_private)
         self._pool = Pool(site, self._doorway, context, max_body_bytes=MAX_POSTED_BYTES)
         self._max_event_bytes = max_body_bytes
@@ -159,7 +161,7 @@ class OldSse:
         if self._named.done():
             return
         try:
-            self._heads = RequestHeads(self._site.at(reference), self._authoriser)
+            self._heads = RequestHeads(self._site.at(reference), self._authoriser, self._trace)
         except SekishoError as error:
             self._named.set_exception(error)
         else:

@@ -29,11 +29,15 @@ __all__ = ["Reach", "Remote", "connect_url"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How a URL is reached: whom TLS trusts, what is sent along, and whether its name may lead to a private network."""
+    """How a URL is reached: whom TLS trusts, what is sent along, and whether its name may lead to a private network.
+
+    `trace` names what of a call's trace goes along as headers (`protocol.TRACE_NAMES`).
+    """
 
     ca_path: Path | None = None
     authoriser: Authoriser = field(default_factory=StaticHeaders)
     may_be_private: bool = False
+    trace: tuple[str, ...] = ()
 
 
 class _Hello(msgspec.Struct):
@@ -57,6 +61,7 @@ class Remote:
             authoriser=reach.authoriser,
             context=self._context,
             may_be_private=reach.may_be_private,
+            trace=reach.trace,
             on_session_lost=self._reopened,
             on_end=self._end,
             fall_back=self._fall_back,
@@ -99,6 +104,7 @@ class Remote:
             authoriser=self._reach.authoriser,
             context=self._context,
             may_be_private=self._reach.may_be_private,
+            trace=self._reach.trace,
             max_body_bytes=self.session.limits.max_bytes,
             on_end=self._end,
         )

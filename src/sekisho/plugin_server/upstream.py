@@ -73,6 +73,7 @@ class Upstream:
         authoriser: Authoriser | None = None,
         context: ssl.SSLContext | None = None,
         may_be_private: bool = False,
+        trace: Sequence[str] = (),
         on_session_lost: Callable[[], None] = lambda: None,
         on_end: Callable[[SekishoError], None] = lambda error: None,
         fall_back: Callable[[bytes, SekishoError], None] | None = None,
@@ -87,7 +88,7 @@ class Upstream:
             site, self._doorway, context if site.scheme == "https" else None, max_body_bytes=max_body_bytes
         )
         self.max_event_bytes = max_body_bytes
-        self._heads = RequestHeads(site, self._authoriser)
+        self._heads = RequestHeads(site, self._authoriser, trace)
         self._on_session_lost = on_session_lost
         self._on_end = on_end
         self._fall_back = fall_back

@@ -65,6 +65,7 @@ from sekisho.protocol.param_headers import HeaderPlan, compile_headers
 from sekisho.protocol.pieces import Pieces
 from sekisho.protocol.revisions import BATCHES, LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
 from sekisho.protocol.sse import SseEvent, SseReader
+from sekisho.protocol.trace_context import TRACE_NAMES, read_trace, says_trace
 from sekisho.protocol.uri_template import UriTemplate, UriText
 from sekisho.protocol.whole_answers import WholeAnswers
 
@@ -79,6 +80,7 @@ __all__ = [
     "META_SERVER_INFO",
     "MODERN",
     "SUPPORTED",
+    "TRACE_NAMES",
     "BodyChunk",
     "ClientMessage",
     "ClientNotification",
@@ -133,6 +135,7 @@ __all__ = [
     "parse_strict",
     "parse_tool_call",
     "plugin_name",
+    "read_trace",
     "reemit",
     "refuse_duplicates",
     "request_bytes",
@@ -140,6 +143,7 @@ __all__ = [
     "response_bytes",
     "result_bytes",
     "rpc_error",
+    "says_trace",
     "split",
     "split_any",
     "split_batch",

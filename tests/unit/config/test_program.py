@@ -59,3 +59,17 @@ def test_clients_share_a_plugin_unless_told_otherwise(core: Core) -> None:
     own = core(text + 'instances = "session"\nmax_instances = 3\ninstance_idle_seconds = 9\n').plugin("a")
     assert (own.instances, own.workload.instances, own.workload.gates) == ("session", "session", 3)
     assert own.workload.instance_idle_s == 9
+
+
+def test_no_trace_context_is_carried_unless_it_is_named(core: Core, plugin: Plugin) -> None:
+    text = '[[plugins.servers]]\nname = "a"\ncommand = ["x"]\n'
+    entry = core(text).plugin("a")
+    assert entry.trace_context == entry.workload.trace_context == ()
+    named = core(text + 'trace_context = ["traceparent", "tracestate"]\n').plugin("a")
+    assert named.trace_context == named.workload.trace_context == ("traceparent", "tracestate")
+    assert plugin('[plugin_server]\nname = "a"\ntrace_context = ["baggage"]\n').workload.trace_context == (
+        "baggage",
+    )
+    for wrong in ('["cookie"]', '"baggage"', '["tracestate"]', '["tracestate", "baggage"]'):
+        with pytest.raises(Misconfigured, match="trace_context"):
+            core(text + f"trace_context = {wrong}\n")
