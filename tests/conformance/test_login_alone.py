@@ -19,6 +19,7 @@ SCENARIOS = [
     "auth/client-credentials-jwt",
     "auth/dpop",
     "auth/dpop-nonce",
+    "auth/enterprise-managed-authorization",
     "auth/wif-jwt-bearer",
 ]
 

@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sekisho.credentials import OAuthSettings
+from sekisho.credentials import IdpSettings, OAuthSettings
 from sekisho.credentials.authoriser import OAuthAuthoriser
 from sekisho.credentials.challenge import Challenge
 from sekisho.credentials.discovery import discover
 from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.identity_provider import IdentityProvider
 from sekisho.credentials.oauth import OAuthClient
 from sekisho.credentials.vault import Vault
 from sekisho.keys import KeyFolder
@@ -106,6 +107,14 @@ async def settings_for(url: str, scenario: str, given: Mapping[str, Any], folder
         if key in given:
             write_private(folder / name, given[key].encode())
             stated[name] = folder / name
+    if "idp_issuer" in given:
+        write_private(folder / "id_token", given["idp_id_token"].encode())
+        stated["grant"] = "identity_assertion"
+        stated["idp"] = IdpSettings(
+            issuer=given["idp_issuer"],
+            client_id=given["idp_client_id"],
+            id_token_path=folder / "id_token",
+        )
     if "client-credentials" in scenario:
         stated["grant"] = "client_credentials"
     if "valid_jwt" in given:
@@ -126,14 +135,19 @@ async def main(url: str) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         vault = Vault(folder / "credentials", "scenario", KeyFolder(folder / "keys"))
+        settings = await settings_for(url, scenario, given, folder)
+        idp = None
+        if settings.idp is not None:
+            idp = IdentityProvider(settings.idp, Fetcher(settings.idp.issuer), time.time)
         client = OAuthClient(
             url=url,
             plugin="scenario",
-            settings=await settings_for(url, scenario, given, folder),
+            settings=settings,
             vault=vault,
             fetcher=Fetcher(url),
             clock=time.time,
             open_page=open_page,
+            idp=idp,
         )
         authoriser = OAuthAuthoriser(vault=vault, client=client, clock=time.time, log=_log)
         session = Session(url, os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"], authoriser)
