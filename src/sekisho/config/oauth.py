@@ -43,7 +43,9 @@ class Idp:
         path(), "Private file with its key, PEM, to sign assertions with instead of a secret.", default=None
     )
     id_token_path: Path | None = setting(
-        path(), "Private file with the identity token (OpenID Connect); read anew each time.", default=None
+        path(),
+        "Private file with the identity token (OpenID Connect), read anew each time; else sekisho login NAME gets one.",
+        default=None,
     )
     ca_cert_path: Path | None = setting(
         path(), "Authority of its certificate, PEM; else the system's, never upstream_ca_path.", default=None
@@ -54,11 +56,9 @@ class Idp:
         """What the client of a plugin needs; None where nothing is said. Raises `Misconfigured`."""
         if all(getattr(self, one.name) is None for one in fields(self)):
             return None
-        if self.issuer is None or self.client_id is None or self.id_token_path is None:
+        if self.issuer is None or self.client_id is None:
             raise Misconfigured(
-                "config_invalid",
-                "oauth: idp stands without issuer, client_id or id_token_path",
-                remedy="add all three",
+                "config_invalid", "oauth: idp stands without issuer or client_id", remedy="add both"
             )
         return IdpSettings(
             issuer=self.issuer,

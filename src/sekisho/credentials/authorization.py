@@ -37,7 +37,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     verifier: str
     scopes: tuple[str, ...]
-    resource: str
+    resource: str  # empty asks for none, as for an identity
 
     def __repr__(self) -> str:
         return f"Question({self.server.issuer})"
@@ -54,9 +54,10 @@ def page_for(question: Question, extra: Sequence[tuple[str, str]] = ()) -> str:
         ("state", question.state),
         ("code_challenge", base64.urlsafe_b64encode(digest).rstrip(b"=").decode()),
         ("code_challenge_method", "S256"),
-        ("resource", question.resource),
         *extra,
     ]
+    if question.resource:
+        parameters.append(("resource", question.resource))
     if question.scopes:
         parameters.append(("scope", " ".join(question.scopes)))
     if "offline_access" in question.scopes:

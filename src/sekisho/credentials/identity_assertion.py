@@ -25,9 +25,10 @@ import msgspec
 from sekisho.credentials.challenge import scopes_of
 from sekisho.credentials.grants import MAX_TOKEN_CHARS, Form
 from sekisho.credentials.metadata import is_same_issuer
+from sekisho.credentials.vault import Identity
 from sekisho.errors import Refused
 
-__all__ = ["ID_JAG", "Grant", "Purpose", "check_id_token", "exchange_form", "read_exchange"]
+__all__ = ["ID_JAG", "Grant", "Purpose", "check_id_token", "exchange_form", "read_exchange", "read_identity"]
 
 ID_JAG: Final = "urn:ietf:params:oauth:token-type:id-jag"
 _OF_IDENTITY: Final = "urn:ietf:params:oauth:token-type:id_token"
@@ -63,6 +64,11 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     scope: str | None = None
 
 
+class _Login(msgspec.Struct, frozen=True, kw_only=True):
+    id_token: str
+    refresh_token: str | None = None
+
+
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
     alg: str
     typ: str = ""
@@ -90,6 +96,18 @@ def check_id_token(text: str, *, issuer: str, client_id: str, now: float) -> Non
         raise _unusable("was not made for oauth.idp.client_id")
     if claims.exp <= now:
         raise _unusable("has expired")
+
+
+def read_identity(body: bytes, issuer: str, before: Identity | None) -> Identity:
+    """What a 200 answer to a login says; `before` is what a refresh replaces, which it may leave standing in part."""
+    try:
+        answer = msgspec.json.decode(body, type=_Login)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused("authorization_failed", "the identity provider gave no identity token") from error
+    refresh = answer.refresh_token or (before.refresh if before else "")
+    if max(len(refresh), len(answer.id_token)) > MAX_TOKEN_CHARS:
+        raise Refused("authorization_failed", "the identity provider's tokens are too large")
+    return Identity(issuer=issuer, id_token=answer.id_token, refresh=refresh)
 
 
 def exchange_form(id_token: str, purpose: Purpose) -> Form:
@@ -177,7 +195,7 @@ def _unusable(why: str) -> Refused:
     return Refused(
         "authorization_failed",
         f"the identity token {why}",
-        remedy="put a valid one of oauth.idp.issuer into oauth.idp.id_token_path",
+        remedy="put a valid one into oauth.idp.id_token_path, or without that path log in again",
     )
 
 

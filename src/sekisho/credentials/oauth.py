@@ -75,8 +75,8 @@ class OAuthClient:
         if before is not None and before.resource != site.resource:
             before = None
         # with identity_assertion the provider is asked each time: a refresh token would outlive its consent
-        anew = anew or self._settings.grant == "identity_assertion"
-        if before is not None and before.refresh and not (anew or challenge.wants_more_scopes):
+        never = self._settings.grant == "identity_assertion"
+        if before is not None and before.refresh and not (anew or never or challenge.wants_more_scopes):
             tokens = await self._refresh(site, before)
             if tokens is not None:
                 return tokens
@@ -97,7 +97,7 @@ class OAuthClient:
             case "jwt_bearer":
                 return await self._ask(site, self._clients.stated(site), self._assertion_form(), scopes)
             case "identity_assertion":
-                return await self._ask_with_identity(site, scopes)
+                return await self._ask_with_identity(site, scopes, anew=anew, alone=alone)
 
     def possession_key(self) -> SigningKey | None:
         """The key our tokens are bound to, made on first use; None unless `dpop` is set."""
@@ -189,11 +189,13 @@ class OAuthClient:
         # read anew each time: a workload's token is replaced in place while it is young
         return {"grant_type": JWT_BEARER, "assertion": read_text(path)}
 
-    async def _ask_with_identity(self, site: Site, scopes: tuple[str, ...]) -> Tokens:
+    async def _ask_with_identity(
+        self, site: Site, scopes: tuple[str, ...], *, anew: bool, alone: bool
+    ) -> Tokens:
         if self._idp is None:
             raise Misconfigured("config_invalid", "oauth: identity_assertion stands without idp")
         client = self._clients.stated(site)
-        grant = await self._idp.grant(site, client.client_id, scopes)
+        grant = await self._idp.grant(site, client.client_id, scopes, anew=anew, alone=alone)
         form = {"grant_type": JWT_BEARER, "assertion": grant.assertion}
         return await self._ask(site, client, form, grant.scopes)
 

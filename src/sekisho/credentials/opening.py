@@ -13,6 +13,7 @@ from typing import Final
 from sekisho.credentials.authoriser import OAuthAuthoriser
 from sekisho.credentials.challenge import Challenge, parse_challenge
 from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.identity_login import IdentityLogin
 from sekisho.credentials.identity_provider import IdentityProvider
 from sekisho.credentials.oauth import OAuthClient, OpenPage
 from sekisho.credentials.settings import IdpSettings, OAuthSettings
@@ -115,7 +116,17 @@ def _parts(
     fetcher = Fetcher(url, named=() if settings.issuer is None else (settings.issuer,), context=context)
     idp = None
     if settings.idp is not None:
-        idp = IdentityProvider(settings.idp, _fetcher_of(settings.idp), clock)
+        own = _fetcher_of(settings.idp)
+        login = IdentityLogin(
+            plugin=plugin,
+            settings=settings.idp,
+            vault=vault,
+            fetcher=own,
+            clock=clock,
+            open_page=open_page,
+            redirect_port=settings.redirect_port,
+        )
+        idp = IdentityProvider(settings.idp, own, clock, login)
     client = OAuthClient(
         url=url,
         plugin=plugin,

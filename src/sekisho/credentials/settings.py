@@ -20,13 +20,13 @@ class IdpSettings:
     Attributes:
         issuer: the identity provider; nobody else is shown the identity token.
         client_id: who we are there, and the audience of the identity token.
-        id_token_path: where the identity token lies, replaced in place by whoever obtains it.
+        id_token_path: where the identity token lies, replaced in place by whoever obtains it; None logs in there.
         ca_cert_path: the authority of its certificate; None trusts the system's, never the plugin's own.
     """
 
     issuer: str
     client_id: str
-    id_token_path: Path
+    id_token_path: Path | None = None
     client_secret_path: Path | None = None
     private_key_path: Path | None = None
     ca_cert_path: Path | None = None

@@ -27,7 +27,7 @@ from sekisho.errors import Tampered
 from sekisho.keys import KeyFolder
 from sekisho.keys.files import ensure_folder, locked, random_bytes, read_private, write_private
 
-__all__ = ["Client", "Held", "Tokens", "Vault"]
+__all__ = ["Client", "Held", "Identity", "Tokens", "Vault"]
 
 MAX_ISSUERS: Final = 8  # the newest are kept: a server that keeps changing its issuer does not fill the disk
 _NONCE_BYTES: Final = 12
@@ -59,6 +59,14 @@ class Tokens(_Secretive, frozen=True, kw_only=True):
     resource: str = ""
 
 
+class Identity(_Secretive, frozen=True, kw_only=True):
+    """What the company's identity provider said of the person who logged in there."""
+
+    issuer: str
+    id_token: str
+    refresh: str = ""
+
+
 class Held(_Secretive, frozen=True, kw_only=True):
     """Everything held for one plugin."""
 
@@ -67,6 +75,7 @@ class Held(_Secretive, frozen=True, kw_only=True):
     tokens: dict[str, Tokens] = {}
     wanted: tuple[str, ...] = ()  # scopes that were found missing, for the next login
     dpop_key: str = ""
+    identity: Identity | None = None
 
     @property
     def current(self) -> Tokens | None:

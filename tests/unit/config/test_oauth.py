@@ -67,7 +67,7 @@ scopes = ["read", "write"]
         'grant = "authorization_code"\nbrowser = "firefox"',
         'grant = "identity_assertion"\nissuer = "https://auth.example"\nclient_id = "me"',
         '[plugins.servers.oauth.idp]\nissuer = "https://idp.example"',
-        IDENTITY.replace('id_token_path = "id-token"', ""),
+        IDENTITY.replace('client_id = "sekisho"', ""),
         IDENTITY.replace("https://idp.example", "http://idp.example"),
         IDENTITY.replace("https://idp.example", "https://auth.example"),
         IDENTITY.replace("identity_assertion", "authorization_code"),

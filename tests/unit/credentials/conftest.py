@@ -17,6 +17,7 @@ import pytest
 from tests.issuing import Issuer, forged
 
 from sekisho.credentials.fetch import Fetcher
+from sekisho.credentials.identity_login import IdentityLogin
 from sekisho.credentials.identity_provider import IdentityProvider
 from sekisho.credentials.oauth import OAuthClient
 from sekisho.credentials.settings import IdpSettings, OAuthSettings
@@ -179,7 +180,16 @@ class Desk:
         settings = OAuthSettings(**(stated or {"dynamic_registration": True}))
         idp = None
         if settings.idp is not None:
-            idp = IdentityProvider(settings.idp, Fetcher(settings.idp.issuer), lambda: self.now)
+            own = Fetcher(settings.idp.issuer)
+            login = IdentityLogin(
+                plugin="notes",
+                settings=settings.idp,
+                vault=self.vault,
+                fetcher=own,
+                clock=lambda: self.now,
+                open_page=town.browse if with_person else None,
+            )
+            idp = IdentityProvider(settings.idp, own, lambda: self.now, login)
         return OAuthClient(
             url=town.url,
             plugin="notes",
@@ -211,12 +221,23 @@ class Company:
         self.in_claims: dict[str, Any] = {}
         self.in_answer: dict[str, Any] = {}
         self.refusal: bytes | None = None
+        self.pages: list[dict[str, str]] = []
+        self.logins: list[dict[str, str]] = []
+        self.in_redirect: dict[str, str] = {}
+        self.in_id_token: dict[str, Any] = {}
+        self.used_up: set[str] = set()
         self._signer = Issuer()
 
     def open_at(self, issuer: str) -> None:
         """It is here from now on, and we hold an identity token of it."""
         self.issuer = issuer
-        self.server_metadata = {"issuer": issuer, "token_endpoint": f"{issuer}/token"}
+        self.server_metadata = {
+            "issuer": issuer,
+            "authorization_endpoint": f"{issuer}/authorize",
+            "token_endpoint": f"{issuer}/token",
+            "code_challenge_methods_supported": ["S256"],
+            "scopes_supported": ["openid", "offline_access"],
+        }
         self.say_who()
 
     def sign(self, claims: dict[str, Any], **head: Any) -> str:
@@ -225,10 +246,35 @@ class Company:
 
     def say_who(self, **changes: Any) -> str:
         """Put an identity token where the plugin server reads it."""
-        claims = {"iss": self.issuer, "aud": "sekisho", "sub": "alice", "exp": NOW + 3600} | changes
-        token = self.sign(claims)
+        token = self.id_token(**changes)
         write_private(self.folder / "id-token", token.encode() + b"\n")
         return token
+
+    def id_token(self, **changes: Any) -> str:
+        """Who is logged in."""
+        claims = {"iss": self.issuer, "aud": "sekisho", "sub": "alice", "exp": NOW + 3600}
+        return self.sign(claims | changes)
+
+    def _page(self, query: dict[str, str]) -> bytes:
+        self.pages.append(query)
+        back = {"code": f"code-{len(self.pages)}", "state": query["state"]} | self.in_redirect
+        where = f"{query['redirect_uri']}?{urlencode(back)}"
+        return response_bytes(302, b"", headers=(("Location", where),))
+
+    def _log_in(self, form: dict[str, str]) -> bytes:
+        if form["grant_type"] == "authorization_code":
+            digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+            assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == self.pages[-1]["code_challenge"]
+        self.logins.append(form)
+        if form.get("refresh_token") in self.used_up:
+            return as_json({"error": "invalid_grant"}, 400)
+        told = {
+            "access_token": "of the provider",
+            "token_type": "Bearer",
+            "id_token": self.id_token(**self.in_id_token),
+            "refresh_token": f"idp-refresh-{len(self.logins)}",
+        }
+        return as_json(told)
 
     def id_jag(self, form: dict[str, str], client_id: str = "me") -> str:
         """What it asserts to the authorization server that was named."""
@@ -249,9 +295,14 @@ class Company:
         """One request."""
         if request.target == "/.well-known/openid-configuration":
             return as_json(self.server_metadata)
-        if request.target != "/token":
+        path, _, query = request.target.partition("?")
+        if path == "/authorize":
+            return self._page(dict(parse_qsl(query)))
+        if path != "/token":
             return as_json({}, 404)
         form = dict(parse_qsl(request.body.decode()))
+        if "code" in form or "refresh_token" in form:
+            return self._log_in(form)
         self.forms.append(form)
         self.heads.append(dict(request.headers))
         if self.refusal is not None:

@@ -58,6 +58,27 @@ async def test_a_person_logs_in_and_the_plugin_server_finds_it(town: Town, desk:
     assert other.headers("POST", town.url) == ()
 
 
+async def test_a_person_logs_in_at_the_identity_provider_and_the_plugin_server_finds_it(
+    town: Town, company: Company, desk: Desk
+) -> None:
+    given: dict[str, Any] = {"idp": {"id_token_path": None}}
+    assert not await opened(town, company, desk, **given).refused(401, "Bearer")
+    issuer, tokens = await log_in(
+        plugin="notes",
+        url=town.url,
+        settings=OAuthSettings(**company.settings(town, **given)),
+        home=desk.folder,
+        keys=desk.keys,
+        clock=lambda: desk.now,
+        open_page=town.browse,
+    )
+    assert (issuer, tokens.access, len(company.pages)) == (town.issuer, "access-1", 1)
+    authoriser = opened(town, company, desk, **given)
+    assert authoriser.headers("POST", town.url) == (("Authorization", "Bearer access-1"),)
+    assert await authoriser.refused(401, "Bearer")
+    assert authoriser.headers("POST", town.url) == (("Authorization", "Bearer access-2"),)
+
+
 async def test_a_configured_browser_is_started_with_the_page(town: Town, desk: Desk) -> None:
     authoriser = open_credentials(
         plugin="notes",
