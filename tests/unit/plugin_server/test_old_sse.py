@@ -86,6 +86,7 @@ async def _old(
         authoriser=StaticHeaders({"Authorization": "Bearer mine"}),
         context=None,
         may_be_private=False,
+        trace=("traceparent",),
         max_body_bytes=4096,
         on_end=lambda error: hearer.said.put_nowait(f"end {error.code}"),
     )
@@ -106,6 +107,19 @@ async def test_messages_go_to_the_address_it_names_and_answers_come_on_the_strea
         assert all(b"Authorization: Bearer mine\r\n" in head for head in heads)
         assert not old.has_streams
         assert old.has_room()
+
+
+async def test_a_message_that_says_a_trace_says_it_in_its_head() -> None:
+    parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    meta = b'"_meta":{"traceparent":"%b","baggage":"a=1"}' % parent
+    traced = b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{%b}}' % meta
+    async with _old(HEAD + ENDPOINT, b"data: " + MESSAGE + b"\n\n") as (old, hearer, heads):
+        await old.open()
+        old.send(traced)
+        assert await hearer.next() == MESSAGE
+        assert b"\r\ntraceparent: " + parent + b"\r\n" in heads[1]
+        assert b"baggage: " not in heads[1]
+        assert b"trace" not in heads[0]
 
 
 async def test_split_utf8_is_joined_again() -> None:
