@@ -18,6 +18,7 @@ import msgspec
 
 from sekisho.detect import refusal
 from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.gateway.blobs import judge_with_blobs
 from sekisho.gateway.caller import LOG_LEVELS, Caller
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.questions import read_question
@@ -69,7 +70,7 @@ def release_question(sealed: Sealed, ask: AskFrame, house: House) -> Question | 
         value, _ = read_object(bytes(ask.params), house.result_limits)
         kind, params = read_question(ask.method, value, may_ask(sealed, house, "stream"))
         emitted = _encode(params)
-        findings = house.inspection.judge_result(emitted)
+        findings = judge_with_blobs(house.inspection, emitted, params)
         if findings.refused:
             raise refusal(findings, "result")
     except SekishoError as error:

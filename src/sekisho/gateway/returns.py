@@ -2,7 +2,7 @@
 
 Guarantees
 - whatever is passed on is of our own spelling, within the limits, without a member named twice, and was searched by the
-  content rules: every member of every kind of content, not the text of tools alone;
+  content rules: every member of every kind of content, also a text that stands there as base64;
 - a result has the form of its method, and that of a tool fits the approved output schema;
 - a plugin's own error keeps its number and words, but cannot speak with the gateway's codes or remedies;
 - a question is one that this client may be asked.
@@ -21,6 +21,7 @@ import msgspec
 
 from sekisho.detect import refusal
 from sekisho.errors import PluginError, Refused, SekishoError
+from sekisho.gateway.blobs import judge_with_blobs
 from sekisho.gateway.caller import TASKS
 from sekisho.gateway.checkpoint import House, judge
 from sekisho.gateway.results import (
@@ -67,7 +68,7 @@ def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
             made, emitted = created_task(value)
         else:
             emitted = tool_result(sealed.definition, value, emitted)
-        findings = house.inspection.judge_result(emitted)
+        findings = judge_with_blobs(house.inspection, emitted, value)
         if findings.refused:
             raise refusal(findings, "result")
         has_meta = "_meta" in value and questions is None and made is None  # what passes whole has it last
