@@ -81,7 +81,9 @@ def test_a_client_is_told_when_its_task_is_done(url: str) -> None:
         pause.wait(0.05)
     assert waiting["inputRequests"].keys() == {"elicitation:confirm"}
     answers = {"elicitation:confirm": {"action": "accept", "content": {"confirm": True}}}
-    assert result(url, "tasks/update", taskId=handle, inputResponses=answers) == {"resultType": "complete"}
+    said = result(url, "tasks/update", taskId=handle, inputResponses=answers)
+    assert said.pop("_meta").keys() == {"sekisho/call"}
+    assert said == {"resultType": "complete"}
     done = next(one["params"] for one in news if one["params"]["status"] == "completed")
     stream.close()
     assert done["taskId"] == handle
