@@ -85,8 +85,9 @@ class Births:
         """Hear it and its watcher."""
         if child.failure in ready:
             self._read_failure(child)
-        if child.watcher is not None and child.watcher.line.fileno() in ready:
-            self._hear(child, child.watcher)
+        watcher = None if child.complaint else child.watcher  # of who has failed nothing more is heard
+        if watcher is not None and watcher.line.fileno() in ready:
+            self._hear(child, watcher)
         return bool(child.complaint)
 
     def _hear(self, child: Child, watcher: Watcher) -> None:
@@ -95,7 +96,7 @@ class Births:
             child.told += told
         elif watcher.listens is False:  # there is nothing to hear, and it has gone
             self._poll.unregister(watcher.line)
-        elif not child.complaint:
+        else:
             self._end(child, "its watcher is gone")
 
     def _read_failure(self, child: Child) -> None:

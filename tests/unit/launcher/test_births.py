@@ -168,6 +168,18 @@ def test_one_that_never_had_a_listener_may_go(nursery: Nursery) -> None:
     assert nursery.turn() == [child.id]
 
 
+def test_one_that_fails_while_its_watcher_goes_fails_alone(nursery: Nursery) -> None:
+    failing, other = nursery.raising(is_watched=True), nursery.raising()
+    nursery.lines[failing.id].send(b"silent")
+    nursery.lines[failing.id].close()
+    nursery.says(failing, "no mount")
+    nursery.says(other)
+    assert nursery.turn() == [other.id]
+    while not nursery.failed:
+        nursery.turn()
+    assert (nursery.failed, failing.complaint) == ([failing], "no mount")
+
+
 def test_what_is_refused_before_the_walls_stand_is_kept(nursery: Nursery) -> None:
     child = nursery.raising(is_watched=True)
     nursery.lines[child.id].send(b"listens")
