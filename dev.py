@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """demo | test | check | bench | fuzz: everything a newcomer or CI does with this project.
 
-Needs only Python >= 3.11 with pip; builds `.venv` for itself. System packages that the walls and the demo need are
-installed when we are root, else the exact command is printed. Arguments after the word go to the tool behind it.
+Needs only a Python of `PYTHONS`, and works with the one it is started by (`python3.13 dev.py test`); builds `.venv` for
+itself, anew for another Python. System packages that the walls and the demo need are installed when we are root, else the
+exact command is printed. Arguments after the word go to the tool behind it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -25,6 +28,7 @@ DEMO = ROOT / "demo"
 FUZZ = ROOT / "fuzz"
 SUITE = ROOT / "tests" / "conformance" / "suite"
 DENO = "deno==2.9.8"
+PYTHONS = ((3, 11), (3, 12), (3, 13))  # that are promised; newer ones are not refused
 # What a compiled module promises is tested as such, too.
 COMPILED_TESTS = [
     f"tests/unit/{room}"
@@ -46,6 +50,7 @@ MIN_NODE = 22  # what the conformance suite asks for
 
 # program it is found by → Debian package
 SYSTEM = {"bwrap": "bubblewrap", "git": "git", "npm": "npm"}
+PIP = "python3-pip"
 DOCKER = "/usr/sbin/dockerd"
 # A file that single tests need → Debian packages; without them those tests are skipped, with the reason. micro-httpd and
 # php-cgi answer WordPress' wish for a web server and PHP, and start nothing.
@@ -71,6 +76,11 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in words:
         print("usage: python3 dev.py demo | test | check | bench | fuzz [arguments]", file=sys.stderr)
         return 2
+    if sys.version_info[:2] < PYTHONS[0]:
+        oldest, newest = (".".join(str(part) for part in one) for one in (PYTHONS[0], PYTHONS[-1]))
+        sys.exit(
+            f"Python {oldest} to {newest} is needed, and this is {sys.version.split()[0]}: start me by another"
+        )
     return words[arguments[0]](list(arguments[1:]))
 
 
@@ -137,7 +147,14 @@ def prepare(extras: str) -> None:
 
 def install_system() -> None:
     """Debian packages, by the programs they bring."""
-    missing = sorted(package for program, package in SYSTEM.items() if shutil.which(program) is None)
+    missing = {package for program, package in SYSTEM.items() if shutil.which(program) is None}
+    if not has_pip():
+        missing.add(PIP)  # one question to the person instead of two
+    apt_install(sorted(missing))
+
+
+def apt_install(missing: list[str]) -> None:
+    """What nothing goes without; where we may not install it, the command that does."""
     if not missing:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
@@ -154,7 +171,13 @@ def install_for_tests() -> None:
     wanted = {file: names for file, names in FOR_TESTS.items() if not Path(file).exists()}
     if Path("/run/systemd/system").exists():
         wanted.pop(DOCKER, None)  # its package would start a service; the tests start their own, and end it
-    missing = sorted({name for names in wanted.values() for name in names})
+    apt_install_if_possible(sorted({name for names in wanted.values() for name in names}))
+    if Path(DOCKER).exists() and shutil.which("docker") is None:
+        apt_install_if_possible(["docker-cli"])  # a package of its own since Debian 13, and none before
+
+
+def apt_install_if_possible(missing: list[str]) -> None:
+    """What single tests go without; where we may not install it, the command that does."""
     if not missing:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
@@ -196,7 +219,7 @@ def install_as_users_do() -> Path:
             has_headers = Path(sysconfig.get_path("include"), "Python.h").exists()
             if has_headers and shutil.which("cc") is not None:
                 sys.exit("the modules of sekisho could be compiled here, and were not: see pip install -v .")
-            say("there is no C compiler, or no Python.h: the compiled modules are not looked at")
+            say("no C compiler, or no Python.h (gcc, python3-dev): the compiled modules are not looked at")
         done(folder, stamp)
     return python
 
@@ -292,9 +315,28 @@ def make_venv(folder: Path) -> None:
 def pip(python: Path, *arguments: str) -> None:
     """Install with our own pip into another environment."""
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, *arguments], check=True
-    )
+    command = [pip_python(), "-m", "pip", "--python", python, "install", *quiet, *arguments]
+    subprocess.run([str(word) for word in command], check=True)
+
+
+@cache
+def pip_python() -> Path:
+    """A Python that has pip: the one we run on, else one in an environment of its own, else with Debian's package."""
+    if find_spec("pip") is None and has_pip():
+        folder = CACHE / "pip"
+        if not once(folder, sys.version):
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            done(folder, sys.version)
+        return folder / "bin" / "python"
+    if not has_pip():
+        apt_install([PIP])
+    return Path(sys.executable)
+
+
+def has_pip() -> bool:
+    """Whether this Python has pip, or could make one; Debian's comes without both."""
+    return find_spec("pip") is not None or find_spec("ensurepip") is not None
 
 
 def once(folder: Path, stamp: str) -> bool:

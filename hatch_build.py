@@ -20,6 +20,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 TOOLS: Final = ["mypy>=2.4,<3", "setuptools>=80,<90"]  # asked for only where they can be of use
 TYPED: Final = "msgspec"  # the base class of most values; without it mypy understands none of them
 LIBRARY: Final = "sekisho.compiled"  # inside the package: walls show a plugin that folder and no other
+# No other library calls our functions: they may be inlined, and are reached without a table of addresses.
+OPTIONS: Final = ["-fvisibility=hidden", "-fno-plt"]
 
 
 class CompileHook(BuildHookInterface[Any]):
@@ -75,6 +77,8 @@ def _compiled(root: Path, modules: list[str], folder: Path) -> dict[str, str]:
         target_dir=str(folder / "c"),
         group_name=LIBRARY,
     )
+    for extension in extensions:
+        extension.extra_compile_args += OPTIONS
     command = Distribution({"name": "sekisho", "ext_modules": extensions}).get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(folder / "lib"), str(folder / "temp")
     command.ensure_finalized()

@@ -18,7 +18,6 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache"
 INSTALL_S = 900
 # The interpreter this one was made from: it has pip, our own environment does not.
-BASE = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def environment(name: str) -> Path:
@@ -44,7 +43,7 @@ def _install(folder: Path, pinned: Path) -> None:
     venv.create(folder, with_pip=False, symlinks=True)
     into = ["--python", str(folder / "bin" / "python"), "install", "--requirement", str(pinned)]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    command = [str(BASE), "-m", "pip", *into, *quiet]
+    command = [sys.executable, "-m", "pip", *into, *quiet]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_S)
     except (OSError, subprocess.TimeoutExpired) as error:

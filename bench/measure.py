@@ -80,6 +80,8 @@ def measure(way: Way, workload: Workload, pace: Pace) -> Sample:
 def load_command(way: Way, workload: Workload) -> list[str]:
     """The words that aim the load generator."""
     command = [str(LOAD), "--port", str(way.port), "--path", way.path]
+    if way.beside is not None:
+        command += ["--also", str(way.beside.port)]
     command += ["--era", workload.era, "--clients", str(workload.clients)]
     if workload.list_of:
         command += ["--list", str(workload.list_of)]

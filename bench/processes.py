@@ -1,11 +1,13 @@
 """Processes of the benchmark: started, waited for, ended; what their trees hold in memory and have used.
 
-Guarantees that everything started here is ended again, with everything below it, and that no wait is endless.
+Guarantees that everything started here is ended again, with everything below it, also when the benchmark itself is
+killed, and that no wait is endless.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import selectors
 import signal
@@ -26,6 +28,7 @@ __all__ = [
     "processor_ns",
     "running",
     "tail",
+    "tied",
     "tree_of",
     "wait_port",
 ]
@@ -34,6 +37,7 @@ START_S = 25.0  # a server that says when it is ready
 LISTEN_S = 60.0  # one that does not, and imports half the world first
 END_S = 10.0
 POLL_S = 0.02
+PR_SET_PDEATHSIG = 1  # prctl(2)
 CPUCLOCK_SCHED = 2  # clock_getcpuclockid(3): the clock of a whole process is (~pid << 3) | 2
 
 
@@ -79,11 +83,24 @@ def running(
                 env=None if environment is None else {**os.environ, **environment},
                 cwd=folder,
                 start_new_session=True,  # so that what is below it can be ended with it
+                preexec_fn=tied(),  # noqa: PLW1509 - nothing but a system call runs there
             )
         yield process
     finally:
         if process is not None:
             _end(process)
+
+
+def tied() -> Callable[[], None]:
+    """For Popen's `preexec_fn`: the kernel asks the server to end when the thread that started it has ended."""
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def tie() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the kernel knew
+            os._exit(1)
+
+    return tie
 
 
 def first_line(process: subprocess.Popen[bytes], log: Path) -> str:

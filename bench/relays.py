@@ -25,7 +25,7 @@ from typing import Final
 
 import uvloop
 
-from bench.processes import BenchFailed
+from bench.processes import BenchFailed, tied
 from sekisho.egress import EgressGate, GateSockets, Outlet
 from sekisho.policy import Address, NetworkGrant, is_public
 
@@ -68,7 +68,7 @@ def measure_relays(rounds: int) -> dict[str, float]:
 @contextmanager
 def _serving(role: str, *ports: int) -> Iterator[tuple[int, int]]:
     words = [sys.executable, "-m", "bench.relays", role, *map(str, ports)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT, preexec_fn=tied())  # noqa: PLW1509 - as in `running`
     try:
         assert process.stdout is not None
         said = process.stdout.readline()

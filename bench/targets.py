@@ -192,6 +192,11 @@ TARGETS: tuple[Target, ...] = (
         about="two workers (nothing per call; 10 % is noise)",
         figure="cpu ratio", unit="× one worker", workload=MODERN, way="sekisho-workers", against="sekisho", most=1.1,
     ),
+    Target(
+        about="two workers over two whole gateways side by side",
+        figure="cpu ratio", unit="× two gateways", workload=MODERN, way="sekisho-workers", against="sekisho-pair",
+        most=1.1,
+    ),
     Target(about="sandbox start over bare exec", figure="single", unit="ms", single="walls_over_bare_ms", most=15),
     Target(about="sandbox start, of what srt adds", figure="single", unit="× srt", single="walls_of_srt", most=0.1),
     Target(

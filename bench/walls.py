@@ -20,7 +20,7 @@ from typing import Final
 
 from sekisho.policy import FileGrant, Grants, LimitGrant, NetworkGrant
 from sekisho.sandbox import Bubblewrap, Driver, Landlock, Launched, Native, Plan, SandboxSpec
-from sekisho.sandbox.oci import Oci
+from sekisho.sandbox.oci.driver import Oci
 
 __all__ = ["DRIVERS", "Clock", "measure_walls"]
 

@@ -1,4 +1,7 @@
-"""A way to the upstream: what a client must know to take it, and whose processor time it costs."""
+"""A way to the upstream: what a client must know to take it, and whose processor time it costs.
+
+With another way `beside` it the clients are dealt out to both, and both are paid for.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,12 @@ class Way:
     root: int | None = None
     upstream_port: int | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
+    beside: Way | None = None
 
     def processes(self) -> dict[int, str]:
         """Every process of the gateway and the part it plays; the upstream behind a wall is none of them."""
-        return {} if self.root is None else parts_of(tree_of(self.root), self.roles)
+        found = {} if self.root is None else parts_of(tree_of(self.root), self.roles)
+        return found if self.beside is None else found | self.beside.processes()
 
 
 def parts_of(tree: tuple[Process, ...], roles: Mapping[str, str]) -> dict[int, str]:

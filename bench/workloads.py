@@ -10,7 +10,7 @@ __all__ = ["OURS", "WORKLOADS", "Workload", "chosen", "peers_of"]
 OURS = frozenset(
     {
         "direct", "direct-many", "sekisho", "sekisho-stdio", "sekisho-written", "sekisho-tls", "sekisho-many",
-        "sekisho-open", "sekisho-workers",
+        "sekisho-open", "sekisho-workers", "sekisho-pair",
     }
 )  # fmt: skip
 
@@ -44,7 +44,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload(name="small, 1 client, legacy", ways=LEGACY, clients=1, era="legacy", least=30),
     Workload(
         name="small, 32 clients, modern",
-        ways=(*MODERN, "sekisho-open", "sekisho-workers", "fastmcp-stock"),
+        ways=(*MODERN, "sekisho-open", "sekisho-workers", "sekisho-pair", "nginx-workers", "fastmcp-stock"),
         clients=32,
         least=64,
     ),
@@ -108,4 +108,4 @@ def peers_of(workloads: tuple[Workload, ...], peers: frozenset[str] | None) -> f
 
 def is_wanted(way: str, peers: frozenset[str]) -> bool:
     """A peer is wanted by its name, or by that of the one it is a variant of."""
-    return any(way in (peer, f"{peer}-tls", f"{peer}-many") for peer in peers)
+    return any(way in (peer, f"{peer}-tls", f"{peer}-many", f"{peer}-workers") for peer in peers)

@@ -20,6 +20,7 @@ from sekisho.protocol import (
     ResponseEnd,
     ResponseHead,
     ResponseReader,
+    SseReader,
     WholeAnswers,
     collect,
 )
@@ -229,6 +230,11 @@ def _known_heads_agree(stream: bytes) -> None:
     except SekishoError:
         return
     answers.learn(stream, events)
+    whole = answers.messages_of(stream)
+    if whole is not None:
+        found = SseReader().feed(collect(events).body)
+        hold(found == whole[1], "a known head gives other messages")
+        hold(answers.messages_of(stream[:-1]) is None, "a known head does not wait for its whole stream")
     body = answers.body_of(stream)
     if body is None:
         return

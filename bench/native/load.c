@@ -1,6 +1,6 @@
 /* load.c: the clients of the benchmark. Sends calls to one MCP endpoint, checks every answer, prints one JSON line.
  *
- *   bench-load --port P [--path /mcp] [--era modern|legacy] [--clients C] [--tool NAME | --list N] [--kind echo|big|steps]
+ *   bench-load --port P [--also P]... [--path /mcp] [--era modern|legacy] [--clients C] [--tool NAME | --list N] [--kind echo|big|steps]
  *              [--rate R] [--warm S] [--seconds S] [--least CALLS] [--most S] [--header 'Name: value']...
  *              [--ca FILE] [--watch PID,PID,...]
  *   bench-load --port P --sessions hold|leave ...   opens C sessions, prints `ready`, ends when its input ends
@@ -14,6 +14,7 @@
  *   `--most`) until `--least` calls are done; only calls answered within it are counted;
  * - the processor time of the processes of `--watch` is read at the two edges of the window, from their own clocks
  *   (nanoseconds, user and system, all threads), so that nobody's scheduling falsifies it;
+ * - with `--also` clients are dealt out to all ports in turns;
  * - what a server sends is bounded and never trusted: it can make a call bad, not break this program.
  */
 #define _GNU_SOURCE
@@ -38,6 +39,7 @@ enum {
     MAX_HEAD_BYTES = 32 << 10,
     MAX_SESSION_BYTES = 2048,
     MAX_WATCHED = 256,
+    MAX_PORTS = 32,
     MAX_DUE = 1 << 16,
     MAX_LOST = 2000, /* connections; then the server is not worth measuring */
     MAX_LATENCIES = 1 << 26,
@@ -56,7 +58,7 @@ enum {
 typedef enum { CONNECTING, HANDSHAKING, INITIALIZING, INITIALIZED, IDLE, CALLING, GONE } State;
 
 typedef struct Client {
-    int fd;
+    int fd, port;
     State state;
     bool is_counted; /* it has had its first answer */
     bool waits_to_write;
@@ -80,7 +82,7 @@ typedef struct Client {
 } Client;
 
 static struct {
-    int port, clients;
+    int ports[MAX_PORTS], port_count, clients;
     const char *path, *tool, *kind, *sessions, *ca;
     bool is_legacy;
     int list;
@@ -144,7 +146,7 @@ static void note_good(uint64_t took) {
 
 static void append_request(Client *one, Buffer *out, const char *method, const char *name, Slice content) {
     char text[512];
-    snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n", wish.path, wish.port);
+    snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n", wish.path, one->port);
     append_text(out, text);
     append_text(out, "Accept: application/json, text/event-stream\r\n");
     append(out, wish.headers.data, wish.headers.size);
@@ -448,7 +450,7 @@ static void want_write(Client *one, bool wanted) {
 }
 
 static void connect_client(Client *one) {
-    struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons((uint16_t)wish.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons((uint16_t)one->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
     one->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (one->fd < 0) die("cannot open a socket");
@@ -673,7 +675,10 @@ static void run(Client *clients) {
     uint64_t started = now();
     bool is_told = false;
     if (wish.rate > 0) start_timer();
-    for (int i = 0; i < wish.clients; i++) connect_client(&clients[i]);
+    for (int i = 0; i < wish.clients; i++) {
+        clients[i].port = wish.ports[i % wish.port_count];
+        connect_client(&clients[i]);
+    }
     while (wish.sessions || keep_window(started)) {
         int count = epoll_wait(poller, events, EVENTS, 5);
         for (int i = 0; i < count; i++) {
@@ -706,8 +711,14 @@ static void read_pids(char *list) {
     }
 }
 
+static void read_port(const char *value) {
+    int port = atoi(value);
+    if (port < 1 || port > 65535 || wish.port_count == MAX_PORTS) die("a port is out of bounds, or one too many");
+    wish.ports[wish.port_count++] = port;
+}
+
 static void read_word(const char *name, char *value) {
-    if (!strcmp(name, "--port")) wish.port = atoi(value);
+    if (!strcmp(name, "--port") || !strcmp(name, "--also")) read_port(value);
     else if (!strcmp(name, "--path")) wish.path = value;
     else if (!strcmp(name, "--era")) wish.is_legacy = !strcmp(value, "legacy");
     else if (!strcmp(name, "--clients")) wish.clients = atoi(value);
@@ -742,7 +753,7 @@ int main(int count, char **words) {
         if (i + 1 >= count) die("an option without its value");
         read_word(words[i], words[i + 1]);
     }
-    if (wish.port < 1 || wish.port > 65535 || wish.clients < 1 || wish.clients > 10000 || wish.list < 0 || wish.rate < 0
+    if (!wish.port_count || wish.clients < 1 || wish.clients > 10000 || wish.list < 0 || wish.rate < 0
         || wish.seconds <= 0 || strlen(wish.path) + strlen(wish.tool) > 300)
         die("an option is out of bounds");
     signal(SIGPIPE, SIG_IGN);

@@ -31,6 +31,7 @@ LABELS: dict[str, str] = {
     "direct": "direct",
     "direct-many": "direct",
     "nginx": "nginx",
+    "nginx-workers": "nginx, 2 workers",
     "nginx-tls": "nginx, TLS 1.3",
     "nginx-many": "nginx",
     "envoy": "Envoy",
@@ -46,6 +47,7 @@ LABELS: dict[str, str] = {
     "sekisho-written": 'Sekisho, durability = "written"',
     "sekisho-tls": "Sekisho, TLS 1.3",
     "sekisho-workers": "Sekisho, HTTP upstream, 2 workers",
+    "sekisho-pair": "Sekisho, HTTP upstream, two of them side by side",
     "sekisho-many": "Sekisho, 10 plugins",
     "sekisho-open": "Sekisho, security off, core alone",
 }

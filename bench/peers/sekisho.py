@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 from bench.first import wait_first_call
@@ -62,6 +63,20 @@ def _many(stage: Stage) -> Way:
     return way_to(at, "p0__{}")
 
 
+def _pair(stage: Stage) -> Way:
+    """Two whole houses side by side that share nothing but the load: what more processes cost this machine."""
+    first, second = "sekisho-pair-1", "sekisho-pair-2"
+    one = _house(stage, first)
+    # one token opens both
+    shutil.copytree(
+        stage.folder / first / "state" / "keys" / "clients", stage.folder / second / "state/keys/clients"
+    )
+    (stage.folder / second / "state" / "keys").chmod(0o700)
+    other = _house(stage, second)
+    ways = [way_to(at, "web__{}", stage.upstream()) for at in (one, other)]
+    return replace(ways[0], beside=ways[1])
+
+
 def _open(stage: Stage) -> Way:
     """The core without security, at the plugin behind the wall; only the core itself counts."""
     beside = _house(stage, "sekisho")
@@ -81,6 +96,7 @@ STARTS: dict[str, Start] = {
     "sekisho-workers": lambda stage: way_to(
         _house(stage, "sekisho-workers", workers=2), "web__{}", stage.upstream()
     ),
+    "sekisho-pair": _pair,
     "sekisho-many": _many,
     "sekisho-open": _open,
 }

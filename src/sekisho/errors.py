@@ -118,7 +118,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "token_not_accepted": CodeInfo(403, -32050, "renew the channel token"),
     # the plugin and its answer
     "plugin_unavailable": CodeInfo(
-        200, -32051, "the plugin is down and restarts by itself; call again shortly"
+        200,
+        -32051,
+        "the plugin is not running; call again shortly, and if it stays so, the log of sekisho says why",
     ),
     "plugin_timeout": CodeInfo(
         200, -32052, "the plugin took too long and was stopped; it restarts by itself"

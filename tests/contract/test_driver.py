@@ -171,6 +171,21 @@ async def test_a_kill_takes_daemons_along_and_is_told_as_a_kill(driver: Any, cla
     assert [end.reason for end in ends] == ["killed"]
 
 
+async def test_nobody_whose_memory_a_plugin_can_write_is_without_the_filter(
+    driver: Any, claim: Claim, name: str
+) -> None:
+    """Processes of the same user are open to each other through /proc: one without the filter would lend what it may."""
+    script = (
+        "for one in /proc/[0-9]*; do"
+        " if [ -w $one/mem ] && (: <> $one/mem); then grep -h ^Seccomp: $one/status; fi; done 2>/dev/null; echo end"
+    )
+    how, out, err = await run(driver, spec(claim, script))
+    assert (how.code, err) == (0, "")
+    *filters, end = out.splitlines()
+    seen = set() if name == "landlock" else {"Seccomp:\t2"}  # there is no /proc behind Landlock alone
+    assert (set(filters), end) == (seen, "end")
+
+
 async def test_leaving_the_driver_ends_what_it_started(claim: Claim) -> None:
     mark = f"left-{secrets.token_hex(8)}"
     async with claim.make() as driver:

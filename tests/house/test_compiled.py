@@ -30,6 +30,10 @@ def _classes(path: Path) -> Iterator[ast.ClassDef]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
 
 
+def _methods(one: ast.ClassDef) -> set[str]:
+    return {node.name for node in one.body if isinstance(node, ast.FunctionDef)}
+
+
 def _are_known(bases: set[str]) -> bool:
     return "Protocol" in bases or bases <= KNOWN_BASES  # a protocol is there for mypy alone
 
@@ -58,6 +62,22 @@ def test_none_defines_a_class_that_compiling_would_change(root: Path) -> None:
     assert not wrong, f"these belong into a module of values: {', '.join(wrong)}"
 
 
+def test_none_deletes_a_name_where_the_compiler_cannot(root: Path) -> None:
+    wrong = [
+        f"{name}: line {one.lineno}"
+        for name in _listed(root)
+        for function in ast.walk(ast.parse(_path(root, name).read_text(encoding="utf-8")))
+        if isinstance(function, ast.AsyncFunctionDef)
+        or (
+            isinstance(function, ast.FunctionDef)
+            and any(isinstance(one, ast.Yield | ast.YieldFrom) for one in ast.walk(function))
+        )
+        for one in ast.walk(function)
+        if isinstance(one, ast.Delete) and any(isinstance(target, ast.Name) for target in one.targets)
+    ]
+    assert not wrong, f"a coroutine or generator with `del` compiles nothing at all: {', '.join(wrong)}"
+
+
 def test_what_is_interpreted_inherits_from_none_of_them(root: Path) -> None:
     listed = {_path(root, name) for name in _listed(root)}
     compiled = {one.name for path in listed for one in _classes(path) if not one.bases}
@@ -69,6 +89,21 @@ def test_what_is_interpreted_inherits_from_none_of_them(root: Path) -> None:
         if compiled & {_word(base) for base in one.bases}
     ]
     assert not heirs, f"an interpreted class cannot inherit from a compiled one: {', '.join(heirs)}"
+
+
+def test_what_an_event_loop_reads_into_hears_all_that_it_tells(root: Path) -> None:
+    """asyncio's base class has these; a class without a base must have its own, or the loop stumbles."""
+    told = {"eof_received", "pause_writing", "resume_writing"}
+    only_reads = {"_Reader"}  # of a pipe
+    deaf = [
+        f"{path.name}: {one.name}"
+        for path in sorted((root / "src").rglob("*.py"))
+        for one in _classes(path)
+        if not one.bases
+        and {"data_received", "connection_lost"} <= (methods := _methods(one))
+        and not (told if one.name not in only_reads else {"eof_received"}) <= methods
+    ]
+    assert not deaf, f"these lack one of {told}: {', '.join(deaf)}"
 
 
 def test_their_rooms_are_tested_as_they_are_installed(root: Path) -> None:

@@ -23,8 +23,8 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
         "it drives real installers behind real walls; test_install.py lies to it",
     ),
     "install/stage": ("tests/real", "its promise is what a program behind walls cannot do"),
-    "sandbox/bubblewrap": ("tests/real", "its promise is what the kernel refuses"),
-    "sandbox/launched": ("tests/real", "its promise is what the kernel refuses"),
+    "sandbox/launched/kinds": ("tests/real", "its promise is what the kernel refuses"),
+    "sandbox/launched/driver": ("tests/real", "its promise is what the kernel refuses"),
 }
 
 

@@ -28,8 +28,6 @@ PACKAGES: Final = Path(__file__).resolve().parent / "packages"
 SETS: Final = ("python-servers", "python-clients", "langchain", "node-servers", "node-clients")
 INSTALL_S: Final = 420
 MIN_NODE: Final = (22, 19)  # what the inspector asks for
-# The interpreter ours was made from: it has pip, our own environment does not.
-BASE: Final = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 _NO_NETWORK: Final = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|NewConnectionError|ConnectTimeout|ReadTimeout"
     r"|Failed to establish a new connection|name resolution|ProxyError|SSLError|timed out",
@@ -98,7 +96,7 @@ def _install_python(folder: Path, pins: Path) -> None:
     venv.create(folder, with_pip=False, symlinks=True)
     into = ["--python", str(folder / "bin" / "python"), "install", "--requirement", str(pins)]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    _run([str(BASE), "-m", "pip", *into, *quiet, "--require-hashes", "--only-binary=:all:"], folder)
+    _run([sys.executable, "-m", "pip", *into, *quiet, "--require-hashes", "--only-binary=:all:"], folder)
 
 
 def _install_node(folder: Path, pins: Path) -> None:

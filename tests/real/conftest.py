@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -212,11 +213,12 @@ class House:
         queue = [self.process.pid if root is None else root]
         while queue:
             pid = queue.pop()
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                try:
-                    queue += [int(word) for word in task.read_text().split()]
-                except OSError:
-                    continue
+            with suppress(
+                FileNotFoundError
+            ):  # it ended while we looked, and what was below it is another's now
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    with suppress(OSError):  # a thread may end, too
+                        queue += [int(word) for word in (task / "children").read_text().split()]
             found.add(pid)
         return found - {self.process.pid if root is None else root}
 

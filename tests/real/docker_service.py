@@ -33,7 +33,7 @@ GVISOR: Final = {
 def docker_lacks() -> str:
     """Why none can be started here; empty when one can."""
     if not SERVICE or not Path(CLIENT).exists():
-        return "docker is not installed (Debian package docker.io)"
+        return "docker is not installed (Debian packages docker.io and, since 13, docker-cli)"
     return "" if os.geteuid() == 0 else "docker's service is started by root only"
 
 

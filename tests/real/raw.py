@@ -72,9 +72,22 @@ class Raw:
         try:
             data = self.sock.recv(1 << 16)
         except (ConnectionError, ssl.SSLError):
+            _forget_failures()
             return False
         self._held += data
         return bool(data)
+
+
+def _forget_failures() -> None:
+    """OpenSSL 3.5 beneath Python 3.13 leaves the failure of one connection for this thread's next call to stumble over.
+
+    Then another connection, whose answer has not come yet, reads as ended. A call that fails takes the word away.
+    """
+    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(
+        ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost"
+    )
+    with contextlib.suppress(ssl.SSLError):
+        nobody.do_handshake()
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from sekisho.plugin_server.permission_broker import permission_broker
 from sekisho.policy import NetworkGrant
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant
 from sekisho.sandbox import Bubblewrap, SandboxSpec, probe
-from sekisho.sandbox.deno_access import DenoAccess
+from sekisho.sandbox.deno.access import DenoAccess
 from sekisho.wire import DenialFrame
 
 pytestmark = pytest.mark.real

@@ -27,11 +27,11 @@ from sekisho.launcher import staging
 from sekisho.policy.grants import FileGrant, Grants
 from sekisho.policy.paths import verdict
 from sekisho.sandbox import Driver, SandboxSpec, Warm, make_ready
-from sekisho.sandbox.bubblewrap import Bubblewrap, Native
-from sekisho.sandbox.changes import changes_of
-from sekisho.sandbox.draft import Draft, Drafts
-from sekisho.sandbox.probe import probe, try_staging
-from sekisho.sandbox.transaction import discard, keep
+from sekisho.sandbox.drafts.changes import changes_of
+from sekisho.sandbox.drafts.draft import Draft, Drafts
+from sekisho.sandbox.drafts.transaction import discard, keep
+from sekisho.sandbox.host.probe import probe, try_staging
+from sekisho.sandbox.launched.kinds import Bubblewrap, Native
 
 pytestmark = pytest.mark.real
 

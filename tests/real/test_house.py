@@ -307,6 +307,8 @@ def test_a_wrong_configuration_changes_nothing(house: House, estate: Estate, nam
         until(lambda: house.stderr.read_text().count("reload_refused") > told, "the refusal is told")
         os.kill(house.pid("core"), signal.SIGHUP)  # the core judges for itself
         until(lambda: house.stderr.read_text().count("reload_refused") > told + 1, "by the core too")
+        refusals = [line for line in house.stderr.read_text().splitlines() if "reload_refused" in line]
+        assert all(json.loads(line)["remedy"] for line in refusals)
         assert alive(family) == set(family)
         assert events(house, "reloaded") == reloads
         house.unaffected()

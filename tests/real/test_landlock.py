@@ -85,7 +85,7 @@ async def test_only_grants_and_a_private_folder_can_be_opened(driver: Landlock, 
         open('/proc/1/cmdline').read()
         open('/proc/self/environ').read()
         os.link('{root}/other/x', '{root}/mine/z')
-        open('/tmp/x', 'w').close()
+        open('/tmp/{root.name}', 'w').close()
         """,
         files=FileGrant(writable_paths=(f"{root}/mine",)),
     )

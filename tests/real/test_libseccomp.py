@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.sandbox.seccomp import ALLOWED, MACHINES, assemble
+from sekisho.sandbox.calls.seccomp import ALLOWED, MACHINES, assemble
 
 pytestmark = pytest.mark.real
 
@@ -144,13 +144,13 @@ def kind(verdict: int) -> str:
 
 @cache
 def incomparable(machine: str) -> frozenset[int]:
-    """Numbers that libseccomp does not know, and ioctl, of which it cannot say "none of these three"."""
+    """Numbers that libseccomp does not know, and those of which it cannot say "none of these" about half a word."""
     names = {
         name
         for name in MACHINES[machine].numbers
         if LIB.seccomp_syscall_resolve_name(name.encode()) == UNKNOWN
     }
-    return frozenset(MACHINES[machine].numbers[name] for name in {*names, "ioctl"})
+    return frozenset(MACHINES[machine].numbers[name] for name in {*names, "fcntl", "ioctl"})
 
 
 def agree(machine: str, number: int, arch: int, *arguments: int) -> None:

@@ -28,7 +28,7 @@ from tests.real.conftest import (
     until,
 )
 
-from sekisho.assembly.births import Born, Ended, Job, Message, receive, send
+from sekisho.assembly.births import NO_ORDERS, Born, Contents, Ended, Job, Message, receive, send
 
 pytestmark = pytest.mark.real
 
@@ -37,6 +37,8 @@ EVERYBODY: Final = ("egress", "plugin echo", "plugin granted")
 
 # A nursery whose children tell about themselves instead of taking up a role.
 TELLER: Final = """
+from sekisho.launcher.forking import AT_FORK
+AT_FORK.take_over()
 import ctypes, gc, json, os, random, secrets, signal, ssl, sys, uuid
 from sekisho.assembly.nursery import serve_on
 random.random(); uuid.uuid4(); ssl.RAND_bytes(8)  # each generator has a state to inherit
@@ -44,7 +46,8 @@ born = serve_on(int(sys.argv[2]), "1")
 if born is None:
     os._exit(0)
 job, letter = born
-asked = letter.open()
+said = letter.open()
+asked, orders = said.environment, bytes(said.orders).decode()
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 def text(key):
@@ -58,7 +61,8 @@ print(json.dumps({
                text(x25519.X25519PrivateKey.generate())],
     "descriptors": {n: os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
                     if os.path.exists(f"/proc/self/fd/{n}")},
-    "environment": dict(os.environ), "asked": asked, "parent": os.getppid(), "signalled": signalled.value,
+    "environment": dict(os.environ), "asked": asked, "orders": orders,
+    "parent": os.getppid(), "signalled": signalled.value,
     "handlers": [getattr(one, "__name__", None) or one.name for one in handlers],
     "frozen": gc.get_freeze_count() > 10_000, "collects": gc.isenabled(), "threads": len(os.listdir("/proc/self/task")),
     "words": open("/proc/self/cmdline").read().rstrip("\\0").split("\\0")[-3:],
@@ -82,13 +86,16 @@ class Teller:
         self.control.settimeout(ANSWER_S)
         self._count = 0
 
-    def fork(self, *arguments: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    def fork(
+        self, *arguments: str, environment: dict[str, str] | None = None, orders: bytes | None = None
+    ) -> dict[str, Any]:
         """What one child says of itself."""
         self._count += 1
         job = Job(self._count, arguments)
         output, theirs = os.pipe()
         letter = os.memfd_create("letter")
-        os.write(letter, msgspec.json.encode(environment or {}))
+        said = NO_ORDERS if orders is None else msgspec.Raw(orders)
+        os.write(letter, msgspec.json.encode(Contents(environment or {}, said)))
         send(self.control, job, (letter, theirs))
         os.close(letter)
         os.close(theirs)
@@ -134,7 +141,7 @@ def test_siblings_share_no_randomness(teller: Teller) -> None:
 
 @pytest.mark.threat("T-READ-CORE")
 def test_a_child_has_three_descriptors_and_its_own_environment(teller: Teller) -> None:
-    first = teller.fork("plugin", "stay", environment={"API_KEY": "one"})
+    first = teller.fork("plugin", "stay", environment={"API_KEY": "one"}, orders=b'{"name":"one"}')
     shown = teller.fork("egress")
     descriptors = dict(shown["descriptors"])
     assert set(descriptors) == {"0", "1", "2"}
@@ -142,6 +149,7 @@ def test_a_child_has_three_descriptors_and_its_own_environment(teller: Teller) -
     assert descriptors["1"].startswith("pipe:")
     assert descriptors["1"] != first["descriptors"]["1"]
     assert (first["asked"], shown["asked"]) == ({"API_KEY": "one"}, {})
+    assert (first["orders"], shown["orders"]) == ('{"name":"one"}', "null")
     assert "API_KEY" not in shown["environment"]
 
 
@@ -222,6 +230,33 @@ def test_the_plugin_server_gets_our_environment_and_the_egress_process_does_not(
     for role in ("nursery", "egress"):
         assert not _holds(house.pid(role), b"needle-in-the-environment"), role
     assert _holds(house.pid("plugin echo"), b"needle-in-the-environment")
+
+
+@pytest.mark.threat("T-READ-CORE")
+def test_a_plugin_server_knows_its_own_plugin_and_no_other(build: Callable[[str], House]) -> None:
+    def reaching(name: str) -> str:
+        policy = f'[plugins.servers.network_policy]\nallowed_domains = ["needle-of-{name}.example"]\n'
+        return plugin(name, ECHO, operations=ECHO_TOOLS) + policy
+
+    house = build(common() + reaching("echo") + reaching("other"))
+    for name in ("echo", "other"):
+        until(lambda name=name: house.answers(f"{name}__echo", text="a"), f"{name} serves")  # type: ignore[misc]
+    for ours, others in (("echo", "other"), ("other", "echo")):
+        assert _holds(house.pid(f"plugin {ours}"), f"needle-of-{ours}".encode())
+        assert not _holds(house.pid(f"plugin {ours}"), f"needle-of-{others}".encode())
+    assert not _holds(house.pid("nursery"), b"needle-of-")
+
+
+def test_an_edited_file_counts_from_the_reload_on_also_for_who_starts_again(
+    build: Callable[[str], House],
+) -> None:
+    house = build(common() + plugin("echo", ECHO, operations=ECHO_TOOLS))
+    until(lambda: house.answers("echo__echo", text="a"), "the plugin serves")
+    first = house.pid("plugin echo")
+    house.config.write_text("half of an edi")
+    kill(first)
+    until(lambda: house.pid("plugin echo") not in (0, first), "its plugin server starts again")
+    until(lambda: house.answers("echo__echo", text="b"), "the plugin serves as before")
 
 
 def _holds(pid: int, needle: bytes) -> bool:

@@ -22,10 +22,10 @@ from tests.real.docker_service import docker_lacks, docker_service
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.engine import find_engine, owner_of
-from sekisho.sandbox.oci import Oci
-from sekisho.sandbox.oci_words import LABEL
-from sekisho.sandbox.running import Sandbox
+from sekisho.sandbox.oci.driver import Oci
+from sekisho.sandbox.oci.engine import find_engine, owner_of
+from sekisho.sandbox.oci.words import LABEL
+from sekisho.sandbox.running.sandbox import Sandbox
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("B8")]
 
@@ -263,7 +263,7 @@ MOUNTED: Final = """
 import asyncio, os, subprocess, sys
 from sekisho.policy.grants import FileGrant, Grants
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.oci import Oci
+from sekisho.sandbox.oci.driver import Oci
 engine, folder = sys.argv[1:]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "inner", folder + "/disk"], check=True)
 open(folder + "/disk/seen", "w").close()
@@ -297,7 +297,7 @@ OWNER: Final = """
 import asyncio, os, sys
 from sekisho.policy.grants import Grants
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.oci import Oci
+from sekisho.sandbox.oci.driver import Oci
 async def main():
     async with Oci(sys.argv[1], environment=os.environ) as driver:
         spec = SandboxSpec(name="left", argv=("/usr/bin/python3", "-Ic", "import time; time.sleep(600)"),

@@ -26,9 +26,9 @@ from tests.real.walled_run import finish
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants, NetworkGrant
 from sekisho.sandbox import Denied, Sandbox
-from sekisho.sandbox.engine import find_engine
-from sekisho.sandbox.oci import Oci
-from sekisho.sandbox.start_program import MACHINES
+from sekisho.sandbox.oci.driver import Oci
+from sekisho.sandbox.oci.engine import find_engine
+from sekisho.sandbox.oci.start_program import MACHINES
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("B8", "A2.3")]
 

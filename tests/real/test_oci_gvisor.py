@@ -16,8 +16,8 @@ from tests.real.walled_run import PYTHON, finish, start
 from sekisho.errors import Misconfigured
 from sekisho.policy import Grants, LimitGrant, NetworkGrant
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.oci import Oci
-from sekisho.sandbox.oci_words import GVISOR
+from sekisho.sandbox.oci.driver import Oci
+from sekisho.sandbox.oci.words import GVISOR
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("B8")]
 

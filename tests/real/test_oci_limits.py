@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import dev
 import pytest
-from tests.real.docker_service import docker_lacks, docker_service
+from tests.real.docker_service import CLIENT, docker_lacks, docker_service
 from tests.real.escape.drivers import CONTAINER_USER
 from tests.real.escape.played import impediment
 from tests.real.walled_run import PYTHON, finish, start
@@ -25,19 +25,22 @@ from tests.real.walled_run import PYTHON, finish, start
 from sekisho.errors import Misconfigured
 from sekisho.policy import FileGrant, Grants, LimitGrant
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.oci import Oci
+from sekisho.sandbox.oci.driver import Oci
+from sekisho.sandbox.running.group_settings import disk_files
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A3.2", "B5")]
 
 SCENE_S: Final = 180.0
 MEMORY_MB: Final = 96
 PERCENT: Final = 30
+# Without the pages of files that others hold as well: no group is charged twice for them, and Pythons differ by ten MiB.
 MEMORY: Final = """
 import time
 held = []
 while True:
     held.append(bytearray(b"x") * (1 << 20))
-    print(int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20, flush=True)
+    resident, shared = map(int, open("/proc/self/statm").read().split()[1:3])
+    print((resident - shared) * 4096 >> 20, flush=True)
     time.sleep(0.002)
 """
 # Two processes burn, and children that end are counted too.
@@ -230,9 +233,30 @@ for _ in range(6):
 print(json.dumps(time.monotonic() - begin))
 """
 
+EMPTY_TAR: Final = bytes(10240)
+
+
+def loses_throttle(docker_host: str) -> bool:
+    """Whether this client keeps from its service how fast a disk may be written (docker/cli issue 5321)."""
+
+    def docker(*words: str) -> str:
+        environment = {**os.environ, "DOCKER_HOST": docker_host}
+        done = subprocess.run(
+            [CLIENT, *words], input=EMPTY_TAR, env=environment, check=True, capture_output=True
+        )
+        return done.stdout.decode().strip()
+
+    image = docker("import", "-")
+    made = docker("create", "--device-write-bps", f"{disk_files()[0]}:1048576", image, "nothing")
+    told = docker("inspect", "--format", "{{len .HostConfig.BlkioDeviceWriteBps}}", made)
+    docker("rm", made)
+    return told == "0"
+
 
 @both
-async def test_a_disk_is_written_no_faster_than_granted(driver: Oci, tmp_path: Path) -> None:
+async def test_a_disk_is_written_no_faster_than_granted(
+    driver: Oci, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if not (await driver.probe()).enforces("io"):
         with pytest.raises(Misconfigured, match="io_mbps of plugin 'limited' cannot be enforced"):
             await driver.plan(spec("pass", LimitGrant(io_mbps=2)))
@@ -241,6 +265,11 @@ async def test_a_disk_is_written_no_faster_than_granted(driver: Oci, tmp_path: P
         folder.chmod(0o777)
     files = FileGrant(writable_paths=(str(tmp_path),))
     wanted = spec(WRITE.replace("{path}", f"{tmp_path}/data"), LimitGrant(io_mbps=2), files)
+    is_docker = request.node.callspec.params["driver"] == "docker"
+    if is_docker and await asyncio.to_thread(loses_throttle, request.getfixturevalue("docker_host")):
+        with pytest.raises(Misconfigured, match="docker's command line client does not pass it on"):
+            await start(driver, wanted)
+        return
     how, out, err = await finish(await start(driver, wanted))
     assert how.code == 0, err
     assert json.loads(out) >= 6 / 2 * 0.8

@@ -16,9 +16,9 @@ from tests.real.walled_run import PYTHON, finish, start
 
 from sekisho.policy import FileGrant, Grants
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.engine import find_engine, owner_of
-from sekisho.sandbox.oci import Oci
-from sekisho.sandbox.oci_words import LABEL
+from sekisho.sandbox.oci.driver import Oci
+from sekisho.sandbox.oci.engine import find_engine, owner_of
+from sekisho.sandbox.oci.words import LABEL
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("B8")]
 

@@ -43,8 +43,9 @@ from sekisho.sandbox import (
     probe,
     survey,
 )
-from sekisho.sandbox.closure import zone_name
-from sekisho.sandbox.spec import DriverName
+from sekisho.sandbox.calls.seccomp import MACHINES
+from sekisho.sandbox.host.closure import zone_name
+from sekisho.sandbox.plans.spec import DriverName
 
 pytestmark = pytest.mark.real
 
@@ -223,6 +224,37 @@ async def wait_until(condition: Any, bound_s: float = 5.0) -> bool:
 
 
 # --- what must work ------------------------------------------------------------------------------------------------
+
+
+# What the whole host shares and nothing counts: 65,536 places for asynchronous I/O, and a file's only lease.
+SHARED: Final = """
+import fcntl
+libc.syscall.restype = ctypes.c_long
+fd = os.open(PLACE + "/file", os.O_RDONLY)
+context = ctypes.create_string_buffer(8)
+print(json.dumps({
+    "lease": attempt(fcntl.fcntl, fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)[0],
+    "read lease": attempt(fcntl.fcntl, fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)[0],
+    "places": call(IO_SETUP, 1, ctypes.addressof(context)),
+    "lock": attempt(fcntl.flock, fd, fcntl.LOCK_SH)[0],
+    "copy": attempt(fcntl.fcntl, fd, fcntl.F_DUPFD_CLOEXEC, 10)[0],
+    "looked": attempt(fcntl.fcntl, fd, fcntl.F_GETLEASE)[0],
+}))
+"""
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_nothing_is_taken_that_only_the_whole_host_has(driver: Launched, root: Path) -> None:
+    root.chmod(0o755)
+    (root / "file").write_text("granted for reading")
+    number = MACHINES[os.uname().machine].numbers["io_setup"]
+    shown = await answer(
+        driver,
+        f"PLACE, IO_SETUP = {str(root)!r}, {number}\n{SHARED}",
+        files=FileGrant(read_only_paths=(str(root),)),
+    )
+    refused = dict.fromkeys(("lease", "read lease", "places"), "EPERM")
+    assert shown == refused | dict.fromkeys(("lock", "copy", "looked"), "ok")
 
 
 async def test_python_starts_and_works_inside(driver: Launched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -90,11 +91,10 @@ def test_a_missing_secret_stops_its_plugin_alone_and_says_what_to_do(house: Hous
     until(lambda: house.answers("keeper__echo", text="a"), "the plugin with secrets answers")
     assert not house.answers("broken__echo", text="a")
     until(lambda: "No such file" in house.stderr.read_text(), "the reason is told")
-    lines = house.stderr.read_text().splitlines()
-    (said, *_) = [
-        index for index, line in enumerate(lines) if line.startswith("sekisho:") and "absent" in line
-    ]
-    assert "chmod 600" in lines[said + 1]
+    (said,) = [json.loads(line) for line in house.stderr.read_text().splitlines() if "plugin_refused" in line]
+    assert said["process"] == "plugin broken"
+    assert "absent" in said["reason"]
+    assert "chmod 600" in said["remedy"]
 
 
 @pytest.mark.threat("T-SECRET")

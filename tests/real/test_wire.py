@@ -433,8 +433,8 @@ def test_replacing_the_channel_drops_no_call_in_flight(run: Run, either: Bench) 
 
 @pytest.mark.requirement("A4.1")
 def test_leaves_are_renewed_under_load_without_a_failed_call(run: Run, tmp_path: Path) -> None:
-    """Four-second leaves, renewed on disk at half life; calls run for longer than any leaf lives."""
-    folder, life_s = KeyFolder(tmp_path / "keys", "example.org"), 4.0
+    """Eight-second leaves, renewed on disk at half life; calls run for longer than any leaf lives."""
+    folder, life_s = KeyFolder(tmp_path / "keys", "example.org"), 8.0
     started = time.time()
     identities = [folder.ensure_identity(who, started, life_s=life_s) for who in (CORE, PLUGIN)]
     address = UnixAddress(path=str(tmp_path / "echo.sock"))

@@ -5,6 +5,7 @@ Which worker serves a connection is read from the kernel (/proc), so that every 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -43,6 +44,7 @@ pytestmark = pytest.mark.real
 
 WORKERS: Final = 2
 ANSWER_S: Final = 30.0
+MOST: Final = 12  # connections, where they are few
 MAX_TRIES: Final = 200  # the kernel chooses a worker for each connection by a hash
 LEGACY: Final = "2025-11-25"
 _RUN_CORE: Final = (
@@ -51,12 +53,18 @@ _RUN_CORE: Final = (
 )
 
 
-def settings(*, rate: int = 1_000_000, in_flight: int = 1024, plugin_rate: int = 1_000_000) -> str:
+def settings(
+    *, rate: int = 1_000_000, in_flight: int = 1024, plugin_rate: int = 1_000_000, limits: str = ""
+) -> str:
     """A house with one plugin."""
     return (
-        f"[security]\nrate_limit_per_minute = {rate}\nmax_in_flight = {in_flight}\n"
+        f"[security]\nrate_limit_per_minute = {rate}\nmax_in_flight = {in_flight}\n[limits]\n{limits}\n"
         "[plugins]\ndiscovery_timeout_seconds = 20\nhealth_check_interval_seconds = 1\n"
     ) + plugin("echo", ECHO, operations=ECHO_TOOLS).replace("= 100000", f"= {plugin_rate}")
+
+
+def _port_of(house: House) -> int:
+    return int(house.url.rsplit(":", 1)[1].partition("/")[0])
 
 
 class Visit:
@@ -64,8 +72,9 @@ class Visit:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        port = int(house.url.rsplit(":", 1)[1].partition("/")[0])
-        self._http = http.client.HTTPSConnection("127.0.0.1", port, timeout=ANSWER_S, context=house.context)
+        self._http = http.client.HTTPSConnection(
+            "127.0.0.1", _port_of(house), timeout=ANSWER_S, context=house.context
+        )
         self._http.connect()
         self.session: str | None = None
         self._idents = itertools.count(1)
@@ -113,6 +122,24 @@ class Visit:
         headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": name}
         return code_of(self.send("POST", message("tools/call", params, next(self._idents)), headers)[1])
 
+    def begin(self, size: int) -> None:
+        """So many bytes of a larger body."""
+        self._http.putrequest("POST", "/mcp")
+        given = {"Authorization": f"Bearer {self._house.token}", "Content-Type": "application/json"}
+        for name, value in (given | {"Content-Length": str(size + 1)}).items():
+            self._http.putheader(name, value)
+        self._http.endheaders()
+        self._http.send(b" " * size)
+
+    def end(self) -> None:
+        """Its last byte."""
+        self._http.send(b"x")
+
+    def answer_code(self) -> str:
+        """How it was answered."""
+        with self._http.getresponse() as answer:
+            return code_of(json.loads(answer.read()))
+
     def lives(self) -> bool:
         """Whether a call is answered; a lost connection is an answer too."""
         try:
@@ -150,16 +177,26 @@ class Connected(Protocol):
 
 def server_of(house: House, visit: Connected) -> int:
     """The number of the worker that serves this connection."""
+    looks = (_server_of(house, visit) for _ in range(MAX_TRIES))
+    return next(number for number in looks if number is not None)
+
+
+def _server_of(house: House, visit: Connected) -> int | None:
+    """As seen now: the kernel's table is read in parts, and a line is passed over while others come and go.
+
+    Both ends are compared: a client's port may be in use towards another house at the same time.
+    """
+    both = [f"0100007F:{_port_of(house):04X}", f"0100007F:{visit.local_port:04X}"]
     inode = ""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()
-        if words[2] == f"0100007F:{visit.local_port:04X}":
+        if words[1:3] == both:
             inode = words[9]
     for number, pid in workers(house).items():
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             if _target(descriptor) == f"socket:[{inode}]":
                 return number
-    return -1
+    return None
 
 
 def _target(descriptor: Path) -> str:
@@ -293,6 +330,80 @@ def _answer(visit: Visit, seconds: float) -> str:
         return visit.call("slow", seconds=seconds)
     except (OSError, http.client.HTTPException):
         return "lost"
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_connections_of_a_client_are_counted_at_all_workers_and_those_of_a_killed_one_are_freed(
+    start: Callable[[str], House], meet: Meet, visits: list[Visit]
+) -> None:
+    house = start(settings(limits=f"max_connections_per_client = {MOST}"))
+    meet(house)
+    while len(visits) < MOST:
+        visits.append(Visit(house))
+        assert visits[-1].call("echo", text="a") == "ok"
+    assert _refused(house, visits) == "busy"
+    victim = server_of(house, visits[0])
+    lost = sum(server_of(house, one) == victim for one in visits[:MOST])
+    kill(workers(house)[victim])
+    until(lambda: is_whole(house), "the house is whole")
+    for _ in range(lost):
+        visits.append(Visit(house))
+        assert visits[-1].call("echo", text="a") == "ok"
+    assert _refused(house, visits) == "busy"
+
+
+def _refused(house: House, visits: list[Visit]) -> str:
+    visits.append(Visit(house))
+    return visits[-1].call("echo", text="a")
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_connections_are_counted_at_all_workers_and_strangers_at_any_of_them_make_room(
+    start: Callable[[str], House], meet: Meet
+) -> None:
+    house = start(settings(limits=f"max_connections = {MOST}"))
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(contextlib.closing(Visit(house))) for _ in range(3 * MOST)]
+        until(lambda: _open_connections(house) == MOST, "so many are left")
+        one, other = meet(house)
+        assert (one.call("echo", text="a"), other.call("echo", text="a")) == ("ok", "ok")
+        assert _open_connections(house) == MOST
+        del strangers
+
+
+def _open_connections(house: House) -> int:
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    ours, established = f"0100007F:{_port_of(house):04X}", "01"
+    return sum(words[1] == ours and words[3] == established and words[9] != "0" for words in lines)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_bytes_are_counted_at_all_workers_and_whoever_holds_most_is_refused_wherever_it_is(
+    start: Callable[[str], House], meet: Meet
+) -> None:
+    house = start(settings(limits="max_held_bytes = 400_000"))
+    greedy, modest = meet(house)
+    greedy.begin(300_000)
+    modest.begin(150_000)
+    assert greedy.answer_code() == "busy"
+    modest.end()
+    assert modest.answer_code() == "json_malformed"  # it was read to its end
+
+
+def test_an_id_of_a_session_is_under_way_once_at_all_workers(house: House, meet: Meet) -> None:
+    one, other = meet(house)
+    session, second = one.open_session(), one.open_session()
+    slow = message("tools/call", {"name": "echo__slow", "arguments": {"seconds": 25}}, 77)
+    again = message("tools/call", {"name": "echo__echo", "arguments": {"text": "a"}}, 77)
+    headers = [{"MCP-Protocol-Version": LEGACY, "Mcp-Session-Id": ident} for ident in (session, second)]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.send, "POST", slow, headers[0])
+        until(lambda: _intents(house, "slow") == 1, "the call is under way")
+        assert code_of(other.send("POST", again, headers[0])[1]) == "message_invalid"
+        assert code_of(other.send("POST", again, headers[1])[1]) == "ok"
+        kill(workers(house)[0])
+        assert waiting.exception(ANSWER_S) is not None
+    assert code_of(other.send("POST", again, headers[0])[1]) == "ok"
 
 
 @pytest.mark.threat("T-NOTOKEN")

@@ -24,7 +24,7 @@ from sekisho.plugin_server import connect_walled, told_roots
 from sekisho.plugin_server.permission_broker import permission_broker
 from sekisho.plugin_server.warden import Connection
 from sekisho.sandbox import Driver, ForkedLauncher, SandboxSpec, Warm, driver_for, make_ready
-from sekisho.sandbox.uids import is_host_root
+from sekisho.sandbox.host.uids import is_host_root
 from sekisho.telemetry import Logger
 from sekisho.wire import DenialFrame
 
@@ -52,6 +52,14 @@ class BehindWalls:
         self._lease: Lease | None = None
 
     async def __aenter__(self) -> BehindWalls:
+        try:
+            await self._raise()
+        except BaseException:
+            await self._stack.aclose()  # whoever tries again starts from nothing
+            raise
+        return self
+
+    async def _raise(self) -> None:
         workload = self._post.workload
         if not workload.command:
             raise Misconfigured(
@@ -67,12 +75,6 @@ class BehindWalls:
         self._driver = await self._stack.enter_async_context(
             driver_for(spec, self._launcher, self._environment)
         )
-        if self._driver.name == "unsafe-none":
-            self._log.warning(
-                "plugin_without_walls",
-                plugin=workload.name,
-                meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
-            )
         access = asks_broker(workload, self._driver.name)
         if access is not None:
             folder = self._post.gate_of(0).with_suffix(".deno")
@@ -80,7 +82,12 @@ class BehindWalls:
             spec = with_broker(spec, await self._stack.enter_async_context(broker))
         self._spares = await self._starters(spec)
         self._start = await self._stack.enter_async_context(self._spares.listed())
-        return self
+        if self._driver.name == "unsafe-none":
+            self._log.warning(
+                "plugin_without_walls",
+                plugin=workload.name,
+                meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
+            )
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()

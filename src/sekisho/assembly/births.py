@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Born", "Ended", "Failed", "Job", "Message", "receive", "send"]
+__all__ = ["NO_ORDERS", "Born", "Contents", "Ended", "Failed", "Job", "Message", "receive", "send"]
 
 MAX_BYTES: Final = 64 << 10  # an environment travels in a memory file
 MAX_FDS: Final = 2
+NO_ORDERS: Final = msgspec.Raw(b"null")
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -24,6 +25,13 @@ class Job(msgspec.Struct, frozen=True):
 
     id: int
     arguments: tuple[str, ...]
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What a child's letter says: its environment, and a plugin server's orders (`orders`)."""
+
+    environment: dict[str, str]
+    orders: msgspec.Raw = NO_ORDERS
 
 
 class Born(msgspec.Struct, frozen=True, tag="born"):

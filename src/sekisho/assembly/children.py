@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sekisho.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:  # the core must not carry the plugin server's half
+    import msgspec
+
     from sekisho.sandbox import ForkedLauncher
 
 __all__ = ["Child", "Life", "Starter", "command_line", "die_with_parent", "main", "start_program"]
@@ -57,12 +59,17 @@ def main(arguments: list[str], environment: MutableMapping[str, str]) -> int:
 
         launcher = ForkedLauncher.start()  # before the environment and the keys are here
     environment.clear()
-    environment.update(letter.open())
-    return _run(role, rest, environment, launcher)
+    said = letter.open()
+    environment.update(said.environment)
+    return _run(role, rest, environment, launcher, said.orders)
 
 
 def _run(
-    role: str, rest: list[str], environment: MutableMapping[str, str], launcher: ForkedLauncher | None
+    role: str,
+    rest: list[str],
+    environment: MutableMapping[str, str],
+    launcher: ForkedLauncher | None,
+    orders: bytes | msgspec.Raw = b"null",
 ) -> int:
     config_path, home_path = Path(rest[0]), Path(rest[1])
     match role:
@@ -73,10 +80,16 @@ def _run(
             trust = "--trust-on-first-use" in rest
             return run_core(config_path, home_path, trust_on_first_use=trust, worker=worker)
         case "plugin":
+            from sekisho.assembly.orders import read_orders  # noqa: PLC0415
             from sekisho.assembly.plugin import run_plugin  # noqa: PLC0415
 
             return run_plugin(
-                config_path, home_path, name=rest[2], environment=environment, launcher=launcher
+                config_path,
+                home_path,
+                name=rest[2],
+                environment=environment,
+                launcher=launcher,
+                orders=None if bytes(orders) == b"null" else read_orders(orders),
             )
         case "egress":
             from sekisho.assembly.egress import run_egress  # noqa: PLC0415
@@ -119,15 +132,20 @@ class Child:
         self._start = start or start_program
         self._life: Life | None = None
         self.on_line: Callable[[bytes], None] = lambda line: None
+        self.is_over: Callable[[int], bool] = lambda status: False
+        """Asked when it has ended by itself: True when it is not to be started again."""
 
     async def run(self) -> None:
-        """Keep the process running until cancelled; then stop it."""
+        """Keep the process running until cancelled, or until it is over; then stop it."""
         loop = asyncio.get_running_loop()
         backoff_s = BACKOFF_FIRST_S
         while True:
             started = loop.time()
             try:
-                facts: dict[str, object] = {"status": await self._one_life()}
+                status = await self._one_life()
+                facts: dict[str, object] = {"status": status}
+                if self.is_over(status):
+                    return
             except Unavailable as error:
                 facts = {"status": None, "reason": error.message}
             finally:

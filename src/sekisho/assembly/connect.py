@@ -134,5 +134,7 @@ class _Connection:
 
 
 def _say(what: str) -> None:
-    sys.stderr.write(f"sekisho connect: {what}\n")
+    from sekisho.detect.hidden import visible  # noqa: PLC0415 - nobody who ends well needs it
+
+    sys.stderr.write(f"sekisho connect: {visible(what)}\n")
     sys.stderr.flush()

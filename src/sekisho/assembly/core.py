@@ -52,9 +52,12 @@ from sekisho.gateway import (
     Room,
     Sessions,
     SharedBerths,
+    SharedBudget,
     SharedEndings,
     SharedLimiter,
     SharedMemory,
+    SharedRequestIds,
+    SharedSeats,
     StatusPage,
 )
 from sekisho.keys import KeyFolder, Revocations, ensure_bearer
@@ -93,6 +96,7 @@ class Core:
         self._metrics = Metrics()
         self._clock = LoopClock()
         self._door: Door | None = None
+        self._room: Room | None = None
         self._keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
         ensure_all(self._keys, self._config, (), time.time())
         self._logbook = Logbook(self._config, home, self._keys, self._metrics)
@@ -116,6 +120,7 @@ class Core:
             self._workers,
             withdraw=self._withdraw,
             hear_word=self._hear_word,
+            make_room=self._make_room,
             read_approvals=self._read_approvals,
             port_without_leader=self._front.port_without_leader,
             log=self._log,
@@ -187,7 +192,7 @@ class Core:
         duties, plugins = self._duties, self._config.plugins
         self._logbook.record("core_started", {} if duties.leads else {"worker": self._worker})
         self._door = door = self._make_door(journal)
-        room = Room(door, front_limits(self._config))
+        self._room = room = self._open_room(door)
         duties.start()
         self._trust.open(group)
         self._plugins.open_all(group)
@@ -229,6 +234,20 @@ class Core:
             new_id=CallIds(),
             round_key=self._keys.ensure_secret("rounds"),
             elsewhere=self._duties,
+            streams=None if memory is None else SharedSeats(memory, "stream"),
+            request_ids=None if memory is None else SharedRequestIds(memory),
+        )
+
+    def _open_room(self, door: Door) -> Room:
+        memory, limits = self._memory, front_limits(self._config)
+        if memory is None:
+            return Room(door, limits)
+        return Room(
+            door,
+            limits,
+            seats=SharedSeats(memory, "connection"),
+            budget=SharedBudget(memory, limits.max_held_bytes),
+            ask_for_room=self._duties.ask_for_room,
         )
 
     async def _listen(self, room: Room, port: int | None) -> int:
@@ -277,6 +296,10 @@ class Core:
     def _hear_word(self, ask: str, scope: str, said_yes: bool) -> bool:
         return self._door is not None and self._door.hear_word(ask, scope, said_yes)
 
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.make_room()
+
     def _read_approvals(self) -> None:
         self._desk.refresh_lock()
 
@@ -294,7 +317,7 @@ class Core:
             self._front.check_authorities(config.auth.client_ca_path)
             is_same = self._trust.reconfigure(config)  # the last that can fail
         except SekishoError as error:
-            self._log.error("reload_refused", code=error.code, reason=error.message)
+            self._log.error("reload_refused", code=error.code, reason=error.message, remedy=error.remedy)
             return
         before = {one.name: one for one in self._config.plugins.servers}
         self._config = config

@@ -2,7 +2,7 @@
 
 Guarantees that a child is known by a descriptor of its process and never by its number; that the death of the nursery is
 the death of every child, told once the kernel has ended each; and that the next request after it starts another
-nursery. The environment of a plugin server travels in a memory file, never on a command line.
+nursery. The environment of a plugin server, and its orders, travel in a memory file, never on a command line.
 
 Knows roles only as words. What a child may do is decided in the child.
 """
@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from sekisho.assembly.births import Born, Ended, Failed, Job, Message, receive, send
+from sekisho.assembly.births import NO_ORDERS, Born, Contents, Ended, Failed, Job, Message, receive, send
 from sekisho.assembly.children import command_line
 from sekisho.errors import Unavailable
 
@@ -63,8 +63,15 @@ class Cradle:
         """Ours, of which each child gets what concerns it."""
         return self._environment
 
-    async def start(self, arguments: list[str], environment: Mapping[str, str] | None = None) -> _Forked:
+    async def start(
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str] | None = None,
+        orders: bytes | None = None,
+    ) -> _Forked:
         """A new child with this role; without an environment, a plugin server has ours and others next to nothing.
+
+        Without orders a plugin server reads the core file itself.
 
         Raises:
             Unavailable: the nursery could not fork it.
@@ -79,11 +86,13 @@ class Cradle:
         ident = next(self._numbers)
         if environment is None:
             environment = self._environment if arguments[0] == "plugin" else self._kept
+        said = NO_ORDERS if orders is None else msgspec.Raw(orders)
+        contents = Contents(dict(environment), said)
         birth: asyncio.Future[_Forked] = loop.create_future()
         self._births[ident] = birth
         ours, theirs = os.pipe()
         try:
-            self._ask(Job(ident, tuple(arguments)), environment, theirs)
+            self._ask(Job(ident, tuple(arguments)), contents, theirs)
             async with asyncio.timeout(BIRTH_S):
                 child = await birth
         except (OSError, TimeoutError) as error:
@@ -99,10 +108,10 @@ class Cradle:
         await child.listen(ours)
         return child
 
-    def _ask(self, job: Job, environment: Mapping[str, str], output: int) -> None:
+    def _ask(self, job: Job, contents: Contents, output: int) -> None:
         assert self._control is not None  # noqa: S101  # start opened it
         with open(os.memfd_create("sekisho"), "w+b", buffering=0) as letter:  # noqa: PTH123  # it has no path
-            letter.write(msgspec.json.encode(environment))
+            letter.write(msgspec.json.encode(contents))
             send(self._control, job, (letter.fileno(), output))
 
     def _open(self) -> None:

@@ -45,6 +45,9 @@ class Duties(Protocol):
     def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
         """What a person said answers no question of ours."""
 
+    def ask_for_room(self) -> None:
+        """The house is full, and nothing here may be ended."""
+
     async def agree_on_replacement(self, plugin: PluginName) -> None:
         """No call of ours is under way at this plugin; wait until its server may be replaced."""
 
@@ -85,6 +88,9 @@ class SoleDuties:
         """There is no elsewhere."""
 
     def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
+        """There is no elsewhere."""
+
+    def ask_for_room(self) -> None:
         """There is no elsewhere."""
 
     async def agree_on_replacement(self, plugin: PluginName) -> None:

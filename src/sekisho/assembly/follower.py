@@ -12,7 +12,18 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.assembly.duties import Listen
-from sekisho.assembly.mates import Cancelled, Drained, Look, Mates, Message, Open, Replaced, Said, Serving
+from sekisho.assembly.mates import (
+    Cancelled,
+    Crowded,
+    Drained,
+    Look,
+    Mates,
+    Message,
+    Open,
+    Replaced,
+    Said,
+    Serving,
+)
 from sekisho.assembly.places import Places
 from sekisho.gateway import SharedMemory
 from sekisho.protocol import PluginName
@@ -39,12 +50,14 @@ class Follower:
         *,
         withdraw: Callable[[str, str, int | str], bool],
         hear_word: Callable[[str, str, bool], bool],
+        make_room: Callable[[], None],
         read_approvals: Callable[[], None],
         port_without_leader: Callable[[], int | None],
     ) -> None:
         self._worker = memory.worker
         self._withdraw = withdraw
         self._hear_word = hear_word
+        self._make_room = make_room
         self._read_approvals = read_approvals
         self._port_without_leader = port_without_leader
         self._mates = Mates(places.run, memory.worker, workers, self._take)
@@ -86,6 +99,10 @@ class Follower:
         """Tell all others."""
         self._mates.tell_all(Said(ask, scope, said_yes))
 
+    def ask_for_room(self) -> None:
+        """Tell all others."""
+        self._mates.tell_all(Crowded())
+
     async def agree_on_replacement(self, plugin: PluginName) -> None:
         """Tell the leader until it says that the plugin server is replaced."""
         replaced = self._replaced.setdefault(plugin, asyncio.Event())
@@ -122,6 +139,8 @@ class Follower:
                 self._withdraw(client, session, request)
             case Said(ask=ask, scope=scope, said_yes=said_yes):
                 self._hear_word(ask, scope, said_yes)
+            case Crowded():
+                self._make_room()
             case Replaced(plugin=plugin):
                 if plugin in self._replaced:
                     self._replaced[plugin].set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from sekisho.assembly.asking import client_requests
 from sekisho.assembly.authentication import Authentication
@@ -37,7 +38,12 @@ __all__ = [
     "dossiers",
     "front_limits",
     "needs_restart",
+    "unapplied",
 ]
+
+_FROM_START: Final = (
+    "bind_addr", "status_addr", "tls", "tls_cert_path", "tls_key_path", "trust_domain", "workers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,17 @@ def needs_restart(before: PluginEntry | None, after: PluginEntry | None) -> bool
         return True
     neutral, other = (_as_plugin_servers_see(one) for one in (before, after))
     return neutral != other
+
+
+def unapplied(before: CoreConfig, after: CoreConfig) -> tuple[str, ...]:
+    """Settings that differ and that a reload cannot change: listeners, the log and the names on certificates are open."""
+    names = [
+        name for name in _FROM_START if getattr(before.core_server, name) != getattr(after.core_server, name)
+    ]
+    found = [f"core_server.{name}" for name in names]
+    found += ["audit"] if before.audit != after.audit else []
+    found += ["home"] if before.home != after.home else []
+    return tuple(found)
 
 
 def _as_plugin_servers_see(one: PluginEntry) -> PluginEntry:

@@ -10,8 +10,8 @@ from sekisho.assembly.places import Places
 from sekisho.config import Workload
 from sekisho.errors import Misconfigured, Unavailable
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.draft import Drafts
-from sekisho.sandbox.uids import give_user
+from sekisho.sandbox.drafts.draft import Drafts
+from sekisho.sandbox.host.uids import give_user
 
 __all__ = ["drafts_of", "follow_drafts", "housed"]
 

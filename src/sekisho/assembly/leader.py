@@ -13,7 +13,18 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.assembly.duties import Listen, tell_supervisor
-from sekisho.assembly.mates import Cancelled, Drained, Look, Mates, Message, Open, Replaced, Said, Serving
+from sekisho.assembly.mates import (
+    Cancelled,
+    Crowded,
+    Drained,
+    Look,
+    Mates,
+    Message,
+    Open,
+    Replaced,
+    Said,
+    Serving,
+)
 from sekisho.assembly.places import Places
 from sekisho.gateway import SharedMemory
 from sekisho.protocol import PluginName
@@ -42,11 +53,13 @@ class Leader:
         *,
         withdraw: Callable[[str, str, int | str], bool],
         hear_word: Callable[[str, str, bool], bool],
+        make_room: Callable[[], None],
         log: Logger,
     ) -> None:
         self._memory = memory
         self._withdraw = withdraw
         self._hear_word = hear_word
+        self._make_room = make_room
         self._log = log
         self._mates = Mates(places.run, memory.worker, workers, self._take)
         self._port: int | None = None
@@ -87,6 +100,10 @@ class Leader:
     def hear_elsewhere(self, ask: str, scope: str, said_yes: bool) -> None:
         """Tell all others."""
         self._mates.tell_all(Said(ask, scope, said_yes))
+
+    def ask_for_room(self) -> None:
+        """Tell all others."""
+        self._mates.tell_all(Crowded())
 
     async def agree_on_replacement(self, plugin: PluginName) -> None:
         """Wait for the others that live, then tell the supervisor."""
@@ -146,6 +163,8 @@ class Leader:
                 self._withdraw(client, session, request)
             case Said(ask=ask, scope=scope, said_yes=said_yes):
                 self._hear_word(ask, scope, said_yes)
+            case Crowded():
+                self._make_room()
             case _:
                 return
         self._change.set()

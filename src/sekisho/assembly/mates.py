@@ -22,7 +22,18 @@ import msgspec
 
 from sekisho.errors import Misconfigured
 
-__all__ = ["Cancelled", "Drained", "Look", "Mates", "Message", "Open", "Replaced", "Said", "Serving"]
+__all__ = [
+    "Cancelled",
+    "Crowded",
+    "Drained",
+    "Look",
+    "Mates",
+    "Message",
+    "Open",
+    "Replaced",
+    "Said",
+    "Serving",
+]
 
 MAX_MESSAGE_BYTES: Final = 32 << 10  # a request id longer than this cannot be cancelled at another worker
 MAX_QUEUED: Final = 1024  # for a worker that does not read
@@ -76,7 +87,11 @@ class Replaced(msgspec.Struct, frozen=True, tag=True):
     plugin: str
 
 
-Message = Open | Serving | Look | Cancelled | Said | Drained | Replaced
+class Crowded(msgspec.Struct, frozen=True, tag=True):
+    """A worker: the house is full, and nothing of mine may be ended; whoever has something may make room."""
+
+
+Message = Open | Serving | Look | Cancelled | Said | Drained | Replaced | Crowded
 
 
 class Mates:

@@ -1,7 +1,7 @@
 """The nursery: one process that has imported everything, and forks the plugin servers and the egress proxy of `up`.
 
 Guarantees
-- it holds no key, reads no file of the house and no environment: those of a child come in a letter that only
+- it holds no key, reads no file of the house, no environment and no orders: those of a child come in a letter that only
   the child opens;
 - it has one thread and starts none, so a fork copies a whole process and not half of one;
 - it never turns a loop of libuv, whose lock for signals is a pipe that each fork makes anew, and whose ends a child that
@@ -19,7 +19,6 @@ Knows no configuration, and nobody but `up`, who holds the other end of its sock
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 import select
@@ -35,7 +34,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sekisho.assembly.births import Born, Ended, Failed, Job, Message, receive, send
+from sekisho.assembly.births import Born, Contents, Ended, Failed, Job, Message, receive, send
+from sekisho.assembly.memory import settle_for_forks
 from sekisho.errors import Misconfigured
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle
 
@@ -48,19 +48,21 @@ SHARED: Final = (
     "encodings.ascii",
 )
 KNOWN: Final = bytes(range(32))
-MAX_LETTER_BYTES: Final = 16 << 20  # an environment is far smaller; the kernel bounds it at 2 MiB
+MAX_LETTER_BYTES: Final = (
+    16 << 20
+)  # an environment is far smaller (2 MiB is the kernel's bound), as are orders
 
 
 class Letter:
-    """A child's environment, unread: only the child opens it, so that no sibling has it in its memory."""
+    """A child's environment and orders, unread: only the child opens it, so that no sibling has it in its memory."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def open(self) -> dict[str, str]:
+    def open(self) -> Contents:
         """Read it, once."""
         try:
-            return msgspec.json.decode(os.pread(self._fd, MAX_LETTER_BYTES, 0), type=dict[str, str])
+            return msgspec.json.decode(os.pread(self._fd, MAX_LETTER_BYTES, 0), type=Contents)
         finally:
             os.close(self._fd)
 
@@ -81,8 +83,7 @@ def serve_on(fd: int, parent: str) -> tuple[Job, Letter] | None:
     control.set_inheritable(False)
     title = tuple(sys.orig_argv[: sys.orig_argv.index("sekisho.assembly") + 1])
     entitle(*title, parent, "nursery")
-    gc.collect()
-    gc.freeze()  # else the first collection of each child would copy every page
+    settle_for_forks()  # else the first collection of each child would copy every page
     return _Nursery(control, title).serve()
 
 

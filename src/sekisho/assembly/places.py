@@ -109,7 +109,7 @@ class Places:
                 raise Misconfigured(
                     "config_invalid",
                     f"{folder} cannot be created: {error.strerror}",
-                    remedy="choose another home",
+                    remedy='choose another: home = "/a/path" at the top of the file, or $SEKISHO_HOME',
                 ) from error
             if status.st_uid != os.getuid() or folder.is_symlink():
                 raise Misconfigured(

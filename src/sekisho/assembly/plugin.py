@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,12 @@ from sekisho.assembly.behind_walls import BehindWalls
 from sekisho.assembly.duties import tell_supervisor
 from sekisho.assembly.housing import follow_drafts
 from sekisho.assembly.memory import keep_between_calls
+from sekisho.assembly.orders import Orders
 from sekisho.assembly.packages import follow_package, wait_installed
-from sekisho.assembly.post import Post, from_core_file, from_plugin_file
+from sekisho.assembly.post import Post, from_core_file, from_orders, from_plugin_file
 from sekisho.assembly.running import run_until_stopped
 from sekisho.config import Workload
-from sekisho.errors import SekishoError
+from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import KeyFolder, Revocations
 from sekisho.plugin_server import InstanceRules, Instances, OfPackage, Publisher, Resting, Warden, WardenRules
 from sekisho.plugin_server.instance import SlotConnector
@@ -31,6 +32,7 @@ from sekisho.wire import DenialFrame, Listener
 __all__ = ["run_plugin"]
 
 LOOK_S: Final = 1.0
+RETRY_S: Final = 2.0  # a launcher is started for each try
 
 
 def run_plugin(
@@ -41,6 +43,7 @@ def run_plugin(
     environment: Mapping[str, str],
     command: tuple[str, ...] = (),
     launcher: ForkedLauncher | None = None,
+    orders: Orders | None = None,
 ) -> int:
     """Run one plugin server until SIGTERM; returns the exit status.
 
@@ -49,15 +52,23 @@ def run_plugin(
         environment: ours, of which the plugin gets the parts its configuration names.
         command: replaces the configured command.
         launcher: runs already; else one is started.
+        orders: what the core file says, from who has read it.
     """
-    post = from_plugin_file(config_path, home) if name is None else from_core_file(config_path, home, name)
+    if orders is not None:
+        post = from_orders(orders, config_path, home)
+    elif name is not None:
+        post = from_core_file(config_path, home, name)
+    else:
+        post = from_plugin_file(config_path, home)
     if command:
         post = replace(post, workload=replace(post.workload, command=command, upstream=None, package=None))
     keep_between_calls()
-    return run_until_stopped(_serve(post, environment, launcher))
+    return run_until_stopped(_serve(post, environment, launcher, waits=orders is not None))
 
 
-async def _serve(post: Post, environment: Mapping[str, str], launcher: ForkedLauncher | None) -> None:
+async def _serve(
+    post: Post, environment: Mapping[str, str], launcher: ForkedLauncher | None, *, waits: bool
+) -> None:
     log = Logger(f"plugin {post.workload.name}", level=post.log_level)
     for reason in post.workload.idle_roots:
         log.warning("root_gives_nothing", plugin=post.workload.name, reason=reason)
@@ -84,7 +95,13 @@ async def _serve(post: Post, environment: Mapping[str, str], launcher: ForkedLau
         execution_timeout_s=limits.execution_timeout_s,
         health_interval_s=post.health_interval_s,
     )
-    async with _way(post, environment, log, launcher, listener.publish_denial) as way:
+    async with AsyncExitStack() as stack:
+        make = partial(_way, post, environment, log, on_denial=listener.publish_denial)
+        way = (
+            await _entered(stack, make, launcher, log)
+            if waits
+            else await stack.enter_async_context(make(launcher))
+        )
         publisher = listener if active is None else OfPackage(listener, f"sha256:{active.current}")
         warden = _keeper(post.workload, way.connect, publisher, rules, log)
         async with asyncio.TaskGroup() as group:
@@ -104,11 +121,34 @@ def _tell_held(error: SekishoError) -> None:
     tell_supervisor({"event": "plugin_held", "detail": error.message, "remedy": error.remedy})
 
 
+async def _entered(
+    stack: AsyncExitStack,
+    make: Callable[[ForkedLauncher | None], AbstractAsyncContextManager[BehindWalls | AtUrl]],
+    launcher: ForkedLauncher | None,
+    log: Logger,
+) -> BehindWalls | AtUrl:
+    """The way to the plugin. Where an operator must act first it is said why, once, and tried until they have."""
+    told = ""
+    while True:
+        try:
+            return await stack.enter_async_context(make(launcher))
+        except Misconfigured as error:
+            if error.message != told:
+                log.error("plugin_refused", code=error.code, reason=error.message, remedy=error.remedy)
+                _tell_held(error)
+            told = error.message
+        if launcher is not None:
+            launcher.dismiss()  # the next try starts one of its own
+            launcher = None
+        await asyncio.sleep(RETRY_S)
+
+
 def _way(
     post: Post,
     environment: Mapping[str, str],
     log: Logger,
     launcher: ForkedLauncher | None,
+    *,
     on_denial: Callable[[DenialFrame], None],
 ) -> AbstractAsyncContextManager[BehindWalls | AtUrl]:
     """How this plugin is reached: a sandbox here, or a URL."""

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sekisho.assembly.identities import core_id, plugin_id
+from sekisho.assembly.orders import Orders, orders_of
 from sekisho.assembly.places import Places
 from sekisho.config import PluginLimits, Workload, check_paths, load_core, load_plugin
 from sekisho.errors import Misconfigured, SekishoError
@@ -22,7 +23,7 @@ from sekisho.policy import METHODS
 from sekisho.protocol import JsonLimits
 from sekisho.wire import Address, TcpAddress, UnixAddress
 
-__all__ = ["Post", "from_core_file", "from_plugin_file"]
+__all__ = ["Post", "from_core_file", "from_orders", "from_plugin_file"]
 
 HEALTH_INTERVAL_S: Final = 30.0
 
@@ -59,27 +60,30 @@ class Post:
 
 def from_core_file(config_path: Path, home: Path, name: str) -> Post:
     """The post of a plugin that the core file holds."""
-    config = load_core(config_path)
-    entry = config.plugin(name)
-    domain = config.core_server.trust_domain
+    return from_orders(orders_of(load_core(config_path), name), config_path, home)
+
+
+def from_orders(orders: Orders, config_path: Path, home: Path) -> Post:
+    """The post of a plugin whose core file somebody else has read."""
+    workload, domain = orders.workload, orders.trust_domain
     places = Places(home=home, config=config_path)
     keys = KeyFolder(places.keys, domain)
     core = keys.public_identity(core_id(domain))
     return Post(
-        workload=entry.workload,
-        address=UnixAddress(path=str(places.plugin_socket(name))),
-        identity=keys.identity(plugin_id(domain, name)),
+        workload=workload,
+        address=UnixAddress(path=str(places.plugin_socket(workload.name))),
+        identity=keys.identity(plugin_id(domain, workload.name)),
         ca_pem=keys.ca_pem(),
         core=core.rule,
         core_token_public=core.token_public,
-        ops=frozenset(entry.allowed_operations) | METHODS,
-        gate_of=partial(places.gate_socket, name),
-        lease_path=places.lease_socket(name),
-        health_interval_s=config.plugins.health_check_interval_seconds,
+        ops=frozenset(orders.operations) | METHODS,
+        gate_of=partial(places.gate_socket, workload.name),
+        lease_path=places.lease_socket(workload.name),
+        health_interval_s=orders.health_interval_s,
         keys=keys,
-        limits=config.limits,
+        limits=orders.limits,
         places=places,
-        log_level=config.audit.log_level,
+        log_level=orders.log_level,
     )
 
 

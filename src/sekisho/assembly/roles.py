@@ -21,6 +21,7 @@ def role_of(
     *,
     withdraw: Callable[[str, str, int | str], bool],
     hear_word: Callable[[str, str, bool], bool],
+    make_room: Callable[[], None],
     read_approvals: Callable[[], None],
     port_without_leader: Callable[[], int | None],
     log: Logger,
@@ -29,13 +30,16 @@ def role_of(
     if memory is None:
         return SoleDuties()
     if memory.worker == LEADER:
-        return Leader(places, memory, workers, withdraw=withdraw, hear_word=hear_word, log=log)
+        return Leader(
+            places, memory, workers, withdraw=withdraw, hear_word=hear_word, make_room=make_room, log=log
+        )
     return Follower(
         places,
         memory,
         workers,
         withdraw=withdraw,
         hear_word=hear_word,
+        make_room=make_room,
         read_approvals=read_approvals,
         port_without_leader=port_without_leader,
     )

@@ -62,7 +62,9 @@ async def _stoppable(work: Coroutine[None, None, None], on_hangup: Callable[[], 
 
 
 def _say(error: SekishoError) -> int:
-    sys.stderr.write(f"sekisho: {error.message}\n→ {error.remedy}\n")
+    from sekisho.detect.hidden import visible  # noqa: PLC0415 - nobody who ends well needs it
+
+    sys.stderr.write(f"sekisho: {visible(error.message)}\n→ {visible(error.remedy)}\n")
     return 2 if error.code == "config_invalid" else 1
 
 

@@ -16,9 +16,9 @@ from sekisho.config import Workload
 from sekisho.errors import Misconfigured
 from sekisho.plugin_server.permission_broker import BROKER_VARIABLE
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.deno import deno_access, for_deno, is_deno
-from sekisho.sandbox.deno_access import DenoAccess
-from sekisho.sandbox.spec import DEFAULT_SEARCH_PATH, DriverName
+from sekisho.sandbox.deno.access import DenoAccess
+from sekisho.sandbox.deno.command import deno_access, for_deno, is_deno
+from sekisho.sandbox.plans.spec import DEFAULT_SEARCH_PATH, DriverName
 
 __all__ = ["Runtime", "asks_broker", "chosen", "with_broker", "within_runtime"]
 

@@ -6,7 +6,7 @@ Guarantees
 - every message is one line, and nothing else is ever written there;
 - that the client is gone is known without writing to it.
 
-Knows no MCP. A regular file in place of a pipe works too: it is never waited for.
+Knows no MCP. What cannot be waited for, a regular file or /dev/null, works in place of a pipe too: it is always ready.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-import stat
 from collections.abc import Callable
 from typing import Final
 
@@ -58,13 +57,13 @@ class ClientPipes:
     async def open(self, stdin_fd: int, stdout_fd: int) -> None:
         """Take ownership of the descriptors and begin to read."""
         self._output = stdout_fd
-        if not _is_file(stdout_fd):
+        if not _is_always_ready(stdout_fd):
             writer, _ = await self._loop.connect_write_pipe(
                 lambda: _Output(self._pressed, self._lost), os.fdopen(stdout_fd, "wb", 0)
             )
             writer.set_write_buffer_limits(high=MOST_UNREAD_BYTES)
             self._writer = writer
-        if _is_file(stdin_fd):
+        if _is_always_ready(stdin_fd):
             await self._read_file(stdin_fd)
             return
         self._reader, _ = await self._loop.connect_read_pipe(
@@ -177,5 +176,11 @@ class _Output(asyncio.BaseProtocol):
         self._lost()
 
 
-def _is_file(fd: int) -> bool:
-    return stat.S_ISREG(os.fstat(fd).st_mode)
+def _is_always_ready(fd: int) -> bool:
+    """True where the kernel has nothing to wait for; uvloop ends the whole process when it is asked to."""
+    with select.epoll() as asked:
+        try:
+            asked.register(fd, select.EPOLLIN)
+        except PermissionError:
+            return True
+    return False

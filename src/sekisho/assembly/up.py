@@ -7,20 +7,22 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from sekisho.assembly.arrivals import Arrival, Arrivals
-from sekisho.assembly.children import Child, start_program
+from sekisho.assembly.children import Child, Life, Starter, start_program
+from sekisho.assembly.claim import Claim
 from sekisho.assembly.cradle import Cradle
 from sekisho.assembly.identities import ensure_all
 from sekisho.assembly.inheritance import inherited
+from sekisho.assembly.orders import Orders, orders_of, write_orders
 from sekisho.assembly.places import Places
 from sekisho.assembly.running import run_until_stopped, worker_count
-from sekisho.config import CoreConfig, check_paths, load_core
+from sekisho.config import CoreConfig, check_paths, fetched_at_start, load_core
 from sekisho.errors import SekishoError
 from sekisho.keys import KeyFolder
 from sekisho.telemetry import Logger
@@ -44,11 +46,15 @@ def run_up(
     early as can be: its nursery imports while the configuration is read. `tell` hears how each plugin comes up.
     """
     up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use, tell=tell)
-    return run_until_stopped(up.serve(), on_hangup=up.reload)
+    return run_until_stopped(up.serve(), on_hangup=up.reload) or up.status
 
 
 class Up:
-    """The supervisor. Holds no keys in memory and opens no socket."""
+    """The supervisor. Holds no keys in memory and opens no socket.
+
+    A core that fails before it was ever ready has said why; started again it would say the same. So `up` ends with its
+    status. One that was ready once is started again whatever happens.
+    """
 
     def __init__(
         self,
@@ -65,6 +71,7 @@ class Up:
         check_paths(self._config)
         self._places = Places(home=home.absolute(), config=config_path.absolute())
         self._places.make_folders()
+        self._claim = Claim(self._places.home)
         self._log = Logger("up", level=self._config.audit.log_level)
         self._trust_on_first_use = trust_on_first_use
         self._children: dict[str, Child] = {}
@@ -72,6 +79,7 @@ class Up:
         self._group: asyncio.TaskGroup | None = None
         self._retiring: dict[str, asyncio.TimerHandle] = {}
         self._is_ready = False
+        self.status = 0
         self._arrivals = Arrivals(_local(self._config), time.monotonic())
 
     async def serve(self) -> None:
@@ -84,11 +92,14 @@ class Up:
         for arrival in self._arrivals.begin():
             self._tell(arrival)
         keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
+        whole = asyncio.current_task()
+        assert whole is not None  # noqa: S101  # a coroutine runs in one
         async with asyncio.TaskGroup() as self._group:
             # The core first: it imports while the keys are made, and takes turns with us at making its own.
             extra = ["--trust-on-first-use"] if self._trust_on_first_use else []
             core = self._start("core", ["core"], "--worker", "0", *extra)
             core.on_line = self._took_line
+            core.is_over = partial(self._is_over, whole)
             await asyncio.to_thread(ensure_all, keys, self._config, _local(self._config), time.time())
             if (
                 _local(self._config) and "egress" not in self._children
@@ -100,15 +111,19 @@ class Up:
 
     def reload(self) -> None:
         """Take over a changed configuration: the core first reads it, changed plugins are started anew."""
-        from sekisho.assembly.household import needs_restart  # noqa: PLC0415  # half of our start would be its imports
+        from sekisho.assembly.household import needs_restart, unapplied  # noqa: PLC0415  # half of our start would be its imports
 
         try:
             config = load_core(self._places.config)
             check_paths(config)
         except SekishoError as error:
-            self._log.error("reload_refused", code=error.code, reason=error.message)
+            self._log.error("reload_refused", code=error.code, reason=error.message, remedy=error.remedy)
             return
         before, self._config = self._config, config
+        if late := unapplied(before, config):
+            self._log.warning(
+                "restart_needed", settings=late, remedy="stop sekisho up and start it again for these"
+            )
         keys = KeyFolder(self._places.keys, config.core_server.trust_domain)
         ensure_all(keys, config, _local(config), time.time())
         for name in _local(before):
@@ -130,7 +145,18 @@ class Up:
                         plugin=name,
                         meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
                     )
+                self._warn_of_fetching(name)
                 self._start_plugin(name)
+
+    def _warn_of_fetching(self, name: str) -> None:
+        instead = fetched_at_start(self._config.plugin(name).workload.command)
+        if instead is not None:
+            self._log.warning(
+                "plugin_fetches",
+                plugin=name,
+                meaning="its command fetches at each start, and a plugin has no registry: it will not come up",
+                remedy=f"write {instead}, its words as arguments, and type sekisho install {name}",
+            )
 
     def _start_plugin(self, name: str) -> None:
         child = self._start(f"plugin {name}", ["plugin"], name)
@@ -162,10 +188,31 @@ class Up:
         arguments = [*command, str(self._places.config), str(self._places.home), *rest]
         # The core has an address layout and secrets of its own, so it is never forked beside plugin servers.
         given = inherited(self._config, [*command, *rest], self._cradle.environment)
-        start = partial(start_program if command[0] == "core" else self._cradle.start, environment=given)
+        start: Starter
+        match command[0]:
+            case "core":
+                start = partial(start_program, environment=given)
+            case "plugin":
+                start = partial(self._bear, given, orders_of(self._config, rest[0]))
+            case _:
+                start = partial(self._cradle.start, environment=given)
         child = self._children[role] = Child(role, arguments, log=self._log.warning, start=start)
         self._tasks[role] = self._group.create_task(child.run())
         return child
+
+    async def _bear(self, environment: Mapping[str, str], first: Orders, arguments: list[str]) -> Life:
+        """A plugin server, of the configuration that holds now; one that is left out of it lives on for a moment."""
+        name = first.workload.name
+        orders = orders_of(self._config, name) if name in _local(self._config) else first
+        return await self._cradle.start(arguments, environment, write_orders(orders))
+
+    def _is_over(self, whole: asyncio.Task[None], status: int) -> bool:
+        """The core ended; by a signal it is nobody's decision, and started again."""
+        if self._is_ready or status <= 0:
+            return False
+        self.status = status
+        whole.cancel()
+        return True
 
     def _took_line(self, line: bytes) -> None:
         """The core says it is ready after each of its starts; the caller of `up` hears it once."""

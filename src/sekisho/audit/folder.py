@@ -1,4 +1,4 @@
-"""The folder beside the log, and what is in it: `checkpoint`, `key.pub` and `leaves`.
+"""The folder beside the log, and what is in it: `checkpoint`, `key.pub`, `leaves`, and while it is written `redo`.
 
 Guarantees: a file that is replaced appears whole or not at all (written aside, then renamed). `leaves` is the
 list of all leaf hashes, 32 bytes each: one cheap write per checkpoint. It repeats what the log says, is never
@@ -26,6 +26,7 @@ class LogFolder:
         self.checkpoint = root / "checkpoint"
         self.key = root / "key.pub"
         self.leaves = root / "leaves"
+        self.redo = root / "redo"
 
     def store(self, leaves: Leaves) -> None:
         """Write leaf hashes to their place."""

@@ -8,8 +8,8 @@ Guarantees
   A batch is written whole or not at all: a partial write (disk full) is cut off again, and the next one is
   tried.
 - `done` is called exactly once, always later than `append` returns. Who need not wait for the disk hears in
-  the very loop turn that wrote the record; who must, waits for one fdatasync that began after the write, and
-  all who arrive meanwhile share the next one.
+  the very loop turn that wrote the record; who must, waits for one fdatasync of the log, or one write to its
+  redo file, that began after the write, and all who arrive meanwhile share the next one.
 - Several processes may write one log (`shared`, `join`): one order, no gap, no number twice, whoever of them is
   killed at whatever instant; one of them, the leader, signs. A worker that was stopped in the middle of a write
   makes the others refuse after PATIENCE_S, not hang.
@@ -18,8 +18,8 @@ Guarantees
 - A signed checkpoint follows records within about PUBLISH_INTERVAL_S, once they are synced, and at `close`.
 
 What it costs: two list appends in `append`; per loop turn one fstat and one write() for all its records, with
-several writers also one flock and its release; per record about 1 µs of hashing. Syncing is left to the kernel,
-or to a thread where it cannot; signing runs in another. Decides nothing about the content of entries (`records`),
+several writers also one flock and its release; per record about 1 µs of hashing. One thread syncs,
+another signs. Decides nothing about the content of entries (`records`),
 nor about the truth of a log (`recovery`, `verifier`), nor who may open it (`opening`). Works on any asyncio event
 loop.
 """
@@ -35,7 +35,7 @@ from typing import Final, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sekisho.audit.kernel_sync import KernelSync
+from sekisho.audit.counters import Extent
 from sekisho.audit.note import check_origin
 from sekisho.audit.opening import Opened, follow, lead, open_sole
 from sekisho.audit.publisher import Publisher
@@ -66,10 +66,8 @@ class Journal:
         self._waits_always, self._waits_for_effects = durability == "every", durability == "effects"
         self._on_commit = on_commit
         self._written = self._synced = 0  # records of ours, since the log was opened
-        file = opened.pen.file
-        self._waiting = Waiting(
-            file.sync, self, KernelSync(file.descriptor) if file.is_synced_by_kernel else None
-        )
+        file, self._redo = opened.pen.file, opened.redo
+        self._waiting = Waiting(file.sync, self, self._redo)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: list[bytes] = []
         self._at_once: list[Done] = []  # of the queued entries: who hears when they are written
@@ -105,7 +103,11 @@ class Journal:
             Unavailable: Those who already write stopped, or do not move.
         """
         publisher = Publisher(path, key, check_origin(origin))
-        opened = (lead if shared else open_sole)(path, publisher if tamper_protection else None, origin)
+        signs = publisher if tamper_protection else None
+        if shared:
+            opened = lead(path, signs, origin)
+        else:
+            opened = open_sole(path, signs, origin, waits_for_disk=durability != "written")
         journal = cls(opened, durability=durability, on_commit=on_commit)
         if shared and journal._signer is not None:
             journal._signer.wake()  # what others write has to be signed too
@@ -184,6 +186,8 @@ class Journal:
                 await self._signer.stop()
             if self._fatal is None:
                 await self._waiting.do(self._pen.file.sync if self._signer is None else self._signer.finish)
+                if self._redo is not None:
+                    self._redo.remove()
         except OSError as problem:
             raise Unavailable(
                 "log_unavailable", f"the log could not be completed: {problem.strerror}"
@@ -192,6 +196,8 @@ class Journal:
             self._waiting.close()
             if self._signer is not None:
                 self._signer.close()
+            if self._redo is not None:
+                self._redo.close()
             self._pen.close()
         if self._fatal is not None:
             raise self._fatal
@@ -262,16 +268,22 @@ class Journal:
 
     # What the signer and those who sync ask and tell.
 
-    def written(self) -> int:
-        """How many records this process has written."""
-        return self._written
+    def written(self) -> Extent:
+        """How many records this process has written, and how long the log is."""
+        return Extent(self._written, self._pen.file.length)
 
-    def synced_behind(self, written: int, seconds: float) -> None:
-        """So many of them are on disk now."""
-        news = max(0, written - self._synced)
+    def durable(self, records: int, seconds: float) -> None:
+        """So many of its records are on disk now."""
+        news = max(0, records - self._synced)
         self._synced += news
         if self._on_commit is not None:
             self._on_commit(news, seconds)
+
+    def synced_behind(self, written: Extent, seconds: float) -> None:
+        """The same, and the log itself is on disk up to there."""
+        if self._redo is not None:
+            self._redo.release(written.length)
+        self.durable(written.records, seconds)
 
     def end(self, problem: SekishoError) -> None:
         """The log must not be written on, here or by any other process."""

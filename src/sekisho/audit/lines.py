@@ -14,12 +14,15 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from sekisho.errors import Unavailable
+from sekisho.errors import SekishoError, Unavailable
+from sekisho.protocol import JsonLimits, check_text
 
-__all__ = ["numbered", "read_records", "tail", "unreadable"]
+__all__ = ["RECORD_LIMITS", "numbered", "read_records", "tail", "unreadable"]
 
 MAX_LINE_BYTES: Final = 65_536  # an entry of at most 65,535 bytes and its line end
 _BLOCK_BYTES: Final = 1 << 16
+# Ours are a few levels deep; what an intruder wrote must not be read by one interpreter and left out by another.
+RECORD_LIMITS: Final = JsonLimits(max_bytes=MAX_LINE_BYTES)
 
 
 def read_records(file: BinaryIO, length: int | None = None) -> Iterator[tuple[bytes, bool]]:
@@ -39,7 +42,10 @@ def read_records(file: BinaryIO, length: int | None = None) -> Iterator[tuple[by
 
 def unreadable(path: Path, problem: OSError) -> Unavailable:
     """Return the error that says that a log cannot be read."""
-    return Unavailable("log_unavailable", f"the log {path} cannot be read: {problem.strerror}")
+    remedy = "check its owner and the disk"
+    if isinstance(problem, FileNotFoundError):
+        remedy = "nothing was recorded there yet: start sekisho, or name the file that says where it records"
+    return Unavailable("log_unavailable", f"the log {path} cannot be read: {problem.strerror}", remedy=remedy)
 
 
 def numbered(record: bytes, index: int) -> bool:
@@ -63,8 +69,9 @@ def tail(path: Path, count: int) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for line in lines:
         try:
+            check_text(line, RECORD_LIMITS)
             found.append(msgspec.json.decode(line, type=dict[str, object]))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (SekishoError, msgspec.DecodeError, UnicodeDecodeError):
             continue  # `verify` reports it; a view of the end must not stop there
     return found
 

@@ -15,14 +15,11 @@ from typing import BinaryIO, Self
 
 from sekisho.errors import Misconfigured, Tampered, Unavailable
 
-__all__ = ["LogFile", "foreign"]
+__all__ = ["LogFile", "foreign", "sync_folder"]
 
 
 class LogFile:
     """One growing file."""
-
-    is_synced_by_kernel = True
-    """Whether the kernel may be asked to do what `sync` does."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -32,6 +29,7 @@ class LogFile:
         # time need two, or one of them could hear that all went well.
         self._behind = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         self.is_torn = False
+        self.was_cut = False  # bytes that were taken back may still stand on the disk, where others stand now
 
     @classmethod
     def open_locked(cls, path: Path) -> Self:
@@ -54,7 +52,7 @@ class LogFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
         try:
-            _sync_folder(path.parent)  # a new file survives a power cut only when its name does
+            sync_folder(path.parent)  # a new file survives a power cut only when its name does
             return cls(path, descriptor)
         except OSError:
             os.close(descriptor)
@@ -119,7 +117,7 @@ class LogFile:
 
     def _roll_back(self) -> None:
         os.ftruncate(self.descriptor, self.length)
-        self.is_torn = False
+        self.is_torn, self.was_cut = False, True
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk."""
@@ -163,7 +161,8 @@ def _refused(problem: OSError) -> Unavailable:
     return Unavailable("log_unavailable", f"the log cannot be written: {problem.strerror}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in `folder` are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sekisho.audit.counters import Counters, Extent
+from sekisho.audit.folder import folder_of
 from sekisho.audit.ledger import Ledger
 from sekisho.audit.logfile import LogFile, foreign
 from sekisho.audit.notary import Notary
 from sekisho.audit.pen import Pen, SolePen
 from sekisho.audit.publisher import Publisher
 from sekisho.audit.recovery import count_records, recover
+from sekisho.audit.redo_file import RedoFile, replay
 from sekisho.audit.shared_pen import SharedPen
 from sekisho.audit.trail import FileTrail
 from sekisho.errors import Misconfigured, SekishoError, Tampered, Unavailable
@@ -36,10 +38,15 @@ class Opened:
     signs: bool
     notary: Notary | None = None
     trail: FileTrail | None = None
+    redo: RedoFile | None = None
 
 
-def open_sole(path: Path, publisher: Publisher | None, origin: str) -> Opened:
+def open_sole(
+    path: Path, publisher: Publisher | None, origin: str, *, waits_for_disk: bool = False
+) -> Opened:
     """Open the log at `path` for one writer; without a publisher it is neither checked nor signed.
+
+    With `waits_for_disk` it has a redo file, where the disk offers one.
 
     Raises:
         Misconfigured: The path cannot be used, or another process writes this log.
@@ -54,7 +61,8 @@ def open_sole(path: Path, publisher: Publisher | None, origin: str) -> Opened:
             raise
     except OSError as problem:
         raise _unusable(path, problem) from problem
-    return Opened(pen=SolePen(file, size), signs=True, notary=notary)
+    redo = RedoFile.create(publisher.folder.redo, file) if waits_for_disk and publisher is not None else None
+    return Opened(pen=SolePen(file, size), signs=True, notary=notary, redo=redo)
 
 
 def lead(path: Path, publisher: Publisher | None, origin: str) -> Opened:
@@ -162,6 +170,8 @@ def _standing_of_others(pen: SharedPen) -> Extent:
 def _recovered(
     file: LogFile, publisher: Publisher | None, origin: str, standing: Extent | None = None
 ) -> tuple[Notary | None, int]:
+    if standing is None:
+        replay(folder_of(file.path).redo, file)
     if publisher is None:
         return None, count_records(file) if standing is None else standing.records
     publisher.prepare()

@@ -176,9 +176,10 @@ def notes(
     `code` is "ok", or why they were not passed on.
     """
     said = "" if notes is None else f',"notes":{commitment(notes, salt)}'
+    how = '"ok"' if code == "ok" else _text(code)
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"notes","call":{_call(call)},'
-        f'{_parties(client, plugin, tool)},"code":{_text(code)},"count":{count}{said}}}'
+        f'{_parties(client, plugin, tool)},"code":{how},"count":{count}{said}}}'
     ).encode()
 
 

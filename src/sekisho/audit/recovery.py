@@ -55,6 +55,7 @@ def recover(file: LogFile, publisher: Publisher, origin: str, standing: Extent |
         raise Tampered("log_tampered", f"{checkpoint.size} records were signed, {ledger.size} are left")
     if found.torn:
         file.cut(found.length)
+        file.sync()  # else the next crash could bring back what was cut, where a redo file has other bytes
     if not found.is_right:
         _complete_leaves(file, publisher.folder, found)
     if checkpoint is None or checkpoint.size != ledger.size:

@@ -12,6 +12,7 @@ import asyncio
 from time import perf_counter
 from typing import Final, Protocol
 
+from sekisho.audit.counters import Extent
 from sekisho.audit.hand import Hand
 from sekisho.audit.logfile import LogFile
 from sekisho.audit.notary import Notary, Publication
@@ -25,11 +26,14 @@ PUBLISH_INTERVAL_S: Final = 0.1  # how long a record may stand without a signed 
 class Owner(Protocol):
     """Whose log it is."""
 
-    def written(self) -> int:
-        """How many records it has written so far."""
+    def written(self) -> Extent:
+        """How many records it has written so far, and how long the log is."""
 
-    def synced_behind(self, written: int, seconds: float) -> None:
-        """So many of them are on disk now; waiting for the disk took so long."""
+    def durable(self, records: int, seconds: float) -> None:
+        """So many of its records are on disk now; waiting for the disk took so long."""
+
+    def synced_behind(self, written: Extent, seconds: float) -> None:
+        """The same, and the log itself is on disk up to there."""
 
     def end(self, problem: SekishoError) -> None:
         """The log must stop."""

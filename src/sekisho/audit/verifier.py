@@ -3,7 +3,8 @@ it.
 
 Guarantees: an edited, removed, inserted, exchanged or cut-off record under the checkpoint is reported, and
 named when the stored leaf hashes still add up to the signed root; so are misnumbered records beyond the checkpoint,
-a torn end, and a checkpoint that is not exactly what the given key signed. Records beyond the checkpoint are
+a torn end, an end that a crash took and only the redo file has, and a checkpoint that is not exactly what the given
+key signed. Records beyond the checkpoint are
 counted as `unsigned`: nothing vouches for them yet. A log set back to an older, once true state together with
 its checkpoint is noticed only when the caller passes a later checkpoint that was kept elsewhere (`known`).
 Changes nothing, needs no lock, and may run while the log is written.
@@ -20,14 +21,17 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sekisho.audit.folder import LogFolder, folder_of
-from sekisho.audit.lines import numbered, read_records, unreadable
+from sekisho.audit.lines import RECORD_LIMITS, numbered, read_records, unreadable
 from sekisho.audit.note import Checkpoint, open_checkpoint
+from sekisho.audit.redo_file import reach
 from sekisho.audit.tree import Frontier, leaf_hash, root_of
-from sekisho.errors import Tampered
+from sekisho.errors import SekishoError, Tampered
+from sekisho.protocol import check_text
 
 __all__ = ["Problem", "Progress", "Report", "read_checkpoint", "verify"]
 
 MAX_PROBLEMS: Final = 100  # a log rewritten from the start would otherwise report every record
+_REMEDY: Final = "its redo file has them, and the next start of the gateway puts them back"
 _PROGRESS_EVERY: Final = 4096
 
 Progress = Callable[[int, int], None]
@@ -88,6 +92,7 @@ def verify(
     stated = [*([] if checkpoint is None else [checkpoint]), *known]
     scan = _Scan(stated)
     try:
+        reaches = reach(folder_of(path).redo)  # first: what is there is written to the log before
         with path.open("rb") as file:
             total = path.stat().st_size
             for record, whole in read_records(file):
@@ -99,6 +104,8 @@ def verify(
                     on_progress(scan.length, total)
         if scan.torn and _is_still_torn(path, scan.length):
             scan.problems.append(Problem(scan.records, "the last record is torn off"))
+        if reaches > total:
+            found.append(Problem(None, f"{reaches - total} bytes were lost in a crash; {_REMEDY}"))
     except OSError as problem:
         raise unreadable(path, problem) from problem
     if on_progress is not None:
@@ -185,8 +192,9 @@ class _Scan:
         if len(self.problems) >= MAX_PROBLEMS:
             return
         try:
+            check_text(record, RECORD_LIMITS)
             number = msgspec.json.decode(record, type=_Number).n
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (SekishoError, msgspec.MsgspecError, UnicodeDecodeError):
             self.problems.append(Problem(index, "is not a record"))
             return
         self._shift = number - index

@@ -1,35 +1,50 @@
 """Those who wait until their records are on disk, and the group commit they share.
 
-Guarantees: whoever comes hears exactly once, after one fdatasync that began when its record was written; one
-runs at a time, and all who come meanwhile share the next one. After `end` everybody hears why. Knows no
-records.
+Guarantees: whoever comes hears exactly once, after one fdatasync of the log, or one write to its redo file, that began
+when its record was written; one runs at a time, and all who come meanwhile share the next one. A redo file that fails
+is not used again: the log is synced, and says how it is. After `end` everybody hears why. Knows no records.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 from time import perf_counter
+from typing import Protocol
 
-from sekisho.audit.hand import Hand
-from sekisho.audit.kernel_sync import KernelSync
+from sekisho.audit.clerk import Clerk
+from sekisho.audit.hand import Hand, Told
 from sekisho.audit.signer import Owner, unsynced
 from sekisho.errors import SekishoError
 
-__all__ = ["Done", "Waiting", "tell"]
+__all__ = ["Done", "Redo", "Waiting", "tell"]
 
 Done = Callable[[SekishoError | None], None]
+
+
+class Redo(Protocol):
+    """Where the end of the log can be made durable sooner than in the log itself (`redo_file`)."""
+
+    def begin(self, told: Told) -> bool:
+        """Make durable what the log has now; False: nothing has happened, and the log has to be synced."""
 
 
 class Waiting:
     """The queue in front of the disk."""
 
-    def __init__(self, sync: Callable[[], None], owner: Owner, kernel: KernelSync | None = None) -> None:
-        """`kernel` does the same as `sync` where the kernel can; `sync` itself runs in a thread."""
-        self._sync = sync
+    def __init__(
+        self,
+        sync: Callable[[], None],
+        owner: Owner,
+        redo: Redo | None = None,
+    ) -> None:
+        """`sync` runs in a thread that waits for nothing else."""
         self._owner = owner
-        self._kernel = kernel
-        self._hand = Hand("audit-sync")
+        self._clerk = Clerk("audit-sync", sync)
+        self._redo = redo
+        self._hand = Hand("audit-end")
         self._waiting: list[Done] = []
         self._is_syncing = False
         self._ended: SekishoError | None = None
@@ -52,7 +67,7 @@ class Waiting:
             await self._idle
 
     async def do(self, work: Callable[[], None]) -> None:
-        """Run something in the thread of the syncs, and raise what it raises."""
+        """Run something in a thread, and raise what it raises."""
         ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
         def told(failure: BaseException | None) -> None:
@@ -65,10 +80,9 @@ class Waiting:
             raise failure
 
     def close(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._hand.stop()
-        if self._kernel is not None:
-            self._kernel.close()
+        self._clerk.close()
 
     def _go_on(self) -> None:
         if self._waiting and not self._is_syncing:
@@ -82,19 +96,37 @@ class Waiting:
 
     def _begin(self, waiting: list[Done]) -> None:
         self._is_syncing = True
+        redo = self._redo
+        records, started = self._owner.written().records, perf_counter()
+
+        def kept(failure: BaseException | None) -> None:
+            if failure is not None:
+                self._redo = None
+                self._sync_log(waiting)
+                return
+            self._ended_for(waiting)
+            self._owner.durable(records, perf_counter() - started)
+
+        if redo is None or not redo.begin(kept):
+            self._sync_log(waiting)
+
+    def _sync_log(self, waiting: list[Done]) -> None:
         written, started = self._owner.written(), perf_counter()
 
         def synced(failure: BaseException | None) -> None:
-            self._is_syncing = False
             if failure is not None:
                 self._owner.end(unsynced(failure))
-            self._go_on()
-            tell(waiting, self._ended)
-            if failure is None:
+            else:
                 self._owner.synced_behind(written, perf_counter() - started)
+            self._ended_for(waiting)
 
-        if self._kernel is None or not self._kernel.begin(synced):
-            self._hand.do(self._sync, synced)
+        if not self._clerk.begin(synced):  # after the end, when nothing is known any more
+            synced(OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
+
+    def _ended_for(self, waiting: list[Done]) -> None:
+        self._is_syncing = False
+        self._go_on()
+        tell(waiting, self._ended)
 
 
 def tell(waiting: list[Done], problem: SekishoError | None) -> None:

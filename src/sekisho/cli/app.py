@@ -15,6 +15,7 @@ from typing import Final
 from cyclopts import App, CycloptsError, Group
 
 from sekisho.cli.saying import say_error, say_trouble
+from sekisho.cli.streams import open_missing
 from sekisho.errors import Misconfigured, SekishoError
 
 __all__ = ["COMMANDS", "app_for", "main"]
@@ -118,6 +119,7 @@ def _version() -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit status, and never raises."""
+    open_missing()
     typed = list(sys.argv[1:] if words is None else words)
     as_json = "--json" in typed[: typed.index("--")] if "--" in typed else "--json" in typed
     try:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from sekisho.cli.saying import say_json
+from sekisho.cli.saying import as_text, say_json
 
 if TYPE_CHECKING:
     from sekisho.assembly.arrivals import Arrival
@@ -49,7 +49,7 @@ def _as_line(arrival: Arrival) -> None:
     if arrival.stage != "starting":
         line.append(f", {arrival.seconds:.1f} s", "dim")
     if arrival.detail:
-        line.append(f" ({arrival.detail})")
+        line.append(f" ({as_text(arrival.detail)})")
     if arrival.remedy:
-        line.append(f" → {arrival.remedy}")
+        line.append(f" → {as_text(arrival.remedy)}")
     Console(stderr=True, soft_wrap=True, highlight=False).print(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,14 +14,14 @@ from sekisho.detect.hidden import visible
 from sekisho.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from sekisho.sandbox.changes import Change
-    from sekisho.sandbox.draft import Draft, Drafts
+    from sekisho.sandbox.drafts.changes import Change
+    from sekisho.sandbox.drafts.draft import Draft, Drafts
+    from sekisho.sandbox.drafts.shown import Content
 
 __all__ = ["changes"]
 
 MAX_SHOWN: Final = 1_000  # lines of the table
 MAX_DIFFERENCES: Final = 50
-MAX_DIGEST_BYTES: Final = 64 << 20
 _SIGNS: Final = {"added": "+", "changed": "~", "deleted": "-"}
 
 
@@ -35,6 +34,10 @@ def changes(
         bool,
         Parameter(negative="", help="With --commit: put them over what somebody else changed meanwhile."),
     ] = False,
+    digest: Annotated[
+        str,
+        Parameter(help="With --commit: keep them only if they are what was shown with this digest."),
+    ] = "",
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> int:
@@ -46,44 +49,55 @@ def changes(
     from sekisho.assembly.housing import drafts_of  # noqa: PLC0415 - not every command needs it
     from sekisho.assembly.places import Places  # noqa: PLC0415
 
-    if (commit and rollback) or (force and not commit):
+    if (commit and rollback) or ((force or digest) and not commit):
         raise Misconfigured(
             "config_invalid",
             "these options contradict each other",
-            remedy="type --commit [--force] or --rollback",
+            remedy="type --commit [--force] [--digest DIGEST] or --rollback",
         )
     found = find_any(config)
     workload_of(found, name)  # or a refusal that names the plugins there are
     drafts = drafts_of(Places(home=home_of(found), config=config.absolute()), name)
     if commit or rollback:
-        return _decide(name, drafts, commit=commit, force=force, json=json)
+        return _decide(name, drafts, commit=commit, force=force, digest=digest, json=json)
     return _show(name, drafts, json=json)
 
 
-def _decide(name: str, drafts: Drafts, *, commit: bool, force: bool, json: bool) -> int:
-    from sekisho.sandbox.transaction import discard, keep  # noqa: PLC0415
+def _decide(name: str, drafts: Drafts, *, commit: bool, force: bool, digest: str, json: bool) -> int:
+    from sekisho.sandbox.drafts.transaction import discard, keep  # noqa: PLC0415
 
     if not drafts.all():
         number = 0
     else:
         with drafts.turn():
-            number = keep(drafts, force=force) if commit else discard(drafts)
+            number = keep(drafts, force=force, seen=digest) if commit else discard(drafts)
     state = "kept" if commit else "discarded"
     if json:
         say_json({"plugin": name, "state": state, "number": number})
     elif commit:
-        say([f"{name}: {number} changes kept"])
+        say([f"{name}: {_counted(number)} kept"])
     else:
         say([f"{name}: what it wrote is discarded"])
     return 0
 
 
 def _show(name: str, drafts: Drafts, *, json: bool) -> int:
-    from sekisho.sandbox.changes import changes_of  # noqa: PLC0415
+    from sekisho.sandbox.drafts.changes import changes_of  # noqa: PLC0415
+    from sekisho.sandbox.drafts.difference import MAX_TEXT_BYTES  # noqa: PLC0415
+    from sekisho.sandbox.drafts.shown import Shown, new_content_of  # noqa: PLC0415
 
     found = [(draft, one) for draft in drafts.all() for one in changes_of(draft)]
+    told, differences, rows = Shown(), list[list[str]](), list[dict[str, object]]()
+    for draft, one in found:
+        # Read once: a plugin that goes on writing must not have one content shown and another one digested.
+        content = new_content_of(draft, one, MAX_TEXT_BYTES)
+        told.add(draft, one, content)
+        if json:
+            rows.append(_as_json(draft, one, content))
+        elif len(differences) < MAX_DIFFERENCES and (lines := list(_difference(draft, one, content))):
+            differences.append(lines)
     if json:
-        say_json({"plugin": name, "changes": [_as_json(draft, one) for draft, one in found]})
+        say_json({"plugin": name, "digest": told.digest, "changes": rows})
         return 0
     if not found:
         say([f"{name}: nothing written that waits for you"])
@@ -94,15 +108,12 @@ def _show(name: str, drafts: Drafts, *, json: bool) -> int:
     )
     if len(found) > MAX_SHOWN:
         say([f"… and {len(found) - MAX_SHOWN} more (--json shows all)"])
-    shown = 0
-    for draft, one in found:
-        lines = [] if shown == MAX_DIFFERENCES else list(_difference(draft, one))
-        shown += bool(lines)
+    for lines in differences:
         say(lines)
     refused = sum(bool(one.refused) for _, one in found)
     conflicts = sum(one.conflict for _, one in found)
-    note(f"{len(found)} changes, {refused} that may not be kept, {conflicts} in conflict")
-    note(f"→ sekisho changes {name} --commit, or --rollback")
+    note(f"{_counted(len(found))}, {refused} that may not be kept, {conflicts} in conflict")
+    note(f"→ sekisho changes {name} --commit --digest {told.digest}, or --rollback")
     return 0
 
 
@@ -126,7 +137,7 @@ def _row(draft: Draft, one: Change) -> tuple[str, ...]:
     )
 
 
-def _as_json(draft: Draft, one: Change) -> dict[str, object]:
+def _as_json(draft: Draft, one: Change, content: Content | None) -> dict[str, object]:
     return {
         "folder": _text(draft.folder),
         "path": _text(one.path),
@@ -136,6 +147,7 @@ def _as_json(draft: Draft, one: Change) -> dict[str, object]:
         "mode": one.mode,
         "old_mode": one.old_mode,
         "size": one.size,
+        "content": "" if content is None else content.digest,
         "target": _text(one.target),
         "refused": _text(one.refused),
         "conflict": one.conflict,
@@ -148,39 +160,23 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _difference(draft: Draft, one: Change) -> Iterator[str]:
+def _difference(draft: Draft, one: Change, content: Content | None) -> Iterator[str]:
     """The content of one file, old and new."""
-    from sekisho.sandbox.difference import MAX_TEXT_BYTES, text_difference  # noqa: PLC0415
+    from sekisho.sandbox.drafts.difference import MAX_TEXT_BYTES, text_difference  # noqa: PLC0415
+    from sekisho.sandbox.drafts.shown import content_of  # noqa: PLC0415
 
     if "file" not in (one.kind, one.was) or not (one.is_content_new or one.what == "deleted"):
         return
-    old = _content(draft.folder, one.path, MAX_TEXT_BYTES) if one.was == "file" else b""
-    is_new = one.what != "deleted" and one.kind == "file"
-    new = _content(str(draft.upper.resolve()), one.path, MAX_TEXT_BYTES) if is_new else b""
+    old = content_of(draft.folder, one.path, MAX_TEXT_BYTES).data if one.was == "file" else b""
+    new = b"" if content is None else content.data
     lines = None if old is None or new is None else text_difference(old, new)
     yield ""
     yield visible(f"{_SIGNS[one.what]} {draft.folder}/{one.path}")
     if lines is not None:
         yield from lines
-    elif is_new:
-        yield f"{one.size} bytes, {_digest(str(draft.upper.resolve()), one.path)}"
+    elif content is not None:
+        yield f"{one.size} bytes, {content.digest}"
 
 
-def _content(folder: str, path: str, most: int) -> bytes | None:
-    """A file's content when it is short; None else."""
-    from sekisho.sandbox.beneath import open_file, open_root, opened, parent_and_name  # noqa: PLC0415
-
-    try:
-        with opened(open_root(folder)) as root, parent_and_name(root, path) as (above, last):
-            fd = open_file(above, last)
-        with os.fdopen(fd, "rb") as file:
-            if os.fstat(file.fileno()).st_size > most:
-                return None
-            return file.read(most)
-    except OSError:
-        return None  # closed to us, or gone since
-
-
-def _digest(folder: str, path: str) -> str:
-    content = _content(folder, path, MAX_DIGEST_BYTES)
-    return "not read" if content is None else "sha256:" + hashlib.sha256(content).hexdigest()
+def _counted(number: int) -> str:
+    return "1 change" if number == 1 else f"{number} changes"

@@ -10,7 +10,9 @@ from cyclopts import Parameter
 
 from sekisho.cli.finding import DEFAULT_CONFIG, Json, find_any, home_of
 from sekisho.cli.saying import note, say, say_json
-from sekisho.config import PluginConfig, check_paths, effective, warnings_of
+from sekisho.config import CoreConfig, PluginConfig, check_paths, effective, warnings_of
+from sekisho.credentials.references import read_reference
+from sekisho.errors import SekishoError
 
 __all__ = ["check", "show"]
 
@@ -34,11 +36,14 @@ def show(*, config: AnyFile = DEFAULT_CONFIG, json: Json = False) -> int:
 
 
 def check(*, config: AnyFile = DEFAULT_CONFIG, json: Json = False) -> int:
-    """Check a configuration file and the paths it names."""
+    """Check a configuration file and the paths it names.
+
+    A secret that cannot be read from its file is a warning: it keeps its own plugin down, and nothing else.
+    """
     found = find_any(config)
     check_paths(found)
     kind = "plugin" if isinstance(found, PluginConfig) else "core"
-    warnings = list(warnings_of(found))
+    warnings = [*warnings_of(found), *_unreadable_secrets(found)]
     if json:
         say_json({"ok": True, "file": config, "kind": kind, "warnings": warnings})
         return 0
@@ -46,6 +51,19 @@ def check(*, config: AnyFile = DEFAULT_CONFIG, json: Json = False) -> int:
     for warning in warnings:
         note(f"warning: {warning}")
     return 0
+
+
+def _unreadable_secrets(found: CoreConfig | PluginConfig) -> Iterator[str]:
+    """Files alone: variables and credentials are there for the service, and not for who types this."""
+    entries = found.plugins.servers if isinstance(found, CoreConfig) else (found,)
+    for workload in (one.workload for one in entries):
+        for secret in workload.grants.secrets:
+            if secret.reference.kind != "file" or not (workload.command or workload.package):
+                continue
+            try:
+                read_reference(secret.reference, {})
+            except SekishoError as error:
+                yield f"{workload.name}.secrets.{secret.name}: {error.message}; {error.remedy}"
 
 
 def _lines(table: dict[str, Any], above: str) -> Iterator[str]:

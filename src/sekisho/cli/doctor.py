@@ -8,8 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sekisho.cli.compiled import examine_build
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find
+from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, find_any
 from sekisho.cli.saying import columns, note, say, say_json
+from sekisho.config import CoreConfig
 from sekisho.errors import SekishoError
 from sekisho.sandbox import APPARMOR_PROFILE, Row
 from sekisho.sandbox import doctor as examine
@@ -51,9 +52,9 @@ def _configured(config: ConfigFile) -> tuple[Row, ...]:
     if config == DEFAULT_CONFIG and not config.exists():
         return ()
     try:
-        site = find(config)
+        found = find_any(config)
     except SekishoError as error:
         return (Row(what="configuration", ok=False, detail=error.message, fix=error.remedy),)
     from sekisho.assembly.checkup import examine_auth  # noqa: PLC0415 - most machines have no issuers
 
-    return examine_auth(site.config)
+    return examine_auth(found) if isinstance(found, CoreConfig) else ()

@@ -10,21 +10,23 @@ import select
 import sys
 from collections import deque
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from sekisho.assembly.places import Places
-from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find
+from sekisho.cli.finding import DEFAULT_CONFIG, Json, find_any, home_of, workload_of
 from sekisho.cli.saying import columns, note, say, say_json
-from sekisho.config import PluginEntry
+from sekisho.config import CoreConfig, Workload
 from sekisho.egress.following import LedgerFollower
 from sekisho.egress.proposal import propose as propose_from
 from sekisho.egress.record import LedgerEntry, read_entries
 
 __all__ = ["log", "propose"]
 
-Name = Annotated[str, Parameter(help="The plugin, as the core file names it.")]
+Name = Annotated[str, Parameter(help="The plugin, as its file names it.")]
+AnyFile = Annotated[Path, Parameter(name="--config", help="A core file or a plugin file.")]
 LEARNED = "learned"
 LOOK_MS = 300  # between two looks: at once to a person, nothing to the machine
 
@@ -38,19 +40,18 @@ def log(
     follow: Annotated[
         bool, Parameter(name=["--follow", "-f"], negative="", help="Go on, until you interrupt it.")
     ] = False,
-    config: ConfigFile = DEFAULT_CONFIG,
+    config: AnyFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> int:
     """Show what a plugin sent out and what it was refused, oldest first.
 
     With --follow and --json each event is a line of its own.
     """
-    site = find(config)
-    plugin = site.config.plugin(name)
+    _, plugin, folder = _found(config, name)
     if follow:
         _warn_learning(plugin)
-        return _follow(site, plugin, lines=max(lines, 0), only_refused=refused, json=json)
-    entries = (one for one in _entries(site, plugin) if not (refused and one.allowed))
+        return _follow(folder, plugin, lines=max(lines, 0), only_refused=refused, json=json)
+    entries = (one for one in read_entries(folder, plugin.name) if not (refused and one.allowed))
     newest = list(deque(entries, maxlen=max(lines, 0)))
     if json:
         say_json(
@@ -65,8 +66,7 @@ def log(
     return 0
 
 
-def _follow(site: Site, plugin: PluginEntry, *, lines: int, only_refused: bool, json: bool) -> int:
-    folder = Places(home=site.home, config=site.path).egress_log
+def _follow(folder: Path, plugin: Workload, *, lines: int, only_refused: bool, json: bool) -> int:
     reader = select.poll()
     reader.register(sys.stdout, 0)
     with LedgerFollower(folder, plugin.name) as ledger:
@@ -83,28 +83,30 @@ def _follow(site: Site, plugin: PluginEntry, *, lines: int, only_refused: bool, 
             newest = deque(one for one in ledger.new() if not (only_refused and one.allowed))
 
 
-def propose(name: Name, /, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
+def propose(name: Name, /, *, config: AnyFile = DEFAULT_CONFIG, json: Json = False) -> int:
     """Print the allow-list a plugin seems to need, from what it reached while mode = "learn".
 
     Read it before you paste it: the plugin chose the names.
     """
-    site = find(config)
-    plugin = site.config.plugin(name)
-    proposal = propose_from(_entries(site, plugin), plugin.grants.network)
+    is_core, plugin, folder = _found(config, name)
+    proposal = propose_from(list(read_entries(folder, plugin.name)), plugin.grants.network)
     if json:
         say_json({"plugin": name, **asdict(proposal)})
         return 0
     if proposal.learned:
-        say(proposal.toml("plugins.servers.network_policy"))
+        say(proposal.toml("plugins.servers.network_policy" if is_core else "network_policy"))
     else:
         note(f"{name}: nothing was learned yet")
-        note('→ set network_policy.mode = "learn", let it work while you watch, then ask again')
+        note(f"→ {_how_to_learn(plugin)}")
     _warn_learning(plugin)
     return 0
 
 
-def _entries(site: Site, plugin: PluginEntry) -> list[LedgerEntry]:
-    return list(read_entries(Places(home=site.home, config=site.path).egress_log, plugin.name))
+def _found(config: Path, name: str) -> tuple[bool, Workload, Path]:
+    """Whether it is a core file, its plugin, and the folder of ledgers that the egress process of that file keeps."""
+    found = find_any(config)
+    places = Places(home=home_of(found), config=config.absolute())
+    return isinstance(found, CoreConfig), workload_of(found, name), places.egress_log
 
 
 def _row(entry: LedgerEntry) -> tuple[str, ...]:
@@ -121,7 +123,15 @@ def _row(entry: LedgerEntry) -> tuple[str, ...]:
     )
 
 
-def _warn_learning(plugin: PluginEntry) -> None:
+def _how_to_learn(plugin: Workload) -> str:
+    if plugin.grants.network.mode != "learn":
+        return 'set network_policy.mode = "learn", let it work while you watch, then ask again'
+    return (
+        f"let it work while you watch, then ask again; sekisho egress log {plugin.name} shows what it tried"
+    )
+
+
+def _warn_learning(plugin: Workload) -> None:
     if plugin.grants.network.mode == "learn":
         note(
             f'{plugin.name}: network_policy.mode = "learn": it reaches every public host it asks for by name'

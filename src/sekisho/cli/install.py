@@ -87,7 +87,11 @@ def rollback(name: Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = Fa
     found = find_any(config)
     workload = workload_of(found, name)
     if workload.package is None:
-        raise Misconfigured("config_invalid", f"{name} is no package", remedy="nothing was changed")
+        raise Misconfigured(
+            "config_invalid",
+            f"{name} is no package, so there is none to go back to",
+            remedy=f"sekisho changes {name} --rollback throws away what it wrote, where that waits for you",
+        )
     store = Store(_packages(found, config))
     with store.writing():
         active = store.roll_back(name, str(workload.package))

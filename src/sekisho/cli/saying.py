@@ -1,7 +1,8 @@
 """How the command line speaks: results on standard output, diagnostics on standard error.
 
 Guarantees one form for people and one for programs, chosen by `--json`; on a terminal tables are drawn by
-rich, elsewhere they are plain columns. Values are printed as text, never as markup.
+rich, elsewhere they are plain columns. Values are printed as text, never as markup; whoever chose their characters,
+none of them moves a cursor, turns the direction of writing or hides: those are shown by code point, in JSON as an escape.
 """
 
 from __future__ import annotations
@@ -15,18 +16,36 @@ from typing import Any
 
 from sekisho.errors import SekishoError
 
-__all__ = ["as_line", "ask", "columns", "note", "say", "say_error", "say_json", "say_trouble"]
+__all__ = ["as_line", "as_text", "ask", "columns", "note", "say", "say_error", "say_json", "say_trouble"]
 
 
 def say(lines: Iterable[str]) -> None:
     """Print lines of a result."""
     for line in lines:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(as_text(line, keep="\n\t") + "\n")
 
 
 def say_json(value: object) -> None:
     """Print a result for a program: one JSON document, one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+    sys.stdout.write(_as_json(value) + "\n")
+
+
+def _as_json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    if text.isascii() and text.isprintable():
+        return text
+    from sekisho.detect.hidden import is_hidden  # noqa: PLC0415 - most texts are plain
+
+    return "".join(json.dumps(char)[1:-1] if is_hidden(char) else char for char in text)
+
+
+def as_text(text: str, *, keep: str = "") -> str:
+    """A text that may be printed: on one line, unless `keep` says otherwise, with nothing in it that acts or hides."""
+    if text.isascii() and text.isprintable():
+        return text
+    from sekisho.detect.hidden import visible  # noqa: PLC0415 - most texts are plain
+
+    return visible(text, keep=keep)
 
 
 def _plain(value: object) -> object:
@@ -40,11 +59,12 @@ def _plain(value: object) -> object:
 
 def note(line: str) -> None:
     """Print a diagnostic."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(as_text(line, keep="\n\t") + "\n")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table."""
+    """Print a table; every cell is one line."""
+    rows = [[as_text(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(names, rows)
         return
@@ -69,13 +89,18 @@ def _draw(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def as_line(fields: Mapping[str, Any]) -> str:
     """Plain fields on one line, those without a value left out."""
     return " ".join(
-        f"{key}={json.dumps(one) if ' ' in str(one) else one}" for key, one in fields.items() if one != ""
+        f"{key}={one if _is_word(str(one)) else json.dumps(one)}" for key, one in fields.items() if one != ""
     )
+
+
+def _is_word(text: str) -> bool:
+    """Stays one field of one line: no blank, no line break, nothing that a reader would not see."""
+    return text.isprintable() and " " not in text
 
 
 def ask(question: str) -> bool:
     """Put a yes/no question to the person at the terminal; anything but yes is no."""
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{as_text(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -83,11 +108,11 @@ def ask(question: str) -> bool:
 def say_error(error: SekishoError, status: int, *, as_json: bool) -> int:
     """Print what happened and what to do next; returns the exit status."""
     if as_json:
-        shown = {"code": error.code, "message": error.message, "remedy": error.remedy}
-        note(json.dumps({"error": shown}, ensure_ascii=False))
+        told = {"code": error.code, "message": error.message, "remedy": error.remedy}
+        note(_as_json({"error": told}))
     else:
-        note(f"sekisho: {error.message}")
-        note(f"→ {error.remedy}")
+        note(as_text(f"sekisho: {error.message}"))
+        note(as_text(f"→ {error.remedy}"))
     return status
 
 

@@ -8,6 +8,7 @@ reads no environment variable and starts nothing; `assembly` stands above it and
 from sekisho.config.auth import Auth, AuthIssuer
 from sekisho.config.core import Approval, Audit, CoreConfig, Inspection, Security
 from sekisho.config.core_server import CoreServer
+from sekisho.config.fetching import fetched_at_start
 from sekisho.config.filesystem_policy import FilesystemPolicy
 from sekisho.config.install import Install
 from sekisho.config.limits import Limits, PluginLimits
@@ -45,6 +46,7 @@ __all__ = [
     "Workload",
     "check_paths",
     "effective",
+    "fetched_at_start",
     "load_any",
     "load_core",
     "load_plugin",

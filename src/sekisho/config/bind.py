@@ -21,6 +21,8 @@ __all__ = ["bind", "refusal", "unknown_key"]
 T = TypeVar("T")
 _DEFAULT_REMEDY: Final = CODES["config_invalid"].remedy
 
+_MEANT: Final = {"url": ("upstream",)}  # what other programs call it, and what it is here
+
 
 def bind(table: type[T], values: Mapping[str, object], source: Source, where: KeyPath = ()) -> T:
     """Read `values` as the settings of `table`; `where` is the key of the table itself."""
@@ -54,7 +56,9 @@ def refusal(source: Source, key: KeyPath, what: str, expected: str, remedy: str 
 
 def unknown_key(source: Source, key: KeyPath, declared: tuple[str, ...]) -> Misconfigured:
     """A key the schema does not know, with the declared name a person most likely meant."""
-    near = get_close_matches(str(key[-1]).lower().replace("-", "_"), declared, n=1)
+    name = str(key[-1]).lower().replace("-", "_")
+    meant = [one for one in _MEANT.get(name, ()) if one in declared]
+    near = meant or get_close_matches(name, declared, n=1)
     remedy = f"did you mean {near[0]}?" if near else "remove the key, or correct its name"
     return refusal(source, key, "unknown key", "one of " + ", ".join(declared), remedy)
 

@@ -62,7 +62,7 @@ class Limits(PluginLimits):
     )
     max_held_bytes: int = setting(
         whole(4096, 1 << 40),
-        "Bytes held for all connections: unfinished bodies and unread answers.",
+        "Bytes held for all connections: unfinished bodies, requests that wait and unread answers.",
         default=256 * _MB,
     )
     max_in_flight_per_client: int = setting(

@@ -27,7 +27,12 @@ MAX_FILE_BYTES: Final = 1 << 20  # a device or a log named by mistake must not f
 
 def load_core(path: Path) -> CoreConfig:
     """The core file at `path`; raises Misconfigured."""
-    return bind(CoreConfig, *_parsed(path))
+    values, source = _parsed(path)
+    if "plugin_server" in values:
+        raise _file_error(
+            path, "is a plugin file, and a core file is asked for", "name the core file with --config FILE"
+        )
+    return bind(CoreConfig, values, source)
 
 
 def load_plugin(path: Path) -> PluginConfig:
@@ -79,7 +84,10 @@ def _read(path: Path) -> str:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as problem:
         reason = problem.strerror or "unknown reason"
-        raise _file_error(path, f"cannot be read: {reason}", "name the file with --config FILE") from problem
+        remedy = "name the file with --config FILE"
+        if isinstance(problem, FileNotFoundError):
+            remedy += ", or write it: README.md shows a whole one"
+        raise _file_error(path, f"cannot be read: {reason}", remedy) from problem
     if len(data) > MAX_FILE_BYTES:
         raise _file_error(path, f"is larger than {MAX_FILE_BYTES} bytes", "name a configuration file")
     try:

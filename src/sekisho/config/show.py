@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sekisho.config.core import CoreConfig
+from sekisho.config.fetching import fetched_at_start
 from sekisho.config.field import settings_of
 from sekisho.config.plugin import PluginConfig
 from sekisho.config.values import BindAddress, is_loopback, is_secret_name
@@ -108,6 +109,12 @@ def warnings_of(config: CoreConfig | PluginConfig) -> Iterator[str]:
 def _workload_warnings(workload: Workload, table: str) -> Iterator[str]:
     for idle in workload.idle_roots:
         yield f"{workload.name}.roots: {idle}"
+    instead = fetched_at_start(workload.command)
+    if instead is not None:
+        yield (
+            f"{workload.name}.command: {workload.command[0]} fetches at each start, and a plugin has no registry; "
+            f"write {instead} and its words as arguments, then sekisho install {workload.name}"
+        )
     if workload.gates and (workload.command or workload.package):
         most_mb = (workload.gates + 1) * workload.grants.limits.max_memory_mb
         yield f"{workload.name}.max_instances: its limits count for each process; together up to {most_mb} MB"

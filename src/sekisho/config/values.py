@@ -147,7 +147,7 @@ def command_words() -> Kind[tuple[str, ...]]:
             raise Wrong("names no program, or holds a NUL character")
         return tuple(value)
 
-    return Kind("list of text", 'a list of words such as ["npx", "-y", "server"]', read)
+    return Kind("list of text", 'a list of words such as ["/usr/bin/node", "server.js"]', read)
 
 
 def client_requests() -> Kind[tuple[str, ...]]:

@@ -14,10 +14,11 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
+from sekisho.credentials.answers import read_answer
 from sekisho.credentials.challenge import scopes_of
 from sekisho.credentials.metadata import Server
 from sekisho.credentials.vault import Client, Tokens
-from sekisho.errors import Refused
+from sekisho.errors import Refused, RemoteProtocolError
 from sekisho.protocol import HttpResponse
 
 __all__ = [
@@ -108,8 +109,8 @@ def read_tokens(
 ) -> Tokens:
     """The tokens of a 200 answer; `before` are those a refresh replaces, which it may leave standing in part."""
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        answer = read_answer(body, _Answer)
+    except RemoteProtocolError as error:
         raise Refused("authorization_failed", "the token answer cannot be read") from error
     kind = "DPoP" if wants_dpop else "Bearer"
     if answer.token_type.lower() != kind.lower():
@@ -135,8 +136,8 @@ def read_tokens(
 def refusal_of(body: bytes) -> str:
     """The error word of a refused request, if it is one; never a server's free text."""
     try:
-        word = msgspec.json.decode(body, type=_Error).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        word = read_answer(body, _Error).error
+    except RemoteProtocolError:
         return ""
     return word if _ERROR_WORD.fullmatch(word) else ""
 
@@ -159,8 +160,8 @@ def registration(redirect_uri: str, method: str, scopes: Sequence[str]) -> bytes
 def read_client(body: bytes, *, asked_method: str, redirect_uri: str) -> Client:
     """The client a server registered; raises `Refused` for one we could not be."""
     try:
-        answer = msgspec.json.decode(body, type=_Registered)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        answer = read_answer(body, _Registered)
+    except RemoteProtocolError as error:
         raise Refused("authorization_failed", "the registration's answer cannot be read") from error
     method = answer.token_endpoint_auth_method or asked_method
     secret = answer.client_secret or ""

@@ -22,11 +22,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from sekisho.credentials.answers import read_answer
 from sekisho.credentials.challenge import scopes_of
 from sekisho.credentials.grants import MAX_TOKEN_CHARS, Form
 from sekisho.credentials.metadata import is_same_issuer
 from sekisho.credentials.vault import Identity
-from sekisho.errors import Refused
+from sekisho.errors import Refused, RemoteProtocolError
 
 __all__ = ["ID_JAG", "Grant", "Purpose", "check_id_token", "exchange_form", "read_exchange", "read_identity"]
 
@@ -101,8 +102,8 @@ def check_id_token(text: str, *, issuer: str, client_id: str, now: float) -> Non
 def read_identity(body: bytes, issuer: str, before: Identity | None) -> Identity:
     """What a 200 answer to a login says; `before` is what a refresh replaces, which it may leave standing in part."""
     try:
-        answer = msgspec.json.decode(body, type=_Login)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        answer = read_answer(body, _Login)
+    except RemoteProtocolError as error:
         raise Refused("authorization_failed", "the identity provider gave no identity token") from error
     refresh = answer.refresh_token or (before.refresh if before else "")
     if max(len(refresh), len(answer.id_token)) > MAX_TOKEN_CHARS:
@@ -128,8 +129,8 @@ def exchange_form(id_token: str, purpose: Purpose) -> Form:
 def read_exchange(body: bytes, purpose: Purpose, now: float) -> Grant:
     """The ID-JAG of a 200 answer; raises `Refused`."""
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        answer = read_answer(body, _Answer)
+    except RemoteProtocolError as error:
         raise _refused("'s answer cannot be read") from error
     if answer.issued_token_type != ID_JAG:
         raise _refused(" issued another kind of token than an ID-JAG")
@@ -182,8 +183,8 @@ P = TypeVar("P", _Head, _Claims)
 def _part(text: str, kind: type[P]) -> P | None:
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.json.decode(data, type=kind)
-    except (binascii.Error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return read_answer(data, kind)
+    except (binascii.Error, RemoteProtocolError):
         return None
 
 

@@ -10,14 +10,13 @@ Guarantees
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec.structs import replace
 
-from sekisho.credentials.authorization import Question, code_of, is_answer_to, page_for
 from sekisho.credentials.callback import open_callback
+from sekisho.credentials.code_login import code_form
 from sekisho.credentials.fetch import Fetcher
 from sekisho.credentials.grants import Form, failed
 from sekisho.credentials.identity_assertion import check_id_token, read_identity
@@ -94,24 +93,14 @@ class IdentityLogin:
         server.authorization_page()  # refused before anybody is troubled
         knows_offline = "offline_access" in (server.scopes_supported or ())
         async with open_callback(self._redirect_port) as callback:
-            question = Question(
+            form = await code_form(
+                callback,
+                open_page,
                 server=server,
                 client_id=client.client_id,
-                redirect_uri=callback.redirect_uri,
-                state=secrets.token_urlsafe(32),
-                verifier=secrets.token_urlsafe(64),
                 scopes=("openid", "offline_access") if knows_offline else ("openid",),
                 resource="",
             )
-            callback.expect(lambda query: is_answer_to(query, question))
-            await open_page(page_for(question))
-            code = code_of(await callback.answer(), question)
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": question.redirect_uri,
-            "code_verifier": question.verifier,
-        }
         return await self._ask(server, client, form, None)
 
     async def _ask(self, server: Server, client: Client, form: Form, before: Identity | None) -> str:

@@ -17,7 +17,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from sekisho.credentials.addresses import checked_url, covers, inserted
-from sekisho.errors import Refused
+from sekisho.credentials.answers import read_answer
+from sekisho.errors import Refused, RemoteProtocolError
 
 __all__ = [
     "Resource",
@@ -133,8 +134,8 @@ M = TypeVar("M", Resource, Server)
 
 def _read(body: bytes, kind: type[M], what: str) -> M:
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return read_answer(body, kind)
+    except RemoteProtocolError as error:
         raise _refused(f"{what} cannot be read") from error
 
 

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from msgspec.structs import replace
 
-from sekisho.credentials.authorization import Question, code_of, is_answer_to, page_for
 from sekisho.credentials.callback import open_callback
 from sekisho.credentials.challenge import Challenge, union
 from sekisho.credentials.clients import Clients, read_text
+from sekisho.credentials.code_login import code_form
 from sekisho.credentials.discovery import Site, discover
 from sekisho.credentials.fetch import Fetcher
 from sekisho.credentials.grants import JWT_BEARER, Form, failed, read_tokens, refusal_of
@@ -156,24 +156,14 @@ class OAuthClient:
             )
         async with open_callback(self._port(site)) as callback:
             client = await self._clients.for_login(site, callback.redirect_uri, scopes)
-            question = Question(
+            form = await code_form(
+                callback,
+                self._open_page,
                 server=site.server,
                 client_id=client.client_id,
-                redirect_uri=callback.redirect_uri,
-                state=secrets.token_urlsafe(32),
-                verifier=secrets.token_urlsafe(64),
                 scopes=scopes,
                 resource=site.resource,
             )
-            callback.expect(lambda query: is_answer_to(query, question))
-            await self._open_page(page_for(question))
-            code = code_of(await callback.answer(), question)
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": question.redirect_uri,
-            "code_verifier": question.verifier,
-        }
         return await self._ask(site, client, form, scopes, states_scope=False)
 
     def _port(self, site: Site) -> int:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from sekisho.protocol import JsonValue
 
-__all__ = ["HiddenCharacter", "hidden_characters", "visible", "visible_json"]
+__all__ = ["HiddenCharacter", "hidden_characters", "is_hidden", "visible", "visible_json"]
 
 LINE_LAYOUT: Final = "\n\t"  # moves the cursor only forward; ordinary in a description
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
@@ -49,8 +49,16 @@ def hidden_characters(text: str) -> tuple[HiddenCharacter, ...]:
     return tuple(
         HiddenCharacter(index, ord(character), _name(character))
         for index, character in enumerate(text)
-        if character not in LINE_LAYOUT and _is_hidden(character)
+        if character not in LINE_LAYOUT and is_hidden(character)
     )
+
+
+def is_hidden(character: str) -> bool:
+    """Whether a reader would not see this character, or not where it stands."""
+    if unicodedata.category(character) in _HIDDEN_CATEGORIES:
+        return True
+    point = ord(character)
+    return any(first <= point <= last for first, last in _HIDDEN_RANGES)
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -61,7 +69,7 @@ def visible(text: str, *, keep: str = "") -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        f"⟨U+{ord(character):04X}⟩" if _is_hidden(character) and character not in keep else character
+        f"⟨U+{ord(character):04X}⟩" if is_hidden(character) and character not in keep else character
         for character in text
     )
 
@@ -95,13 +103,6 @@ def _render(value: JsonValue, newline: str) -> Iterator[str]:
 
 def _quoted(text: str) -> str:
     return json.dumps(visible(text, keep=LINE_LAYOUT), ensure_ascii=False)
-
-
-def _is_hidden(character: str) -> bool:
-    if unicodedata.category(character) in _HIDDEN_CATEGORIES:
-        return True
-    point = ord(character)
-    return any(first <= point <= last for first, last in _HIDDEN_RANGES)
 
 
 def _name(character: str) -> str:

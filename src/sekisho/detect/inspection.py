@@ -52,6 +52,11 @@ class Inspection:
         """What was compiled, for another Inspection with other modes and the same rules."""
         return self._scanner
 
+    @property
+    def reads_results(self) -> bool:
+        """Whether what a plugin says is looked at: what only prepares for that may be left out where it is not."""
+        return self._results != "off"
+
     def judge_arguments(self, data: bytes) -> Findings:
         """The arguments of a call, as JSON text of our own emission."""
         if self._arguments == "off":

@@ -16,7 +16,7 @@ from typing import Final
 from sekisho.errors import Refused
 from sekisho.policy import canonical_host
 
-__all__ = ["ALERT_ACCESS_DENIED", "MAX_HELLO_BYTES", "server_name"]
+__all__ = ["ALERT_ACCESS_DENIED", "MAX_HELLO_BYTES", "name_of", "server_name"]
 
 MAX_HELLO_BYTES: Final = 16 << 10  # held in memory before it is judged; real ones stay below 3 KiB
 ALERT_ACCESS_DENIED: Final = bytes((21, 3, 3, 0, 2, 2, 49))  # fatal access_denied, which clients print
@@ -44,7 +44,7 @@ def server_name(data: bytes) -> str | None:
         if len(data) >= MAX_HELLO_BYTES:
             raise _refused("the TLS greeting is too long")
         return None
-    return _name_of(message)
+    return name_of(message)
 
 
 def _first_message(data: bytes) -> bytes | None:
@@ -75,7 +75,8 @@ def _first_message(data: bytes) -> bytes | None:
     return None
 
 
-def _name_of(message: bytes) -> str:
+def name_of(message: bytes) -> str:
+    """The canonical server name in the body of one ClientHello; raises Refused."""
     names: list[str] = []
     hello = _Cursor(message)
     hello.take(2 + _RANDOM_BYTES)

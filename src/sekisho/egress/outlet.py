@@ -2,6 +2,7 @@
 
 - A permitted name is resolved once, on the host; every address that is not public, or is this machine's own,
   is dropped; the address that was checked is the address that is dialled, so a name cannot change in between.
+- Only the first addresses of a name are judged, and the first of those that pass are dialled.
 - `localhost` means loopback, and comes here only when policy granted it with its port.
 - Resolving and dialling are bounded in time, and each plugin waits in its own queue for the resolver.
 
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
+from sekisho.egress.routes import leads_away
 from sekisho.egress.tunnel import Target
 from sekisho.errors import Refused, Unavailable
 from sekisho.policy import LOCALHOST, Address, NetworkGrant, carried_address, is_learned, is_public, permits
@@ -29,6 +31,7 @@ Dial: TypeAlias = Callable[[Address, int], Awaitable[socket.socket]]
 RESOLVE_TIMEOUT_S: Final = 10.0
 DIAL_TIMEOUT_S: Final = 10.0
 MAX_ADDRESSES: Final = 4  # a name with hundreds of addresses must not make us knock on all of them
+MAX_JUDGED: Final = 32  # or ask the kernel about thousands of them, while no gate answers
 _RESOLVER_THREADS: Final = (
     2  # getaddrinfo cannot be cancelled; a slow name server holds only its own plugin up
 )
@@ -92,7 +95,8 @@ class Outlet:
     async def _addresses(self, host: str) -> Sequence[Address]:
         if host == LOCALHOST:
             return _LOOPBACK
-        allowed = [address for address in await self._resolve(host) if self._is_allowed_address(address)]
+        found = (await self._resolve(host))[:MAX_JUDGED]
+        allowed = [address for address in found if self._is_allowed_address(address)]
         if not allowed:
             raise Refused("egress_refused", "the name leads to an address that is not public")
         return allowed[:MAX_ADDRESSES]
@@ -110,7 +114,7 @@ class Outlet:
 def is_outside(address: Address) -> bool:
     """Is it a public address that does not belong to this machine, in itself or by the IPv4 address it carries?"""
     inner = carried_address(address)
-    return is_public(address) and not _is_own(address) and (inner is None or not _is_own(inner))
+    return is_public(address) and leads_away(address) and (inner is None or leads_away(inner))
 
 
 async def dial_address(address: Address, port: int) -> socket.socket:
@@ -124,18 +128,6 @@ async def dial_address(address: Address, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _is_own(address: Address) -> bool:
-    # Connecting a datagram socket sends nothing; the kernel only picks the source address, and for an address of this
-    # machine, on whichever interface, the source is that address itself. Unlike a list of the interfaces' addresses
-    # this is the kernel's own answer, at this moment, with its local routes.
-    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((str(address), 53))
-        except OSError:
-            return False  # no route: dialling fails as well
-        return ip_address(probe.getsockname()[0]) == address
 
 
 def _family(address: Address) -> socket.AddressFamily:

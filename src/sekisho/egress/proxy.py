@@ -2,7 +2,8 @@
 
 Three roads: a request to the explicit proxy, a connection to a synthetic address on port 443, and one on port
 80. Each first learns what is wanted, then lets `Outlet` judge and open it, then carries bytes. On every road:
-- inside TLS the server name must equal the host that was asked for, before the first byte goes out;
+- inside TLS the server name must equal the host that was asked for, before the first byte goes out, and in a second
+  greeting too (`retry`);
 - where the plugin's TLS is opened, the real host proves itself to the gate, and what is inside is judged like plain HTTP;
 - a secret's placeholder becomes its value in requests to that secret's hosts, and is refused elsewhere (`injection`);
 - plain HTTP, on ports other than 443, is one judged request after another; the connection to the host is used again
@@ -28,6 +29,7 @@ from sekisho.egress.hello import ALERT_ACCESS_DENIED, server_name
 from sekisho.egress.injection import PlaceholderWatch, names_placeholder
 from sekisho.egress.outlet import Outlet
 from sekisho.egress.relay import relay
+from sekisho.egress.retry import Greetings
 from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
 from sekisho.egress.tls_stream import TlsStream, carry
 from sekisho.egress.tunnel import (
@@ -140,7 +142,7 @@ class Journey:
             return
         host = await self._opened()
         self._answer = _silence
-        await relay(self._client, host, idle_s=self._idle_s)
+        await relay(self._client, host, idle_s=self._idle_s, watch=Greetings(self._target.host))
 
     async def _check_greeting(self) -> None:
         """Inside TLS the host that was asked for must be named, plainly and alone."""

@@ -2,6 +2,7 @@
 
 from sekisho.gateway.approvals import Approvals, Decision
 from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
+from sekisho.gateway.budgets import SharedBudget
 from sekisho.gateway.checkpoint import House, Limiter, Standing, judge
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door
@@ -9,9 +10,11 @@ from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
 from sekisho.gateway.reception import DoorRules
+from sekisho.gateway.request_ids import SharedRequestIds
 from sekisho.gateway.returns import GATE, Gate, release
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Journal as RoadJournal
+from sekisho.gateway.seats import SharedSeats
 from sekisho.gateway.sessions import Endings, LocalEndings, Sessions, SharedEndings
 from sekisho.gateway.shared_limits import SharedLimiter
 from sekisho.gateway.shared_memory import SharedMemory
@@ -64,10 +67,13 @@ __all__ = [
     "Sealed",
     "Sessions",
     "SharedBerths",
+    "SharedBudget",
     "SharedEndings",
     "SharedLimiter",
     "SharedMemory",
     "SharedReplay",
+    "SharedRequestIds",
+    "SharedSeats",
     "Standing",
     "StatusPage",
     "Visit",

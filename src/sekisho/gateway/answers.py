@@ -22,6 +22,7 @@ __all__ = [
     "discover_result",
     "initialize_result",
     "list_result",
+    "message",
     "method_result",
     "response",
 ]
@@ -116,6 +117,11 @@ def call_response_parts(
     size, end = _end(result, call_id, has_meta=has_meta, era=_COMPLETE if modern else b"")
     inner = result[:size] if size < WORTH_KEEPING else memoryview(result)[:size]
     return _head(len(before) + size + len(end) + 1), before, inner, end + b"}"
+
+
+def message(request_id: int | str, result: bytes) -> bytes:
+    """The message alone, as an event has it."""
+    return b"".join((b'{"jsonrpc":"2.0","id":', _encode(request_id), b',"result":', result, b"}"))
 
 
 def response(request_id: int | str, result: bytes) -> bytes:

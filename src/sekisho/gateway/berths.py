@@ -87,7 +87,14 @@ class SharedBerths:
         self._memory = memory
         self._mutex = memory.mutex
         self._shares = memory.shares
+        self._counters = memory.counters
+        self._counts = memory.shares.counts
+        self._own_calls = memory.own_calls
+        self._others = [
+            at for at in range(*memory.calls.indices(len(memory.counters))) if at != memory.own_calls
+        ]
         self._limits = limits
+        self._least = min(limits.total, limits.of_client, limits.of_plugin)
         self._clock = clock
         self._looked_at = float("-inf")
         self._clients: dict[str, Row] = {}
@@ -96,30 +103,52 @@ class SharedBerths:
 
     def take(self, client: str, plugin: str) -> str | None:
         """Take room for one call, or say why there is none."""
+        mutex = self._mutex
+        status = mutex.try_take()
+        if status != 0:
+            try:
+                mutex.wait(status)
+            except (
+                Unavailable
+            ) as error:  # a worker that was stopped holds it: whether there is room is not known
+                return error.message
         try:
-            self._mutex.acquire()
-        except (
-            Unavailable
-        ) as error:  # a worker that was stopped holds the lock: whether there is room is not known
-            return error.message
-        try:
-            reason = self._take(client, plugin)
+            reason = None if self._take_at_once(client, plugin) else self._take(client, plugin)
             if reason is not None and self._free_the_dead():
                 reason = self._take(client, plugin)
         finally:
-            self._mutex.release()
+            mutex.release()
         if reason is None:
             self.taken += 1
         return reason
 
     def give(self, client: str, plugin: str) -> None:
         """A call has ended; a smaller count needs no lock, because it makes nobody's decision wrong."""
-        memory, counts = self._memory, self._shares.counts
+        counts = self._counts
         # a name with a call under way keeps its row
         counts[self._clients[client].mine] -= 1
         counts[self._plugins[plugin].mine] -= 1
-        memory.counters[memory.own_calls] -= 1
         self.taken -= 1
+        self._counters[self._own_calls] = self.taken
+
+    def _take_at_once(self, client: str, plugin: str) -> bool:
+        """Nearly every call: where fewer are under way in the house than anybody may have, nobody has too many."""
+        counters, counts = self._counters, self._counts
+        total = self.taken
+        for at in self._others:
+            total += counters[at]
+        if total >= self._least:
+            return False
+        one, other = self._clients.get(client), self._plugins.get(plugin)
+        if one is None or other is None:
+            return False
+        of_client, of_plugin = counts[one.mine], counts[other.mine]
+        if of_client == 0 or of_plugin == 0:  # only with a call under way a name keeps its row
+            return False
+        counts[one.mine] = of_client + 1
+        counts[other.mine] = of_plugin + 1
+        counters[self._own_calls] = self.taken + 1
+        return True
 
     def _take(self, client: str, plugin: str) -> str | None:
         memory, counts, limits = self._memory, self._shares.counts, self._limits

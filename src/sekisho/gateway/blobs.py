@@ -15,13 +15,13 @@ from typing import Final
 
 import msgspec
 
-from sekisho.detect import Findings, Inspection
+from sekisho.detect import NOTHING_FOUND, Findings, Inspection
 from sekisho.protocol import JsonObject, JsonValue
 
 __all__ = ["judge_with_blobs", "texts_in"]
 
 # Members of a result or a question in which content blocks stand, or what holds some.
-_HOLDERS: Final = ("content", "contents", "messages", "resource", "result", "params")
+_HOLDERS: Final = frozenset({"content", "contents", "messages", "resource", "result", "params"})
 _KEYED: Final = "inputRequests"
 _DATA: Final = ("image", "audio")
 TEXT_SHARE: Final = 0.75  # of random bytes, half are no text
@@ -38,7 +38,9 @@ _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r\x1b"))  # escape begins a
 
 
 def judge_with_blobs(inspection: Inspection, emitted: bytes, value: JsonObject) -> Findings:
-    """What the scan finds in a text, and in the texts that its value holds as base64."""
+    """What the scan finds in a text, and in the texts that its value holds as base64; nothing where it is off."""
+    if not inspection.reads_results:
+        return NOTHING_FOUND
     findings = inspection.judge_result(emitted)
     texts = texts_in(value)
     if not texts:
@@ -63,14 +65,12 @@ def _look(value: JsonObject, texts: list[str]) -> None:
         blob = value.get("data")
     if isinstance(blob, str):
         texts += _texts_of(blob)
-    for name in _HOLDERS:
-        held = value.get(name)
-        if held is not None:
+    for name, held in value.items():
+        if name in _HOLDERS:
             _look_at(held, texts)
-    keyed = value.get(_KEYED)
-    if isinstance(keyed, dict):
-        for one in keyed.values():
-            _look_at(one, texts)
+        elif name == _KEYED and isinstance(held, dict):
+            for one in held.values():
+                _look_at(one, texts)
 
 
 def _look_at(held: JsonValue, texts: list[str]) -> None:

@@ -21,6 +21,7 @@ from sekisho.gateway.gathering import Gathering
 from sekisho.gateway.journeys import Journeys
 from sekisho.gateway.methods import METHODS, Wanted, params_of, read_wanted, refuse_near_names
 from sekisho.gateway.owners import prompt_target
+from sekisho.gateway.request_ids import RequestIds
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.sessions import Session, Sessions
@@ -66,13 +67,14 @@ class Dispatcher:
         clock: Clock,
         new_id: Callable[[], str],
         round_key: bytes,
+        request_ids: RequestIds | None = None,
     ) -> None:
         self._house = house
         self._road = road
         self._sessions = sessions
         self._new_id = new_id
         self._round_key = round_key
-        self.journeys = Journeys(road=road, clock=clock, round_key=round_key)
+        self.journeys = Journeys(road=road, clock=clock, round_key=round_key, request_ids=request_ids)
         self._catalogue = Catalogue(Cursors(round_key))
         self.subscriptions = Subscriptions(road, house, self._catalogue, new_id, task_key=round_key)
         self._plain: dict[str, Caller] = {}  # modern clients that can be asked nothing

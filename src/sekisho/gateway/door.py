@@ -27,9 +27,11 @@ from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
 from sekisho.gateway.old_sse import OldStreams, serve_old
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
+from sekisho.gateway.request_ids import RequestIds
 from sekisho.gateway.resuming import ResumableStreams
 from sekisho.gateway.road import Road
 from sekisho.gateway.sayings import Clock
+from sekisho.gateway.seats import Seats
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Refusal
 from sekisho.gateway.visit import Guest, Streams, Visit, Withdrawable
@@ -77,7 +79,10 @@ class Door:
         new_id: Callable[[], str],
         round_key: bytes,
         elsewhere: Elsewhere | None = None,
+        streams: Seats | None = None,
+        request_ids: RequestIds | None = None,
     ) -> None:
+        """`streams` and `request_ids` are what other workers know of, too."""
         self.heads = HeadMemo()
         self._rules = rules
         self._house = house
@@ -88,9 +93,15 @@ class Door:
         self.new_id = new_id
         self._elsewhere = elsewhere
         self._copies = ResumableStreams(clock.now, sessions.is_ended)
-        self._streams = Streams(self._copies)
+        self._streams = Streams(self._copies, streams)
         self.dispatcher = Dispatcher(
-            house=house, road=road, sessions=sessions, clock=clock, new_id=new_id, round_key=round_key
+            house=house,
+            road=road,
+            sessions=sessions,
+            clock=clock,
+            new_id=new_id,
+            round_key=round_key,
+            request_ids=request_ids,
         )
         self._old = OldStreams(sessions, self.dispatcher.subscriptions)
 

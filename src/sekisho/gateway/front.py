@@ -8,14 +8,16 @@ compares a few times a second: a timer for every request would cost more than re
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 from sekisho.errors import Refused, SekishoError, Unavailable
+from sekisho.gateway.budgets import Budget, LocalBudget
 from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
+from sekisho.gateway.seats import HOUSE, LocalSeats, Seats
 from sekisho.gateway.visit import CLIENT_GONE, Withdrawable
 from sekisho.keys import Pending, Principal, certificate_shown
 from sekisho.protocol import HttpLimits, HttpRequest, RequestReader
@@ -28,12 +30,16 @@ LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the sho
 LONGEST_LOOK_S: Final = 0.5
 READ_BYTES: Final = 256 << 10
 KEEP_ALIVE_S: Final = 15.0  # proxies cut streams that are quiet for 30 to 120 seconds
-COALESCED: Final = (
-    16 << 10
-)  # progress and its result come in one turn nearly always, and each write is a system call
+COALESCED: Final = 16 << 10  # progress and its result nearly always come in one turn: one system call
 CUT_S: Final = 0.05  # between an answer and the cut of a TLS connection that still sends
 LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
 TLS_PIECE: Final = 256 << 10
+CRUMB_BYTES: Final = 1 << 10  # a smaller piece of an unfinished request costs more than it brings
+CRUMBS_AT_ONCE: Final = 32  # in one TICK_S; whoever sends more of them is not read for a while
+TICK_S: Final = 0.01
+READ_AGAIN: Final = 8  # of those that rest, after each TICK_S
+MOST_TICKS: Final = 64  # that anybody rests
+ASK_S: Final = 0.005  # how often the other workers are asked for room
 WORTH_COUNTING: Final = 64 << 10  # what one connection may hold without being counted
 
 
@@ -49,21 +55,37 @@ class FrontLimits:
     max_connections_per_client: int = 256
     max_pipelined: int = 32  # requests waiting on one connection
     max_unsent_bytes: int = 64 << 10  # a client that leaves more unread than this is on the clock
-    max_held_bytes: int = 256 << 20  # unfinished bodies and unread answers of all connections
+    max_held_bytes: int = 256 << 20  # unfinished bodies, waiting requests, unread answers of all connections
 
 
 class Room:
-    """The connections of one listener; `connect` is its protocol factory."""
+    """The connections of one listener; `connect` is its protocol factory.
 
-    def __init__(self, door: Door, limits: FrontLimits) -> None:
+    `seats` and `budget` count those of other workers too, if there are any; `ask_for_room` reaches them.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        limits: FrontLimits,
+        *,
+        seats: Seats | None = None,
+        budget: Budget | None = None,
+        ask_for_room: Callable[[], None] | None = None,
+    ) -> None:
         self.door = door
+        self._seats: Seats = LocalSeats() if seats is None else seats
+        self._budget: Budget = LocalBudget(limits.max_held_bytes) if budget is None else budget
+        self._ask_others = ask_for_room
+        self._asked_at = -ASK_S
+        self._crumbs, self._crumbs_since = 0, 0.0
+        self._resting: deque[Front] = deque()
         # One for all connections: it is filled and read within one callback. Letting the loop make a buffer for
         # every read would cost more than the read.
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.limits = limits
         self.fronts: set[Front] = set()
         self._strangers: dict[Front, None] = {}  # have shown no valid token yet; in the order they came
-        self._of_client: Counter[str] = Counter()
         self._held: dict[Front, int] = {}
         self._held_bytes = 0
         shortest_s = min(limits.request_timeout_s, limits.send_timeout_s, limits.idle_timeout_s)
@@ -77,13 +99,11 @@ class Room:
 
     def enter(self, front: Front) -> bool:
         """Take a connection into account; False when the house is full of clients that are being served."""
-        if len(self.fronts) >= self.limits.max_connections:
-            # who shows no token, or waits, makes room: silent strangers must not shut honest clients out
-            victim = next(iter(self._strangers), None) or self._longest_idle()
-            if victim is None:
-                return False
-            self.leave(victim)
-            victim.abort()
+        seats, most = self._seats, self.limits.max_connections
+        # one makes room for one: where the count cannot be had, nobody must lose a connection for it
+        if not seats.take(HOUSE, most) and not (self._shed_one() and seats.take(HOUSE, most)):
+            self._ask_for_room()
+            return False
         self.fronts.add(front)
         self._strangers[front] = None
         if self._timer is None:
@@ -96,13 +116,12 @@ class Room:
             front not in self.fronts
         ):  # it was cut while its request still waited; nobody would count it down again
             return False
-        if self._of_client[client] >= self.limits.max_connections_per_client:
+        if not self._seats.take(client, self.limits.max_connections_per_client):
             return False
         if front.client is None:
             self._strangers.pop(front, None)
         else:
-            self._count_down(front.client)
-        self._of_client[client] += 1
+            self._seats.give(front.client)
         return True
 
     def leave(self, front: Front) -> None:
@@ -112,26 +131,70 @@ class Room:
         self.fronts.discard(front)
         self.hold(front, 0)
         self._strangers.pop(front, None)
+        self._seats.give(HOUSE)
         if front.client is not None:
-            self._count_down(front.client)
+            self._seats.give(front.client)
 
     def hold(self, front: Front, size: int) -> None:
         """A connection keeps so many bytes of ours; beyond the budget whoever keeps most is cut."""
         if size < WORTH_COUNTING:
             if front in self._held:
                 self._held_bytes -= self._held.pop(front)
+                self._budget.keep(self._held_bytes)
             return
         self._held_bytes += size - self._held.get(front, 0)
         self._held[front] = size
-        while self._held_bytes > self.limits.max_held_bytes:
+        self._cut_greediest()
+        if self._budget.is_exceeded():  # others keep more than their share
+            self._ask_for_room()
+
+    def count_crumb(self, front: Front) -> None:
+        """A crumb came. Beyond a bound it rests, and all who trickle do as long as any rests: calls keep their turns."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now - self._crumbs_since >= TICK_S:
+            self._crumbs_since, self._crumbs = now, 0
+        self._crumbs += 1
+        if self._crumbs <= CRUMBS_AT_ONCE and not self._resting:
+            return
+        front.rest()
+        self._resting.append(front)
+        if len(self._resting) == 1:
+            loop.call_later(TICK_S, self._read_again)
+
+    def _read_again(self) -> None:
+        resting = self._resting
+        for _ in range(min(len(resting), READ_AGAIN + len(resting) // MOST_TICKS)):
+            resting.popleft().read_again()
+        if resting:
+            asyncio.get_running_loop().call_later(TICK_S, self._read_again)
+
+    def make_room(self) -> None:
+        """Another worker found the house full: end here what may be ended, if the house is still full."""
+        if self._seats.is_full(HOUSE, self.limits.max_connections):
+            self._shed_one()
+        self._cut_greediest()
+
+    def _cut_greediest(self) -> None:
+        while self._budget.keep(self._held_bytes) and self._held:
             greediest = max(self._held, key=self._held.__getitem__)
             self._held_bytes -= self._held.pop(greediest)
             greediest.make_room()
 
-    def _count_down(self, client: str) -> None:
-        self._of_client[client] -= 1
-        if not self._of_client[client]:
-            del self._of_client[client]
+    def _shed_one(self) -> bool:
+        # who shows no token, or waits, makes room: silent strangers must not shut honest clients out
+        victim = next(iter(self._strangers), None) or self._longest_idle()
+        if victim is None:
+            return False
+        self.leave(victim)
+        victim.abort()
+        return True
+
+    def _ask_for_room(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._ask_others is not None and now - self._asked_at >= ASK_S:
+            self._asked_at = now
+            self._ask_others()
 
     def _longest_idle(self) -> Front | None:
         return min((front for front in self.fronts if front.is_idle), key=_deadline, default=None)
@@ -171,6 +234,7 @@ class Front:
         "_is_answering",
         "_is_closing",
         "_is_continued",
+        "_is_cut",
         "_is_last",
         "_is_late",
         "_is_let_in",
@@ -178,10 +242,12 @@ class Front:
         "_is_tls",
         "_limits",
         "_loop",
+        "_queued_bytes",
         "_reader",
         "_room",
         "_transport",
         "_trip",
+        "_unread_bytes",
         "_unsent",
         "_waiting",
         "certificate",
@@ -198,17 +264,18 @@ class Front:
             room.limits.http, heads=room.door.heads, most=room.limits.max_pipelined + 1
         )
         self._waiting: deque[HttpRequest] | None = None
+        self._queued_bytes = 0  # of the bodies of those that wait
+        self._unread_bytes = 0  # given to the transport since the client does not keep up
         self._is_answering = False
         self._is_last = False
         self._is_closing = False
+        self._is_cut = False  # the rest of a request comes still, and nobody reads it
         self._is_late = False
         self._is_continued = False
         self._is_let_in = False
         self._is_streaming = False
         self._is_tls = False
-        self._begun = (
-            b""  # pieces of an answer that leave at the end of this turn, or with what follows in it
-        )
+        self._begun = b""  # pieces of an answer that leave at the end of this turn, or with what follows
         self._unsent = memoryview(b"")
         self._farewell: SekishoError | None = None
         self._trip: Withdrawable | None = None
@@ -265,10 +332,12 @@ class Front:
             return
         if self._is_late and not requests and not self._waiting:
             # one more crumb of what is on the clock already
+            if len(data) < CRUMB_BYTES:
+                self._room.count_crumb(self)
             if reader.is_waited_for:
                 return
             if self._is_let_in:
-                self._room.hold(self, reader.held_bytes)
+                self._keep()
                 return
         self._queue(requests)
         if reader.problem is not None and self._farewell is None:
@@ -283,24 +352,42 @@ class Front:
     def resume_writing(self) -> None:
         """It caught up."""
         self.read_by = _NEVER
+        self._unread_bytes = 0
         transport = self._transport
         if transport is None:
             return
         if self._unsent:
             self._send_more(transport)
         else:
-            self._room.hold(self, 0)
+            self._keep()
         if not self._is_closing:
             transport.resume_reading()
+        if self._waiting or self._farewell is not None:
+            self._loop.call_soon(self._next)
+
+    def eof_received(self) -> None:
+        """The client says no more: the loop sends what is written and closes the connection."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A client that is gone withdraws its call."""
         del exc
         self._is_closing = True
         self._begun, self._unsent = b"", memoryview(b"")
+        self._waiting, self._queued_bytes = None, 0
         self._room.leave(self)
         if self._trip is not None and self._is_answering:
             self._trip.withdraw(CLIENT_GONE)
+
+    def rest(self) -> None:
+        """Read nothing for a moment; what comes meanwhile is read in one piece."""
+        if self._transport is not None and not self._is_closing:
+            self._transport.pause_reading()
+
+    def read_again(self) -> None:
+        """The moment is over."""
+        transport, is_asked = self._transport, not self._is_closing and self.read_by == _NEVER
+        if transport is not None and is_asked and not transport.is_closing():
+            transport.resume_reading()
 
     def abort(self) -> None:
         """Cut the connection now."""
@@ -309,10 +396,14 @@ class Front:
 
     def make_room(self) -> None:
         """Others need the memory that this connection takes up."""
-        if self._reader.in_request and self.read_by == _NEVER:
-            self._give_up(Unavailable("busy", "too many large requests are on their way"))
-        else:
+        if self.read_by != _NEVER or not (self._reader.in_request or self._waiting):
             self.abort()
+            return
+        if self._is_answering:  # that goes on; what is kept behind it goes now, not when it has ended
+            self._is_cut = self._reader.in_request
+            self._reader = RequestReader()
+            self._waiting, self._queued_bytes = None, 0
+        self._give_up(Unavailable("busy", "too many large requests are on their way"))
 
     def expire(self, now: float) -> None:
         """A deadline has passed."""
@@ -331,15 +422,18 @@ class Front:
         if waiting is None:
             waiting = self._waiting = deque()
         waiting.extend(requests)
+        self._queued_bytes += sum(len(one.body) for one in requests)
         most = self._limits.max_pipelined + (not self._is_answering)  # the first of them waits for nobody
         if len(waiting) > most:
             while len(waiting) > most:
-                waiting.pop()
+                self._queued_bytes -= len(waiting.pop().body)
             self._give_up(Refused("busy", "too many requests are waiting on this connection"))
             return
         if self._reader.in_request:
             self._take_part()
         self._next()
+        if self._queued_bytes >= WORTH_COUNTING:
+            self._keep()
 
     def _take_part(self) -> None:
         """A request has begun; its body is taken only from whom the door lets in."""
@@ -348,7 +442,7 @@ class Front:
         if not self._is_late:
             self._is_late = True  # the clock runs from the first byte, not from the latest
             self.deadline = self._loop.time() + self._limits.request_timeout_s
-        self._room.hold(self, self._reader.held_bytes)
+        self._keep()
         if self._is_answering or self._waiting or self._is_let_in or self._transport is None:
             return  # its turn comes once the request before it is answered
         pending = self._reader.pending
@@ -365,8 +459,13 @@ class Front:
     def _next(self) -> None:
         if self._farewell is not None and not self._waiting and not self._is_answering:
             self._part(self._farewell)
-        while self._waiting and not self._is_answering and not self._is_closing:
-            self._answer(self._waiting.popleft())
+        # while it leaves an answer unread it gets no other: they must not pile up
+        while self._waiting and self.read_by == _NEVER and not self._is_answering and not self._is_closing:
+            request = self._waiting.popleft()
+            self._queued_bytes -= len(request.body)
+            self._answer(request)
+            if len(request.body) >= WORTH_COUNTING:
+                self._keep()
 
     def _answer(self, request: HttpRequest) -> None:
         self._is_answering = True
@@ -405,8 +504,8 @@ class Front:
         if not data or self._transport is None or self._transport.is_closing():
             return
         self._transport.write(data)
-        if len(data) > WORTH_COUNTING and self.read_by != _NEVER:  # it did not leave at once
-            self._room.hold(self, len(data))
+        if self.read_by != _NEVER:  # it did not leave at once
+            self._keep(len(data))
 
     def answer(self, data: bytes) -> None:
         """Send an answer, or its last piece, and go on to the next request."""
@@ -421,8 +520,8 @@ class Front:
             self._send_more(transport)
             return
         transport.write(data)
-        if len(data) > WORTH_COUNTING and self.read_by != _NEVER:  # it did not leave at once
-            self._room.hold(self, len(data))
+        if self.read_by != _NEVER:  # it did not leave at once
+            self._keep(len(data))
         self._answered(transport)
 
     def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -433,7 +532,7 @@ class Front:
             return
         transport.writelines(parts)
         if self.read_by != _NEVER:  # it did not leave at once
-            self._room.hold(self, sum(map(len, parts)))
+            self._keep(sum(map(len, parts)))
         self._answered(transport)
 
     def _send_more(self, transport: asyncio.Transport) -> None:
@@ -444,9 +543,15 @@ class Front:
         while self._unsent and self.read_by == _NEVER:
             transport.write(self._unsent[:TLS_PIECE])
             self._unsent = self._unsent[TLS_PIECE:]
-        self._room.hold(self, len(self._unsent))
+        self._keep()
         if not self._unsent:
             self._answered(transport)
+
+    def _keep(self, unread: int = 0) -> None:
+        """Count what is kept for this connection: what it has not sent whole, what waits, what it leaves unread."""
+        self._unread_bytes += unread
+        from_it, for_it = self._reader.held_bytes + self._queued_bytes, len(self._unsent) + self._unread_bytes
+        self._room.hold(self, from_it + for_it)
 
     def _answered(self, transport: asyncio.Transport) -> None:
         self._is_answering = self._is_late = self._is_let_in = self._is_continued = self._is_streaming = False
@@ -469,11 +574,12 @@ class Front:
         What we sent is with the client's kernel by then; without TLS, whose layer would hold what still comes, the
         client may even end first.
         """
-        if not self._reader.in_request:
+        if not (self._reader.in_request or self._is_cut):
             transport.close()
             return
         self._reader = RequestReader()  # what is held of the body goes at once
-        self._room.hold(self, 0)
+        self._waiting, self._queued_bytes = None, 0
+        self._keep()
         if transport.can_write_eof():
             transport.write_eof()
             self.deadline = self._loop.time() + LINGER_S

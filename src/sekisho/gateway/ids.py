@@ -1,7 +1,8 @@
-"""Names of calls: unique over all processes and restarts, not secret.
+"""Names of calls: unique over all processes and restarts, and silent about other calls.
 
-A random part is drawn once, a number counts the calls: drawing randomness for every call would cost more than the rest
-of judging it. Who must not guess anything from an id is protected by the key of the log (`records.salt_for`).
+96 random bits each, drawn for many calls at once: asking the kernel for every call would cost more than the rest of
+judging it. A client that compares its own ids learns nothing of how many calls others make. Who must not guess what a
+call held is protected by the key of the log (`records.salt_for`), not by an id.
 """
 
 from __future__ import annotations
@@ -11,22 +12,20 @@ from typing import Final
 
 __all__ = ["CallIds"]
 
-_TWO: Final = tuple(f"{number:02x}" for number in range(256))
+BYTES: Final = 12
+DRAWN: Final = 64  # ids for one question to the kernel
 
 
 class CallIds:
-    """Gives the next id of this process: 16 random hexadecimal digits, then 8 or more that count."""
+    """Gives the next id of this process: 24 random hexadecimal digits."""
 
-    __slots__ = ("_beginning", "_number", "_prefix")
+    __slots__ = ("_ready",)
 
     def __init__(self) -> None:
-        self._prefix = secrets.token_hex(8)
-        self._beginning = ""
-        self._number = 0
+        self._ready: list[str] = []
 
     def __call__(self) -> str:
         """A new id."""
-        self._number = number = self._number + 1
-        if not self._beginning or number & 0xFF == 0:  # 256 ids share all but their last two digits
-            self._beginning = f"{self._prefix}{number >> 8:06x}"
-        return self._beginning + _TWO[number & 0xFF]
+        if not self._ready:
+            self._ready = secrets.token_bytes(DRAWN * BYTES).hex(" ", BYTES).split()
+        return self._ready.pop()

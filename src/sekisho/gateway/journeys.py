@@ -19,6 +19,7 @@ from sekisho.gateway.approvals import APPROVAL, approval_form, is_yes
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras, spread
 from sekisho.gateway.questions import GATEWAY, MAX_AGE_S, Round, open_round, read_answers, seal_round
 from sekisho.gateway.remarks import Question
+from sekisho.gateway.request_ids import RequestIds
 from sekisho.gateway.road import Outcome, Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.stages import Answered, Arrived, Call, Held, Refusal
@@ -35,7 +36,11 @@ _encode: Final = msgspec.json.Encoder().encode
 class Journeys:
     """All journeys of this process."""
 
-    def __init__(self, *, road: Road, clock: Clock, round_key: bytes) -> None:
+    def __init__(
+        self, *, road: Road, clock: Clock, round_key: bytes, request_ids: RequestIds | None = None
+    ) -> None:
+        """`request_ids` are those of all processes, where there are several."""
+        self._request_ids = request_ids
         self._road = road
         self._clock = clock
         self._round_key = round_key
@@ -70,7 +75,10 @@ class Journeys:
         )
         key = visit.key
         if key is not None:
-            if key in self._under_way:
+            is_new = key not in self._under_way
+            if is_new and self._request_ids is not None:
+                is_new = self._request_ids.take(key[1], key[2])
+            if not is_new:
                 raise RemoteProtocolError("message_invalid", "a request with this id is still in flight")
             self._under_way[key] = visit
         # it replies later, never before `travel` has returned
@@ -80,8 +88,9 @@ class Journeys:
     def _end(self, visit: Visit) -> None:
         """It is answered now."""
         visit.under_way = None  # the trip knows the visit too, and nobody has to look for such a circle
-        if visit.key is not None:
-            self._under_way.pop(visit.key, None)
+        key = visit.key
+        if key is not None and self._under_way.pop(key, None) is not None and self._request_ids is not None:
+            self._request_ids.give(key[1], key[2])
 
     def _reply(self, visit: Visit, outcome: Outcome) -> None:
         if isinstance(outcome, Held):

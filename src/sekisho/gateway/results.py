@@ -24,8 +24,7 @@ from sekisho.protocol import (
     JsonLimits,
     JsonObject,
     JsonValue,
-    check_text,
-    decode_distinct,
+    read_distinct,
 )
 from sekisho.registry import Definition
 
@@ -68,8 +67,7 @@ def read_object(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
     if len(text) > limits.max_bytes:
         raise Refused("result_too_large", f"the result exceeds {limits.max_bytes} bytes")
     try:
-        check_text(text, limits)
-        value, emitted = decode_distinct(text, fast_from=0)
+        value, emitted = read_distinct(text, limits)
     except SekishoError as error:
         raise no_result() from error
     if not isinstance(value, dict):

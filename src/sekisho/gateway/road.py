@@ -206,6 +206,9 @@ class Road:
             effect=False,
             done=trip.recorded_intent,
         )
+        line = self.lines.get(call.plugin)
+        if line is not None:
+            line.expect()  # behind the writing of the log, which is what sends the call
         return trip
 
     def record_refusal(self, refusal: Refusal, now: float, reply: Callable[[Refusal], None]) -> None:

@@ -16,6 +16,8 @@ import ctypes
 import errno
 import mmap
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from sekisho.errors import Misconfigured, Unavailable
@@ -40,11 +42,16 @@ class RobustMutex:
     """One mutex at a place in a shared mapping; its memory is `initialise`d once, by whoever is alone there."""
 
     def __init__(self, memory: mmap.mmap, offset: int) -> None:
-        self._libc = libc = ctypes.CDLL(None)
+        self._libc = ctypes.CDLL(None)
         self._place = (ctypes.c_char * MUTEX_BYTES).from_buffer(memory, offset)
         self._pointer: Any = ctypes.byref(self._place)
-        self._try_lock = libc.pthread_mutex_trylock
-        self._unlock = libc.pthread_mutex_unlock
+        # What never waits keeps the interpreter: giving it away and taking it back would cost as much as the lock,
+        # and could stop us for another thread while other processes wait.
+        quick = ctypes.PyDLL(None)
+        self.try_take: Callable[[], int] = partial(quick.pthread_mutex_trylock, self._pointer)
+        """Take the lock if it is free, and return 0; with anything else go to `wait`."""
+        self.release: Callable[[], object] = partial(quick.pthread_mutex_unlock, self._pointer)
+        """Give the lock back."""
 
     def initialise(self) -> None:
         """Make the mutex anew, free; only while nobody else uses the memory."""
@@ -65,13 +72,16 @@ class RobustMutex:
 
     def acquire(self) -> None:
         """Take the lock; a lock that cannot be had in time is a refusal."""
-        status = self._try_lock(self._pointer)
-        if status == 0:
-            return
+        status = self.try_take()
+        if status != 0:
+            self.wait(status)
+
+    def wait(self, status: int) -> None:
+        """Take the lock after `try_take` returned this; a lock that cannot be had in time is a refusal."""
         for _ in range(SPINS):
             if status != errno.EBUSY:
                 break
-            status = self._try_lock(self._pointer)
+            status = self.try_take()
         if status == errno.EBUSY:
             status = self._wait()
         if status == 0:
@@ -83,13 +93,9 @@ class RobustMutex:
         if status != 0:
             raise Unavailable("internal", f"the lock of the shared limits is unusable (error {status})")
 
-    def release(self) -> None:
-        """Give the lock back."""
-        self._unlock(self._pointer)
-
     def close(self) -> None:
         """Let go of the mapping, which cannot be closed before; never while holding the lock."""
-        del self._pointer, self._place
+        del self.try_take, self.release, self._pointer, self._place
 
     def _wait(self) -> int:
         until = time.time() + MAX_WAIT_S  # CLOCK_REALTIME is what POSIX asks for here

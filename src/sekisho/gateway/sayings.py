@@ -65,6 +65,9 @@ class Line(Protocol):
         else comes.
         """
 
+    def expect(self) -> None:
+        """A call is about to come, behind what is due in the loop already."""
+
     def answer(self, frame: AnswerFrame) -> None:
         """Pass on what a client answered to a question of the plugin."""
 

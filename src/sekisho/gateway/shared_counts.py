@@ -8,7 +8,7 @@ gives its place to another. Counting up happens under the lock of the area. Know
 from __future__ import annotations
 
 import mmap
-from typing import Final, NamedTuple
+from typing import Final
 
 from sekisho.gateway.shared_table import SharedTable
 
@@ -19,14 +19,17 @@ _NEVER_LAPSES: Final = 1 << 62
 _LAPSED: Final = 0
 
 
-class Row(NamedTuple):
+class Row:
     """Where one name is counted: all workers at `counts[first:last]`, we at `mine`; its digest stands at `name`."""
 
-    first: int
-    last: int
-    mine: int
-    name: slice
-    digest: bytes
+    __slots__ = ("digest", "first", "last", "mine", "name")
+
+    def __init__(self, first: int, last: int, mine: int, name: slice, digest: bytes) -> None:
+        self.first: Final = first
+        self.last: Final = last
+        self.mine: Final = mine
+        self.name: Final = name
+        self.digest: Final = digest
 
 
 class SharedCounts:

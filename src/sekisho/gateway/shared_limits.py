@@ -41,11 +41,35 @@ class SharedLimiter:
     def admit_all(self, charges: Iterable[tuple[Hashable, RateRule]], now: float) -> float:
         """Charge one call to every key, or to none of them; 0.0 or the longest wait in seconds."""
         now_ns = int(now * 1e9)
-        self._mutex.acquire()
+        mutex = self._mutex
+        status = mutex.try_take()
+        if status != 0:
+            mutex.wait(status)
         try:
+            if isinstance(charges, tuple) and len(charges) == 2 and self._charge_both(charges, now_ns):
+                return 0.0
             return self._charge_all(charges, now_ns)
         finally:
-            self._mutex.release()
+            mutex.release()
+
+    def _charge_both(self, charges: tuple[tuple[Hashable, RateRule], ...], now_ns: int) -> bool:
+        """Nearly every call: two keys that are known and have calls left; False when anything else is so."""
+        memory, stamps, memo = self._map, self._stamps, self._memo
+        one, other = memo.get(charges[0][0]), memo.get(charges[1][0])
+        if one is None or other is None or memory[one[1]] != one[2] or memory[other[1]] != other[2]:
+            return False
+        if one[0] == other[0]:
+            return False
+        rule, also = charges[0][1], charges[1][1]
+        first: int = stamps[one[0]]
+        second: int = stamps[other[0]]
+        first = max(first, now_ns) + rule.interval_ns
+        second = max(second, now_ns) + also.interval_ns
+        if first - now_ns > rule.window_ns or second - now_ns > also.window_ns:
+            return False
+        stamps[one[0]] = first
+        stamps[other[0]] = second
+        return True
 
     def _charge_all(self, charges: Iterable[tuple[Hashable, RateRule]], now_ns: int) -> float:
         memory, stamps, memo = self._map, self._stamps, self._memo

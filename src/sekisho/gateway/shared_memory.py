@@ -1,4 +1,4 @@
-"""What the workers of one core share: limits, calls under way, ended sessions; one file, mapped by all.
+"""What the workers of one core share: limits, what is under way, ended sessions; one file, mapped by all.
 
 Guarantees
 - The file is ours alone (0600, our user, no link) and its blocks exist before it is mapped: a full disk fails
@@ -7,7 +7,8 @@ Guarantees
 - Whoever finds nobody else there makes lock and places anew, so that what a crash left cannot stay locked. Rates
   and ended sessions stay: a restart gives nobody a fresh limit and no session back its life.
 
-With one worker none of this exists. Knows bytes and places; `shared_limits`, `berths` and `sessions` know meanings.
+With one worker none of this exists. Knows bytes and places; `shared_limits`, `berths`, `seats`, `budgets`, `request_ids`
+and `sessions` know meanings.
 """
 
 from __future__ import annotations
@@ -33,19 +34,23 @@ __all__ = ["MAX_WORKERS", "SharedMemory"]
 MAX_WORKERS: Final = (
     32  # a plugin server takes 64 channels: one of each worker, and for moments its replacement
 )
-BUCKETS: Final = 4096  # of 32 places: 131,072 clients and plugins, and as many ended sessions; 6 MiB together
-SHARE_BUCKETS: Final = 256  # of 32: 8192 clients and plugins with calls under way at one time; 1 MiB
+# of 32 places: 131,072 clients and plugins, as many ended sessions, and as many requests under way; 9 MiB together
+BUCKETS: Final = 4096
+SHARE_BUCKETS: Final = 512  # of 32: 16,384 names with calls, connections or streams at one time; 2.5 MiB
 PLACE_WAIT_S: Final = 1.0
-_MAGIC: Final = b"sekisho/shared/2"
+_MAGIC: Final = b"sekisho/shared/3"
 _SALT_AT: Final = 16
 _SALT_BYTES: Final = 16
 _MUTEX_AT: Final = 64
 _ENDINGS_AT: Final = 128
 _COUNTERS_AT: Final = 256
 _COUNTERS_STEP: Final = 64  # a cache line for each worker: counting must not make the others wait
+_BYTES: Final = 1  # in that line: calls under way come first, then bytes kept, then whether there is a worker
+_IS_THERE: Final = 2
 _TABLES_AT: Final = 4096
 _TABLE_BYTES: Final = SharedTable.size(BUCKETS)
-_COUNTS_AT: Final = _TABLES_AT + 2 * _TABLE_BYTES
+_REQUESTS_AT: Final = _TABLES_AT + 2 * _TABLE_BYTES
+_COUNTS_AT: Final = _TABLES_AT + 3 * _TABLE_BYTES
 _SIZE: Final = _COUNTS_AT + SharedCounts.size(SHARE_BUCKETS, MAX_WORKERS)
 
 
@@ -78,7 +83,8 @@ class SharedMemory:
             fcntl.flock(file, fcntl.LOCK_SH)
         else:
             self._map(file)
-        self._drop_calls_of(self.worker)  # our predecessor's ended with it
+        self._drop(self.worker)  # our predecessor's ended with it
+        self.counters[self._counter(self.worker) + _IS_THERE] = 1
 
     def _leave(self) -> None:
         while self._descriptors:
@@ -98,9 +104,11 @@ class SharedMemory:
         self.memory = mmap.mmap(file, _SIZE)
         self.counters = memoryview(self.memory).cast("q")
         self.mutex = RobustMutex(self.memory, _MUTEX_AT)
-        self._salt = bytes(self.memory[_SALT_AT : _SALT_AT + _SALT_BYTES])
+        self.salt = bytes(self.memory[_SALT_AT : _SALT_AT + _SALT_BYTES])
         self.rates = SharedTable(self.memory, self.counters, _TABLES_AT, BUCKETS)
         self.endings = SharedTable(self.memory, self.counters, _TABLES_AT + _TABLE_BYTES, BUCKETS)
+        self.requests = SharedTable(self.memory, self.counters, _REQUESTS_AT, BUCKETS)
+        """Requests under way by session and id; the stamp is the worker's number and one."""
         self.shares = SharedCounts(
             self.memory,
             self.counters,
@@ -115,20 +123,30 @@ class SharedMemory:
         """Where in `counters` the calls under way stand, of all workers."""
         self.own_calls = self._counter(self.worker)
         """Where ours stand; nobody else writes there while we live."""
+        self.kept = slice(first + _BYTES, first + _BYTES + step * self.workers, step)
+        """Where in `counters` the bytes stand that are kept for connections, of all workers."""
+        self.own_bytes = self.own_calls + _BYTES
 
     def _start_anew(self) -> None:
         for worker in range(MAX_WORKERS):
-            self.counters[self._counter(worker)] = 0
+            self._drop_counters(worker)
         self.shares.clear()
+        self.requests.clear()
         self.mutex.initialise()
 
-    def _drop_calls_of(self, worker: int) -> None:
-        self.counters[self._counter(worker)] = 0
+    def _drop(self, worker: int) -> None:
         self.shares.drop(worker)
+        self.requests.drop(worker + 1)
+        self._drop_counters(worker)
+
+    def _drop_counters(self, worker: int) -> None:
+        first = self._counter(worker)
+        for at in range(first, first + _IS_THERE + 1):
+            self.counters[at] = 0
 
     def digest(self, text: bytes) -> bytes:
         """The name of a thing in these tables."""
-        return hashlib.blake2b(text, digest_size=DIGEST_BYTES, key=self._salt).digest()
+        return hashlib.blake2b(text, digest_size=DIGEST_BYTES, key=self.salt).digest()
 
     def open_beside(self, name: str) -> int:
         """A further file of the same workers, as private as this one; whoever asks closes it."""
@@ -141,17 +159,16 @@ class SharedMemory:
         return sum(self.counters[self.calls])
 
     def free_the_dead(self) -> bool:
-        """Take the calls of workers that ended out of the count; True when there were any."""
+        """Take what workers that ended had out of every count; True when there was such a worker."""
         freed = False
         for worker in range(MAX_WORKERS):
-            at = self._counter(worker)
-            if worker == self.worker or self.counters[at] == 0:
+            if worker == self.worker or not self.counters[self._counter(worker) + _IS_THERE]:
                 continue
             held = self._hold_if_dead(worker)
             if held is None:
                 continue
             try:  # while we hold its place no successor counts there
-                self._drop_calls_of(worker)
+                self._drop(worker)
                 freed = True
             finally:
                 os.close(held)
@@ -257,7 +274,7 @@ def _prepare(file: int) -> None:
         raise Misconfigured(
             "config_invalid",
             f"the workers' shared file cannot be made: {error.strerror}",
-            remedy="free 8 MiB on the disk of the home folder, or set core_server.workers = 1",
+            remedy="free 16 MiB on the disk of the home folder, or set core_server.workers = 1",
         ) from error
 
 

@@ -23,6 +23,7 @@ DIGEST_BYTES: Final = 16
 _WAYS: Final = 32
 _BUCKET_BYTES: Final = _WAYS * DIGEST_BYTES
 _STAMP_BYTES: Final = 8
+_NOBODY: Final = bytes(DIGEST_BYTES)
 
 
 class SharedTable:
@@ -49,13 +50,8 @@ class SharedTable:
         """The place of a digest, or -1."""
         bucket = self._bucket(digest)
         start = self._offset + bucket * _BUCKET_BYTES
-        content = self._memory[start : start + _BUCKET_BYTES]
-        at = content.find(digest)
-        while at % DIGEST_BYTES > 0:  # bytes of two neighbours, read together; -1 % 16 is 15
-            if at < 0:
-                return -1
-            at = content.find(digest, at + 1)
-        return bucket * _WAYS + at // DIGEST_BYTES
+        at = _aligned(self._memory[start : start + _BUCKET_BYTES], digest)
+        return at if at < 0 else bucket * _WAYS + at
 
     def where(self, place: int) -> slice:
         """Where in the mapping the digest of a place stands."""
@@ -84,6 +80,43 @@ class SharedTable:
                 return place
         return -1
 
+    # for entries that no time ends, but who put them there: a free place has no digest, and its stamp says nothing
+
+    def find_or_free(self, digest: bytes) -> tuple[int, int]:
+        """The place of a digest, or -1, and then a free one in its bucket, or -1."""
+        bucket = self._bucket(digest)
+        start = self._offset + bucket * _BUCKET_BYTES
+        content = self._memory[start : start + _BUCKET_BYTES]
+        at = _aligned(content, digest)
+        if at >= 0:
+            return bucket * _WAYS + at, -1
+        free = _aligned(content, _NOBODY)
+        return -1, free if free < 0 else bucket * _WAYS + free
+
+    def put(self, place: int, digest: bytes, stamp: int) -> None:
+        """Put a digest into a free place; a writer killed in the middle leaves its stamp."""
+        self._stamps[self._first_stamp + place] = stamp
+        self._memory[self.where(place)] = digest
+
+    def free(self, place: int) -> None:
+        """Take an entry out."""
+        self._memory[self.where(place)] = _NOBODY
+
+    def drop(self, stamp: int) -> None:
+        """Free every place with this stamp."""
+        first = self._first_stamp
+        for place, found in enumerate(self._stamps[first : first + self._buckets * _WAYS].tolist()):
+            if found == stamp:
+                self.free(place)
+                self._stamps[first + place] = 0
+
+    def clear(self) -> None:
+        """Free all places; only while nobody else uses the memory."""
+        length = self.size(self._buckets)
+        self._memory[self._offset : self._offset + length] = bytes(length)
+
+    # for both
+
     def soonest(self, digest: bytes) -> int:
         """The place in this digest's bucket that ends first."""
         return min(self.neighbours(digest), key=self.until)
@@ -95,3 +128,13 @@ class SharedTable:
 
     def _bucket(self, digest: bytes) -> int:
         return int.from_bytes(digest[:4], "little") % self._buckets
+
+
+def _aligned(content: bytes, digest: bytes) -> int:
+    """Which of the digests in a bucket it is, or -1."""
+    at = content.find(digest)
+    while at % DIGEST_BYTES > 0:  # bytes of two neighbours, read together; -1 % 16 is 15
+        if at < 0:
+            return -1
+        at = content.find(digest, at + 1)
+    return at // DIGEST_BYTES

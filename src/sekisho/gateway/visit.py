@@ -7,7 +7,6 @@ how bytes leave is the guest's.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -25,6 +24,7 @@ from sekisho.gateway.events import (
 )
 from sekisho.gateway.questions import question_id
 from sekisho.gateway.remarks import Question
+from sekisho.gateway.seats import LocalSeats, Seats
 from sekisho.keys import METADATA_HEADERS, PREFLIGHT_HEADERS, Challenges, Pending, Principal
 from sekisho.protocol import (
     PluginName,
@@ -95,23 +95,18 @@ class Copies(Protocol):
 class Streams:
     """How many event streams each client has open, within a bound."""
 
-    def __init__(self, copies: Copies | None = None) -> None:
+    def __init__(self, copies: Copies | None = None, seats: Seats | None = None) -> None:
         self.most = 0
         self.copies = copies
-        self._open: Counter[str] = Counter()
+        self._open: Seats = LocalSeats() if seats is None else seats
 
     def take(self, client: str) -> bool:
         """Open one more; False when this client has as many as it may."""
-        if self._open[client] >= self.most:
-            return False
-        self._open[client] += 1
-        return True
+        return self._open.take(client, self.most)
 
     def give(self, client: str) -> None:
         """One is over."""
-        self._open[client] -= 1
-        if not self._open[client]:
-            del self._open[client]
+        self._open.give(client)
 
 
 class Visit:
@@ -276,7 +271,7 @@ class Visit:
     def give(self, result: bytes) -> None:
         """Answer with a result that already says what the era wants."""
         if self.is_streaming:
-            self._end(result_bytes(self._ident, result))
+            self._end(answers.message(self._ident, result))
         elif self.keep_alive:
             self.guest.answer(answers.response(self._ident, result))
         else:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from sekisho.errors import Misconfigured, Refused
-from sekisho.install.locks import is_same_release
+from sekisho.errors import Misconfigured, Refused, RemoteProtocolError
+from sekisho.install.locks import LIMITS, is_same_release
 from sekisho.install.manifest import check_path
 from sekisho.install.package import PackageSpec, normal_python_name
 from sekisho.install.stages import SITE
+from sekisho.protocol import check_text
 
 __all__ = ["NODE", "PYTHON", "TREE", "Entry", "fill", "find_entry"]
 
@@ -106,9 +107,11 @@ def _dist_info(package: PackageSpec, site: Path) -> Path:
 def _npm_entry(package: PackageSpec, tree: Path, wanted: str | None) -> Entry:
     folder = PurePosixPath("node_modules") / package.name
     try:
-        told: Any = json.loads(_text(tree / folder / "package.json"))
+        text = _text(tree / folder / "package.json")
+        check_text(text.encode(), LIMITS)
+        told: Any = json.loads(text)
         name, version, bins = told["name"], told["version"], told.get("bin", {})
-    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, RecursionError) as error:
+    except (RemoteProtocolError, ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
         raise Refused("package_refused", f"what was installed does not say that it is {package}") from error
     if (name, version) != (package.name, package.version):
         raise Refused(

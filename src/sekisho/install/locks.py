@@ -19,10 +19,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sekisho.errors import Refused, Tampered
+from sekisho.errors import Refused, RemoteProtocolError, Tampered
 from sekisho.install.package import PackageSpec, normal_python_name
+from sekisho.protocol import JsonLimits, check_text
 
 __all__ = [
+    "LIMITS",
     "Wheel",
     "check_npm_lock",
     "check_python_lock",
@@ -33,6 +35,9 @@ __all__ = [
 
 SHA512_BYTES: Final = 64
 MAX_LOCK_BYTES: Final = 32 << 20
+LIMITS: Final = JsonLimits(
+    max_bytes=MAX_LOCK_BYTES, max_members=5_000_000
+)  # of whatever JSON a package brings
 _WHEEL: Final = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9._]*)-([A-Za-z0-9_.!+]+)(-[0-9][A-Za-z0-9_.]*)?-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+\.whl",
     re.ASCII,
@@ -109,12 +114,13 @@ def check_npm_lock(content: bytes, package: PackageSpec) -> int:
     if len(content) > MAX_LOCK_BYTES:
         raise Refused("package_refused", "the lock of the package is too long")
     try:
+        check_text(content, LIMITS)
         packages: Any = json.loads(content)["packages"]
         items = [(path, entry) for path, entry in packages.items() if path]
         own = packages[f"node_modules/{package.name}"]["version"]
         for path, entry in items:
             _check_npm_entry(path, entry)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (RemoteProtocolError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused("package_refused", "npm's lock of the package cannot be read") from error
     if own != package.version:
         raise Refused("package_refused", f"the registry gave {package.name} {ascii(own)[:40]} for {package}")

@@ -79,7 +79,8 @@ def read_package(text: str) -> PackageSpec:
         case _:
             raise _wrong(f"{text!r} names no registry")
     if not is_good or len(name) > MAX_NAME_CHARS or len(version) > MAX_VERSION_CHARS:
-        raise _wrong(f"{text!r} is not one exact version of one package")
+        listing = "npm view NAME versions" if ecosystem == "npm" else "pip index versions NAME"
+        raise _wrong(f"{text!r} is not one exact version of one package", listing)
     return PackageSpec(
         ecosystem=ecosystem,
         name=name,
@@ -93,5 +94,6 @@ def normal_python_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _wrong(what: str) -> Misconfigured:
-    return Misconfigured("config_invalid", what, remedy=_FORMS)
+def _wrong(what: str, listing: str = "") -> Misconfigured:
+    hint = f" ({listing} lists them)" if listing else ""
+    return Misconfigured("config_invalid", what, remedy=_FORMS + hint)

@@ -62,7 +62,7 @@ class Store:
             raise Misconfigured(
                 "config_invalid",
                 f"{self.folder} cannot be written: {error.strerror}",
-                remedy="choose another home",
+                remedy='choose another home: home = "/a/path" at the top of the file, or $SEKISHO_HOME',
             ) from error
         try:
             try:
@@ -186,7 +186,9 @@ class Store:
         now = self.active(plugin)
         if now is None or not now.before:
             raise Refused(
-                "package_refused", f"{plugin} has used no other package before", remedy="nothing was changed"
+                "package_refused",
+                f"{plugin} has used no other package before",
+                remedy=f"name the release you want in its file, then type sekisho install {plugin}",
             )
         self.prove(self.open(now.before[0]))
         return self._point(plugin, Active(current=now.before[0], asked=asked, before=now.before[1:]))

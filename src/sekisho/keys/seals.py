@@ -80,11 +80,11 @@ class SealPair:
 
     def seal(self, plaintext: bytes, aad: bytes | None = None) -> bytes:
         """Seal the next record of our direction."""
-        number = self._sealer_number
-        if number >= MAX_RECORDS:
-            raise LocalProtocolError("seal_broken", "this epoch is used up; the channel must be renewed")
-        self._sealer_number = number + 1
-        return self._sealer.encrypt(number.to_bytes(12), plaintext, aad)
+        return self._sealer.encrypt(self._next_nonce(), plaintext, aad)
+
+    def seal_into(self, plaintext: bytes, place: memoryview) -> None:
+        """The same, written where it fits exactly."""
+        self._sealer.encrypt_into(self._next_nonce(), plaintext, None, place)
 
     def open(self, ciphertext: bytes | memoryview, aad: bytes | None = None) -> bytes:
         """Open the next record of the peer's direction; raises `Tampered` for anything but exactly that."""
@@ -98,6 +98,14 @@ class SealPair:
             raise Tampered("seal_broken", "a sealed record does not open") from error
         self._opener_number = number + 1
         return plaintext
+
+    def _next_nonce(self) -> bytes:
+        """The number of our next record, which no other record gets."""
+        number = self._sealer_number
+        if number >= MAX_RECORDS:
+            raise LocalProtocolError("seal_broken", "this epoch is used up; the channel must be renewed")
+        self._sealer_number = number + 1
+        return number.to_bytes(12)
 
 
 def _cipher(secret: bytes, salt: bytes, way: bytes) -> AESGCM:

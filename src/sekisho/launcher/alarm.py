@@ -22,22 +22,26 @@ from typing import Final
 
 from sekisho.launcher.calls import call
 
-__all__ = ["Alarm", "Notice", "load", "send_listener"]
+__all__ = ["COVERS", "Alarm", "Notice", "load", "send_listener"]
 
 SET_MODE_FILTER: Final = 1
 NEW_LISTENER: Final = 1 << 3
 NOTIF_RECV: Final = 0xC050_2100
 NOTIF_SEND: Final = 0xC018_2101
+NOTIF_ID_VALID: Final = 0x4008_2102
 NOTIF_SET_FLAGS: Final = 0x4008_2104
 SYNC_WAKE_UP: Final = 1
 CONTINUE: Final = 1
 EPERM: Final = 1
+ENOSYS: Final = 38
 EAFNOSUPPORT: Final = 97
+COVERS: Final = b"c"
 ANSWERS_PER_PERIOD: Final = (
     8  # at 20 periods a second: what a ringing plugin costs us stays below one percent
 )
 MAX_KINDS: Final = 64  # different calls that are told apart for one plugin
 _NOTICE: Final = struct.Struct("=QIIiIQ6Q")
+_KEY: Final = struct.Struct("=Q")
 _ANSWER: Final = struct.Struct("=QqiI")
 _EMPTY: Final = bytes(_NOTICE.size)  # the kernel takes nothing else
 _SOCK_FILTER_BYTES: Final = 8
@@ -58,12 +62,16 @@ def load(code: bytes, *, alarm: bool) -> int | None:
     return fd if alarm else None
 
 
-def send_listener(gate: socket.socket, listener: int | None) -> None:
-    """Give the listener to the watcher, which waits for it, or the word that there is none."""
+def send_listener(gate: socket.socket, listener: int | None, *, covers: bool = False) -> None:
+    """Give the listener to the watcher, which waits for it, or the word that there is none.
+
+    Args:
+        covers: whether the watcher is to cover what its request lists, because nobody else does.
+    """
     if listener is None:
         gate.send(b"n")
         return
-    socket.send_fds(gate, [b"l"], [listener])
+    socket.send_fds(gate, [COVERS if covers else b"l"], [listener])
     os.close(listener)
 
 
@@ -99,6 +107,14 @@ class Alarm:
         key, pid, _, number, _, _, *arguments = _NOTICE.unpack(self._notice)
         return key, pid, number, arguments
 
+    def still_waits(self, key: int) -> bool:
+        """Whether whoever made this call waits for its answer: its process is nobody else's then."""
+        try:
+            fcntl.ioctl(self.fd, NOTIF_ID_VALID, _KEY.pack(key))
+        except OSError:
+            return False
+        return True
+
     def let_pass(self, key: int) -> bool:
         """The call goes on to the walls; False when whoever made it is gone."""
         return self._say(_ANSWER.pack(key, 0, 0, CONTINUE))
@@ -107,6 +123,14 @@ class Alarm:
         """The call fails, as the filter alone would have let it fail; False when whoever made it is gone."""
         self._left -= 1
         return self._say(_ANSWER.pack(key, 0, -self._refusals.get(number, EPERM), 0))
+
+    def is_absent(self, number: int) -> bool:
+        """Whether this call is one that does not exist for the plugin, which is nothing to tell: programs try it."""
+        return self._refusals.get(number) == ENOSYS
+
+    def be_absent(self, key: int) -> None:
+        """The call fails as one that the kernel does not have."""
+        self._say(_ANSWER.pack(key, 0, -ENOSYS, 0))
 
     def count(self, number: int) -> bool:
         """Remember a refusal; True when it is the first of its kind."""

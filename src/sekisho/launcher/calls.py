@@ -21,6 +21,7 @@ __all__ = [
     "clone",
     "drop_bounding_set",
     "no_new_privileges",
+    "number_of",
     "prctl",
     "unshare",
 ]
@@ -46,6 +47,7 @@ NUMBERS: Final = {
         "clone": 56,
         "keyctl": 250,
         "setns": 308,
+        "umount2": 166,
         "capset": 126,
         "pivot_root": 155,
         "seccomp": 317,
@@ -54,6 +56,7 @@ NUMBERS: Final = {
     "aarch64": {
         "keyctl": 219,
         "setns": 268,
+        "umount2": 39,
         "pivot_root": 41,
         "capset": 91,
         "clone": 220,
@@ -76,6 +79,11 @@ def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
     result = int(libc.syscall(ctypes.c_long(number), *words))
     return _checked(result, name)
+
+
+def number_of(name: str) -> int:
+    """The number of a call on this machine; -1, which no call has, where none is known."""
+    return _OURS.get(name, -1)
 
 
 def prctl(name: str, option: int, *words: int) -> int:

@@ -101,9 +101,12 @@ def become_bwrap(
         refuse_links(words)
     program = request.get("copy") or beyond_reach(request["program"])
     # In a descriptor, because a command line is public and these words hold the plugin's environment.
-    options = memory_file(b"".join(word.encode() + b"\0" for word in words))
-    if "alarm" in data and ring(data["alarm"], ends.gate):  # from here on no file can be made in memory
+    options = memory_file(listed(words))
+    uncovered: list[str] | None = request.get("uncovered")
+    if "alarm" in data and ring(data["alarm"], ends.gate, covers=uncovered is not None):
         rewrite(numbers["filter"], LET_PASS)  # one that refuses by itself would silence the alarm
+        if uncovered is not None:  # from here on no file can be made in memory
+            rewrite(options, listed([fill(word, numbers) for word in uncovered]))
     keep = {*numbers.values(), options, ends.failure, *([program] if isinstance(program, int) else [])}
     command = [fill(word, numbers) if channel else word for word in request["command"]]
     for target, fd in enumerate(stdio):
@@ -116,6 +119,11 @@ def become_bwrap(
     os.chdir("/")
     argv = ["bwrap", "--args", str(options), "--", *command]
     os.execve(program, argv, {})  # noqa: S606 - no shell is the point
+
+
+def listed(words: list[str]) -> bytes:
+    """Options as bwrap reads them from a descriptor."""
+    return b"".join(word.encode() + b"\0" for word in words)
 
 
 def refuse_links(words: list[str]) -> None:
@@ -163,8 +171,11 @@ def leave_groups() -> None:
             os.setgroups([])
 
 
-def ring(code: bytes, gate: int) -> bool:
+def ring(code: bytes, gate: int, *, covers: bool) -> bool:
     """Load the filter with its alarm before bwrap, which knows only silent ones; False where none may be had.
+
+    Args:
+        covers: whether the watcher is to cover parts of /proc, once there is one.
 
     The launcher lets bwrap's own calls through until bwrap has read the byte at its gate, which it does after its last
     wall and before the plugin runs.
@@ -177,7 +188,7 @@ def ring(code: bytes, gate: int) -> bool:
             raise
         listener = None
     with socket.socket(fileno=os.dup(gate)) as sender:
-        send_listener(sender, listener)
+        send_listener(sender, listener, covers=covers)
     return listener is not None
 
 

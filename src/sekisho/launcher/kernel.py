@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 __all__ = [
+    "close_at_exec",
     "close_others",
     "die_with_parent",
     "entitle",
@@ -36,6 +37,8 @@ PR_SET_PDEATHSIG: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 << 10  # the launch itself travels in a memfd
 MAX_FDS: Final = 5  # a memfd, three pipes and a channel
 MAX_TREE: Final = 100_000
+CLOSE_RANGE: Final = 436  # everywhere
+CLOSE_RANGE_CLOEXEC: Final = 4
 SIOCOUTQ: Final = 0x5411  # what the other side has not read yet, unix(7)
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -91,6 +94,16 @@ def close_others(keep: set[int]) -> None:
         os.closerange(previous + 1, fd)
         previous = fd
     os.closerange(previous + 1, 1 << 20)
+
+
+def close_at_exec() -> None:
+    """The same for what is executed from here on, while we keep ours.
+
+    Raises:
+        OSError: the kernel cannot (before Linux 5.11).
+    """
+    if libc.syscall(CLOSE_RANGE, 3, 0xFFFF_FFFF, CLOSE_RANGE_CLOEXEC) != 0:
+        raise OSError(ctypes.get_errno(), "descriptors cannot be closed at exec")
 
 
 def set_limit(name: str, value: int, pid: int) -> None:

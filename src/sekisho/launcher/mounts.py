@@ -13,22 +13,26 @@ Needs Linux 5.12 (mount_setattr). Knows no grant: it carries out a list.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sekisho.launcher.calls import AT_EMPTY_PATH, AT_RECURSIVE, call
+from sekisho.launcher.folders import (
+    MOVE_FROM_EMPTY,
+    MOVE_TO_EMPTY,
+    RESOLVE_NO_SYMLINKS,
+    Folders,
+    beneath,
+    put_into,
+)
 from sekisho.launcher.kernel import libc
 
-__all__ = ["build", "devices_of_host", "fresh", "furnish", "host", "open_plain", "put", "seal"]
+__all__ = ["build", "devices_of_host", "fresh", "furnish", "host", "open_plain", "seal"]
 
 OPEN_TREE_CLONE: Final = 1
 OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
-MOVE_FROM_EMPTY: Final = 0x4
-MOVE_TO_EMPTY: Final = 0x40
 FSCONFIG_SET_FLAG: Final = 0
 FSCONFIG_SET_STRING: Final = 1
 FSCONFIG_CMD_CREATE: Final = 6
@@ -37,8 +41,6 @@ RDONLY: Final = 0x1  # MOUNT_ATTR_*
 NOSUID: Final = 0x2
 NODEV: Final = 0x4
 NOEXEC: Final = 0x8
-RESOLVE_NO_SYMLINKS: Final = 0x4
-RESOLVE_BENEATH: Final = 0x8
 MS_REC_SLAVE: Final = 0x4000 | 0x80000
 MNT_DETACH: Final = 2
 AT_FDCWD: Final = -100
@@ -87,8 +89,9 @@ def furnish(
         taken: what comes from the host, already detached, by its index in the list.
     """
     os.umask(0)  # else each mode would have to be set after the file was made
-    for index, mount in enumerate(mounts):
-        place(root, mount, taken.get(index), data, devices)
+    with Folders(root) as folders:
+        for index, mount in enumerate(mounts):
+            place(folders, mount, taken.get(index), data, devices)
     for mount in mounts:
         if mount["kind"] == "dev" or is_folder_cover(mount):
             fd = beneath(root, mount["path"])
@@ -143,12 +146,6 @@ def open_plain(path: str, flags: int = 0) -> int:
         raise OSError(error.errno, f"{path}: {os.strerror(error.errno or 0)}") from error
 
 
-def beneath(root: int, path: str) -> int:
-    """The same for a path below an open folder."""
-    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH)
-    return call("openat2", root, os.fsencode(path.strip("/") or "."), how, len(how))
-
-
 def set_attributes(fd: int, attributes: int, flags: int = 0) -> None:
     wanted = struct.pack("=QQQQ", attributes, 0, 0, 0)
     call("mount_setattr", fd, b"", AT_EMPTY_PATH | flags, wanted, len(wanted))
@@ -181,7 +178,7 @@ def fresh(kind: str, options: Mapping[str, str], attributes: int) -> int:
 
 
 def place(
-    root: int,
+    folders: Folders,
     mount: Mapping[str, Any],
     taken: int | None,
     data: Mapping[str, bytes],
@@ -191,78 +188,39 @@ def place(
     path, mode = mount["path"], mount["mode"] or "0755"
     match mount["kind"]:
         case "read" | "write" | "cover" if taken is not None:
-            put(root, taken, path)
+            folders.put(taken, path)
         case "read" | "write" | "cover" if mount["source"]:  # of our own /proc, which is mounted by now
-            put(root, host(mount["source"], NOSUID | NODEV | NOEXEC | RDONLY), path)
+            folders.put(host(mount["source"], NOSUID | NODEV | NOEXEC | RDONLY), path)
         case "link":
-            parent, name = spot(root, path)
+            parent, name = folders.above(path)
             os.symlink(mount["source"], name, dir_fd=parent)
-            os.close(parent)
         case "proc":
-            put(root, fresh("proc", {}, NOSUID | NODEV | NOEXEC), path)
+            folders.put(fresh("proc", {}, NOSUID | NODEV | NOEXEC), path)
         case "dev":
-            make_devices(root, path, devices)
+            folders.put(fresh("tmpfs", {"size": str(1 << 16), "mode": "0755"}, NOSUID), path)
+            make_devices(folders.root, path, devices)
         case "file":
-            parent, name = spot(root, path)
+            parent, name = folders.above(path)
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, int(mode, 8), dir_fd=parent)
             os.write(fd, data[path])
             os.close(fd)
-            os.close(parent)
         case "tmpfs":
-            put(root, fresh("tmpfs", {"size": str(mount["size"]), "mode": mode}, NOSUID | NODEV), path)
+            folders.put(fresh("tmpfs", {"size": str(mount["size"]), "mode": mode}, NOSUID | NODEV), path)
         case "cover":
-            put(root, fresh("tmpfs", {"size": str(mount["size"]), "mode": "0555"}, NOSUID | NODEV), path)
+            folders.put(fresh("tmpfs", {"size": str(mount["size"]), "mode": "0555"}, NOSUID | NODEV), path)
         case other:
             raise OSError(f"{path}: {other!r} cannot be mounted")
 
 
 def make_devices(root: int, path: str, devices: Mapping[str, int]) -> None:
     """The few devices a program needs, terminals of its own among them; no other one has a name here."""
-    put(root, fresh("tmpfs", {"size": str(1 << 16), "mode": "0755"}, NOSUID), path)
     folder = beneath(root, path)
     for name, fd in devices.items():
-        put(folder, fd, name)
+        put_into(folder, name, fd)
     for name, target in DEVICE_LINKS:
         os.symlink(target, name, dir_fd=folder)
     os.mkdir("shm", 0o755, dir_fd=folder)
     os.close(folder)
-
-
-def put(root: int, fd: int, path: str) -> None:
-    """Attach a detached mount; its place is made when it is not there."""
-    parent, name = spot(root, path)
-    try:  # most are not there: asking first would be a call more for each
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
-            os.mkdir(name, 0o755, dir_fd=parent)
-        else:
-            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent))
-    except FileExistsError:
-        pass
-    target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    if stat.S_ISLNK(os.fstat(target).st_mode):
-        raise OSError(errno.ELOOP, f"{path} is a link inside")
-    call("move_mount", fd, b"", target, b"", MOVE_FROM_EMPTY | MOVE_TO_EMPTY)
-    for one in (fd, target, parent):
-        os.close(one)
-
-
-def spot(root: int, path: str) -> tuple[int, str]:
-    """The folder above a path, made where missing, and the last name; no link is followed on the way."""
-    above, _, name = path.strip("/").rpartition("/")
-    if not above:
-        return os.dup(root), name
-    with contextlib.suppress(FileNotFoundError):
-        return beneath(root, above), name
-    here = os.dup(root)
-    for folder in above.split("/"):
-        try:
-            below = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
-        except FileNotFoundError:
-            os.mkdir(folder, 0o755, dir_fd=here)
-            below = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
-        os.close(here)
-        here = below
-    return here, name
 
 
 def seal(fd: int) -> None:

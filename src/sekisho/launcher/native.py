@@ -106,11 +106,7 @@ def be_first(request: dict[str, Any], theirs: list[int], ends: Ends) -> NoReturn
     if gate.recv(1) != b"x" or is_closed(gate):
         os._exit(1)
     gate.close()
-    complaint, complain = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        program.become(complain)
-    os.close(complain)
+    pid, complaint = program.start()
     os.dup2(program.stdio[2], 2)
     for fd in (0, 1):
         os.dup2(os.open(os.devnull, os.O_RDWR), fd)

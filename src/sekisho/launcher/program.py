@@ -18,12 +18,13 @@ import resource
 import signal
 from typing import Any, NamedTuple, NoReturn
 
-from sekisho.launcher.kernel import close_others
+from sekisho.launcher.kernel import close_at_exec, close_others
 
 __all__ = ["NOT_RUN", "Ends", "Program", "decoded", "default_signals", "exit_code", "mind", "say"]
 
 NOT_RUN = 127
 MAX_STATUS_BYTES = 1 << 16  # it has two thousand
+HARMLESS = frozenset({"NOFILE"})  # limits that hinder nobody who only waits
 SIGNAL_CODE = 128  # as a shell says it
 
 
@@ -63,6 +64,38 @@ class Program(NamedTuple):
     def fds(self) -> set[int]:
         """All it gets."""
         return {*self.stdio, *(() if self.channel is None else (self.channel,))}
+
+    def start(self) -> tuple[int, int]:
+        """Run it as a child of ours; its process, and where it complains if it cannot be run, which closes if it can."""
+        complaint, complain = os.pipe()
+        pid = self._spawn() if self.limits.keys() <= HARMLESS else None
+        if pid is None:  # also where it cannot be executed: the fork says why
+            pid = os.fork()
+            if pid == 0:
+                self.become(complain)
+        os.close(complain)
+        return pid, complaint
+
+    def _spawn(self) -> int | None:
+        """A child that shares our memory until it is the program: a fork of an interpreter copies it, and throws it away.
+
+        Limits, folder and mask are ours before they are its own. None where this is not to be had.
+        """
+        try:
+            default_signals()
+            os.umask(0o022)
+            os.chdir(self.cwd)
+            close_at_exec()
+            if self.channel is not None:
+                os.set_inheritable(self.channel, True)
+            for name, value in self.limits.items():
+                lower(name, value)
+            actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(self.stdio)]
+            return os.posix_spawn(
+                self.command[0], self.command, self.environment, file_actions=actions, setsid=True
+            )
+        except (OSError, ValueError, NotImplementedError):
+            return None
 
     def become(self, complain: int, *, has_default_signals: bool = False) -> NoReturn:
         """In a child of our own: run it; what goes wrong is written to `complain`, which closes when it runs.

@@ -21,24 +21,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sekisho.launcher.calls import AT_RECURSIVE
+from sekisho.launcher.folders import beneath, put
 from sekisho.launcher.kernel import libc
 from sekisho.launcher.mounts import (
     NODEV,
     NOSUID,
     RDONLY,
     ROOT_BYTES,
-    beneath,
     devices_of_host,
     fresh,
     furnish,
     host,
     open_plain,
-    put,
     seal,
     set_attributes,
 )
 
-__all__ = ["STAGE", "Parts", "bind_whole", "gather", "put_together"]
+__all__ = ["STAGE", "Parts", "bind_whole", "covers_proc", "gather", "put_together"]
 
 STAGE: Final = "/tmp"  # noqa: S108 - covered by a folder of ours, in our own mount namespace
 ROOT: Final = "root"
@@ -122,8 +121,14 @@ def acting_as(owner: int | None) -> Iterator[None]:
         libc.setfsgid(before[1])
 
 
-def bind_whole(words: Sequence[str], mounts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """bwrap's options with one bind in the place of all that stands in the root already."""
+def bind_whole(
+    words: Sequence[str], mounts: Sequence[Mapping[str, Any]], *, covers: bool = True
+) -> list[str]:
+    """bwrap's options with one bind in the place of all that stands in the root already.
+
+    Args:
+        covers: whether bwrap covers parts of /proc; else somebody has to, before the plugin runs.
+    """
     end = words.index(OPTIONS_END)
     kept, at = [], 0
     while at < end:
@@ -134,7 +139,7 @@ def bind_whole(words: Sequence[str], mounts: Sequence[Mapping[str, Any]]) -> lis
     # As devices, because the few of /dev are to be used: all else in the tree says of itself that it holds none.
     kept += ["--dev-bind", f"{STAGE}/{ROOT}", "/", "--proc", PROC]
     for mount in mounts:
-        if is_of_proc(mount) and mount["kind"] != "proc":
+        if covers and covers_proc(mount):
             source = shelf_name(mount["source"]) if mount["source"] else EMPTY
             kept += ["--ro-bind", f"{STAGE}/{source}", mount["path"]]
     return [*kept, *words[end:]]
@@ -142,6 +147,11 @@ def bind_whole(words: Sequence[str], mounts: Sequence[Mapping[str, Any]]) -> lis
 
 def is_of_proc(mount: Mapping[str, Any]) -> bool:
     return f"{mount['path']}/".startswith(PROC + "/")
+
+
+def covers_proc(mount: Mapping[str, Any]) -> bool:
+    """Whether it covers a part of the plugin's own /proc."""
+    return is_of_proc(mount) and mount["kind"] != "proc"
 
 
 def shelf_name(source: str) -> str:

@@ -37,6 +37,7 @@ from sekisho.launcher.children import (
     throttle_for,
 )
 from sekisho.launcher.farewells import Farewells
+from sekisho.launcher.forking import AT_FORK
 from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, threads, tree
 from sekisho.launcher.occupied import is_over
 from sekisho.launcher.reserve import Expected, Reserve
@@ -57,7 +58,7 @@ def fork_off() -> tuple[int, socket.socket]:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     owner = os.getpid()
-    pid = os.fork()
+    pid = AT_FORK.fork_bare()
     if pid:
         theirs.close()
         return pid, ours
@@ -240,7 +241,7 @@ class Launcher:
             child.watcher = None
         self._children[child.id] = child
         for message in child.told:
-            self._tell(**message, id=child.id)
+            self._pass_on(child, message)
         for fd in (child.pidfd, child.status_fd, child.gate.fileno()):
             self._poll.register(fd, select.POLLIN)
 
@@ -283,7 +284,7 @@ class Launcher:
     def _gate_moved(self, child: Child) -> None:
         """bwrap reads the gate after its last mount; closing it unread means that it died before."""
         try:
-            stands = child.gate.recv(1) == b"" and child.is_let_go
+            stands = child.gate.recv(1) == b"" and child.is_let_go and not child.complaint
         except ConnectionError:
             stands = False
         self._poll.unregister(child.gate.fileno())
@@ -350,6 +351,14 @@ class Launcher:
             if not watcher.is_done:
                 kill_tree(child)
         for message in told or ():
+            self._pass_on(child, message)
+
+    def _pass_on(self, child: Child, message: dict[str, Any]) -> None:
+        """To the owner; or its walls do not stand, which is told before the gate closes, and never "started"."""
+        if message["event"] == "uncovered":
+            child.complaint = message["message"]
+            kill_tree(child)
+        else:
             self._tell(**message, id=child.id)
 
     def _guard(self) -> None:

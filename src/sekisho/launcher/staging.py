@@ -28,10 +28,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sekisho.launcher.calls import AT_EMPTY_PATH, AT_RECURSIVE, call, prctl, unshare
+from sekisho.launcher.folders import MOVE_FROM_EMPTY, MOVE_TO_EMPTY
 from sekisho.launcher.kernel import die_with_parent, libc, write
 from sekisho.launcher.mounts import (
-    MOVE_FROM_EMPTY,
-    MOVE_TO_EMPTY,
     NODEV,
     NOSUID,
     OPEN_TREE_CLOEXEC,
@@ -69,7 +68,7 @@ def stage(request: dict[str, Any]) -> None:
     if not is_needed and (request["kind"] != "bubblewrap" or not wishes["sources"]):
         return
     try:
-        enter()
+        is_able = enter() and is_with_launcher()
     except OSError as error:
         if is_needed or error.errno not in _REFUSED:
             raise
@@ -82,7 +81,7 @@ def stage(request: dict[str, Any]) -> None:
     for source in wishes["sources"]:
         is_given = source in mapped and not is_below(source, covered)  # what is covered is given already
         trees[source] = take(source, owner if is_given else None, needed=source in wishes["writable"])
-    if request["kind"] != "bubblewrap" or not furnish_root(request, trees):
+    if request["kind"] != "bubblewrap" or not furnish_root(request, trees, is_able=is_able):
         places = lay_out(trees)
         request["options"] = rebound(request["options"], places)
         for mount in request.get("mounts", ()):
@@ -95,8 +94,12 @@ def stage(request: dict[str, Any]) -> None:
         become_user(owner)
 
 
-def furnish_root(request: dict[str, Any], trees: Mapping[str, int]) -> bool:
-    """Put the whole root together for bwrap; False where this kernel cannot, and bwrap does it piece by piece."""
+def furnish_root(request: dict[str, Any], trees: Mapping[str, int], *, is_able: bool) -> bool:
+    """Put the whole root together for bwrap; False where this kernel cannot, and bwrap does it piece by piece.
+
+    Args:
+        is_able: whether our like may mount in the plugin's namespaces: then its watcher can cover parts of its /proc.
+    """
     owner = request["staging"]["owner"]
     try:
         parts = gather(request["mounts"], trees, owner)
@@ -105,21 +108,35 @@ def furnish_root(request: dict[str, Any], trees: Mapping[str, int]) -> bool:
             raise
         return False
     put_together(parts, decoded(request["data"]), owner)
-    request["options"] = bind_whole(request["options"], request["mounts"])
+    drawn = request["options"]
+    request["options"] = bind_whole(drawn, request["mounts"])
+    if is_able:
+        request["uncovered"] = bind_whole(drawn, request["mounts"], covers=False)
     request["is_whole"] = True
     return True
 
 
-def enter() -> None:
-    """A mount namespace in which nothing we do is seen elsewhere."""
+def enter() -> bool:
+    """A mount namespace in which nothing we do is seen elsewhere; whether we had the right to make one as we are."""
+    is_able = True
     try:
         unshare(CLONE_NEWNS, "cannot make a mount namespace")
     except PermissionError:  # an ordinary user, or a root that lacks the right to
+        is_able = False
         ids = os.geteuid(), os.getegid()
         unshare(CLONE_NEWUSER | CLONE_NEWNS, "cannot make a mount namespace")
         map_ids(ids, ids)
     if libc.mount(None, b"/", None, MS_REC_PRIVATE, None) != 0:
         raise OSError(errno.EPERM, "the host's mounts cannot be detached from ours")
+    return is_able
+
+
+def is_with_launcher() -> bool:
+    """Whether we are in the user namespace of the launcher: its watcher has the rights that we have, then."""
+    try:
+        return os.path.samestat(os.stat("/proc/self/ns/user"), os.stat(f"/proc/{os.getppid()}/ns/user"))  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def is_below(path: str, folders: list[str]) -> bool:
@@ -138,6 +155,8 @@ def cover(overlay: Mapping[str, Any], owner: int | None) -> None:
         options |= {"upperdir": open_plain(overlay["upper"]), "workdir": open_plain(overlay["work"])}
     else:
         memory = fresh("tmpfs", {"size": str(overlay["size"]), "mode": "0700"}, NOSUID | NODEV)
+        # Linux 6.12 makes no overlay of what is mounted nowhere; so it lies below the overlay, where nobody sees it
+        attach(os.dup(memory), path)
         options |= {name: make_like(lower, memory, name) for name in ("upperdir", "workdir")}
     # By descriptor: what was opened is what is mounted, and the mount table tells nothing of the host.
     words = {name: f"/proc/self/fd/{fd}" for name, fd in options.items()}

@@ -24,7 +24,9 @@ import socket
 import time
 from typing import Any, Final, NamedTuple
 
-from sekisho.launcher.alarm import Alarm
+from sekisho.launcher.alarm import COVERS, Alarm
+from sekisho.launcher.calls import number_of
+from sekisho.launcher.covering import Covers
 from sekisho.launcher.host import Host
 from sekisho.launcher.kernel import is_taken, receive
 from sekisho.launcher.ledger import Ledger, Purse
@@ -38,8 +40,11 @@ COUNT_EVERY: Final = 64  # calls between two looks at the processor time
 SET_ID: Final = 0o6000
 MAKES: Final = os.O_CREAT | 0o20000000  # O_TMPFILE without the O_DIRECTORY in it
 CHANGES: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
-IDLE_MS: Final = 1  # a plugin that opens nothing for so long does something else
+# A plugin that opens nothing for so long does something else. Each look wakes us: a server that starts opens two files a
+# millisecond, and at one millisecond it was one for nearly each of them.
+IDLE_MS: Final = 20
 LATER_S: Final = 0.05  # and what one that never rests has opened is looked at by then
+UMOUNT: Final = number_of("umount2")  # of the old root, by bwrap, after the last thing that it mounts
 MAX_SEEN: Final = 4096  # paths that are known to be allowed, for as long as nothing can change them
 MAX_SHOWN: Final = 1024  # characters of a path that are passed on
 REHEARSED: Final = {"0": [[["open", 0, 1]], 2, 3]}
@@ -74,12 +79,13 @@ def watch(request: dict[str, Any], gate: socket.socket, line: socket.socket) -> 
 
     It comes from whoever loaded the filter, past the launcher, which waits for that process to have raised its walls.
     """
-    fds = take_listener(gate)
+    word, fds = take_listener(gate)
     line.send(b"listens" if fds else b"silent")
     if not fds:
         return
     refusals = {int(number): error for number, error in request["refusals"].items()}
-    _Watch(Alarm(fds[0], refusals), request, gate, line).run()
+    covers = Covers([(path, source) for path, source in request["covers"]]) if word == COVERS else None
+    _Watch(Alarm(fds[0], refusals), request, gate, line, covers).run()
 
 
 def rehearse() -> None:
@@ -93,19 +99,24 @@ def rehearse() -> None:
         os.close(null)
 
 
-def take_listener(gate: socket.socket) -> list[int]:
-    """The listener of a filter with an alarm; nothing where none may be had, or its sender is gone."""
+def take_listener(gate: socket.socket) -> tuple[bytes, list[int]]:
+    """The listener of a filter with an alarm, and a word; nothing where none may be had, or its sender is gone."""
     try:
-        return receive(gate)[1]
+        return receive(gate)
     except ConnectionError:
-        return []
+        return b"", []
 
 
 class _Watch:
     """The watcher's own side."""
 
     def __init__(
-        self, alarm: Alarm, request: dict[str, Any], gate: socket.socket, line: socket.socket
+        self,
+        alarm: Alarm,
+        request: dict[str, Any],
+        gate: socket.socket,
+        line: socket.socket,
+        covers: Covers | None = None,
     ) -> None:
         now = time.monotonic()
         self._alarm = alarm
@@ -119,6 +130,8 @@ class _Watch:
         self._is_shared: bool = request["kind"] == "landlock"
         self._is_building: bool = request["kind"] == "bubblewrap"
         self._is_let_go = False
+        self._is_due = False  # the launcher has said the word
+        self._covers = covers  # to be placed before anybody hears it
         self._places: Places | None = None
         self._host = Host()
         self._ledger = Ledger(self._host.has, now)
@@ -206,7 +219,9 @@ class _Watch:
         except ConnectionError:
             return False
         if word == b"go":
-            self._let_go()
+            self._is_due = True
+            if self._covers is None:
+                self._let_go()
         return bool(word)
 
     def _let_go(self) -> None:
@@ -223,7 +238,12 @@ class _Watch:
             return
         key, pid, number, arguments = notice
         if self._is_building and self._still_builds():
+            if self._covers is not None and number == UMOUNT:
+                self._cover(self._covers, pid, key)
             self._alarm.let_pass(key)
+            return
+        if self._alarm.is_absent(number):
+            self._alarm.be_absent(key)
             return
         call = self._calls.get(number)
         if call is None or call.is_refused(arguments):
@@ -231,6 +251,17 @@ class _Watch:
                 self._tell(event="alarm", call=number, times=1)
             return
         self._observe(key, pid, call, arguments)
+
+    def _cover(self, covers: Covers, pid: int, key: int) -> None:
+        """bwrap is about to leave the host's root: its own /proc stands. If this fails we end, and with us the plugin."""
+        try:
+            covers.place(pid, lambda: self._alarm.still_waits(key))
+        except OSError as error:
+            self._tell(event="uncovered", message=f"parts of /proc cannot be covered: {error}")
+            raise
+        self._covers = None
+        if self._is_due:
+            self._let_go()
 
     def _still_builds(self) -> bool:
         """Asked after the call was received: whoever calls has then done everything that comes before the call."""
@@ -252,7 +283,9 @@ class _Watch:
             wish = call.wish(kind, arguments)
             if not path or (wish, path) in self._fine:
                 continue
-            if path.startswith(b"/") and not path.startswith(places.moving) and not _LEADS_BACK.search(path):
+            is_still = path.startswith(b"/") and not path.startswith(places.moving)
+            # What would be written to is looked at now: once the plugin is gone its devices are, and look like new files.
+            if wish == "read" and is_still and not _LEADS_BACK.search(path):
                 later.append((wish, path))
                 continue
             text = anchored(pid, None if folder < 0 else arguments[folder], path)

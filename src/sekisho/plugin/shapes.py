@@ -301,10 +301,11 @@ class RecordShape:
             raise InvalidParameters(f"{where} must be an object")
         for name in value:
             if name not in self.fields:
-                raise InvalidParameters(f"{where} has no {_shown(name)}")
+                known = ", ".join(self.fields) or "nothing"
+                raise InvalidParameters(f"{where}: {_shown(name)} is unknown; known: {known}")
         for name in self.fields:
             if name in self.required and name not in value:
-                raise InvalidParameters(f"{where} lacks {name}")
+                raise InvalidParameters(f"{where}: {name} is missing")
         return {
             name: shape.read(value[name], f"{where}.{name}")
             for name, shape in self.fields.items()

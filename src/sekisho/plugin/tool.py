@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, get_type_hints, is_typeddict
+from typing import Any, Final, TypeVar, get_type_hints, is_typeddict, overload
 
 from sekisho.plugin.call import Call
 from sekisho.plugin.hints import HintUnknown, described, record_of, shape_of
@@ -45,6 +45,11 @@ class Traits:
         }
 
 
+@overload
+def tool(method: _Method, /) -> _Method: ...
+
+
+@overload
 def tool(
     *,
     title: str | None = None,
@@ -52,8 +57,20 @@ def tool(
     destructive: bool = True,
     idempotent: bool = False,
     open_world: bool = True,
-) -> Callable[[_Method], _Method]:
-    """Make a method of a plugin a tool; its docstring is the description."""
+) -> Callable[[_Method], _Method]: ...
+
+
+def tool(
+    method: _Method | None = None,
+    /,
+    *,
+    title: str | None = None,
+    read_only: bool = False,
+    destructive: bool = True,
+    idempotent: bool = False,
+    open_world: bool = True,
+) -> _Method | Callable[[_Method], _Method]:
+    """Make a method of a plugin a tool; its docstring is the description. Works with and without parentheses."""
     traits = Traits(
         title=title,
         read_only=read_only,
@@ -66,7 +83,7 @@ def tool(
         setattr(method, _MARK, traits)
         return method
 
-    return mark
+    return mark if method is None else mark(method)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

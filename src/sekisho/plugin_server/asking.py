@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.plugin_server.input_required import is_input_required
 from sekisho.protocol import decode_distinct
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "State",
     "input_required_bytes",
     "is_allowed",
-    "is_input_required",
     "read_input_required",
     "read_state",
     "url_questions",
@@ -41,9 +41,6 @@ ROOTS: Final = "roots/list"
 MAX_QUESTIONS: Final = 16  # of one round; more is a flood, not a form
 MAX_ASKED_BYTES: Final = 1 << 20  # a question is for a person or a model, and is held until it is answered
 MAX_STATE_BYTES: Final = 256 << 10  # it travels to the client and back
-_MARK: Final = b'"input_required"'
-_LONG_BYTES: Final = 16 << 10
-_FEW_QUOTES: Final = 256
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -113,21 +110,6 @@ def is_allowed(question: Question, may_ask: Collection[str]) -> bool:
         _member(question.params, "tools") is not None or _member(question.params, "toolChoice") is not None
     )
     return not wants_tools or "sampling/tools" in may_ask
-
-
-def is_input_required(result: bytes) -> bool:
-    """Could this result be a question? The usual case costs one search; a spelling with escapes is no MCP.
-
-    A large result is nearly always a few long strings: leaping from quote to quote finds the word many times faster.
-    """
-    at = 0
-    if len(result) > _LONG_BYTES:
-        for _ in range(_FEW_QUOTES):
-            quote = result.find(b'"', at)
-            if quote < 0 or result.startswith(_MARK, quote):
-                return quote >= 0
-            at = quote + 1
-    return result.find(_MARK, at) >= 0
 
 
 def read_input_required(result: bytes) -> InputRequired | None:

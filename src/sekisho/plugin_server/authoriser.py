@@ -70,7 +70,6 @@ class StaticHeaders:
 
     async def refused(self, status: int, challenge: str, nonce: str = "") -> bool:
         """Only an operator can choose others."""
-        del status, challenge, nonce
         return False
 
 

@@ -14,12 +14,9 @@ __all__ = [
     "Ident",
     "Line",
     "Progress",
-    "ProgressOfSdk",
-    "ProgressParams",
     "read_ident",
     "read_line",
     "read_progress",
-    "read_sdk_progress",
 ]
 
 
@@ -33,31 +30,12 @@ class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     params: msgspec.Raw = msgspec.Raw()
 
 
-class ProgressParams(
-    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, rename="camel"
-):
-    """What a progress notification says, in the order in which it is usually said."""
+class Progress(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """What a progress notification says behind its token, in the order in which it is usually said."""
 
-    progress_token: int
     progress: int | float
     total: int | float | None = None
     message: str | None = None
-
-
-class Progress(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A progress notification as most servers write it."""
-
-    jsonrpc: Literal["2.0"]
-    method: Literal["notifications/progress"]
-    params: ProgressParams
-
-
-class ProgressOfSdk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The same as the SDKs of MCP write it."""
-
-    method: Literal["notifications/progress"]
-    params: ProgressParams
-    jsonrpc: Literal["2.0"]
 
 
 class Ident(msgspec.Struct, gc=False):
@@ -69,5 +47,4 @@ class Ident(msgspec.Struct, gc=False):
 
 read_line: Final = msgspec.json.Decoder(Line).decode
 read_ident: Final = msgspec.json.Decoder(Ident).decode
-read_progress: Final = msgspec.json.Decoder(Progress).decode_lines  # all notes to one token at once
-read_sdk_progress: Final = msgspec.json.Decoder(ProgressOfSdk).decode_lines
+read_progress: Final = msgspec.json.Decoder(Progress).decode_lines  # of all notes to one token at once

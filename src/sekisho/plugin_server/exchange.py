@@ -27,7 +27,6 @@ from sekisho.plugin_server.asking import (
     Question,
     input_required_bytes,
     is_allowed,
-    is_input_required,
     read_input_required,
     url_questions,
     url_requests_of_error,
@@ -36,6 +35,7 @@ from sekisho.plugin_server.dialogue import MAX_ROUNDS, Dialogue
 from sekisho.plugin_server.era import NOT_ASKED, Stamp
 from sekisho.plugin_server.errand import Errand
 from sekisho.plugin_server.handles import Handles
+from sekisho.plugin_server.input_required import is_input_required
 from sekisho.plugin_server.session import Answer, PluginSession, RpcError
 from sekisho.plugin_server.task_roots import roots_asked
 from sekisho.protocol import Request

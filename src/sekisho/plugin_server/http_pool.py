@@ -48,6 +48,9 @@ class Reply(Protocol):
     def take_body(self, data: bytes) -> None:
         """Some of the body came."""
 
+    def take_messages(self, messages: Sequence[bytes]) -> None:
+        """The body came: an event stream with these messages and nothing else."""
+
     def take_end(self) -> None:
         """The reply is complete; its connection may carry another request already."""
 
@@ -248,9 +251,7 @@ class Connection:
                 self._pool.release(self, keep_alive=True)
                 reply.take_whole(body)
                 return
-            stream = self._pool.known.stream_of(data)
-            if stream is not None:
-                self._took_stream(reply, *stream)
+            if self._took_stream(reply, data):
                 return
             self._is_reading = True
         try:
@@ -263,11 +264,20 @@ class Connection:
             self.abort()
             reply.take_loss(error)
 
-    def _took_stream(self, reply: Reply, head: ResponseHead, body: bytes) -> None:
-        """A whole stream came at once."""
+    def _took_stream(self, reply: Reply, data: bytes) -> bool:
+        """True if a whole stream came at once."""
+        known = self._pool.known
+        with_messages = known.messages_of(data) if len(data) <= self._pool.limits.max_body_bytes else None
+        with_body = known.stream_of(data) if with_messages is None else None
         try:
-            reply.take_head(head)
-            reply.take_body(body)
+            if with_messages is not None:
+                reply.take_head(with_messages[0])
+                reply.take_messages(with_messages[1])
+            elif with_body is not None:
+                reply.take_head(with_body[0])
+                reply.take_body(with_body[1])
+            else:
+                return False
             if self._reply is reply:  # else it was withdrawn
                 self._reply = None
                 self._pool.release(self, keep_alive=True)
@@ -276,6 +286,7 @@ class Connection:
             self._done()
             self.abort()
             reply.take_loss(error)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc

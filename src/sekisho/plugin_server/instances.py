@@ -195,6 +195,7 @@ class Instances:
 
     def _has_room(self) -> bool:
         """There is a slot, or one will be free in a moment, if need be because the idlest instance ends for it."""
+        self._leave_out_withdrawn()
         ending = sum(one.is_ending for one in self._known.values())
         if len(self._free) + ending > len(self._next):
             return True
@@ -205,6 +206,12 @@ class Instances:
         idlest.end("makes room for another client")
         return True
 
+    def _leave_out_withdrawn(self) -> None:
+        """Whose calls were withdrawn, or waited too long, needs no slot any more."""
+        for instance in [one for one in self._next if not one.is_waited_for]:
+            del self._next[instance]
+            self._forget_empty(instance)
+
     def _begin(self, instance: Instance) -> None:
         if not self._has_begun(instance):
             self._next[instance] = None
@@ -212,15 +219,13 @@ class Instances:
 
     def _fill(self) -> None:
         """Give free slots to those that wait for one; one whose last process is still ending waits for that too."""
+        self._leave_out_withdrawn()
         for instance in [one for one in self._next if not one.slot]:
             if not self._free or self._group is None:
                 return
             del self._next[instance]
-            if instance.is_waited_for:  # else its calls were withdrawn
-                instance.start(self._group, self._free.popleft(), self._ended)
-                self._log("plugin_instance_started", slot=instance.slot, running=self.running)
-            else:
-                self._forget_empty(instance)
+            instance.start(self._group, self._free.popleft(), self._ended)
+            self._log("plugin_instance_started", slot=instance.slot, running=self.running)
 
     def _ended(self, instance: Instance, slot: int) -> None:
         """Nothing of its process is left. Calls that came meanwhile are for the next one."""

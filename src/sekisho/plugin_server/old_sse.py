@@ -236,6 +236,10 @@ class _Stream:
         if messages:
             self._owner.heard(messages)
 
+    def take_messages(self, messages: Sequence[bytes]) -> None:
+        """All of them."""
+        self._owner.heard(messages)
+
     def take_end(self) -> None:
         """It is over."""
         self._owner.ended(Unavailable("plugin_exited", "the MCP server ended its stream"))
@@ -265,6 +269,9 @@ class _Posted:
 
     def take_body(self, data: bytes) -> None:
         """Not read."""
+
+    def take_messages(self, messages: Sequence[bytes]) -> None:
+        """Not read either."""
 
     def take_end(self) -> None:
         """It arrived."""

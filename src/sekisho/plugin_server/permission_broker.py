@@ -23,7 +23,7 @@ from typing import Final, cast
 import msgspec
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.deno_access import DenoAccess
+from sekisho.sandbox.deno.access import DenoAccess
 from sekisho.wire import DenialFrame
 
 __all__ = ["BROKER_VARIABLE", "answer", "permission_broker"]

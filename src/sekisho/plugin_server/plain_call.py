@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from sekisho.plugin_server.asking import is_input_required
 from sekisho.plugin_server.contexts import Known
 from sekisho.plugin_server.era import NOT_ASKED
 from sekisho.plugin_server.exchange import Exchange
+from sekisho.plugin_server.input_required import is_input_required
 from sekisho.plugin_server.roster import Entry
 from sekisho.plugin_server.session import Answer, PluginSession
 from sekisho.wire import CallContext, Inbound

@@ -11,7 +11,7 @@ Judges one reply; what a refusal or a broken stream leads to is the owner's matt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, Protocol
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
@@ -64,7 +64,8 @@ class RemoteReply:
     on_end: Callable[[], None] | None = None
     _head: ResponseHead | None = None
     _body: Pieces | None = None
-    _events: SseReader | None = None
+    _is_stream = False
+    _events: SseReader | None = None  # of a stream, once some of it came that must be read
 
     def __init__(self, owner: Owner, hearer: Hearer, message: bytes, wanted: int | str | None) -> None:
         self._owner = owner
@@ -88,7 +89,7 @@ class RemoteReply:
             return
         self.connection = connection
         if self._head is not None:  # it is sent once more
-            self._head, self._body, self._events = None, None, None
+            self._head, self._body, self._events, self._is_stream = None, None, None, False
         connection.start(head + self.message if self.method == "POST" else head, self)
 
     def withdraw(self) -> None:
@@ -145,7 +146,7 @@ class RemoteReply:
                 "plugin_protocol", "the MCP server sends a coded body, which nobody asked for"
             )
         if head.status == 200 and head.is_event_stream:
-            self._events = SseReader(self._owner.max_event_bytes, last_event_id=self.last_event_id)
+            self._is_stream, self._events = True, None
             return
         wants_body = self.method == "GET" or (self.method == "POST" and self.wanted is not None)
         has_body = head.status not in (202, 204)
@@ -158,12 +159,15 @@ class RemoteReply:
         """Hand events on as they come."""
         if self.is_over:
             return
-        events = self._events
-        if events is None:
+        if not self._is_stream:
             if self._body is None:
                 self._body = Pieces()
             self._body.add(data)
             return
+        events = self._events
+        if events is None:
+            events = SseReader(self._owner.max_event_bytes, last_event_id=self.last_event_id)
+            self._events = events
         messages = events.feed(data)
         if events.last_event_id != self.last_event_id or messages:
             self.fruitless = 0
@@ -173,6 +177,14 @@ class RemoteReply:
             if self.wanted is not None and not self._hearer.is_waiting(self.wanted):
                 self._owner.has_answered(self)
 
+    def take_messages(self, messages: Sequence[bytes]) -> None:
+        """The same for a whole stream; it names no event and no pause, and its end comes next."""
+        if self.is_over:
+            return
+        self.fruitless = 0
+        self.retry_ms = None
+        self._hearer.receive_all(messages, self._of)
+
     def take_end(self) -> None:
         """The reply is complete."""
         head, self.connection = self._head, None
@@ -181,7 +193,7 @@ class RemoteReply:
         body = b"" if self._body is None else self._body.take()
         if head.status >= 400:
             self._owner.turned_away(self, head, body)
-        elif self._events is not None and self._can_resume:
+        elif self._is_stream and self._can_resume:
             self._owner.broke_off(self)
         else:
             if body and head.is_json and self.wanted is not None:
@@ -193,7 +205,7 @@ class RemoteReply:
         self.connection = None
         if self.is_over:
             return
-        if self._events is not None and isinstance(error, Unavailable) and self._can_resume:
+        if self._is_stream and isinstance(error, Unavailable) and self._can_resume:
             self._owner.broke_off(self)
         else:
             self.fail(error)

@@ -1,7 +1,8 @@
 """The usual notes and large answers of a plugin, known by their form, so that they cost no general parser.
 
-- `read_notes`: progress notifications of one token that, read and written out again, are the very same lines. So they say
-  nothing that we have not read, no member twice, and nothing with escapes of its own. All are read and written at once.
+- `read_notes`: progress notifications of one token in the usual envelope, whose params, read and written out again, are
+  the very same bytes. So they say nothing that we have not read, no member twice, nothing with escapes of its own. All
+  are read and written at once.
 - `find_answer`: where the result of a large answer stands. Only the envelope is looked at, in the forms that servers
   write. What stands inside is one JSON object exactly if the whole line is one answer to that call. The core, which
   reads and judges every result whole, with its own limits of depth and members, refuses it otherwise.
@@ -17,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from sekisho.plugin_server.envelopes import Progress, ProgressOfSdk, read_progress, read_sdk_progress
+from sekisho.plugin_server.envelopes import read_progress
 from sekisho.protocol import JsonLimits
 
 __all__ = ["LARGE_BYTES", "find_answer", "notes_alike", "read_notes"]
@@ -32,6 +33,7 @@ _SDK_NOTE_END: Final = b',"jsonrpc":"2.0"}'
 _STARTS: Final = (_NOTE_START, _SDK_NOTE_START)
 _LONGEST_START: Final = len(_NOTE_START) + 20  # with the largest token that fits 64 bits, and a comma
 _write: Final = msgspec.json.Encoder().encode_lines
+_TOKEN: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
 _NOTE_DEPTH: Final = 2  # containers in each other in a note of the usual form
 _NOTE_MEMBERS: Final = 7  # and those, with its commas
 
@@ -67,25 +69,31 @@ def notes_alike(lines: Sequence[bytes], at: int) -> int:
 
 
 def read_notes(lines: Sequence[bytes], limits: JsonLimits) -> tuple[int, bytes] | None:
-    """Token and params without it, a line each, if these lines that begin alike are notes as we would write them."""
-    text = lines[0] if len(lines) == 1 else b"\n".join(lines)
-    notes: list[Progress] | list[ProgressOfSdk]
+    """Token and params without it, a line each, if these lines that begin alike are notes as we would write them.
+
+    What all begin and end with is known by its bytes, and is cut off; what is left of each is read.
+    """
+    first = lines[0]
+    if first.startswith(_NOTE_START):
+        size, end = len(_NOTE_START), _NOTE_END
+    else:
+        size, end = len(_SDK_NOTE_START), _SDK_NOTE_END
+    token = first[size : first.find(b",", size)]
+    start, stop = size + len(token) + 1, -len(end)
+    params = [line[start:stop] for line in lines if line.endswith(end)]
+    if len(params) != len(lines) or _TOKEN.fullmatch(token) is None:
+        return None
+    said = b"{" + b"\n{".join(params)
+    most = min(limits.max_bytes, limits.max_string_bytes)
     try:
-        if text.startswith(_NOTE_START):
-            notes, size, end = read_progress(text), len(_NOTE_START), _NOTE_END
-        else:
-            notes, size, end = read_sdk_progress(text), len(_SDK_NOTE_START), _SDK_NOTE_END
+        if (
+            said.count(b"\n") != len(lines) - 1  # an event may have line feeds of its own
+            or _write(read_progress(said)) != said + b"\n"
+            or (len(said) + start + len(end) > most and max(map(len, lines)) > most)
+            or limits.max_depth < _NOTE_DEPTH
+            or limits.max_members < _NOTE_MEMBERS
+        ):
+            return None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    most = min(limits.max_bytes, limits.max_string_bytes)
-    if (
-        len(notes) != len(lines)  # an event may have line feeds of its own
-        or _write(notes) != text + b"\n"
-        or (len(text) > most and max(map(len, lines)) > most)
-        or limits.max_depth < _NOTE_DEPTH
-        or limits.max_members < _NOTE_MEMBERS
-    ):
-        return None
-    token = notes[0].params.progress_token
-    start = text[: size + len(str(token)) + 1]  # of every line
-    return token, b"{" + text[len(start) : -len(end)].replace(end + b"\n" + start, b"\n{")
+    return int(token), said

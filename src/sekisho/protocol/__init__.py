@@ -32,6 +32,7 @@ from sekisho.protocol.json_text import (
     check_text,
     decode_distinct,
     parse_strict,
+    read_distinct,
     reemit,
     refuse_duplicates,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "parse_strict",
     "parse_tool_call",
     "plugin_name",
+    "read_distinct",
     "read_trace",
     "reemit",
     "refuse_duplicates",

@@ -16,7 +16,7 @@ import msgspec
 from sekisho.errors import RemoteProtocolError
 from sekisho.protocol.lines import LineReader
 
-__all__ = ["SseEvent", "SseReader"]
+__all__ = ["USUAL_FORMS", "SseEvent", "SseReader"]
 
 MAX_EVENT_BYTES: Final = 16 << 20  # an event that never ends must not exhaust memory
 
@@ -28,7 +28,7 @@ _DIGITS: Final = re.compile(rb"[0-9]+")
 _MESSAGE: Final = b"message"
 _BOM: Final = b"\xef\xbb\xbf"
 # How servers write an event: what stands before its data and behind it.
-_USUAL: Final = (
+USUAL_FORMS: Final = (
     (b"event: message\r\ndata: ", b"\r\n\r\n"),
     (b"event: message\ndata: ", b"\n\n"),
     (b"data: ", b"\r\n\r\n"),
@@ -125,7 +125,7 @@ class SseReader:
 
 def _usual_events(data: bytes) -> list[bytes] | None:
     """The data of whole events that all have the same usual form, each in one line; None for anything else."""
-    for start, end in _USUAL:
+    for start, end in USUAL_FORMS:
         if data.startswith(start) and data.endswith(end):
             events = data[len(start) : -len(end)].split(end + start)
             text = b"".join(events)

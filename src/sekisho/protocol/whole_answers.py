@@ -1,7 +1,8 @@
 """Responses known by the exact bytes of their heads, so that the usual ones cost no parser.
 
 Guarantees that nothing is known but what `ResponseReader` has read before: a head that differs in one byte, a length that
-is not exactly the one stated, and a framing that is not the one that servers usually write go to the reader.
+is not exactly the one stated, and a framing that is not the one that servers usually write go to the reader. The messages
+of a stream are those that `SseReader` finds in it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from typing import Final
 
 from sekisho.protocol.http_response_values import BodyChunk, ResponseEnd, ResponseEvent, ResponseHead
+from sekisho.protocol.sse import USUAL_FORMS
 
 __all__ = ["WholeAnswers"]
 
@@ -19,6 +21,8 @@ _HEAD_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b"\r\n"
 _CHUNK: Final = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,6})\r\n")  # no extension, no leading zero
 _LAST: Final = b"0\r\n\r\n"  # no trailers
+_END: Final = _LINE_END + _LAST
+_MOST_DIGITS: Final = 7  # of a chunk's size
 
 
 class WholeAnswers:
@@ -40,6 +44,15 @@ class WholeAnswers:
         end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
         length = self._lengths.get(data[:end])
         return data[end:] if length is not None and len(data) - end == length else None
+
+    def messages_of(self, data: bytes) -> tuple[ResponseHead, list[bytes]] | None:
+        """Head and messages, if `data` is a whole stream with a known head and a usual event in each chunk."""
+        if not self._streams or not data.endswith(_LAST):
+            return None
+        end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
+        head = self._streams.get(data[:end])
+        messages = None if head is None else _messages(data, end)
+        return None if head is None or not messages else (head, messages)
 
     def stream_of(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """Head and body, if `data` is a whole stream with a known head."""
@@ -91,3 +104,35 @@ def _joined(data: bytes, at: int) -> bytes | None:
             return None
         pieces.append(data[start:end])
         at = end + 2
+
+
+def _messages(data: bytes, at: int) -> list[bytes] | None:
+    """The messages of the chunks that begin here and end with the data, each in an event of one form; else None."""
+    start = data.find(_LINE_END, at) + len(_LINE_END)
+    for before, behind in USUAL_FORMS:
+        if data.startswith(before, start) and data.endswith(behind + _END):
+            break
+    else:
+        return None
+    pieces = data[at : -len(_LAST)].split(behind + _LINE_END)
+    pieces.pop()  # behind the last of them is nothing
+    messages: list[bytes] = []
+    known, opening = -1, b""
+    for piece in pieces:
+        size = len(piece) + len(behind)
+        if size != known:  # notes are often as long as one another
+            known, opening = size, _opening(size, before)
+        if not piece.startswith(opening):
+            return None
+        messages.append(piece[len(opening) :])
+    text = b"".join(messages)
+    return messages if all(messages) and b"\n" not in text and b"\r" not in text else None
+
+
+def _opening(size: int, before: bytes) -> bytes:
+    """How a chunk begins that has so many bytes together with the line that states its size."""
+    for digits in range(1, _MOST_DIGITS + 1):
+        stated = size - digits - len(_LINE_END)
+        if 1 <= stated >> 4 * (digits - 1) <= 15:
+            return b"%x\r\n%b" % (stated, before)
+    return before  # no chunk begins so, since none is so small or so large: what stands there is no size

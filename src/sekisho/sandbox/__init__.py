@@ -2,24 +2,24 @@
 kernel.
 """
 
-from sekisho.sandbox.allowance import Limits
-from sekisho.sandbox.bubblewrap import Bubblewrap, Landlock, Native, UnsafeNone
-from sekisho.sandbox.closure import survey
-from sekisho.sandbox.describe import describe, describe_text
 from sekisho.sandbox.doctor import Row, doctor
 from sekisho.sandbox.driver import Driver, Offer, choose
-from sekisho.sandbox.forked import ForkedLauncher
-from sekisho.sandbox.launched import Launched
-from sekisho.sandbox.limits import Usage
+from sekisho.sandbox.host.closure import survey
+from sekisho.sandbox.host.obstacles import APPARMOR_PROFILE
+from sekisho.sandbox.host.probe import glance, probe
+from sekisho.sandbox.launched.driver import Launched
+from sekisho.sandbox.launched.kinds import Bubblewrap, Landlock, Native, UnsafeNone
 from sekisho.sandbox.mount import Mount
-from sekisho.sandbox.obstacles import APPARMOR_PROFILE
-from sekisho.sandbox.plan import Plan, plan
-from sekisho.sandbox.probe import glance, probe
+from sekisho.sandbox.plans.allowance import Limits
+from sekisho.sandbox.plans.describe import describe, describe_text
+from sekisho.sandbox.plans.plan import Plan, plan
+from sekisho.sandbox.plans.spec import CERTIFICATE_PATH, Capabilities, Closure, Link, SandboxSpec
 from sekisho.sandbox.raising import driver_for, offers
-from sekisho.sandbox.running import Exit, GateSockets, Sandbox
-from sekisho.sandbox.spec import CERTIFICATE_PATH, Capabilities, Closure, Link, SandboxSpec
-from sekisho.sandbox.violations import Denied, Violation
-from sekisho.sandbox.warm import Running, Warm, make_ready
+from sekisho.sandbox.running.forked import ForkedLauncher
+from sekisho.sandbox.running.limits import Usage
+from sekisho.sandbox.running.sandbox import Exit, GateSockets, Sandbox
+from sekisho.sandbox.running.violations import Denied, Violation
+from sekisho.sandbox.warm.start import Running, Warm, make_ready
 
 __all__ = [
     "APPARMOR_PROFILE",

@@ -15,10 +15,8 @@ from typing import Final
 from sekisho.errors import Misconfigured
 from sekisho.launcher.ruleset import NEWEST_ABI, SCOPE_ABI, abi
 from sekisho.sandbox.driver import AUTO_ORDER, Offer
-from sekisho.sandbox.engine import find_engine, lacking
-from sekisho.sandbox.limits import find_parents
-from sekisho.sandbox.obstacles import explain_here
-from sekisho.sandbox.probe import (
+from sekisho.sandbox.host.obstacles import LATE, explain_here
+from sekisho.sandbox.host.probe import (
     glance,
     run_trial,
     try_bwrap,
@@ -27,9 +25,11 @@ from sekisho.sandbox.probe import (
     try_network,
     try_staging,
 )
+from sekisho.sandbox.oci.engine import COMMAND_S, find_engine, lacking
+from sekisho.sandbox.oci.rootless import lack_here
+from sekisho.sandbox.plans.spec import LEVELS, Level
 from sekisho.sandbox.raising import offer_of
-from sekisho.sandbox.rootless import lack_here
-from sekisho.sandbox.spec import LEVELS, Level
+from sekisho.sandbox.running.limits import find_parents
 
 __all__ = ["Row", "doctor"]
 
@@ -79,12 +79,17 @@ def _tried(what: str, complaint: str, good: str) -> Row:
     return Row(what=what, ok=False, detail=complaint, fix=explain_here(complaint), needed=False)
 
 
+def _unless_late(complaint: str, fix: str) -> str:
+    """The remedy of a wall that cannot stand; of one whose trial was not finished nobody knows."""
+    return explain_here(complaint) if LATE in complaint else fix
+
+
 def _overlay() -> Row:
     what = "writes that wait, and files shown as a plugin's own"
     complaint = try_staging()
     if complaint:
         fix = 'Linux 6.6 or newer has both; without them write persist = "direct", and as root uids = ""'
-        return Row(what=what, ok=False, detail=complaint, fix=fix, needed=False)
+        return Row(what=what, ok=False, detail=complaint, fix=_unless_late(complaint, fix), needed=False)
     return Row(what=what, ok=True, detail="tried: an overlay stood", needed=False)
 
 
@@ -95,10 +100,10 @@ def _containers() -> Row:
         engine = find_engine("auto")
     except Misconfigured as error:
         return Row(what=what, ok=False, detail=error.message, fix=error.remedy, needed=False)
-    ended = run_trial([*engine.question])
+    ended = run_trial([*engine.question], timeout_s=COMMAND_S)  # as long as a start would wait for it
     if ended.returncode:
         said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-        fix = explain_here(said[0]) if engine.is_rootless else "start the engine"
+        fix = explain_here(said[0]) if engine.is_rootless else _unless_late(said[0], "start the engine")
         return Row(what=what, ok=False, detail=f"{engine.name}: {said[0][:200]}", fix=fix, needed=False)
     lack = lack_here(ended.stdout) if engine.is_rootless else None
     if lack is not None:
@@ -120,7 +125,9 @@ def _landlock() -> Row:
     complaint = try_landlock() if version else "the kernel has it not, or not switched on"
     if complaint:
         fix = "boot with lsm=landlock,... (Linux 5.13 or newer)"
-        return Row(what="Landlock", ok=False, detail=complaint, fix=fix, needed=False)
+        return Row(
+            what="Landlock", ok=False, detail=complaint, fix=_unless_late(complaint, fix), needed=False
+        )
     also = "" if version >= SCOPE_ABI else "; signals and abstract sockets need ABI 6 (Linux 6.12)"
     return Row(what="Landlock", ok=True, detail=f"tried: ABI {version} of {NEWEST_ABI}{also}", needed=False)
 

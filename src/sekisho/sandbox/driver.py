@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from sekisho.sandbox.plan import Plan
-from sekisho.sandbox.running import Sandbox
-from sekisho.sandbox.spec import LEVELS, Capabilities, DriverName, Level, SandboxSpec, unavailable
+from sekisho.sandbox.plans.plan import Plan
+from sekisho.sandbox.plans.spec import LEVELS, Capabilities, DriverName, Level, SandboxSpec, unavailable
+from sekisho.sandbox.running.sandbox import Sandbox
 
 __all__ = ["AUTO_ORDER", "Driver", "Offer", "choose"]
 

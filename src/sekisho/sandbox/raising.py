@@ -11,17 +11,17 @@ import os
 from collections.abc import Iterator, Mapping
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.bubblewrap import LAUNCHED
 from sekisho.sandbox.driver import AUTO_ORDER, Driver, Offer, choose
-from sekisho.sandbox.engine import NOTHING, find_engine
-from sekisho.sandbox.forked import ForkedLauncher
-from sekisho.sandbox.obstacles import read_settings
-from sekisho.sandbox.oci import Oci
-from sekisho.sandbox.oci_words import GVISOR
-from sekisho.sandbox.probe import glance, probe
-from sekisho.sandbox.spec import DriverName, SandboxSpec, unavailable
+from sekisho.sandbox.host.obstacles import confined, obstacle, read_settings
+from sekisho.sandbox.host.probe import glance, probe, run_trial
+from sekisho.sandbox.launched.kinds import LAUNCHED
+from sekisho.sandbox.oci.driver import Oci
+from sekisho.sandbox.oci.engine import COMMAND_S, NOTHING, Engine, find_engine
+from sekisho.sandbox.oci.words import GVISOR
+from sekisho.sandbox.plans.spec import DriverName, SandboxSpec, unavailable
+from sekisho.sandbox.running.forked import ForkedLauncher
 
-__all__ = ["driver_for", "offer_of", "offers"]
+__all__ = ["asked", "driver_for", "offer_of", "offers"]
 
 
 def driver_for(
@@ -52,7 +52,7 @@ def offers(spec: SandboxSpec) -> Iterator[Offer]:
     )
     for name in wanted:
         if name == "oci":
-            yield oci_offer(spec.engine, spec.oci_runtime)
+            yield oci_offer(spec.engine, spec.oci_runtime, is_tried=_is_doubtful())
             continue
         yield offer_of(name, is_tried=name != "landlock" and (name != "bubblewrap" or _is_doubtful()))
 
@@ -65,11 +65,12 @@ def offer_of(name: DriverName, *, is_tried: bool = True) -> Offer:
     return Offer(driver=name, level=found.level, missing=found.missing, has_gate=name != "landlock")
 
 
-def oci_offer(engine: str, runtime: str) -> Offer:
-    """What containers give here. With an engine that does not work, the first start says so in the engine's words."""
+def oci_offer(engine: str, runtime: str, *, is_tried: bool = False) -> Offer:
+    """What containers give here. An engine that is not tried and does not work says so itself, at the first start."""
     missing: tuple[str, ...] = ()
     try:
-        find_engine(engine, runtime)
+        found = find_engine(engine, runtime)
+        missing = asked(found) if is_tried else ()
     except Misconfigured as error:
         missing = (f"{error.message} ({error.remedy})",)
     is_gvisor = runtime == GVISOR
@@ -78,10 +79,19 @@ def oci_offer(engine: str, runtime: str) -> Offer:
     )
 
 
+def asked(engine: Engine) -> tuple[str, ...]:
+    """What an engine complains of that stands on the same namespaces as our own walls; one of root's does not."""
+    if not engine.is_rootless:
+        return ()
+    ended = run_trial([*engine.question], timeout_s=COMMAND_S)
+    said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+    return (f"{engine.name}: {obstacle(said[0][:200])}",) if ended.returncode else ()
+
+
 def _is_doubtful() -> bool:
     """Whether something about this host makes it likely that namespaces are refused to us."""
     settings = read_settings()
-    if settings.get("user/max_user_namespaces") == "0":
+    if settings.get("user/max_user_namespaces") == "0" or confined():
         return True
     return os.geteuid() != 0 and (
         settings.get("kernel/unprivileged_userns_clone") == "0"

@@ -19,6 +19,7 @@ __all__ = ["decode_call", "decode_context", "encode_call", "encode_context"]
 
 # Wants progress, bytes of tool, digest and context, timeout; then tool, digest, context, arguments.
 _CALL: Final = struct.Struct(">BHBId")
+_LINE_FEED: Final = 0x0A  # as a number: looking for bytes, Python raises and drops an error first
 _contexts: Final = msgspec.json.Decoder(CallContext)
 _raw: Final = msgspec.json.Decoder(msgspec.Raw)
 _NO_CONTEXT: Final = CallContext()
@@ -48,7 +49,7 @@ def decode_call(payload: bytes) -> CallFrame:
         raw = _raw.decode(arguments)
     except (struct.error, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise RemoteProtocolError("plugin_protocol", "a CallFrame cannot be read") from error
-    if wants_progress > 1 or b"\n" in arguments or b"\n" in context or not math.isfinite(timeout_s):
+    if wants_progress > 1 or _LINE_FEED in arguments or _LINE_FEED in context or not math.isfinite(timeout_s):
         raise RemoteProtocolError("plugin_protocol", "a CallFrame says what no core says")
     return CallFrame(tool, raw, digest, timeout_s, wants_progress == 1, context)
 

@@ -99,6 +99,11 @@ class PlugLine:
             self._current.call(number, frame, done, note, hear)
         return number
 
+    def expect(self) -> None:
+        """A call will probably come once what is due in the loop has been done: it leaves without another turn."""
+        if self._current is not None:
+            self._current.expect()
+
     def answer(self, frame: AnswerFrame) -> None:
         """Pass on what a client answered to a question of the plugin."""
         if self._current is not None:

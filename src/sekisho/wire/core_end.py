@@ -148,6 +148,11 @@ class CoreEnd:
             return
         self._pending[number] = (done, self._loop.time() + frame.timeout_s + ANSWER_GRACE_S, note, hear)
 
+    def expect(self) -> None:
+        """A call will probably come once what is due in the loop has been done: let it leave right then."""
+        if self._pipe is not None:
+            self._pipe.expect()
+
     def answer(self, frame: AnswerFrame) -> None:
         """Pass on what a client answered to a plugin's question; it may be lost, and then the call ends in time."""
         if self._pipe is not None and not self.lost.done() and not self._pipe.is_full:
@@ -215,6 +220,15 @@ class CoreEnd:
             buffer[: len(piece)] = piece
             at += len(piece)
             self.buffer_updated(len(piece))
+
+    def eof_received(self) -> None:
+        """The other end says no more: the loop closes the connection."""
+
+    def pause_writing(self) -> None:
+        """How much may wait for a plugin server is bounded call by call: see `SealedPipe.is_full`."""
+
+    def resume_writing(self) -> None:
+        """It reads again."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._pipe is None and not self._head:

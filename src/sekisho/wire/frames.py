@@ -32,6 +32,7 @@ __all__ = [
     "cut",
     "frame_head",
     "length_prefix",
+    "prefix_of_sealed",
 ]
 
 MAX_FRAME_BYTES: Final = 64 << 20  # one call must not exhaust the memory of the other end
@@ -113,6 +114,11 @@ def cut(record: bytes) -> tuple[list[Frame], tuple[int, int] | None]:
 def length_prefix(record: bytes) -> bytes:
     """The four bytes that go before a record."""
     return _LENGTH.pack(len(record))
+
+
+def prefix_of_sealed(plaintext: bytes) -> bytes:
+    """The same before the plaintext is sealed."""
+    return _LENGTH.pack(len(plaintext) + SEAL_BYTES)
 
 
 class FrameReader:

@@ -1,7 +1,8 @@
 """One end of an open channel: frames in, frames out, sealed, with the frames of one loop turn in one record.
 
 Guarantees order (a frame queued first is sent first), that nothing is sent after `stop`, that a record stays
-small unless one payload is large, and that an epoch which is used up ends the channel. Decides nothing.
+small unless one payload is large, and that an epoch which is used up ends the channel. A large payload is sealed and
+handed to TLS at once, and the next one where it lay. Decides nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from sekisho.wire.frames import (
     INLINE_BYTES,
     MAX_BATCH_BYTES,
     MAX_PAYLOAD_BYTES,
+    SEAL_BYTES,
     Frame,
     FrameReader,
     cut,
     frame_head,
-    length_prefix,
+    prefix_of_sealed,
 )
 
 __all__ = ["SealedPipe"]
@@ -30,6 +32,9 @@ __all__ = ["SealedPipe"]
 SLICE_BYTES: Final = (
     128 << 10
 )  # to TLS at once; more would fall out of the processor's cache before it is sent
+MAX_KEPT_BYTES: Final = (
+    2 << 20
+)  # of a sealed record's place: beyond, making a new one is a small part of the work
 UNIX_BUFFER_BYTES: Final = 2 << 20
 MAX_QUEUED_BYTES: Final = 64 << 20  # a peer that does not read must not exhaust our memory
 
@@ -45,7 +50,9 @@ class SealedPipe:
         "_held_bytes",
         "_is_flush_due",
         "_is_stopped",
+        "_is_writing",
         "_loop",
+        "_place",
         "_reader",
         "_transport",
         "_waiting",
@@ -64,11 +71,13 @@ class SealedPipe:
         self._waiting: tuple[int, int] | None = None  # kind and call of the payload that is the next record
         self._batch: list[bytes] = []
         self._batch_bytes = 0
-        self._due: list[bytes] = []
+        self._due: list[bytes] = []  # plaintexts of records
         self._due_bytes = 0
+        self._place = bytearray()  # of a large record, sealed, until the next one
         self._held_bytes = 0
         self._is_flush_due = False
         self._is_stopped = False
+        self._is_writing = False
         self.seals = seals
         self.heard_at = loop.time()
         _widen(transport)
@@ -76,9 +85,7 @@ class SealedPipe:
     @property
     def is_full(self) -> bool:
         """True when the peer reads so slowly that more must not be queued."""
-        if (
-            not self._is_flush_due
-        ):  # what the transport holds does not grow before the flush at the end of the turn
+        if not self._is_flush_due:  # until the flush at the end of the turn, it grows by large payloads only
             self._held_bytes = self._transport.get_write_buffer_size()
         return self._held_bytes + self._due_bytes > MAX_QUEUED_BYTES
 
@@ -96,8 +103,18 @@ class SealedPipe:
             self._batch.append(payload)
             self._batch_bytes += HEAD_BYTES + size
             if self._batch_bytes > MAX_BATCH_BYTES:
-                self._seal_batch()
+                self._close_batch()
         if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self.flush)
+
+    def expect(self) -> None:
+        """Something will probably be sent by a callback that is due already: the write comes right behind that callback.
+
+        Else the loop would go round once more for it, and ask the kernel for news that nobody waits for.
+        """
+        if not self._is_flush_due:
+            self._held_bytes = self._transport.get_write_buffer_size()
             self._is_flush_due = True
             self._loop.call_soon(self.flush)
 
@@ -112,22 +129,13 @@ class SealedPipe:
     def flush(self) -> None:
         """Write what is queued."""
         self._is_flush_due = False
-        self._seal_batch()
-        due, size = self._due, self._due_bytes
-        self._due, self._due_bytes = [], 0
-        if not due or self._is_stopped:
-            return
-        if size <= INLINE_BYTES:
-            self._transport.write(b"".join(due))
-            return
-        for piece in _joined(due):
-            view = memoryview(piece)
-            for at in range(0, len(piece), SLICE_BYTES):
-                self._transport.write(view[at : at + SLICE_BYTES])
+        self._close_batch()
+        self._write_due()
 
     def trim(self) -> None:
         """Give back memory that a large record needed."""
         self._reader.trim()
+        self._place = bytearray()
 
     def stop(self) -> None:
         """Send nothing more."""
@@ -149,31 +157,83 @@ class SealedPipe:
                 yield kind, call, plaintext
 
     def _send_large(self, kind: int, call: int, payload: bytes) -> None:
-        if len(payload) > MAX_PAYLOAD_BYTES:
+        size = len(payload)
+        if size > MAX_PAYLOAD_BYTES:
             raise LocalProtocolError("result_too_large", f"a frame holds at most {MAX_PAYLOAD_BYTES} bytes")
         self._batch.append(frame_head(kind, call, None))
-        self._seal_batch()
-        self._seal(payload)
+        self._close_batch()
+        self._due.append(payload)
+        self._due_bytes += size
+        if size > SLICE_BYTES:  # kept until the end of the turn, many would take as much memory again
+            self._write_due()
+            self._held_bytes = self._transport.get_write_buffer_size()
 
-    def _seal_batch(self) -> None:
+    def _close_batch(self) -> None:
         if self._batch:
             plaintext = b"".join(self._batch)
             self._batch.clear()
             self._batch_bytes = 0
-            self._seal(plaintext)
+            self._due.append(plaintext)
+            self._due_bytes += len(plaintext)
 
-    def _seal(self, plaintext: bytes) -> None:
-        if self._is_stopped:
+    def _write_due(self) -> None:
+        if (
+            self._is_writing
+        ):  # the transport calls back in the midst of a record: what is queued there comes behind it
             return
+        self._is_writing = True
         try:
-            record = self.seals.seal(plaintext)
+            while self._due and not self._is_stopped:
+                due, self._due, self._due_bytes = self._due, [], 0
+                self._write_records(due)
         except LocalProtocolError:  # the epoch is used up: the line should have replaced us long before
             self.stop()
             self._transport.abort()
+        finally:
+            self._is_writing = False
+
+    def _write_records(self, plaintexts: list[bytes]) -> None:
+        sealed: list[bytes] = []
+        for plaintext in plaintexts:
+            sealed.append(prefix_of_sealed(plaintext))
+            if len(plaintext) > SLICE_BYTES:
+                self._write(sealed)
+                self._write_large(plaintext)
+                sealed = []
+            else:
+                sealed.append(self.seals.seal(plaintext))
+        self._write(sealed)
+
+    def _write(self, sealed: list[bytes]) -> None:
+        if self._is_stopped:
             return
-        self._due.append(length_prefix(record))
-        self._due.append(record)
-        self._due_bytes += len(record)
+        if len(sealed) == 2 and len(sealed[1]) <= INLINE_BYTES:  # nearly always
+            self._transport.write(sealed[0] + sealed[1])
+            return
+        for piece in _joined(sealed):
+            self._transport.write(piece)
+
+    def _write_large(self, plaintext: bytes) -> None:
+        size = len(plaintext) + SEAL_BYTES
+        record = memoryview(self._free_place(size))[:size]
+        self.seals.seal_into(plaintext, record)
+        for at in range(0, size, SLICE_BYTES):
+            if self._is_stopped:
+                return
+            self._transport.write(record[at : at + SLICE_BYTES])
+
+    def _free_place(self, size: int) -> bytearray:
+        """Where the record before this lay, if it fits and nobody looks at it: TLS has nearly always taken it by then."""
+        place = self._place
+        try:
+            place.append(0)  # an array does not change its size while anybody looks at it
+            place.pop()
+        except BufferError:
+            place = bytearray()
+        if len(place) < size:
+            place = bytearray(size)
+            self._place = place if size <= MAX_KEPT_BYTES else bytearray()
+        return place
 
 
 def _widen(transport: asyncio.Transport) -> None:

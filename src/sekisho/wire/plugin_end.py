@@ -151,6 +151,9 @@ class PluginEnd:
             at += len(piece)
             self.buffer_updated(len(piece))
 
+    def eof_received(self) -> None:
+        """The other end says no more: the loop closes the connection."""
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sekisho.sandbox import Bubblewrap, Landlock, Native
-from sekisho.sandbox.oci import Oci
+from sekisho.sandbox.oci.driver import Oci
 
 __all__ = ["CONTAINER_USER", "DRIVERS", "Claim"]
 

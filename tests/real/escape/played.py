@@ -46,11 +46,11 @@ def impediment(where: str) -> str:
 
 
 @functools.cache
-def played(where: str, who: str) -> dict[str, dict[str, Any]]:
+def played(where: str, who: str, patience: float = 1.0) -> dict[str, dict[str, Any]]:
     """What every probe could do there."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.real.escape.stage"], cwd=dev.ROOT, timeout=SCENE_S, check=False,
-        input=json.dumps({"where": where, "who": who}), capture_output=True, text=True,
+        [sys.executable, "-m", "tests.real.escape.stage"], cwd=dev.ROOT, timeout=SCENE_S * patience, check=False,
+        input=json.dumps({"where": where, "who": who, "patience": patience}), capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(f"{where} as {who}: {done.stderr[-3000:]}")
@@ -58,6 +58,7 @@ def played(where: str, who: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def working(where: str, who: str) -> dict[str, str]:
+def working(where: str, who: str, patience: float = 1.0) -> dict[str, str]:
     """Every probe that succeeded, and its words."""
-    return {id_: one["detail"] for id_, one in played(where, who).items() if one["works"]}
+    found = played(where, who, patience)
+    return {id_: one["detail"] for id_, one in found.items() if one["works"]}

@@ -33,7 +33,7 @@ from tests.real.escape.internet import AT, HOSTS, LISTEN_PORT, OWN, made_certifi
 from tests.real.escape.program import BOOT, payload
 from tests.real.escape.world import World
 
-from sekisho.sandbox.seccomp import MACHINES
+from sekisho.sandbox.calls.seccomp import MACHINES
 
 __all__ = ["FRESH_UID", "Scene", "open_scene", "play"]
 
@@ -59,6 +59,7 @@ class Scene:
     who: str
     certificate: str
     secret: str
+    patience: float = 1.0  # every wait, times this: an emulated machine is slow
 
     @property
     def inner_python(self) -> str:
@@ -78,7 +79,7 @@ class Scene:
             "numbers": MACHINES[platform.machine()].numbers,
             "digests": self.world.digests,
             "only": list(only),
-            "at": {**AT, **self.world.at, "certificate": self.certificate},
+            "at": {**AT, **self.world.at, "certificate": self.certificate, "patience": self.patience},
         }
 
     def environment(self) -> dict[str, str]:
@@ -118,7 +119,7 @@ class Scene:
                 **self.identity,
             )
             try:
-                out, err = process.communicate(given, timeout=SCENE_S)
+                out, err = process.communicate(given, timeout=SCENE_S * self.patience)
             finally:
                 process.kill()
                 process.wait()
@@ -136,7 +137,7 @@ class Scene:
         """Run a program behind a driver's walls; `out` is what it printed."""
         request = {
             "driver": driver, "argv": list(argv), "read_only": [str(self.world.read_only), *more.pop("read_only", ())],
-            "writable": [str(self.world.writable)], **more,
+            "writable": [str(self.world.writable)], "patience": self.patience, **more,
         }  # fmt: skip
         words = [self.python, "-m", "tests.real.escape.walled"]
         with contextlib.ExitStack() as stack:
@@ -152,7 +153,7 @@ class Scene:
 
 
 @contextlib.contextmanager
-def open_scene(who: str) -> Iterator[Scene]:
+def open_scene(who: str, patience: float = 1.0) -> Iterator[Scene]:
     """Lay the world for one user."""
     base = Path(tempfile.mkdtemp(prefix="escape-", dir="/var/tmp"))
     base.chmod(0o755)
@@ -182,6 +183,7 @@ def open_scene(who: str) -> Iterator[Scene]:
                 who=who,
                 certificate=certificate.public,
                 secret=secret,
+                patience=patience,
             )
             with world.decoy(scene.inner_python, scene.identity):
                 yield scene
@@ -287,7 +289,7 @@ class _Visitor:
 
 def play(request: Mapping[str, Any]) -> dict[str, Any]:
     """All probes, in one place, as one user."""
-    with open_scene(request["who"]) as scene:
+    with open_scene(request["who"], request.get("patience", 1.0)) as scene:
         given = payload(scene.config(request.get("only", ())))
         argv = (scene.inner_python, "-I", "-c", BOOT)
         with _Visitor() as visitor:

@@ -157,11 +157,11 @@ def where_is(program: str) -> Path | None:
 
 
 @functools.cache
-def played_twins(driver: str, who: str) -> dict[str, str]:
+def played_twins(driver: str, who: str, patience: float = 1.0) -> dict[str, str]:
     """What every twin printed behind this driver's walls."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.real.escape.twins"], cwd=dev.ROOT, timeout=SCENE_S, check=False,
-        input=json.dumps({"driver": driver, "who": who}), capture_output=True, text=True,
+        [sys.executable, "-m", "tests.real.escape.twins"], cwd=dev.ROOT, timeout=SCENE_S * patience, check=False,
+        input=json.dumps({"driver": driver, "who": who, "patience": patience}), capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(f"{driver} as {who}: {done.stderr[-3000:]}")
@@ -169,10 +169,10 @@ def played_twins(driver: str, who: str) -> dict[str, str]:
     return found
 
 
-def play(driver: str, who: str) -> dict[str, str]:
+def play(driver: str, who: str, patience: float) -> dict[str, str]:
     """All of them, in one sandbox."""
     chosen = {name: job for name, job in JOBS.items() if DRIVERS[driver].has_network or not job.needs_network}
-    with open_scene(who) as scene:
+    with open_scene(who, patience) as scene:
         authority = scene.world.read_only / "ca.pem"
         authority.write_text(scene.certificate)
         authority.chmod(0o644)
@@ -193,7 +193,7 @@ def play(driver: str, who: str) -> dict[str, str]:
         shown = scene.run_driver(
             driver,
             (scene.inner_python, "-I", "-c", BOOT),
-            payload({"jobs": jobs}, main="work"),
+            payload({"jobs": jobs, "patience": patience}, main="work"),
             read_only=extra,
         )
     if not shown["out"]:
@@ -223,7 +223,7 @@ def _as_sent(scene: Scene, job: Job, program: str, authority: str) -> dict[str, 
 def main() -> None:
     """One request, one answer."""
     request = json.load(sys.stdin)
-    sys.stdout.write(json.dumps(play(request["driver"], request["who"])) + "\n")
+    sys.stdout.write(json.dumps(play(request["driver"], request["who"], request["patience"])) + "\n")
 
 
 if __name__ == "__main__":

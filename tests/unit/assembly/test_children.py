@@ -87,6 +87,26 @@ async def test_a_child_that_ends_is_started_again_until_we_stop(tmp_path: Path) 
     child.send_signal(signal.SIGHUP)  # nobody is there to hear it
 
 
+async def test_a_child_that_is_over_is_not_started_again(tmp_path: Path) -> None:
+    told: list[str] = []
+    child = Child(
+        "plugin",
+        ["plugin", str(tmp_path / "absent.toml"), str(tmp_path), "files"],
+        log=lambda event, **facts: told.append(event),
+    )
+    statuses: list[int] = []
+
+    def is_over(status: int) -> bool:
+        statuses.append(status)
+        return len(statuses) == 2
+
+    child.is_over = is_over
+    await asyncio.wait_for(child.run(), WAIT_S)
+    assert len(statuses) == 2
+    assert all(statuses)
+    assert told == ["process_ended"]  # the first time; the second is its owner's matter
+
+
 def test_a_role_that_does_not_exist_is_refused() -> None:
     program = [str(os.getppid()), "cook", "/c", "/h"]
     process = os.fork()

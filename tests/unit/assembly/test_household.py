@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from sekisho.assembly.authentication import Authentication
-from sekisho.assembly.household import Household, client_requests, door_rules, dossiers, needs_restart
+from sekisho.assembly.household import (
+    Household,
+    client_requests,
+    door_rules,
+    dossiers,
+    needs_restart,
+    unapplied,
+)
 from sekisho.config import BindAddress, CoreConfig, CoreServer, PluginEntry, Plugins, Security
 from sekisho.gateway import Desk
 from sekisho.keys import Challenges, Credentials, ScopePolicy, TokenBook
@@ -121,6 +128,20 @@ def test_a_plugin_server_starts_anew_only_for_what_it_judges_itself(
     entry = _config("read").plugin("files")
     assert needs_restart(entry, replace(entry, **change)) is restarts
     assert needs_restart(entry, None)
+
+
+def test_what_counts_from_the_next_start_only_is_named() -> None:
+    before = CoreConfig(core_server=CoreServer(bind_addr=BindAddress("127.0.0.1", 1)))
+    assert unapplied(before, before) == ()
+    moved = replace(before.core_server, bind_addr=BindAddress("127.0.0.1", 2), workers=4)
+    assert unapplied(before, replace(before, core_server=moved)) == (
+        "core_server.bind_addr",
+        "core_server.workers",
+    )
+    named = replace(before.core_server, allowed_hosts=("gate.example",))  # this one a reload takes over
+    assert unapplied(before, replace(before, core_server=named)) == ()
+    elsewhere = replace(before, home=Path("/h"), audit=replace(before.audit, durability="written"))
+    assert unapplied(before, elsewhere) == ("audit", "home")
 
 
 def test_a_new_configuration_takes_over_and_rate_limits_are_kept(household: Household) -> None:

@@ -32,6 +32,7 @@ class Crew:
         self.withdrawn: list[tuple[int, str, str, int | str]] = []
         self.heard: list[tuple[int, str, str, bool]] = []
         self.opened: list[tuple[int, int | None]] = []
+        self.asked: list[int] = []
         self.looks = 0
         self.log = io.StringIO()
         self.leader = Leader(
@@ -40,6 +41,7 @@ class Crew:
             2,
             withdraw=lambda *what: self._withdraw(0, *what),
             hear_word=lambda *what: self._hear(0, *what),
+            make_room=lambda: self.asked.append(0),
             log=Logger("core", stream=self.log),
         )
         self.follower = Follower(
@@ -48,6 +50,7 @@ class Crew:
             2,
             withdraw=lambda *what: self._withdraw(1, *what),
             hear_word=lambda *what: self._hear(1, *what),
+            make_room=lambda: self.asked.append(1),
             read_approvals=self._look,
             port_without_leader=lambda: known_port,
         )
@@ -205,6 +208,14 @@ async def test_what_a_person_said_reaches_every_other_worker(crew: Crew) -> None
     crew.follower.hear_elsewhere("q2", "scope", False)
     await until(lambda: len(crew.heard) == 2)
     assert sorted(crew.heard) == [(0, "q2", "scope", False), (1, "q1", "scope", True)]
+
+
+async def test_whoever_has_no_room_asks_every_other_worker_for_some(crew: Crew) -> None:
+    await both(crew)
+    crew.leader.ask_for_room()
+    await until(lambda: crew.asked == [1])
+    crew.follower.ask_for_room()
+    await until(lambda: crew.asked == [1, 0])
 
 
 async def test_a_new_approval_is_read_at_once(crew: Crew) -> None:

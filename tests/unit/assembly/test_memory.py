@@ -6,6 +6,8 @@ import gc
 import subprocess
 import sys
 
+import pytest
+
 from sekisho.assembly.memory import give_back, resident_bytes, settle
 
 
@@ -50,3 +52,27 @@ def test_what_is_settled_is_no_longer_looked_through() -> None:
         assert gc.get_freeze_count() > 1000
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("size", [16, 32, 48, 128, 512])
+def test_after_settling_for_forks_hardly_anything_new_lies_between_old_things(size: int) -> None:
+    child = f"""
+import gc
+from sekisho.assembly.memory import settle_for_forks
+make = object if {size} == 16 else (lambda: ~(1 << 20)) if {size} == 32 else lambda: bytes({size} - 33)
+old = [make() for _ in range(600)]
+gaps = {{id(one) for one in old[::2]}}
+del old[::2]
+assert {{id(one) for one in [make() for _ in range(100)]}} & gaps, "there were gaps to fill"
+settle_for_forks()
+new = [make() for _ in range(1000)]
+assert len(gaps & {{id(one) for one in new}}) < 20  # settling itself leaves a few
+assert gc.get_freeze_count() > 1000
+"""
+    subprocess.run([sys.executable, "-c", child], check=True, timeout=60)
+
+
+def test_settling_for_forks_ends_where_memory_comes_from_another_allocator() -> None:
+    child = "from sekisho.assembly.memory import settle_for_forks; settle_for_forks()"
+    words = [sys.executable, "-c", child]
+    subprocess.run(words, check=True, timeout=60, env={"PYTHONMALLOC": "malloc"})

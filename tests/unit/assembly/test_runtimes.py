@@ -14,7 +14,7 @@ from sekisho.config import Workload
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants
 from sekisho.sandbox import SandboxSpec
-from sekisho.sandbox.spec import DriverName
+from sekisho.sandbox.plans.spec import DriverName
 
 
 def spec(*argv: str) -> SandboxSpec:

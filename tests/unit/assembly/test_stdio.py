@@ -135,3 +135,14 @@ async def test_files_stand_in_for_pipes(tmp_path: Path) -> None:
     pipes.close()
     assert lines == [b"a", b"b"]
     assert (tmp_path / "out").read_bytes() == b"answer\n"
+
+
+async def test_a_device_that_nobody_can_wait_for_ends_at_once() -> None:
+    lines: list[bytes] = []
+    pipes = ClientPipes(take=lines.append, on_pressure=lambda _: None, max_line_bytes=LIMIT)
+    await pipes.open(os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY))
+    assert await asyncio.wait_for(pipes.ended(), WAIT_S) is None
+    pipes.write(b"answer")
+    await pipes.finish()
+    pipes.close()
+    assert lines == []

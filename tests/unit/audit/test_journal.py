@@ -23,6 +23,7 @@ from sekisho.audit.notary import Notary
 from sekisho.audit.opening import Opened, follow
 from sekisho.audit.pen import SolePen
 from sekisho.audit.publisher import Publisher
+from sekisho.audit.redo_file import FILE_BLOCKS, reach
 from sekisho.audit.shared_pen import SharedPen
 from sekisho.errors import LocalProtocolError, Misconfigured, SekishoError, Tampered, Unavailable
 
@@ -80,11 +81,17 @@ async def until(condition: Callable[[], bool]) -> None:
         await met
 
 
+def needs_direct_writes(folder: Path) -> None:
+    try:
+        os.close(os.open(folder / "probe", os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600))
+    except OSError:
+        pytest.skip("the file system of the temporary folder cannot be written directly (O_DIRECT)")
+
+
 class SickDisk(LogFile):
     """A disk whose fdatasync fails once, and then lies as the kernel does: the next one succeeds."""
 
     failures = 1
-    is_synced_by_kernel = False
 
     def sync(self) -> None:
         if self.failures:
@@ -236,6 +243,66 @@ async def test_a_log_moved_away_while_in_use_is_noticed_at_the_latest_on_close(t
     path.rename(tmp_path / "moved")
     with pytest.raises(Tampered, match="replaced"):
         await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "has_one"),
+    [
+        ({}, True),
+        ({"durability": "every"}, True),
+        ({"durability": "written"}, False),
+        ({"tamper_protection": False}, False),
+        ({"shared": True}, False),
+    ],
+)
+async def test_a_sole_writer_who_waits_has_a_redo_file_until_the_end(
+    tmp_path: Path, options: dict[str, object], has_one: bool
+) -> None:
+    path, redo = tmp_path / "log", tmp_path / "log.tlog" / "redo"
+    journal = Journal.open(path, KEY, ORIGIN, **options)  # type: ignore[arg-type]  # options are spelled above
+    answers = Answers()
+    journal.append(entry({"a": 1}), effect=True, done=answers.done)
+    await answers.wait(1)
+    if has_one:
+        needs_direct_writes(tmp_path)
+    assert redo.exists() == has_one
+    assert not has_one or reach(redo) == path.stat().st_size
+    await journal.close()
+    assert not redo.exists()
+
+
+@pytest.mark.threat("T-LOG")
+async def test_a_tampered_log_leaves_its_redo_file(tmp_path: Path) -> None:
+    needs_direct_writes(tmp_path)
+    path = tmp_path / "log"
+    journal = Journal.open(path, KEY, ORIGIN)
+    answers = Answers()
+    journal.append(entry({"a": 1}), effect=True, done=answers.done)
+    await answers.wait(1)
+    with path.open("ab") as stranger:
+        stranger.write(b"forged\n")
+    journal.append(entry({"a": 2}), effect=True, done=answers.done)
+    await answers.wait(2)
+    assert isinstance(answers.heard[-1], Tampered)
+    with pytest.raises(Tampered):
+        await journal.close()
+    assert reach(tmp_path / "log.tlog" / "redo") == len(b'{"n":0,"a":1}\n')
+
+
+async def test_many_records_go_round_in_the_redo_file(tmp_path: Path) -> None:
+    """More than it has room for, with the log synced behind it, and everybody waits."""
+    path = tmp_path / "log"
+    journal = Journal.open(path, KEY, ORIGIN)
+    answers = Answers()
+    for number in range(3 * FILE_BLOCKS):
+        journal.append(entry({"a": "x" * (number * 7919 % 9000)}), effect=True, done=answers.done)
+        if number % 3:
+            await answers.wait(number + 1)
+    await answers.wait(3 * FILE_BLOCKS)
+    assert answers.heard == [None] * 3 * FILE_BLOCKS
+    await journal.close()
+    report = verify(path, KEY.public_key(), origin=ORIGIN)
+    assert (report.ok, report.size, report.unsigned) == (True, 3 * FILE_BLOCKS, 0)
 
 
 @pytest.mark.threat("T-FULLDISK")

@@ -52,7 +52,14 @@ def test_tail_leaves_out_what_is_not_a_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", [b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"]
+    "hostile",
+    [
+        b'{"a":"\xff"}',
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":' + b"[" * 100 + b"]" * 100 + b"}",
+        b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+    ],
 )
 def test_tail_survives_lines_an_intruder_wrote(tmp_path: Path, hostile: bytes) -> None:
     path = tmp_path / "log"
@@ -69,3 +76,12 @@ def test_tail_of_a_file_without_line_ends_stays_within_bounds(tmp_path: Path) ->
 def test_tail_of_an_absent_log_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):
         tail(tmp_path / "absent", 1)
+
+
+def test_a_log_that_is_not_there_yet_is_not_told_to_free_space(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable) as absent:
+        tail(tmp_path / "log.jsonl", 1)
+    assert "nothing was recorded there yet" in (absent.value.remedy or "")
+    with pytest.raises(Unavailable) as folder:
+        tail(tmp_path, 1)
+    assert folder.value.remedy == "check its owner and the disk"

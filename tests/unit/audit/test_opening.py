@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -173,3 +174,43 @@ def test_a_path_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", tmp_path / "link")  # noqa: PTH211  # the kernel's word for it
     with pytest.raises(Misconfigured, match="cannot be opened"):
         leader(tmp_path / "link")
+
+
+async def crashed(path: Path) -> None:
+    """Leave a log of two records whose second one only the redo file has."""
+    opened = open_sole(path, Publisher(path, KEY, ORIGIN), ORIGIN, waits_for_disk=True)
+    if opened.redo is None:
+        pytest.skip("the file system of the temporary folder cannot be written directly (O_DIRECT)")
+    opened.pen.write([b'{"a":1}'])
+    opened.pen.write([b'{"a":2}'])
+    told: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+    assert opened.redo.begin(told.set_result)
+    async with asyncio.timeout(20):
+        assert await told is None
+    opened.redo.close()
+    opened.pen.close()
+    os.truncate(path, 20)
+
+
+@pytest.mark.threat("T-LOG")
+@pytest.mark.parametrize("how", ["alone", "leading", "unprotected"])
+async def test_whoever_opens_a_log_first_puts_back_what_a_crash_took(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "log"
+    await crashed(path)
+    publisher = None if how == "unprotected" else Publisher(path, KEY, ORIGIN)
+    opened = (lead if how == "leading" else open_sole)(path, publisher, ORIGIN)
+    assert opened.pen.size == 2
+    assert path.read_bytes() == b'{"n":0,"a":1}\n{"n":1,"a":2}\n'
+    assert not (tmp_path / "log.tlog" / "redo").exists()
+    opened.pen.close()
+
+
+@pytest.mark.threat("T-LOG")
+async def test_a_log_that_contradicts_its_redo_file_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    await crashed(path)
+    path.write_bytes(b'{"n":0,"a":9}\n')
+    for opener in (open_sole, lead):
+        with pytest.raises(Tampered, match="differ"):
+            opener(path, Publisher(path, KEY, ORIGIN), ORIGIN)
+    assert path.read_bytes() == b'{"n":0,"a":9}\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 import msgspec
 import pytest
@@ -201,6 +201,16 @@ def test_a_salter_gives_the_salt_its_owner_computes_again() -> None:
         records.salt_for(b"k" * 32, "a"),
         records.salt_for(b"k" * 32, "b"),
     ]
+
+
+@given(st.lists(st.text(max_size=20), max_size=4), st.text(min_size=14, max_size=18))
+def test_a_salt_is_the_keyed_hash_of_its_call_whichever_calls_came_before(
+    calls: list[str], begin: str
+) -> None:
+    salt_of = records.salter(b"k" * 32)
+    for call in (*calls, begin + "1", begin + "2", *calls):
+        whole = call.encode("utf-8", "replace")
+        assert salt_of(call) == blake2b(whole, key=b"k" * 32, digest_size=32, person=b"sekisho-salt").digest()
 
 
 def test_a_note_commits_to_what_was_passed_on_or_says_why_it_was_not() -> None:

@@ -161,3 +161,31 @@ def test_an_unprotected_log_is_counted_and_cut(tmp_path: Path) -> None:
     assert count_records(file) == 2
     file.close()
     assert path.read_bytes() == b'{"n":0}\n{"n":1}\n'
+
+
+class Watched(LogFile):
+    """A file that tells what was done to it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        super().__init__(path, descriptor)
+        self.done: list[str] = []
+
+    def cut(self, length: int) -> None:
+        self.done.append("cut")
+        super().cut(length)
+
+    def sync(self) -> None:
+        self.done.append("sync")
+        super().sync()
+
+
+@pytest.mark.parametrize(("torn", "done"), [(b'{"n":3', ["cut", "sync"]), (b"", [])])
+def test_a_cut_is_on_disk_before_other_bytes_take_the_place(
+    tmp_path: Path, torn: bytes, done: list[str]
+) -> None:
+    path = tmp_path / "log"
+    written(path, lines(3), 3, torn)
+    file = Watched.open_locked(path)
+    recover(file, Publisher(path, KEY, ORIGIN), ORIGIN)
+    assert file.done == done
+    file.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sekisho.audit.counters import Extent
 from sekisho.audit.ledger import Ledger
 from sekisho.audit.logfile import LogFile
 from sekisho.audit.notary import Notary
@@ -28,12 +29,15 @@ class Owner:
         self.count = 0
         self._heard = asyncio.Event()
 
-    def written(self) -> int:
-        return self.count
+    def written(self) -> Extent:
+        return Extent(self.count, 0)
 
-    def synced_behind(self, written: int, seconds: float) -> None:
+    def durable(self, records: int, seconds: float) -> None:
         assert seconds >= 0
-        self.synced.append(written)
+
+    def synced_behind(self, written: Extent, seconds: float) -> None:
+        assert seconds >= 0
+        self.synced.append(written.records)
         self._heard.set()
 
     def end(self, problem: SekishoError) -> None:

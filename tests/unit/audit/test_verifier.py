@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sekisho.audit.ledger import Ledger
 from sekisho.audit.publisher import Publisher
+from sekisho.audit.redo import BLOCK_BYTES, HEAD_BYTES, seal
 from sekisho.audit.verifier import read_checkpoint, verify
 from sekisho.errors import Unavailable
 
@@ -125,7 +126,14 @@ def test_exchanged_and_inserted_records_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.threat("T-LOG")
 @pytest.mark.parametrize(
-    "hostile", [b"\xff\xfe", b'{"n":"\xff"}', b"[" * 5000 + b"]" * 5000, b'{"n":' + b"[" * 5000]
+    "hostile",
+    [
+        b"\xff\xfe",
+        b'{"n":"\xff"}',
+        b"[" * 5000 + b"]" * 5000,
+        b'{"n":' + b"[" * 5000,
+        b'{"m":0,"n":5,"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
 )
 def test_lines_an_intruder_wrote_are_named_and_do_not_stop_the_verifier(
     tmp_path: Path, hostile: bytes
@@ -135,7 +143,7 @@ def test_lines_an_intruder_wrote_are_named_and_do_not_stop_the_verifier(
     records = lines(8)
     records[5] = hostile
     put(path, records)
-    assert 5 in [problem.index for problem in verify(path, PUBLIC).problems]
+    assert (5, "is not a record") in [(p.index, p.what) for p in verify(path, PUBLIC).problems]
 
 
 @pytest.mark.threat("T-LOG")
@@ -223,3 +231,18 @@ def test_problems_stay_within_bounds(tmp_path: Path) -> None:
 def test_an_absent_log_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):
         verify(tmp_path / "absent", PUBLIC)
+
+
+@pytest.mark.threat("T-LOG")
+def test_an_end_that_only_the_redo_file_has_is_told_and_one_that_the_log_has_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    logged(path, lines(5), 3)
+    data = path.read_bytes()
+    piece = bytearray(HEAD_BYTES) + data
+    seal(memoryview(piece), 0, 0, len(data))
+    (tmp_path / "log.tlog" / "redo").write_bytes(bytes(BLOCK_BYTES) + piece)
+    assert verify(path, PUBLIC).ok
+    put(path, lines(4))
+    report = verify(path, PUBLIC)
+    assert [problem.index for problem in report.problems] == [None]
+    assert f"{len(lines(5)[4]) + 1} bytes were lost in a crash" in report.problems[0].what

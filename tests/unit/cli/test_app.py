@@ -107,7 +107,7 @@ def test_help_imports_no_command_and_no_room() -> None:
         "import sys\nfrom sekisho.cli import main\nmain(['--help'])\n"
         "loaded = [one for one in sys.modules if one.startswith('sekisho.')]\n"
         "sys.exit(' '.join(sorted(set(loaded) - {'sekisho.cli', 'sekisho.cli.app', 'sekisho.cli.saying', "
-        "'sekisho.errors'})))"
+        "'sekisho.cli.streams', 'sekisho.errors'})))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False

@@ -12,7 +12,7 @@ from tests.unit.cli.conftest import Type
 
 from sekisho.assembly.housing import drafts_of
 from sekisho.assembly.places import Places
-from sekisho.sandbox.draft import Draft
+from sekisho.sandbox.drafts.draft import Draft
 
 
 @pytest.fixture
@@ -67,6 +67,22 @@ def test_what_is_kept_is_there_and_what_is_discarded_is_not(typed: Type, draft: 
     assert typed("changes", "notes", "--commit").out == "notes: 0 changes kept\n"
 
 
+def test_what_was_written_after_it_was_shown_is_not_kept(typed: Type, draft: Draft) -> None:
+    shown = typed("changes", "notes").err.split("--digest ")[1].split(",")[0]
+    (draft.upper / "changed.txt").write_text("evil\n")
+    refused = typed("changes", "notes", "--commit", "--digest", shown, "--json")
+    assert refused.error["code"] == "changes_refused"
+    assert Path(draft.folder, "changed.txt").read_text() == "old\n"
+    assert Path(draft.folder, "gone.txt").exists()
+
+
+def test_what_is_as_it_was_shown_is_kept(typed: Type, draft: Draft) -> None:
+    shown = typed("changes", "notes", "--json").json
+    assert typed("changes", "notes").err.count(shown["digest"]) == 1
+    assert typed("changes", "notes", "--commit", "--digest", shown["digest"]).status == 0
+    assert Path(draft.folder, "changed.txt").read_text() == "new\n"
+
+
 def test_a_conflict_is_refused_until_it_is_forced(typed: Type, draft: Draft) -> None:
     Path(draft.folder, "changed.txt").write_text("somebody's\n")
     assert "CONFLICT" in typed("changes", "notes").out
@@ -77,7 +93,16 @@ def test_a_conflict_is_refused_until_it_is_forced(typed: Type, draft: Draft) -> 
     assert Path(draft.folder, "changed.txt").read_text() == "new\n"
 
 
-@pytest.mark.parametrize("words", [("--commit", "--rollback"), ("--force",), ("--rollback", "--force")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--commit", "--rollback"),
+        ("--force",),
+        ("--rollback", "--force"),
+        ("--digest", "0"),
+        ("--rollback", "--digest", "0"),
+    ],
+)
 def test_words_that_contradict_each_other_are_refused(
     typed: Type, draft: Draft, words: tuple[str, ...]
 ) -> None:

@@ -57,3 +57,28 @@ def test_the_check_asks_for_the_paths_too(typed: Type, home: Path, name: str) ->
     answer = typed("config", "check", "--config", str(SAMPLES / name), "--json")
     assert answer.status == 2
     assert "tls_cert_path" in answer.error["message"]
+
+
+@pytest.mark.threat("T-SECRET")
+def test_a_secret_that_its_plugin_would_not_get_is_a_warning(typed: Type, home: Path) -> None:
+    token = home.parent / "token"
+    Path("sekisho.toml").write_text(
+        '[[plugins.servers]]\nname = "a"\ncommand = ["x"]\nallowed_operations = []\n'
+        '[plugins.servers.network_policy]\nallowed_domains = ["e.example"]\nintercept_tls = true\n'
+        f'[plugins.servers.secrets]\nT = {{ from = "file:{token}", hosts = ["e.example"] }}\n'
+    )
+
+    def warned() -> list[str]:
+        answer = typed("config", "check", "--json")
+        assert answer.status == 0
+        return [one for one in answer.json["warnings"] if one.startswith("a.secrets.T: ")]
+
+    (missing,) = warned()
+    assert "No such file" in missing
+    token.write_text("hunter2")
+    token.chmod(0o644)
+    (open_to_all,) = warned()
+    assert f"chmod 600 {token}" in open_to_all
+    assert "hunter2" not in open_to_all
+    token.chmod(0o600)
+    assert warned() == []

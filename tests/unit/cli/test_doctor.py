@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,16 @@ def test_a_core_file_that_cannot_be_read_is_a_row(typed: Type, tmp_path: Any) ->
     assert row["fix"]
 
 
+def test_a_plugin_file_asks_for_no_authorization_server(typed: Type, tmp_path: Path) -> None:
+    file = tmp_path / "notes.toml"
+    file.write_text(
+        '[plugin_server]\nname = "notes"\nbind_addr = "127.0.0.1:8443"\ncommand = ["/bin/cat"]\n'
+        'tls_cert_path = "/c"\ntls_key_path = "/k"\ncore_server_url = "https://core:8080"\n'
+    )
+    rows = typed("doctor", "--json", "--config", str(file)).json["rows"]
+    assert "configuration" not in [one["what"] for one in rows]
+
+
 def test_issuers_of_the_core_file_are_rows(typed: Type, tmp_path: Any) -> None:
     file = tmp_path / "issuers.toml"
     file.write_text(
@@ -51,6 +62,6 @@ def test_issuers_of_the_core_file_are_rows(typed: Type, tmp_path: Any) -> None:
 def test_the_apparmor_profile_is_printed_alone_so_that_it_can_be_piped(typed: Type) -> None:
     answer = typed("doctor", "--apparmor-profile")
     assert answer.status == 0
-    assert "profile bwrap /usr/bin/bwrap" in answer.out
+    assert "profile sekisho flags=(unconfined)" in answer.out
     assert "userns," in answer.out
     assert "what" not in answer.out.split("\n")[0].split()

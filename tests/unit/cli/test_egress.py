@@ -115,3 +115,28 @@ def test_a_mistyped_name_is_answered_with_the_names_there_are(typed: Type, home:
     answer = typed("egress", "log", "nots", "--json")
     assert answer.status == 2
     assert "notes" in answer.error["message"]
+
+
+@pytest.mark.parametrize(("mode", "advice"), [("enforce", 'mode = "learn"'), ("learn", "egress log notes")])
+def test_where_nothing_was_learned_the_next_step_is_one_not_taken_yet(
+    typed: Type, home: Path, mode: str, advice: str
+) -> None:
+    text = Path("sekisho.toml").read_text()
+    Path("sekisho.toml").write_text(
+        text.replace('["add"]', f'["add"]\nnetwork_policy = {{ mode = "{mode}" }}')
+    )
+    (remedy,) = [line for line in typed("egress", "propose", "notes").err.splitlines() if line[:1] == "→"]
+    assert advice in remedy
+
+
+def test_a_machine_with_a_plugin_file_reads_its_own_ledger(typed: Type, ledger: Ledger) -> None:
+    Path("notes.toml").write_text(
+        '[plugin_server]\nname = "notes"\nbind_addr = "127.0.0.1:8443"\ncommand = ["/bin/cat"]\n'
+        'tls_cert_path = "/c"\ntls_key_path = "/k"\ncore_server_url = "https://core:8080"\n'
+        '[network_policy]\nmode = "learn"\n'
+    )
+    ledger.write(event("api.example.com", is_learned=True))
+    answer = typed("egress", "log", "notes", "--json", "--config", "notes.toml")
+    assert [one["host"] for one in answer.json["events"]] == ["api.example.com"]
+    proposed = tomllib.loads(typed("egress", "propose", "notes", "--config", "notes.toml").out)
+    assert proposed["network_policy"]["allowed_domains"] == ["api.example.com"]

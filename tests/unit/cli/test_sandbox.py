@@ -70,3 +70,30 @@ def test_a_level_that_the_driver_cannot_give_is_refused_with_what_to_do(typed: T
     assert answer.status == 1
     assert "landlock" in answer.err
     assert "sekisho doctor" in answer.err
+
+
+PLUGIN_FILE = """
+[plugin_server]
+name = "notes"
+bind_addr = "127.0.0.1:8443"
+tls_cert_path = "/c"
+tls_key_path = "/k"
+core_server_url = "https://core:8080"
+"""
+
+
+@pytest.mark.real
+def test_a_plugin_file_has_walls_to_print_too(typed: Type, home: Path) -> None:
+    Path("notes.toml").write_text(PLUGIN_FILE + 'command = ["/bin/echo"]\n')
+    answer = typed("sandbox", "plan", "notes", "--config", "notes.toml")
+    assert answer.status == 0
+    assert "/echo" in answer.out
+    wrong = typed("sandbox", "plan", "nots", "--config", "notes.toml")
+    assert (wrong.status, "this file is about notes" in wrong.err) == (2, True)
+
+
+def test_a_plugin_file_that_names_nothing_to_run_says_so(typed: Type, home: Path) -> None:
+    Path("notes.toml").write_text(PLUGIN_FILE)
+    answer = typed("sandbox", "plan", "notes", "--config", "notes.toml")
+    assert answer.status == 2
+    assert "write command = [...] or package = in its table plugin_server" in answer.err

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sekisho.cli.saying import as_line, columns, note, say, say_error, say_json, say_trouble
+from sekisho.cli.saying import as_line, as_text, columns, note, say, say_error, say_json, say_trouble
 from sekisho.errors import Refused
 
 
@@ -44,6 +46,44 @@ def test_a_record_on_one_line_quotes_what_has_spaces() -> None:
     assert (
         as_line({"n": 1, "tool": "add", "reason": "not now", "none": ""}) == 'n=1 tool=add reason="not now"'
     )
+
+
+HOSTILE = "a\x1b[2J\x9b31m\u202e\u2028\x7f\U000e0041\ud800b"
+
+
+@pytest.mark.threat("T-HIDDEN")
+def test_nothing_that_acts_or_hides_reaches_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say([HOSTILE])
+    note(HOSTILE)
+    columns(("name",), [(HOSTILE,), ("two\nlines",)])
+    say_error(Refused("rate_limited", HOSTILE + "\nsekisho: all is well", remedy=HOSTILE), 1, as_json=False)
+    say_error(Refused("rate_limited", HOSTILE, remedy=HOSTILE), 1, as_json=True)
+    say_json({HOSTILE: HOSTILE})
+    captured = capsys.readouterr()
+    assert not set(HOSTILE[1:-1]) & set(captured.out + captured.err) - set("[2J31m")
+    assert "two⟨U+000A⟩lines" in captured.out
+    assert captured.err.count("\nsekisho: ") == 1
+    assert json.loads(captured.out.splitlines()[-1]) == {HOSTILE: HOSTILE}
+
+
+@pytest.mark.threat("T-HIDDEN")
+def test_a_record_stays_one_line_whatever_its_fields_hold() -> None:
+    line = as_line({"path": "x\n9 tool=forged", "name": "\x1b[2J", "empty": ""})
+    assert line == r'path="x\n9 tool=forged" name="\u001b[2J"'
+
+
+def test_letters_of_every_script_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "関所 ключ clé ✓ → “x”\tnext\nline"
+    say([words])
+    say_json({"a": "関所 é"})
+    assert capsys.readouterr().out == words + "\n" + '{"a": "関所 é"}\n'
+    assert as_text("関所") == as_line({"a": "関所"}).removeprefix("a=") == "関所"
+
+
+@given(st.text())
+def test_what_was_made_to_be_shown_is_shown_as_it_is(text: str) -> None:
+    assert as_text(as_text(text)) == as_text(text)
+    assert "\n" not in as_text(text)
 
 
 def test_an_error_is_a_line_and_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:

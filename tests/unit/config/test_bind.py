@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from sekisho.config.bind import unknown_key
+from sekisho.config.locate import Source
 from sekisho.errors import Misconfigured
 
 Refused = Callable[[str], Misconfigured]
@@ -21,6 +23,12 @@ def test_an_unknown_key_is_refused_with_the_name_that_was_meant(refused: Refused
         "sekisho.toml:3: security.max_request_size_md: unknown key; expected one of "
     )
     assert error.remedy == "did you mean max_request_size_mb?"
+
+
+def test_a_key_that_has_another_name_elsewhere_is_refused_with_ours() -> None:
+    source = Source()
+    assert unknown_key(source, ("url",), ("command", "upstream")).remedy == "did you mean upstream?"
+    assert unknown_key(source, ("url",), ("command",)).remedy == "remove the key, or correct its name"
 
 
 @pytest.mark.parametrize(

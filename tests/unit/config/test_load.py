@@ -52,6 +52,12 @@ def test_a_file_that_is_not_there_is_refused_with_the_option_that_names_it(tmp_p
         load_core(tmp_path / "none.toml")
     assert caught.value.message.endswith("cannot be read: No such file or directory")
     assert "--config" in caught.value.remedy
+    assert "README" in caught.value.remedy
+
+
+def test_a_plugin_file_in_the_place_of_a_core_file_is_called_one(samples: Path) -> None:
+    with pytest.raises(Misconfigured, match="is a plugin file, and a core file is asked for"):
+        load_core(samples / "wordpress-plugin-config.toml")
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ def test_secrets_are_masked_and_named_as_a_weakness(core: Core) -> None:
         ('[audit]\ndurability = "written"\n', "audit.durability = written"),
         ("[audit]\ntamper_protection = false\n", "audit.tamper_protection = false"),
         ('[approval]\nanswer = "yes"\n', "approval.answer = yes"),
+        (
+            '[[plugins.servers]]\nname = "a"\ncommand = ["npx", "-y", "server"]\n',
+            'a.command: npx fetches at each start, and a plugin has no registry; write package = "npm:server@VERSION"',
+        ),
         ('[[plugins.servers]]\nname = "a"\nupstream = "http://far.example/mcp"\n', "a.upstream: plain HTTP"),
         (
             '[[plugins.servers]]\nname = "a"\ncommand = ["x"]\ninstances = "client"\nsandbox.max_memory_mb = 100\n',

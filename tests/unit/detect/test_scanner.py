@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import string
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.detect.judging import SCANNER, argument, nested, result
 
 from sekisho.detect import CLEAN, KEY_FLOOD, RULES, Place, Scanner, Severity, Verdict
-from sekisho.detect.engines import compiled
+from sekisho.detect.engines import best_finder, compiled
 from sekisho.detect.rule import Group, Rule
 
 PATTERNS = [(rule, compiled(rule.wire)) for rule in RULES]
@@ -107,6 +110,14 @@ def test_a_text_made_to_exhaust_the_scan_is_refused_as_such() -> None:
 def test_an_honest_text_about_the_subject_is_no_flood() -> None:
     page = "The user writes a prompt with instructions for the language model; the password stays secret. "
     assert KEY_FLOOD not in SCANNER.scan(result(page * 4_000), Place.RESULTS).rule_ids
+
+
+def test_letters_thrown_at_random_hold_hardly_a_key() -> None:
+    # each key that stands in a digest, a token or base64 by chance costs a call of an engine
+    letters = (string.ascii_letters + string.digits + "+/").encode()
+    text = bytes(random.Random(7).choices(letters, k=1 << 20))
+    keys = tuple({key for rule in RULES if Place.RESULTS in rule.where for key in rule.wire_keys})
+    assert len(best_finder(sorted(keys)).find(text)) < 16
 
 
 def test_a_scanner_without_rules_finds_nothing() -> None:

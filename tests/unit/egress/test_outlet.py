@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.egress.outlet import MAX_ADDRESSES, Outlet, SystemResolver, is_outside
+from sekisho.egress.outlet import MAX_ADDRESSES, MAX_JUDGED, Outlet, SystemResolver, is_outside
 from sekisho.egress.tunnel import Target
 from sekisho.errors import Refused, Unavailable
 from sekisho.policy import Address, NetworkGrant, is_public
@@ -94,6 +94,21 @@ async def test_only_checked_addresses_are_ever_dialled(addresses: list[Address])
     assert all(is_public(ip_address(address)) for address, _port in world.dialled)
     assert len(world.dialled) <= MAX_ADDRESSES
     assert len(world.asked) == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_of_a_name_with_thousands_of_addresses_only_the_first_are_judged() -> None:
+    world = World(*(f"10.0.{number // 256}.{number % 256}" for number in range(4000)), PUBLIC)
+    judged: list[Address] = []
+
+    def judge(address: Address) -> bool:
+        judged.append(address)
+        return is_public(address)
+
+    outlet = Outlet(NETWORK, resolve=world.resolve, dial=world.dial, is_allowed_address=judge)
+    with pytest.raises(Refused, match="not public"):
+        await outlet.open(API)
+    assert (len(judged), world.dialled) == (MAX_JUDGED, [])
 
 
 async def test_the_next_address_is_tried_and_the_last_problem_told() -> None:

@@ -10,6 +10,7 @@ import pytest
 from sekisho.egress.relay import relay
 from sekisho.egress.share import READ_BYTES, Share
 from sekisho.egress.stream import Stream
+from sekisho.errors import Refused
 
 
 class Ends:
@@ -145,3 +146,52 @@ async def test_a_hog_moves_no_more_in_a_turn_than_its_share() -> None:
             pair.close()
     assert max(moved) <= 2 << 16
     assert sum(moved) > 1 << 18
+
+
+class Listener:
+    """Refuses what holds a word, and looks at one read of the host."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    def from_plugin(self, data: bytes) -> bool:
+        if b"evil" in data:
+            raise Refused("egress_refused", "evil")
+        self.heard.append(data)
+        return True
+
+    def from_host(self, data: bytes) -> bool:
+        self.heard.append(data)
+        return False
+
+
+@pytest.mark.threat("T-EGRESS")
+async def test_what_a_watch_refuses_is_not_passed_on(ends: Ends) -> None:
+    listener = Listener()
+    relaying = asyncio.ensure_future(relay(ends.plugin, ends.host, watch=listener))
+    await send(ends.inside, b"good")
+    assert await receive(ends.outside) == b"good"
+    await send(ends.inside, b"evil")
+    with pytest.raises(Refused):
+        await relaying
+    assert ends.host.sent == 4
+    assert b"good" in listener.heard
+
+
+@pytest.mark.threat("T-EGRESS")
+async def test_what_was_read_ahead_is_watched_too(ends: Ends) -> None:
+    ends.plugin.put_back(b"evil")
+    with pytest.raises(Refused):
+        await relay(ends.plugin, ends.host, watch=Listener())
+    assert ends.host.sent == 0
+
+
+async def test_a_side_that_was_seen_enough_is_carried_unseen(ends: Ends) -> None:
+    listener = Listener()
+    relaying = asyncio.ensure_future(relay(ends.plugin, ends.host, watch=listener))
+    for word in (b"first", b"second"):
+        await send(ends.outside, word)
+        assert await receive(ends.inside) == word
+    ends.outside.close()
+    await relaying
+    assert b"second" not in listener.heard

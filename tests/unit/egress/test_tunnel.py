@@ -159,6 +159,36 @@ def test_a_head_is_bounded() -> None:
         find_head(b"x" * MAX_HEAD_BYTES)
 
 
+# With a try for each byte at each byte, which these cost once, a whole head of them takes minutes of this test's time.
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET http://api.example.com/ HTTP/1.1", "Host: api.example.com", "X:" + " " * 30_000 + "\1"),
+        ("GET http://api.example.com/ HTTP/1.1", "Host: api.example.com", "X:" + "\t " * 15_000 + "\1"),
+        ("GET http://api.example.com/" + "?" * 30_000 + "# HTTP/1.1", "Host: api.example.com"),
+        ("GET http://api.example.com" + "/?" * 15_000 + "# HTTP/1.1", "Host: api.example.com"),
+    ],
+)
+def test_a_head_that_nearly_matches_costs_no_more_than_reading_it(lines: tuple[str, ...]) -> None:
+    for _ in range(50):
+        with pytest.raises(Refused):
+            judge_proxy_request(head(*lines))
+
+
+def test_many_blanks_before_a_value_and_many_questions_in_a_query_pass() -> None:
+    asked = judge_proxy_request(
+        head(
+            "GET http://api.example.com/a" + "?" * 9_000 + " HTTP/1.1",
+            "Host: api.example.com",
+            "X:" + " \t" * 9_000 + "y",
+        )
+    )
+    assert b"GET /a" + b"?" * 9_000 + b" HTTP/1.1" in asked.head
+    assert b"x: y\r\n" in asked.head
+
+
 def test_a_refusal_names_the_rule_in_one_line() -> None:
     answer = refusal_bytes("the host or port is not on the allow-list")
     assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")

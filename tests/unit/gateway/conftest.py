@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.gateway.other_workers import OtherWorkers
 
 from sekisho.detect import Inspection
 from sekisho.errors import SekishoError, Unavailable
@@ -31,6 +33,7 @@ from sekisho.gateway import (
     loopback_names,
 )
 from sekisho.gateway.remarks import Question
+from sekisho.gateway.shared_memory import MAX_WORKERS, SharedMemory
 from sekisho.gateway.stages import Held
 from sekisho.keys import Credentials, Pending, Principal, TokenBook, token_hash
 from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
@@ -139,6 +142,10 @@ class HandLine:
         self.notes: dict[int, Callable[[bytes], None]] = {}
         self.hears: dict[int, Callable[[EventFrame | AskFrame], None]] = {}
         self.answers: list[AnswerFrame] = []
+        self.expected = 0
+
+    def expect(self) -> None:
+        self.expected += 1
 
     def call(
         self,
@@ -328,7 +335,7 @@ class Kit:
             salt_of=str.encode,
         )
 
-    def new_door(self) -> Door:
+    def new_door(self, **shared: Any) -> Door:
         return Door(
             rules=lambda: self.rules,
             house=lambda: self.house,
@@ -337,6 +344,7 @@ class Kit:
             clock=self.clock,
             new_id=lambda: f"call{next(self._ids)}",
             round_key=bytes(32),
+            **shared,
         )
 
     @staticmethod
@@ -464,3 +472,26 @@ def kit() -> Kit:
 def new_kit() -> Callable[[], Kit]:
     """For property tests, which need a fresh house for every example."""
     return Kit
+
+
+@pytest.fixture
+def workers() -> int:
+    """How many workers a gateway of these tests has."""
+    return MAX_WORKERS
+
+
+@pytest.fixture
+def memories(tmp_path: Path, workers: int) -> Iterator[list[SharedMemory]]:
+    """What two workers share, as each has it."""
+    made = [SharedMemory(tmp_path, worker, workers) for worker in range(2)]
+    yield made
+    for memory in made:
+        memory.close()
+
+
+@pytest.fixture
+def others() -> Iterator[OtherWorkers]:
+    """Workers in processes of their own."""
+    made = OtherWorkers()
+    yield made
+    made.end()

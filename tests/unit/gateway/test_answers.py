@@ -172,3 +172,10 @@ def test_any_result_names_every_member_once_and_its_call(
     assert (META_SERVER_INFO in said["_meta"]) == ("ttlMs" in said) == is_read
     assert ("resultType" in said) == modern
     assert said.keys() >= given.keys()
+
+
+@pytest.mark.parametrize("ident", [7, 'a"b'])
+def test_a_message_alone_is_the_body_of_the_response(ident: int | str) -> None:
+    message = answers.message(ident, b'{"n":1}')
+    assert answers.response(ident, b'{"n":1}').partition(b"\r\n\r\n")[2] == message
+    assert json.loads(message) == {"jsonrpc": "2.0", "id": ident, "result": {"n": 1}}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import tempfile
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.gateway.other_workers import OtherWorkers
 
 from sekisho.gateway import robust_mutex
 from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
@@ -19,14 +18,6 @@ from sekisho.gateway.shared_memory import SharedMemory
 LIMITS = BerthLimits(total=3, of_client=3, of_plugin=3)
 SHARES = BerthLimits(total=9, of_client=2, of_plugin=3)
 ALL = [None, None, None]
-
-
-@pytest.fixture
-def memories(tmp_path: Path) -> Iterator[list[SharedMemory]]:
-    made = [SharedMemory(tmp_path, worker) for worker in range(2)]
-    yield made
-    for memory in made:
-        memory.close()
 
 
 @pytest.fixture(params=["alone", "shared"])
@@ -71,50 +62,35 @@ def test_a_client_and_a_plugin_have_their_share_and_no_more(both: tuple[Berths, 
     assert two.take("aya", "other") is None
 
 
-def _hold_and_wait(folder: Path, told: int) -> None:
+def _hold(folder: Path) -> None:
     memory = SharedMemory(folder, 5)
     berths = SharedBerths(memory, LIMITS)
     while berths.take("aya", "calc") is None:
         pass
-    os.write(told, b"x")
-    signal.pause()
 
 
 @pytest.mark.threat("T-FLOOD")
 def test_what_a_killed_worker_held_is_free_when_it_is_needed(
-    tmp_path: Path, memories: list[SharedMemory]
+    tmp_path: Path, memories: list[SharedMemory], others: OtherWorkers
 ) -> None:
     now = 0.0
     mine = SharedBerths(memories[0], LIMITS, clock=lambda: now)
-    hear, told = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _hold_and_wait(tmp_path, told)
-    assert os.read(hear, 1) == b"x"
+    child = others.pausing_after(partial(_hold, tmp_path))
     assert mine.take("aya", "calc") is not None
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    others.kill(child)
     assert mine.take("aya", "calc") is not None  # asked a moment ago
     now = 1.0
     assert [mine.take("aya", "calc") for _ in range(3)] == ALL
     assert mine.take("aya", "calc") is not None
-    os.close(hear)
-    os.close(told)
 
 
 def test_a_lock_that_cannot_be_had_is_no_room(
-    memories: list[SharedMemory], monkeypatch: pytest.MonkeyPatch
+    memories: list[SharedMemory], others: OtherWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(robust_mutex, "MAX_WAIT_S", 0.01)
-    child = os.fork()
-    if child == 0:
-        memories[1].mutex.acquire()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        os._exit(0)
-    os.waitpid(child, os.WUNTRACED)
+    child = others.stopped_in(memories[1])
     assert SharedBerths(memories[0], LIMITS).take("aya", "calc") is not None
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    others.kill(child)
     assert SharedBerths(memories[0], LIMITS).take("aya", "calc") is None
 
 

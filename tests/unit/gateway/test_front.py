@@ -6,12 +6,13 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sekisho.gateway import Front, FrontLimits, Room
-from sekisho.gateway.front import COALESCED
+from sekisho.gateway import Front, FrontLimits, Room, SharedBudget, SharedMemory, SharedSeats
+from sekisho.gateway.front import COALESCED, CRUMBS_AT_ONCE
 from sekisho.protocol import HttpLimits, HttpRequest
 
 if TYPE_CHECKING:
@@ -355,6 +356,33 @@ async def test_closing_the_room_cuts_every_connection(kit: Kit) -> None:
     assert all(wire.was_aborted for wire in wires)
 
 
+class Uncountable:
+    """Seats after a worker was stopped while it held their lock."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+
+    def take(self, name: str, most: int) -> bool:
+        return not self.is_stopped
+
+    def give(self, name: str) -> None:
+        """Nothing is counted."""
+
+    def is_full(self, name: str, most: int) -> bool:
+        return self.is_stopped
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_where_nobody_can_count_a_newcomer_costs_no_more_than_one_connection(kit: Kit) -> None:
+    seats = Uncountable()
+    room = Room(kit.door, limits(), seats=seats)
+    wires = [join(room)[1] for _ in range(4)]
+    seats.is_stopped = True
+    _, late = join(room)
+    assert late.is_closing()
+    assert [wire.was_aborted for wire in wires] == [True, False, False, False]
+
+
 async def test_what_the_loop_puts_into_the_buffer_is_read(kit: Kit) -> None:
     room = Room(kit.door, limits())
     guests = [join(room) for _ in range(2)]
@@ -376,6 +404,20 @@ async def test_it_serves_a_real_socket(kit: Kit) -> None:
         assert json.loads(await reader.readexactly(length))["result"]["tools"]
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_client_that_ends_its_half_first_has_its_answer_and_troubles_nobody(kit: Kit) -> None:
+    loop, troubles = asyncio.get_running_loop(), list[dict[str, Any]]()
+    loop.set_exception_handler(lambda _, trouble: troubles.append(trouble))
+    server = await loop.create_server(Room(kit.door, limits()).connect, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        writer.write(modern(kit, "tools/list"))
+        writer.write_eof()
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        await writer.wait_closed()
+    assert troubles == []
 
 
 def large(kit: Kit, size: int = 1000, **fields: Any) -> bytes:
@@ -434,6 +476,82 @@ async def test_beyond_the_budget_whoever_holds_most_is_cut(kit: Kit) -> None:
     assert modest_wire.statuses == [413]  # the door's own limit on messages
 
 
+@pytest.fixture
+def workers() -> int:
+    return 2
+
+
+def two_rooms(kit: Kit, memories: list[SharedMemory], **bounds: Any) -> tuple[list[Room], list[int]]:
+    """The rooms of two workers, and who asked the other for room."""
+    asked: list[int] = []
+    most = limits(**bounds)
+    rooms = [
+        Room(
+            kit.door,
+            most,
+            seats=SharedSeats(memory, "connection"),
+            budget=SharedBudget(memory, most.max_held_bytes),
+            ask_for_room=partial(asked.append, number),
+        )
+        for number, memory in enumerate(memories)
+    ]
+    return rooms, asked
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_two_workers_have_as_many_connections_as_one_and_ask_each_other_for_room(
+    kit: Kit, memories: list[SharedMemory]
+) -> None:
+    (one, two), asked = two_rooms(kit, memories, max_connections=3)
+    wires = [join(one)[1] for _ in range(3)]
+    assert join(two)[1].was_aborted
+    assert asked == [1]
+    one.make_room()
+    assert [wire.was_aborted for wire in wires] == [True, False, False]
+    one.make_room()  # said twice: there is room already
+    assert not wires[1].was_aborted
+    late = [join(two)[1] for _ in range(2)]  # the first of them is somebody here who makes room
+    assert [wire.was_aborted for wire in late] == [True, False]
+    assert asked == [1]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_the_connections_of_a_client_are_counted_at_both_workers(
+    kit: Kit, memories: list[SharedMemory]
+) -> None:
+    rooms, _ = two_rooms(kit, memories, max_connections_per_client=1)
+    guests = [join(room) for room in rooms]
+    for front, _ in guests:
+        front.data_received(modern(kit, "tools/list"))
+        await turn(kit)
+    assert [wire.statuses for _, wire in guests] == [[200], [503]]
+    guests[0][0].connection_lost(None)
+    front, wire = join(rooms[1])
+    front.data_received(modern(kit, "tools/list"))
+    assert wire.statuses == [200]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_beyond_the_budget_of_both_workers_whoever_holds_most_is_cut_at_either(
+    kit: Kit, memories: list[SharedMemory]
+) -> None:
+    roomy = HttpLimits(max_body_bytes=1 << 20)
+    (one, two), asked = two_rooms(kit, memories, http=roomy, max_held_bytes=300_000)
+    greedy, greedy_wire = join(one)
+    modest, modest_wire = join(two)
+    greedy.data_received(large(kit, 250_000)[:-10])
+    modest.data_received(large(kit, 100_000)[:-10])
+    await turn(kit)
+    assert asked == [1]
+    assert not modest_wire.statuses
+    one.make_room()
+    await turn(kit)
+    assert greedy_wire.statuses == [503]
+    modest.data_received(large(kit, 100_000)[-10:])
+    await turn(kit)
+    assert modest_wire.statuses == [413]  # the door's own limit on messages
+
+
 @pytest.mark.threat("T-FLOOD")
 async def test_unread_answers_count_and_are_forgotten_when_read(kit: Kit) -> None:
     room = Room(kit.door, limits(max_held_bytes=150_000))
@@ -474,6 +592,51 @@ async def test_answers_in_parts_that_are_left_unread_count_too(kit: Kit) -> None
         front.pause_writing()
         front.answer_in_parts([b"x" * 50_000, b"x" * 50_000])
     assert [wire.was_aborted for _, wire in guests].count(True) == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_request_behind_it_does_not_hide_what_is_left_unread(kit: Kit) -> None:
+    room = Room(kit.door, limits(max_held_bytes=150_000))
+    guests = [join(room) for _ in range(2)]
+    for front, wire in guests:
+        front.data_received(a_call(kit) + a_call(kit)[:-10])
+        wire.on_write = front.pause_writing
+        front.answer(b"x" * 100_000)
+        await turn(kit)
+    assert [wire.was_aborted for _, wire in guests].count(True) == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_no_answer_is_made_while_one_is_left_unread(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    wire.on_write = front.pause_writing  # as a transport does whose buffer is full
+    front.data_received(modern(kit, "tools/list") * 3 + b"no http\r\n\r\n")
+    for answered in (1, 2):
+        await turn(kit)
+        assert wire.statuses == [200] * answered
+        front.resume_writing()
+    await turn(kit)
+    assert wire.statuses == [200, 200, 200, 400]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_requests_that_wait_count_whole_as_they_are(kit: Kit) -> None:
+    roomy = limits(http=HttpLimits(max_body_bytes=1 << 20), max_held_bytes=300_000)
+    room = Room(kit.door, roomy)
+    greedy, greedy_wire = join(room)
+    modest, modest_wire = join(room)
+    greedy.data_received(a_call(kit) + large(kit, 100_000) * 2)
+    modest.data_received(a_call(kit) + large(kit, 90_000))
+    await turn(kit)
+    greedy.data_received(large(kit, 100_000) + large(kit, 100_000)[:-10])
+    await turn(kit)
+    assert not greedy_wire.sent, "its call goes on"
+    for _ in range(2):
+        kit.line.reply()
+        await turn(kit)
+    assert greedy_wire.statuses == [200, 503]
+    assert greedy_wire.has_ended_writing, "a request was under way: the answer must not be lost with it"
+    assert modest_wire.statuses == [200, 413]  # the door's own limit on messages
 
 
 async def test_parts_follow_what_was_begun_and_come_whole_over_tls(kit: Kit) -> None:
@@ -549,6 +712,38 @@ async def test_crumbs_of_a_head_do_not_put_its_deadline_off(kit: Kit) -> None:
 
 
 @pytest.mark.threat("T-FLOOD")
+@pytest.mark.threat("T-FLOOD")
+async def test_of_a_crowd_that_trickles_most_are_not_read_for_a_while_and_all_are_read_again(
+    kit: Kit,
+) -> None:
+    room = Room(kit.door, limits())
+    crowd = [join(room) for _ in range(8 * CRUMBS_AT_ONCE)]
+    for front, _ in crowd:
+        front.data_received(b"POST /mcp HTTP/1.1\r\n")
+    for front, _ in crowd:  # hundreds within a few milliseconds
+        front.data_received(b"X: a\r\n")
+    assert any(wire.is_paused for _, wire in crowd)
+    assert not crowd[0][1].is_paused
+    async with asyncio.timeout(20):
+        while any(wire.is_paused for _, wire in crowd):  # noqa: ASYNC110  # what passes is time alone
+            await asyncio.sleep(0)
+
+
+async def test_whoever_sends_a_few_crumbs_or_large_pieces_is_always_read(kit: Kit) -> None:
+    roomy = limits(http=HttpLimits(max_body_bytes=1 << 20))
+    room = Room(kit.door, roomy)
+    slow, slow_wire = join(room)
+    slow.data_received(large(kit, 3000)[:1000])
+    for _ in range(CRUMBS_AT_ONCE):
+        slow.data_received(b"x")
+    large_front, large_wire = join(room)
+    large_front.data_received(large(kit, 900_000)[:1000])
+    for _ in range(2 * CRUMBS_AT_ONCE):
+        large_front.data_received(b"x" * 10_000)
+    assert not slow_wire.is_paused
+    assert not large_wire.is_paused
+
+
 async def test_a_body_behind_an_answered_request_is_judged_without_more_bytes(kit: Kit) -> None:
     front, wire = join(Room(kit.door, limits()))
     front.data_received(modern(kit, "tools/list") + large(kit, token=None)[:-10])

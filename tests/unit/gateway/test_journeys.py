@@ -23,6 +23,7 @@ from tests.unit.gateway.speaking import (
 )
 
 from sekisho.errors import Refused
+from sekisho.gateway import SharedMemory, SharedRequestIds
 from sekisho.gateway.questions import MAX_AGE_S, MAX_SEALED_CHARS
 from sekisho.protocol import JsonLimits
 
@@ -459,6 +460,23 @@ def test_two_requests_of_one_session_may_not_share_an_id_and_of_two_sessions_may
     client.send("tools/call", CALL, number=1)
     assert client.send("tools/call", CALL, number=1).code == "message_invalid"
     assert not legacy(kit).send("tools/call", CALL, number=1).is_over
+
+
+def test_an_id_that_is_under_way_at_another_worker_is_refused_until_it_is_free(
+    kit: Kit, memories: list[SharedMemory]
+) -> None:
+    here, elsewhere = (SharedRequestIds(memory) for memory in memories)
+    kit.door = kit.new_door(request_ids=here)
+    client = legacy(kit)
+    assert client.session is not None
+    assert elsewhere.take(client.session, 1)
+    assert client.send("tools/call", CALL, number=1).code == "message_invalid"
+    elsewhere.give(client.session, 1)
+    said = client.send("tools/call", CALL, number=1)
+    assert not elsewhere.take(client.session, 1)
+    reply(kit, DONE)
+    assert said.code == "ok"
+    assert elsewhere.take(client.session, 1)
 
 
 def test_the_order_in_which_a_plugin_speaks_is_kept(kit: Kit) -> None:

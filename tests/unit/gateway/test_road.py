@@ -27,7 +27,7 @@ def codes(kit: Kit, heard: list[Outcome]) -> list[str]:
 def test_the_intent_is_on_record_before_the_call_leaves_and_the_outcome_before_it_is_heard(kit: Kit) -> None:
     heard: list[Outcome] = []
     travel(kit, heard)
-    assert (kit.line.frames, kit.road.in_flight) == ([], 1)
+    assert (kit.line.frames, kit.line.expected, kit.road.in_flight) == ([], 1, 1)
     kit.log.settle()
     assert (kit.log.kinds, len(kit.line.frames), heard) == (["intent"], 1, [])
     kit.line.reply()
@@ -54,7 +54,7 @@ def test_a_refusal_is_recorded_and_never_forwarded(kit: Kit) -> None:
     travel(kit, heard, "erase", kit.ben)
     assert heard == []
     kit.log.settle()
-    assert (kit.log.kinds, kit.line.frames) == (["refusal"], [])
+    assert (kit.log.kinds, kit.line.frames, kit.line.expected) == (["refusal"], [], 0)
     assert kit.log.entries[0]["code"] == "operation_not_allowed"
     assert (kit.log.entries[0]["client"], kit.log.entries[0]["tool"]) == ("ben", "erase")
     assert codes(kit, heard) == ["operation_not_allowed"]

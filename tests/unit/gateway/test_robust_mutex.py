@@ -5,9 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-from collections.abc import Callable
 
 import pytest
+from tests.unit.gateway.other_workers import OtherWorkers
 
 from sekisho.errors import Unavailable
 from sekisho.gateway import robust_mutex
@@ -26,18 +26,9 @@ def mutex(memory: mmap.mmap) -> RobustMutex:
     return made
 
 
-def fork(work: Callable[[], None]) -> int:
-    """Run `work` in a process of its own that shares our mappings."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return child
-
-
-def test_many_processes_count_together_and_lose_nothing(memory: mmap.mmap, mutex: RobustMutex) -> None:
+def test_many_processes_count_together_and_lose_nothing(
+    memory: mmap.mmap, mutex: RobustMutex, others: OtherWorkers
+) -> None:
     numbers = memoryview(memory).cast("q")
 
     def count() -> None:
@@ -46,24 +37,24 @@ def test_many_processes_count_together_and_lose_nothing(memory: mmap.mmap, mutex
             numbers[100] += 1
             mutex.release()
 
-    for child in [fork(count) for _ in range(4)]:
-        os.waitpid(child, 0)
+    for child in [others.fork(count) for _ in range(4)]:
+        others.wait(child)
     assert numbers[100] == 20_000
 
 
-def test_a_killed_holder_gives_the_lock_up(mutex: RobustMutex) -> None:
+def test_a_killed_holder_gives_the_lock_up(mutex: RobustMutex, others: OtherWorkers) -> None:
     def hold_and_die() -> None:
         mutex.acquire()
         os.kill(os.getpid(), signal.SIGKILL)
 
     for _ in range(3):
-        os.waitpid(fork(hold_and_die), 0)
+        others.wait(others.fork(hold_and_die))
         mutex.acquire()
         mutex.release()
 
 
 def test_a_stopped_holder_is_not_waited_for_without_end(
-    mutex: RobustMutex, monkeypatch: pytest.MonkeyPatch
+    mutex: RobustMutex, others: OtherWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(robust_mutex, "MAX_WAIT_S", 0.01)
 
@@ -72,12 +63,12 @@ def test_a_stopped_holder_is_not_waited_for_without_end(
         os.kill(os.getpid(), signal.SIGSTOP)
         mutex.release()
 
-    child = fork(hold_and_stop)
+    child = others.fork(hold_and_stop)
     os.waitpid(child, os.WUNTRACED)
     with pytest.raises(Unavailable) as caught:
         mutex.acquire()
     assert caught.value.code == "busy"
     os.kill(child, signal.SIGCONT)
-    os.waitpid(child, 0)
+    others.wait(child)
     mutex.acquire()
     mutex.release()

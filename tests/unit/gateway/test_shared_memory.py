@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.unit.gateway.other_workers import OtherWorkers
 
 from sekisho.errors import Misconfigured
 from sekisho.gateway import shared_memory
@@ -152,3 +155,15 @@ def test_there_is_a_bound_of_workers(tmp_path: Path) -> None:
 def test_a_worker_that_is_not_one_of_them_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured):
         SharedMemory(tmp_path, 2, 2)
+
+
+def test_other_workers_of_a_test_are_gone_at_its_end_stopped_or_not(memories: list[SharedMemory]) -> None:
+    others = OtherWorkers()
+    children = [others.stopped_in(memories[0]), others.pausing_after(lambda: None)]
+    others.end()
+    for child in children:
+        with pytest.raises(ChildProcessError):  # ended, and collected
+            os.waitpid(child, 0)
+    with pytest.raises(AssertionError, match="did not do its work"):
+        others.pausing_after(partial(os._exit, 0))
+    others.end()

@@ -61,3 +61,21 @@ def test_bytes_of_two_neighbours_are_not_an_entry() -> None:
     across = b"a" * 12 + bytes(4)
     assert held.find(across) == -1
     assert held.find(second) == 1
+
+
+def test_an_entry_of_somebody_stays_until_it_is_taken_out_or_its_owner_is_dropped() -> None:
+    memory = mmap.mmap(-1, SharedTable.size(1))
+    table = SharedTable(memory, memoryview(memory).cast("q"), 0, 1)
+    names = [number.to_bytes(16, "big") for number in range(1, 34)]
+    for number, name in enumerate(names[:32]):
+        place, free = table.find_or_free(name)
+        assert (place, free) == (-1, number)
+        table.put(free, name, 1 + number % 2)
+    assert table.find_or_free(names[32]) == (-1, -1)
+    assert table.find_or_free(names[5]) == (5, -1)
+    table.free(5)
+    assert table.find_or_free(names[32]) == (-1, 5)
+    table.drop(1)
+    assert [table.find(name) >= 0 for name in names[:4]] == [False, True, False, True]
+    table.clear()
+    assert table.find(names[1]) < 0

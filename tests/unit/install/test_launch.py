@@ -108,7 +108,10 @@ def test_a_folder_where_a_file_must_be_is_refused(tmp_path: Path) -> None:
         find_entry(TIME, tmp_path, None)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"name": []}', "[" * 100_000])
+DEEP = '{"name":"@a/tool","version":"1.0.0","bin":"dist/cli.js","more":' + "[" * 5_000 + "]" * 5_000 + "}"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"name": []}', "[" * 100_000, DEEP])
 def test_a_package_json_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
     _module(tmp_path)
     (tmp_path / "node_modules/@a/tool/package.json").write_text(text, encoding="utf-8")

@@ -169,6 +169,7 @@ def test_a_dependency_from_elsewhere_or_without_a_digest_is_refused(entry: Any) 
     "content",
     [
         b"", b"[]", b"{}", b"null", b'{"packages": []}', b'{"packages": {"": {}}}', b"[" * 100_000, b"\xff",
+        _npm()[:-1] + b',"more":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
         json.dumps({"packages": {"node_modules/@a/everything": {"version": "1.2.4", "integrity": GOOD}}}).encode(),
         json.dumps({"packages": {"../x": {"integrity": GOOD}, **json.loads(_npm())["packages"]}}).encode(),
     ],

@@ -43,6 +43,21 @@ def test_records_of_both_directions_round_trip_in_order(records: list[tuple[bool
         assert receiver.open(sender.seal(plaintext, b"aad"), b"aad") == plaintext
 
 
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=200)), max_size=20))
+def test_a_record_written_to_its_place_is_the_record_that_would_have_been_made(
+    records: list[tuple[bool, bytes]],
+) -> None:
+    (core, plugin), (same, _) = pair(), pair()
+    for is_placed, plaintext in records:
+        place = bytearray(len(plaintext) + 16)
+        if is_placed:
+            core.seal_into(plaintext, memoryview(place))
+        else:
+            place[:] = core.seal(plaintext)
+        assert bytes(place) == same.seal(plaintext)
+        assert plugin.open(bytes(place)) == plaintext
+
+
 @pytest.mark.requirement("A4.3")
 @given(plaintext=st.binary(max_size=100), position=st.integers(min_value=0), bit=st.integers(0, 7))
 def test_one_flipped_bit_is_always_noticed(plaintext: bytes, position: int, bit: int) -> None:

@@ -14,7 +14,7 @@ from tests.unit.launcher.forked import in_a_child
 
 from sekisho.launcher.alarm import ANSWERS_PER_PERIOD, MAX_KINDS, Alarm, load, send_listener
 from sekisho.launcher.calls import no_new_privileges
-from sekisho.sandbox.seccomp import MACHINES, assemble, refusals
+from sekisho.sandbox.calls.seccomp import MACHINES, assemble, refusals
 
 MACHINE = platform.machine()
 PTRACE = MACHINES[MACHINE].numbers["ptrace"]
@@ -105,6 +105,21 @@ def test_a_call_that_is_let_pass_is_made_and_its_arguments_are_told() -> None:
 
     assert ring(1, listen) == "ok"
     assert heard[0][0] == 0x1000_0000
+
+
+def test_who_has_its_answer_waits_no_more() -> None:
+    waited: list[bool] = []
+
+    def listen(alarm: Alarm) -> None:
+        notice = alarm.hear()
+        assert notice is not None
+        waited.append(alarm.still_waits(notice[0]))
+        alarm.let_pass(notice[0])
+        waited.append(alarm.still_waits(notice[0]))
+        alarm.close()
+
+    assert ring(1, listen) == "ok"
+    assert waited == [True, False]
 
 
 def test_an_answer_to_somebody_who_is_gone_is_no_answer() -> None:

@@ -18,7 +18,7 @@ from sekisho.launcher.calls import (
     no_new_privileges,
     prctl,
 )
-from sekisho.sandbox.syscalls import AARCH64, X86_64
+from sekisho.sandbox.calls.syscalls import AARCH64, X86_64
 
 
 def status(*names: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tests.unit.launcher.forked import in_a_child
 from sekisho.launcher.calls import unshare
 from sekisho.launcher.mounts import build
 from sekisho.launcher.network import map_ids
-from sekisho.sandbox.probe import try_native
+from sekisho.sandbox.host.probe import try_native
 
 pytestmark = pytest.mark.real
 

@@ -27,11 +27,7 @@ def run(*command: str, limits: dict[str, int] | None = None, cwd: str = "/") -> 
 
     def body() -> object:
         os.dup2(out[1], 2)
-        complaint, complain = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            program.become(complain)
-        os.close(complain)
+        pid, complaint = program.start()
         return mind(pid, complaint, status[1])
 
     code = in_a_child(body)
@@ -57,13 +53,42 @@ def test_a_program_that_never_ran_has_no_exit_code_and_says_why() -> None:
     assert run("/bin/true", cwd="/no/such/folder")[0] == NOT_RUN
 
 
-def test_it_gets_its_environment_its_folder_its_limits_and_nothing_more() -> None:
+@pytest.mark.parametrize(
+    "limits", [{"NOFILE": 77}, {"NOFILE": 77, "DATA": 1 << 30}], ids=["shared", "forked"]
+)
+def test_it_gets_its_environment_its_folder_its_limits_and_nothing_more(limits: dict[str, int]) -> None:
+    leak = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(leak, True)
     _, _, said = run(
-        "/bin/sh", "-c", 'echo $A $(pwd) $(ulimit -n); ls /proc/self/fd | tr "\\n" " "', limits={"NOFILE": 77}
+        "/bin/sh", "-c", 'echo $A $(pwd) $(ulimit -n); ls /proc/self/fd | tr "\\n" " "', limits=limits
     )
+    os.close(leak)
     first, second = said.splitlines()
     assert first == "b / 77"
     assert second.split() == ["0", "1", "2", "3"]  # the last is ls reading the folder
+
+
+def test_a_channel_is_open_in_the_program_and_other_descriptors_of_ours_are_not() -> None:
+    reader, writer = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+
+    def body() -> object:
+        program = Program(
+            command=["/bin/sh", "-c", f"echo inside > /proc/self/fd/{writer}"],
+            environment={},
+            cwd="/",
+            limits={"NOFILE": 77},
+            stdio=[null, null, null],
+            channel=writer,
+        )
+        pid, complaint = program.start()
+        return mind(pid, complaint, null)
+
+    assert in_a_child(body) == "0"
+    os.close(writer)
+    with open(reader, "rb") as told:
+        assert told.read() == b"inside\n"
+    os.close(null)
 
 
 def test_a_session_of_its_own_and_default_signals() -> None:

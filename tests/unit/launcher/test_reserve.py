@@ -16,7 +16,7 @@ import pytest
 
 from sekisho.launcher.kernel import memory_file
 from sekisho.launcher.reserve import Copy, Expected, Reserve
-from sekisho.sandbox.probe import try_native
+from sekisho.sandbox.host.probe import try_native
 
 ALONE = try_native()
 

@@ -15,7 +15,7 @@ from tests.unit.launcher.forked import in_a_child
 from sekisho.launcher import root
 from sekisho.launcher.mounts import host
 from sekisho.launcher.staging import enter
-from sekisho.sandbox.probe import try_native
+from sekisho.sandbox.host.probe import try_native
 
 NAMESPACES = try_native()
 HERE = f"{root.STAGE}/{root.ROOT}"
@@ -79,6 +79,20 @@ def test_one_bind_stands_for_all_mounts_and_the_rest_of_the_words_stays() -> Non
         "--ro-bind", f"{root.STAGE}/empty", "/proc/acpi",
         "--ro-bind", f"{root.STAGE}/dev-null", "/proc/keys",
         *after,
+    ]  # fmt: skip
+
+
+def test_parts_of_proc_that_somebody_else_covers_are_left_out_and_nothing_else() -> None:
+    mounts = [
+        mount("proc", "/proc"), mount("read", "/proc/sys", "/proc/sys"), mount("cover", "/proc/acpi"),
+        mount("cover", "/srv/a/private"), mount("read", "/usr", "/usr"),
+    ]  # fmt: skip
+    words = ["--hostname", "plugin", "--proc", "/proc", "--clearenv", "--chdir", "/"]
+    whole, bare = (root.bind_whole(words, mounts, covers=covers) for covers in (True, False))
+    assert bare == ["--hostname", "plugin", "--dev-bind", HERE, "/", "--proc", "/proc", *words[-3:]]
+    assert [one["path"] for one in mounts if root.covers_proc(one)] == ["/proc/sys", "/proc/acpi"]
+    assert [word for word in whole if word not in bare] == [
+        "--ro-bind", f"{root.STAGE}/proc-sys", "/proc/sys", "--ro-bind", f"{root.STAGE}/empty", "/proc/acpi",
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.launcher.watch import Call, take_listener
-from sekisho.sandbox.watched import CHANGES, OPENS, Watched
+from sekisho.sandbox.calls.watched import CHANGES, OPENS, Watched
 
 words = st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6)
 
@@ -55,4 +55,4 @@ def test_a_sender_that_is_gone_has_no_listener() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours:
-        assert take_listener(ours) == []
+        assert take_listener(ours) == (b"", [])

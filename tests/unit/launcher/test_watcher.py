@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -15,11 +16,11 @@ from typing import Any
 import pytest
 
 from sekisho.launcher.alarm import load, send_listener
-from sekisho.launcher.calls import no_new_privileges
+from sekisho.launcher.calls import call, no_new_privileges
 from sekisho.launcher.kernel import memory_file
 from sekisho.launcher.watcher import Watcher
-from sekisho.sandbox.seccomp import MACHINES, assemble, refusals
-from sekisho.sandbox.watched import watched_calls
+from sekisho.sandbox.calls.seccomp import MACHINES, assemble, refusals
+from sekisho.sandbox.calls.watched import watched_calls
 
 MACHINE = platform.machine()
 NUMBERS = MACHINES[MACHINE].numbers
@@ -37,10 +38,10 @@ def request(places: list[tuple[str, str]], kind: str = "landlock") -> dict[str, 
     return read
 
 
-def watching(places: list[tuple[str, str]], gate: socket.socket) -> Watcher:
+def watching(places: list[tuple[str, str]], gate: socket.socket, kind: str = "landlock") -> Watcher:
     """One that has its launch."""
     watcher = Watcher.fork()
-    told = memory_file(f"{{}}\n{json.dumps(request(places))}".encode())
+    told = memory_file(f"{{}}\n{json.dumps(request(places, kind))}".encode())
     assert watcher.tell(told, gate)
     os.close(told)
     return watcher
@@ -67,15 +68,17 @@ def end(watcher: Watcher) -> list[dict[str, Any]]:
     return told
 
 
-def plugin(gate: socket.socket, other: socket.socket, body: str) -> int:
-    """A process behind the filter that waits at its gate like any plugin."""
+def plugin(gate: socket.socket, other: socket.socket, body: str, builds: str = "") -> int:
+    """A process behind the filter that waits at its gate like any plugin; before, it may build like bwrap."""
     pid = os.fork()
     if pid == 0:
         try:
             other.close()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             no_new_privileges()
-            send_listener(gate, load(assemble(MACHINE, alarm=True, told="all"), alarm=True))
+            code = assemble(MACHINE, alarm=True, told="all", before_bwrap=bool(builds))
+            send_listener(gate, load(code, alarm=True))
+            exec(builds, globals())  # noqa: S102 - the test's own words
             gate.recv(1)
             exec(body, globals())  # noqa: S102 - the test's own words
             os._exit(0)
@@ -84,12 +87,12 @@ def plugin(gate: socket.socket, other: socket.socket, body: str) -> int:
     return pid
 
 
-def watch(places: list[tuple[str, str]], body: str) -> tuple[int, list[dict[str, Any]]]:
+def watch(places: list[tuple[str, str]], body: str, builds: str = "") -> tuple[int, list[dict[str, Any]]]:
     """How the plugin ended, and what its watcher told."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        watcher = watching(places, ours)
-        pid = plugin(theirs, ours, body)
+        watcher = watching(places, ours, "bubblewrap" if builds else "landlock")
+        pid = plugin(theirs, ours, body, builds)
         try:
             assert listens(watcher)
             watcher.let_go()
@@ -105,6 +108,28 @@ def watch(places: list[tuple[str, str]], body: str) -> tuple[int, list[dict[str,
 
 def paths(told: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [tuple(one["found"][:3]) for one in told if one["event"] == "path" and one["found"]]
+
+
+def look_beneath(root: str) -> str:
+    """What `openat2` says: "ok", or the name of its error."""
+    how = bytes(8 * 2) + (0x10).to_bytes(8, "little")  # RESOLVE_IN_ROOT, as bwrap asks
+    folder = os.open(root, os.O_PATH)
+    try:
+        os.close(call("openat2", folder, b"/", how, len(how)))
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    finally:
+        os.close(folder)
+    return "ok"
+
+
+def test_what_bwrap_builds_with_works_until_the_walls_stand_and_does_not_exist_then() -> None:
+    code, told = watch(
+        [("/", "read")],
+        "assert [look_beneath('/') for _ in range(99)] == ['ENOSYS'] * 99",
+        builds="assert look_beneath('/') == 'ok'",
+    )
+    assert (code, told) == (0, [])
 
 
 def test_what_is_not_listed_is_told_and_what_is_listed_is_not(tmp_path: Any) -> None:

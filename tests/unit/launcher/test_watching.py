@@ -15,7 +15,7 @@ import pytest
 from sekisho.launcher import watching
 from sekisho.launcher.alarm import send_listener
 from sekisho.launcher.kernel import memory_file
-from sekisho.sandbox.seccomp import MACHINES, refusals
+from sekisho.sandbox.calls.seccomp import MACHINES, refusals
 
 WAIT_S = 20
 MACHINE = platform.machine()
@@ -24,7 +24,7 @@ ERRORS = {str(number): error for number, error in refusals(MACHINE).items()}
 REQUEST = {"kind": "oci", "refusals": ERRORS, "watched": {}, "places": []}
 RINGS = (
     f"import ctypes, os, socket, sys; sys.path[:] = {sys.path!r}\n"
-    "from sekisho.launcher import alarm, calls\nfrom sekisho.sandbox.seccomp import assemble\n"
+    "from sekisho.launcher import alarm, calls\nfrom sekisho.sandbox.calls.seccomp import assemble\n"
     "gate = socket.socket(fileno=int(sys.argv[1])); calls.no_new_privileges()\n"
     f"alarm.send_listener(gate, alarm.load(assemble({MACHINE!r}, alarm=True), alarm=True))\n"
     "ctypes.CDLL(None).unshare(0x10000000)\n"

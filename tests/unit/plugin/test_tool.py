@@ -119,3 +119,20 @@ def test_a_tool_that_says_too_little_is_refused_when_the_plugin_is_made(
     plugin = type("Careless", (), {"careless": tool()(method)})
     with pytest.raises(HintUnknown, match="careless"):
         declared(plugin())
+
+
+def test_a_tool_needs_no_parentheses_where_it_says_nothing_more() -> None:
+    class Plain:
+        @tool
+        def bare(self) -> str:
+            """Bare."""
+            return "x"
+
+        @tool()
+        def called(self) -> str:
+            """Called."""
+            return "x"
+
+    bare, called = declared(Plain()).values()
+    assert (bare.name, bare.traits) == ("bare", called.traits)
+    assert bare.run() == "x"

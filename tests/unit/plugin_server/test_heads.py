@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sekisho.errors import SekishoError
 from sekisho.plugin_server.authoriser import StaticHeaders
 from sekisho.plugin_server.heads import RequestHeads
 from sekisho.plugin_server.site import Site
@@ -106,7 +107,15 @@ def test_names_without_end_are_forgotten() -> None:
 def test_new_credentials_are_in_the_next_head() -> None:
     chosen = [("Authorization", "Bearer 1")]
 
-    class Changing(StaticHeaders):
+    class Changing:
+        problem: SekishoError | None = None
+
+        async def prepare(self) -> None:
+            raise AssertionError("nobody opens a session here")
+
+        async def refused(self, status: int, challenge: str, nonce: str = "") -> bool:
+            raise AssertionError("nobody sends anything here")
+
         def headers(self, method: str, url: str) -> list[tuple[str, str]]:
             assert (method, url) == ("POST", SITE.url)
             return chosen
@@ -199,3 +208,21 @@ def test_arguments_that_look_like_a_call_do_not_name_the_tool() -> None:
     for name in ("read", 'x","arguments":{"y":"'):
         call = _call(name).replace(b'{"region":"eu"}', lookalike)
         assert decode_header(_sent(heads, call).headers["mcp-name"]) == name
+
+
+@pytest.mark.threat("T-PARSER")
+@given(
+    st.lists(
+        st.sampled_from(("read", 'read","arguments":', ',"method":"tools/call"', "a", "é\\")), min_size=1
+    )
+)
+def test_what_is_remembered_of_one_tool_is_said_of_no_other_message(names: list[str]) -> None:
+    warm = RequestHeads(SITE, StaticHeaders())
+    warm.use_version("2026-07-28")
+    for name in ("read", *names):
+        answer = b'{"jsonrpc":"2.0","id":7,"result":' + _call(name) + b"}"
+        text = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % msgspec.json.encode(_call(name).decode())
+        for message in (_call(name), answer, text):
+            cold = RequestHeads(SITE, StaticHeaders())
+            cold.use_version("2026-07-28")
+            assert warm.post(message) == cold.post(message)

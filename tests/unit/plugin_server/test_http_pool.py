@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,9 @@ class Heard:
 
     def take_body(self, data: bytes) -> None:
         self.said.append(f"body {data.decode()}")
+
+    def take_messages(self, messages: Sequence[bytes]) -> None:
+        self.said += [f"message {one.decode()}" for one in messages]
 
     def take_end(self) -> None:
         self._end("end")
@@ -130,6 +133,31 @@ async def test_a_pool_that_is_held_reads_nothing_until_it_is_released(site: Site
         for heard in replies:
             await asyncio.wait_for(heard.over.wait(), WAIT_S)
             assert heard.said[-1] in {"end", "whole {}"}
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def _stream(*events: bytes) -> bytes:
+    return STREAM + b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in (*events, b""))
+
+
+async def test_the_messages_of_a_stream_that_is_known_come_whole(site: SiteOpener) -> None:
+    streams = iter(
+        [_stream(b"data: 1\n\n"), _stream(b"data: 2\n\n", b"data: 3\n\n"), _stream(b"data: 4\n\n:\n\n")]
+    )
+    async with site(lambda request: next(streams)) as server, _pool(server.url) as (pool, request):
+        assert await _ask(pool, request) == ["head 200", "body data: 1\n\n", "end"]
+        assert await _ask(pool, request) == ["head 200", "message 2", "message 3", "end"]
+        assert await _ask(pool, request) == ["head 200", "body data: 4\n\n:\n\n", "end"]
+        assert server.connections == 1
+
+
+async def test_the_head_of_a_known_stream_is_judged_each_time(site: SiteOpener) -> None:
+    async with site(lambda request: _stream(b"data: 1\n\n")) as server, _pool(server.url) as (pool, request):
+        await _ask(pool, request)
+        assert await _ask(pool, request, refuses=True) == ["head 200", "plugin_protocol"]
+        await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
 
 
 LARGE = b"x" * (2 * LARGE_BYTES)

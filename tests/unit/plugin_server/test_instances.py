@@ -372,6 +372,26 @@ async def test_nobody_is_started_for_a_call_that_was_withdrawn_while_it_waited_f
         assert len(pool.slots) == 2
 
 
+async def test_room_that_was_made_for_a_withdrawn_call_is_another_s(opened: Opener) -> None:
+    async with opened(most=1) as pool:
+        await _answered(pool.call("a"))
+        pool.pool.cancel(pool.call("b").inbound)
+        await _answered(pool.call("c"))
+        assert len(pool.slots) == 2
+
+
+async def test_a_client_whose_call_was_withdrawn_has_no_claim_on_room_that_another_got(
+    opened: Opener,
+) -> None:
+    async with opened(most=1) as pool:
+        await _answered(pool.call("a"))
+        pool.pool.cancel(pool.call("b").inbound)
+        third = pool.call("c")
+        late = pool.call("b")
+        assert (await late.take(Kind.FAILURE))["code"] == "busy"
+        await _answered(third)
+
+
 @pytest.mark.threat("T-CROSS")
 async def test_two_are_asked_at_once_and_each_answer_finds_its_instance(
     opened: Opener, incubator: Incubator

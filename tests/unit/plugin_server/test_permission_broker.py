@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sekisho.errors import Misconfigured
 from sekisho.plugin_server.permission_broker import MAX_LINE_BYTES, SPARE_LINES, answer, permission_broker
 from sekisho.policy import FileGrant, Grants
-from sekisho.sandbox.deno_access import DenoAccess
+from sekisho.sandbox.deno.access import DenoAccess
 from sekisho.wire import DenialFrame
 
 ACCESS = DenoAccess(grants=Grants(files=FileGrant(read_only_paths=("/srv/data",))))

@@ -83,6 +83,45 @@ def test_messages_are_handed_on_with_the_request_whose_stream_it_is() -> None:
     assert witness.said == [("session", "s"), (NOTE, 1), (ANSWER, 1), "answered", "ended"]
 
 
+def test_the_messages_of_a_whole_stream_are_handed_on_alike() -> None:
+    witness = Witness()
+    reply = _reply(witness)
+    reply.take_head(_head(mcp_session_id="s"))
+    reply.take_messages([NOTE, ANSWER])
+    reply.take_end()
+    assert witness.said == [("session", "s"), (NOTE, 1), (ANSWER, 1), "ended"]
+
+
+def test_a_whole_stream_without_an_answer_fails_its_request_and_a_withdrawn_one_says_nothing() -> None:
+    witness = Witness()
+    reply = _reply(witness)
+    reply.take_head(_head())
+    reply.take_messages([NOTE])
+    reply.take_end()
+    assert witness.said == [(NOTE, 1), "ended", "plugin_protocol"]
+    quiet = Witness()
+    reply = _reply(quiet)
+    reply.take_head(_head())
+    reply.withdraw()
+    reply.take_messages([ANSWER])
+    reply.take_end()
+    assert quiet.said == []
+
+
+def test_a_resumed_stream_that_is_whole_can_be_resumed_where_it_was() -> None:
+    witness = Witness()
+    reply = _reply(witness)
+    reply.take_head(_head())
+    reply.take_body(b"id: e\nretry: 250\ndata:\n\n")
+    reply.take_end()
+    reply.fruitless = 1
+    reply.take_head(_head())
+    reply.take_messages([NOTE])
+    reply.take_end()
+    assert witness.said == [("broke off", "e", 250), (NOTE, 1), ("broke off", "e", None)]
+    assert reply.fruitless == 0
+
+
 def test_a_stream_that_can_be_resumed_is_not_over() -> None:
     witness = Witness()
     reply = _reply(witness)

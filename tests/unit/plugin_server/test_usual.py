@@ -103,6 +103,8 @@ def test_notes_of_one_token_are_read_together_and_keep_their_order(form: bytes) 
     assert (notes_alike([*lines, other], 0), notes_alike([*lines, other], 20)) == (20, 1)
     assert read_notes(lines, LIMITS) == (1, b"\n".join([b"{%b}" % one for one in said]))
     assert read_notes([b"\n".join(lines)], LIMITS) is None  # one event with line feeds is no line
+    two_in_one = form % b'"progress":1}\n{"progress":2'
+    assert read_notes([two_in_one, lines[0][:-1]], LIMITS) is None  # nor does another make up for it
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", NOTE[:-20], NOTE.replace(b"1,", b"1}"), SDK_NOTE[1:]])

@@ -21,7 +21,7 @@ from sekisho.plugin_server.walled import Walled, connect_walled
 from sekisho.policy import LimitGrant, NetworkGrant
 from sekisho.protocol import JsonLimits
 from sekisho.sandbox import Exit, GateSockets, Limits, Plan, Sandbox
-from sekisho.sandbox.running import Pipes
+from sekisho.sandbox.running.sandbox import Pipes
 from sekisho.wire import DenialFrame
 
 WAIT_S = 5.0

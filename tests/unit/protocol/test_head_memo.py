@@ -127,6 +127,44 @@ def test_the_memo_is_bounded_and_forgets_the_oldest() -> None:
     assert memo.recall(messages[2]) is not None
 
 
+@pytest.mark.threat("T-FLOOD")
+def test_heads_that_never_come_again_do_not_drive_out_those_that_do() -> None:
+    """As with a client that sends another X-Request-Id with each request, and one that does not."""
+    memo = HeadMemo(max_heads=8)
+    usual = [post(b"{}", target=b"/usual-%d" % number) for number in range(4)]
+    for message in usual:
+        memo.keep(RequestReader(heads=memo).feed(message)[0], "note")
+        assert memo.recall(message) is not None
+    for number in range(100):
+        memo.keep(RequestReader(heads=memo).feed(post(b"{}", target=b"/%d" % number))[0], "note")
+    assert len(memo) == 8
+    assert all(memo.recall(message) is not None for message in usual)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_heads_that_came_again_once_leave_room_for_new_ones() -> None:
+    """Tokens end, and what was sent with them never comes again."""
+    memo = HeadMemo(max_heads=8)
+    for number in range(100):
+        message = post(b"{}", target=b"/%d" % number)
+        memo.keep(RequestReader(heads=memo).feed(message)[0], "note")
+        assert memo.recall(message) is not None
+    fresh = [post(b"{}", target=b"/fresh-%d" % number) for number in range(2)]
+    for message in fresh:
+        memo.keep(RequestReader(heads=memo).feed(message)[0], "note")
+    assert all(memo.recall(message) is not None for message in fresh)
+    assert len(memo) <= 8
+
+
+def test_a_head_that_is_judged_again_means_what_it_was_found_to_be_last() -> None:
+    memo, message = taught(post(b"{}")), post(b"{}")
+    for note in ("second", "third"):
+        request = RequestReader(heads=memo).feed(message)[0]
+        memo.keep(request, note)
+        assert [one.note for one in RequestReader(heads=memo).feed(message)] == [note]
+    assert len(memo) == 1
+
+
 @pytest.mark.threat("T-PARSER")
 def test_after_a_request_that_ends_the_connection_nothing_is_recalled() -> None:
     memo = taught(post(b"{}"))

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
-from sekisho.protocol import JsonLimits, JsonValue, check_text, json_text, parse_strict, reemit
+from sekisho.protocol import (
+    JsonLimits,
+    JsonValue,
+    check_text,
+    decode_distinct,
+    json_text,
+    parse_strict,
+    read_distinct,
+    reemit,
+)
+from sekisho.protocol.json_text import MAX_DEPTH
 
 LIMITS = JsonLimits(max_bytes=100_000, max_depth=8, max_members=50)
 
@@ -149,11 +159,22 @@ def test_depth_is_counted_exactly() -> None:
 
 
 @pytest.mark.threat("T-FLOOD")
-def test_hostile_depth_is_refused_even_without_a_useful_limit() -> None:
-    deep = b"[" * 100_000 + b"]" * 100_000
-    assert code_of(deep, JsonLimits(max_depth=10**6, max_members=10**7)) == "json_too_deep"
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 5_000, 100_000])
+@pytest.mark.parametrize(("opens", "closes"), [(b"[", b"]"), (b'{ "a":', b"}")])
+def test_the_widest_limit_is_one_that_every_interpreter_keeps(
+    levels: int, opens: bytes, closes: bytes
+) -> None:
+    limits = JsonLimits(max_bytes=1 << 20, max_depth=MAX_DEPTH, max_members=10**7)
+    core = b"[]"
+    depth = MAX_DEPTH - 1
+    assert parse_strict(opens * depth + core + closes * depth, limits) is not None
+    assert code_of(opens * levels + core + closes * levels, limits) == "json_too_deep"
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_text_that_nobody_checked_does_not_exhaust_the_stack() -> None:
     with pytest.raises(RemoteProtocolError):
-        reemit(deep)
+        reemit(b"[" * 100_000 + b"]" * 100_000)
 
 
 @pytest.mark.threat("T-FLOOD")
@@ -176,6 +197,8 @@ def test_unterminated_strings_cost_linear_time_and_are_refused(text: bytes) -> N
 def test_limits_that_allow_nothing_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="positive"):
         JsonLimits(max_depth=0)
+    with pytest.raises(ValueError, match="no reader"):
+        JsonLimits(max_depth=MAX_DEPTH + 1)
 
 
 def test_reemit_takes_raw_values() -> None:
@@ -225,6 +248,61 @@ def test_a_large_text_is_read_as_a_small_one(value: JsonValue) -> None:
         read = parse_strict(text, limits)
         assert read == json.loads(text)
         assert msgspec.json.decode(reemit(text)) == read
+
+
+_PIECES = st.sampled_from(
+    [
+        b'"',
+        b"\\",
+        b"\x00",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        "が".encode(),
+        b"\xe3\x81",
+        b"[",
+        b"1",
+        b",",
+        b"a",
+    ]
+)
+
+
+@pytest.mark.threat("T-PARSER")
+@given(
+    st.lists(_PIECES, max_size=4), st.lists(_PIECES, max_size=4), st.lists(_PIECES, max_size=2), st.booleans()
+)
+def test_reading_at_once_says_what_checking_and_then_reading_say(
+    before: list[bytes], within: list[bytes], behind: list[bytes], is_large: bool
+) -> None:
+    limits = JsonLimits(max_depth=2)
+    long = _LONG.encode() if is_large else b"z"
+    text = b"".join(before) + b'["' + long + b"".join(within) + b'"]' + b"".join(behind)
+
+    def by_steps() -> tuple[JsonValue, bytes]:
+        check_text(text, limits)
+        return decode_distinct(text)
+
+    try:
+        expected = by_steps()
+    except SekishoError:
+        with pytest.raises(SekishoError):
+            read_distinct(text, limits)
+    else:
+        assert read_distinct(text, limits) == expected
+
+
+@pytest.mark.parametrize(
+    "limits", [JsonLimits(max_bytes=1000), JsonLimits(max_depth=1), JsonLimits(max_members=3)]
+)
+def test_reading_at_once_keeps_the_limits(limits: JsonLimits) -> None:
+    for inner in (b'["%b",2]' % _LONG.encode(), b'["%b",[[1]]]' % _LONG.encode()):
+        text = b"[%b,1,2]" % inner
+        with pytest.raises(SekishoError) as by_steps:
+            check_text(text, limits)
+        with pytest.raises(SekishoError) as at_once:
+            read_distinct(text, limits)
+        assert at_once.value.code == by_steps.value.code
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

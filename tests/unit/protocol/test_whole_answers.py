@@ -10,6 +10,7 @@ from sekisho.protocol import (
     BodyChunk,
     ResponseEnd,
     ResponseReader,
+    SseReader,
     WholeAnswers,
     collect,
     response_bytes,
@@ -162,3 +163,76 @@ def test_a_stream_taken_without_a_parser_is_what_the_parser_gives(
     found = memo.stream_of(data)
     if found is not None:
         assert ResponseReader().feed(data) == [found[0], BodyChunk(found[1]), ResponseEnd(keep_alive=True)]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"event: message\r\ndata: %b\r\n\r\n",
+        b"event: message\ndata: %b\n\n",
+        b"data: %b\r\n\r\n",
+        b"data: %b\n\n",
+    ],
+)
+def test_the_messages_of_a_whole_stream_are_given_without_a_parser(form: bytes) -> None:
+    memo = known(STREAM + chunked(EVENT))
+    messages = [b"x" * size for size in (1, 1, 9, 230, 235, 240, 250, 4070, 4090, 65500, 65536)]
+    found = memo.messages_of(STREAM + chunked(*(form % one for one in messages)))
+    assert found is not None
+    assert (found[0].is_event_stream, found[1]) == (True, messages)
+    memo.forget()
+    assert memo.messages_of(STREAM + chunked(form % b"{}")) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chunked(EVENT * 2),
+        chunked(EVENT[:3], EVENT[3:]),
+        chunked(EVENT, b"id: 1\n" + EVENT),
+        chunked(EVENT, b": still here\n\n"),
+        chunked(EVENT, b"event: message\n" + EVENT),
+        chunked(b"data: {\ndata: }\n\n"),
+        chunked(b"data: \n\n"),
+        chunked(b"data: a\rb\n\n"),
+        chunked(EVENT).replace(b"a\r\n", b"A\r\n"),
+        chunked(EVENT).replace(b"a\r\n", b"0a\r\n"),
+        chunked(EVENT).replace(b"a\r\n", b"9\r\n"),
+        chunked(EVENT) + chunked(EVENT),
+        chunked(EVENT).replace(b"\r\n0", b"0"),
+        chunked(),
+    ],
+)
+def test_messages_that_do_not_stand_as_usual_are_not_given(body: bytes) -> None:
+    assert known(STREAM + chunked(EVENT)).messages_of(STREAM + body) is None
+
+
+_LINE = st.sampled_from(
+    [b"{}", b"\r\n", b"\n", b"\n\n", b"data: ", b"event: message\n", b"8\r\n", b"0", b"x"]
+)
+
+
+@pytest.mark.threat("T-GARBAGE")
+@given(
+    st.lists(st.lists(_LINE, max_size=3).map(b"".join), min_size=1, max_size=4),
+    st.sampled_from(
+        [b"event: message\r\ndata: %b\r\n\r\n", b"event: message\ndata: %b\n\n", b"data: %b\n\n"]
+    ),
+    st.one_of(st.binary(max_size=5), _LINE),
+    st.integers(0, 200),
+    st.integers(0, 6),
+)
+def test_messages_taken_without_a_parser_are_those_that_both_parsers_give(
+    said: list[bytes], form: bytes, junk: bytes, at: int, removed: int
+) -> None:
+    memo = known(STREAM + chunked(EVENT))
+    data = STREAM + chunked(*(form % one for one in said))
+    at %= len(data) + 1
+    data = data[:at] + junk + data[at + removed :]
+    found = memo.messages_of(data)
+    if found is not None:
+        head, chunk, end = ResponseReader().feed(data)
+        assert isinstance(chunk, BodyChunk)
+        assert (head, end) == (found[0], ResponseEnd(keep_alive=True))
+        reader = SseReader()
+        assert (reader.feed(chunk.data), reader.last_event_id, reader.retry_ms) == (found[1], "", None)

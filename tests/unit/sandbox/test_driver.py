@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import Grants
 from sekisho.sandbox.driver import AUTO_ORDER, Offer, choose
-from sekisho.sandbox.spec import LEVELS, Level, SandboxSpec
+from sekisho.sandbox.plans.spec import LEVELS, Level, SandboxSpec
 
 STRICT = Offer(driver="bubblewrap", level="strict")
 BROKEN = Offer(

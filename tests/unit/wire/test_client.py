@@ -37,6 +37,7 @@ async def test_a_call_on_a_line_that_is_down_is_answered_later_and_once(
     line: PlugLine, echo: CallFrame
 ) -> None:
     answered: asyncio.Future[bytes | SekishoError] = asyncio.get_running_loop().create_future()
+    line.expect()
     number = line.call(echo, answered.set_result)
     assert not answered.done()
     answer = await asyncio.wait_for(answered, 5)

@@ -47,6 +47,21 @@ async def test_calls_of_one_turn_share_one_write(house: House, echo: CallFrame, 
     assert (len(joined.near.writes), len(joined.far.writes)) == (before[0] + 1, before[1] + 1)
 
 
+async def test_an_expected_call_leaves_in_the_turn_in_which_it_is_made(
+    house: House, echo: CallFrame, settle: Settle
+) -> None:
+    joined, loop, writes = house.join(), asyncio.get_running_loop(), list[int]()
+    joined.core.expect()  # nothing is open yet: it is only late then
+    await joined.opened()
+    before = len(joined.near.writes)
+    loop.call_soon(joined.core.call, 1, echo, house.answers.append)
+    joined.core.expect()
+    loop.call_soon(lambda: writes.append(len(joined.near.writes)))
+    await settle()
+    assert writes == [before + 1]
+    assert house.answers == [b'{"n":1}']
+
+
 async def test_losing_the_channel_answers_every_open_call(
     house: House, hold: CallFrame, settle: Settle
 ) -> None:

@@ -58,6 +58,41 @@ async def test_all_frames_of_one_loop_turn_leave_in_one_write_and_one_record(set
     assert len(sink.writes) == 2
 
 
+@pytest.mark.parametrize("is_expected", [False, True])
+async def test_what_is_expected_leaves_right_behind_the_callback_that_sends_it(
+    settle: Settle, is_expected: bool
+) -> None:
+    sender, sink, receiver = pipes()
+    loop, writes = asyncio.get_running_loop(), list[int]()
+    loop.call_soon(sender.send, Kind.CALL, 1, b"x")
+    if is_expected:
+        sender.expect()
+    loop.call_soon(sender.send, Kind.CALL, 2, b"x")  # whoever comes later has the next turn
+    loop.call_soon(lambda: writes.append(len(sink.writes)))
+    await settle()
+    assert writes == [int(is_expected)]
+    assert list(receiver.feed(b"".join(sink.writes))) == [(CALL, 1, b"x"), (CALL, 2, b"x")]
+    assert len(sink.writes) == 1 + is_expected
+
+
+async def test_what_was_expected_and_does_not_come_is_no_write(settle: Settle) -> None:
+    sender, sink, receiver = pipes()
+    sender.expect()
+    await settle()
+    assert sink.writes == []
+    assert sender.seals.records == 0
+    sender.send(Kind.CALL, 1, b"x")
+    await settle()
+    assert list(receiver.feed(b"".join(sink.writes))) == [(CALL, 1, b"x")]
+
+
+async def test_a_pipe_that_expects_something_still_says_when_the_peer_does_not_read() -> None:
+    sender, sink, _ = pipes()
+    sink.queued = MAX_QUEUED_BYTES + 1
+    sender.expect()
+    assert sender.is_full
+
+
 async def test_large_payloads_keep_their_place_among_small_ones(settle: Settle) -> None:
     sender, sink, receiver = pipes()
     full = [INLINE_BYTES] * 3 + [MAX_BATCH_BYTES - 3 * INLINE_BYTES - 4 * HEAD_BYTES]
@@ -177,6 +212,7 @@ async def test_nothing_is_sent_after_stop(settle: Settle) -> None:
     sender.stop()
     sender.send(Kind.CALL, 2, b"x")
     sender.send(Kind.CALL, 2, b"x" * (INLINE_BYTES + 1))
+    sender.expect()
     await settle()
     assert sink.writes == []
 
@@ -222,6 +258,79 @@ async def test_a_large_payload_goes_to_tls_in_slices_and_a_small_turn_in_one(set
     assert [len(write) for write in sink.writes[1:]] == [SLICE_BYTES, SLICE_BYTES, SEAL_BYTES]
     frames = [frame for write in sink.writes for frame in receiver.feed(write)]
     assert frames == [(int(Kind.RESULT), 1, b"x" * (2 * SLICE_BYTES))]
+
+
+class Keeper(Sink):
+    """Copies nothing: it keeps what it is given until it is asked, as a transport may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[memoryview] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.kept.append(memoryview(data))
+
+
+def large(number: int) -> bytes:
+    return bytes([number]) * (2 * SLICE_BYTES + number)
+
+
+async def test_large_payloads_leave_at_once_and_lie_where_the_one_before_lay() -> None:
+    sender, sink, _ = pipes()
+    places: list[object] = []
+    sink.write = lambda data: places.append(getattr(data, "obj", None))  # type: ignore[method-assign]  # of this one
+    for number in range(3):
+        sender.send(Kind.RESULT, number, large(3 - number))
+    lain = [place for place in places if isinstance(place, bytearray)]
+    assert all(place is lain[0] for place in lain)
+    sender.trim()  # nothing is kept for long
+    sender.send(Kind.RESULT, 3, large(0))
+    assert places[-1] is not lain[0]
+
+
+async def test_what_a_transport_still_holds_is_never_written_over(settle: Settle) -> None:
+    sender, _, receiver = pipes()
+    keeper = Keeper()
+    sender = SealedPipe(keeper, sender.seals, asyncio.get_running_loop())
+    frames = [(int(Kind.RESULT), number, large(number)) for number in (3, 2, 1)]
+    for frame in frames:
+        sender.send(*frame)
+    await settle()
+    assert [frame for piece in keeper.kept for frame in receiver.feed(bytes(piece))] == frames
+
+
+async def test_what_is_sent_in_the_midst_of_a_record_comes_behind_it(settle: Settle) -> None:
+    sender, sink, receiver = pipes()
+    inner = [(int(Kind.RESULT), 7, large(9)), (CALL, 8, b"x")]
+
+    def write(data: bytes | bytearray | memoryview) -> None:
+        sink.writes.append(bytes(data))
+        if len(sink.writes) == 2:  # the transport can take more, and says so within its write
+            for frame in inner:
+                sender.send(*frame)
+            sender.flush()
+
+    sink.write = write  # type: ignore[method-assign]  # of this one
+    sender.send(Kind.RESULT, 1, large(1))
+    sender.send(Kind.RESULT, 2, large(2))
+    await settle()
+    received = [frame for piece in sink.writes for frame in receiver.feed(piece)]
+    assert received == [(int(Kind.RESULT), 1, large(1)), *inner, (int(Kind.RESULT), 2, large(2))]
+
+
+async def test_a_pipe_stopped_in_the_midst_of_a_record_sends_no_more_of_it(settle: Settle) -> None:
+    sender, sink, _ = pipes()
+
+    def write(data: bytes | bytearray | memoryview) -> None:
+        sink.writes.append(bytes(data))
+        if len(sink.writes) == 2:
+            sender.stop()
+
+    sink.write = write  # type: ignore[method-assign]  # of this one
+    sender.send(Kind.RESULT, 1, large(1))
+    sender.send(Kind.RESULT, 2, large(2))
+    await settle()
+    assert len(sink.writes) == 2
 
 
 async def test_a_unix_socket_gets_room_for_a_large_message() -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tests.real.escape.inside.kit import PROBES, NotHere, Probe, There, know
+from tests.real.escape.inside.kit import PROBES, NotHere, Probe, There, know, patient
 
 PROBE_S: Final = 20.0  # the slowest asks a dozen names through the door
 MAX_ANSWER_BYTES: Final = 2000
@@ -69,7 +69,7 @@ def _child(one: Probe, there: There, writer: int) -> None:
 
 
 def _read(reader: int) -> tuple[bytes, bool]:
-    data, end = b"", time.monotonic() + PROBE_S
+    data, end = b"", time.monotonic() + patient(PROBE_S)
     while len(data) < MAX_ANSWER_BYTES:
         if not select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
             return b"", False

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["PROBES", "NotHere", "Probe", "There", "call", "libc", "machine_code", "probe", "reach"]
+__all__ = ["PROBES", "NotHere", "Probe", "There", "call", "libc", "machine_code", "patient", "probe", "reach"]
 
 TOKEN: Final = re.compile(rb"DECOY-[0-9a-f]{32}")
 REFUSALS: Final = frozenset(
@@ -72,11 +72,18 @@ class There:
 
 PROBES: Final[dict[str, Probe]] = {}
 _there: dict[str, Mapping[str, int]] = {}
+_patience: dict[str, float] = {}
 
 
 def know(there: There) -> None:
-    """Take the machine's numbers of system calls."""
+    """Take the machine's numbers of system calls, and how slow it is."""
     _there["numbers"] = there.numbers
+    _patience["times"] = there.at["patience"]
+
+
+def patient(seconds: float) -> float:
+    """How long to wait where a machine in order takes far less: an emulated one is ten to thirty times slower."""
+    return seconds * _patience["times"]
 
 
 def probe(

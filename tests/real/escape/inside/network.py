@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Final
 
-from tests.real.escape.inside.kit import There, probe
+from tests.real.escape.inside.kit import There, patient, probe
 
 WAIT_S: Final = 4.0
 LISTEN_S: Final = 3.0
@@ -17,7 +17,7 @@ LISTEN_S: Final = 3.0
 def _connects(host: str, port: int, family: int = socket.AF_INET) -> str:
     """Words when the decoy answers; a gate that takes the connection and then ends it has let nothing through."""
     with socket.socket(family) as sock:
-        sock.settimeout(WAIT_S)
+        sock.settimeout(patient(WAIT_S))
         sock.connect((host, port))
         sock.send(b"hello\n")
         return "reached it" if sock.recv(64).startswith(b"DECOY") else ""
@@ -25,7 +25,7 @@ def _connects(host: str, port: int, family: int = socket.AF_INET) -> str:
 
 def _echoes(host: str, port: int, data: bytes, family: int = socket.AF_INET) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(WAIT_S)
+        sock.settimeout(patient(WAIT_S))
         sock.sendto(data, (host, port))
         return "answered" if b"DECOY" in sock.recv(512) else ""
 
@@ -96,10 +96,10 @@ def _(there: There) -> str:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("0.0.0.0", there.at["listen_port"]))
         sock.listen()
-        if not select.select([sock], [], [], LISTEN_S)[0]:
+        if not select.select([sock], [], [], patient(LISTEN_S))[0]:
             return ""
         with sock.accept()[0] as guest:  # whoever hangs up at once is not seen to have been there
-            guest.settimeout(WAIT_S)
+            guest.settimeout(patient(WAIT_S))
             return "somebody came" if guest.recv(1) == b"" else "and said something"
 
 
@@ -118,7 +118,7 @@ def _(there: There) -> str:
     for host in ("255.255.255.255", "224.0.0.251"):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            sock.settimeout(0.3)
+            sock.settimeout(patient(0.3))
             try:
                 sock.sendto(b"hello", (host, there.at["udp_port"]))
             except OSError:

@@ -12,7 +12,7 @@ import ssl
 from typing import Final
 from urllib.parse import urlsplit
 
-from tests.real.escape.inside.kit import NotHere, There, probe
+from tests.real.escape.inside.kit import NotHere, There, patient, probe
 
 WAIT_S: Final = 3.0
 MARK: Final = b"DECOY"
@@ -27,7 +27,7 @@ def _door() -> tuple[socket.socket, bytes]:
     if not parts.hostname:
         raise NotHere("no proxy is named here")
     login = base64.b64encode(f"{parts.username}:{parts.password}".encode()) if parts.username else b""
-    sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=WAIT_S)
+    sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=patient(WAIT_S))
     return sock, b"Proxy-Authorization: Basic " + login + b"\r\n" if login else b""
 
 

@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from tests.real.escape.inside.kit import There, probe
+from tests.real.escape.inside.kit import There, patient, probe
 
 NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_XFRM, NETLINK_AUDIT, NETLINK_NETFILTER = 0, 4, 6, 9, 12
 NETLINK_KOBJECT_UEVENT, NETLINK_GENERIC, NETLINK_CRYPTO = 15, 16, 21
@@ -54,7 +54,7 @@ def _(_: There) -> str:
 @probe("S03", "learn the host's interfaces (netlink route)")
 def _(there: There) -> str:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as sock:
-        sock.settimeout(2)
+        sock.settimeout(patient(2))
         sock.send(struct.pack("IHHII", 20, 18, 0x301, 1, 0) + b"\0\0\0\0")  # RTM_GETLINK, dump
         found = sock.recv(1 << 16)
     return "saw the host's interface" if there.at["interface"].encode() in found else ""

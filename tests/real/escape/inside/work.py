@@ -16,19 +16,19 @@ JOB_S: Final = 60.0
 PROXIES: Final = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "no_proxy")
 
 
-def work(jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def work(jobs: Mapping[str, Mapping[str, Any]], patience: float) -> dict[str, str]:
     """What every job printed, or how it failed."""
-    return {name: _done(job) for name, job in jobs.items()}
+    return {name: _done(job, JOB_S * patience) for name, job in jobs.items()}
 
 
-def _done(job: Mapping[str, Any]) -> str:
+def _done(job: Mapping[str, Any], timeout_s: float) -> str:
     environment = {**os.environ, **job["environment"]}
     for name in PROXIES if job["is_unaware"] else ():
         environment.pop(name, None)
     try:
         done = subprocess.run(
             job["argv"], env=environment, cwd=job["cwd"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=JOB_S, check=False,
+            timeout=timeout_s, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"failed: {error}"
@@ -37,4 +37,4 @@ def _done(job: Mapping[str, Any]) -> str:
 
 def main(config: Mapping[str, Any]) -> None:
     """The whole life of the program inside."""
-    sys.stdout.write(json.dumps(work(config["jobs"])) + "\n")
+    sys.stdout.write(json.dumps(work(config["jobs"], config["patience"])) + "\n")

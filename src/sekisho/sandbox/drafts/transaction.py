@@ -1,0 +1,182 @@
+"""Keeping what a plugin wrote: all of it, or nothing.
+
+How
+1. `preparing`: everything new is copied into a fresh folder inside each granted one (the same file system), and is
+   made durable there (`copies`). Until here the old state stands, and recovery removes the copies.
+2. `ready`: a journal that names every step is made durable (`journal`). From here on the new state is
+   certain: recovery carries the steps out again, and each of them may be carried out twice (`steps`).
+3. `applied`: all steps are done and durable; the draft is emptied, then the journal goes.
+
+Guarantees
+- whoever is let in after recovery sees the old state or the new one; every command about drafts and every start of the
+  plugin recovers first;
+- the steps of all folders follow each other without a pause, and no signal that asks for an end comes between them: only
+  a kill, a crash of the machine or a folder that fails can leave some of them done, until recovery;
+- what is kept are copies that belong to us, or to the folder's owner: nothing the plugin still holds open, no set-uid
+  or set-gid bit, no second name of another file, no extended attribute;
+- no step follows a link or leaves the folder (`beneath`); a link that leads out, or a device, is never kept;
+- what somebody looked at is kept as it was seen, or not at all, when its digest is given;
+- a file that somebody else changed meanwhile is not touched unless that is forced; one that somebody puts into a folder
+  while it is being removed stays, and the folder with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sekisho.errors import Refused, Unavailable
+from sekisho.launcher.kernel import libc
+from sekisho.sandbox.drafts.beneath import opened
+from sekisho.sandbox.drafts.changes import Change, changes_of
+from sekisho.sandbox.drafts.copies import Step, prepared
+from sekisho.sandbox.drafts.draft import Drafts
+from sekisho.sandbox.drafts.journal import Root, read_journal, remove_journal, write_journal
+from sekisho.sandbox.drafts.shown import digest_of
+from sekisho.sandbox.drafts.steps import carry_out
+
+__all__ = ["Step", "discard", "keep", "recover"]
+
+PATIENT: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+
+
+def keep(drafts: Drafts, *, force: bool = False, seen: str = "", step: Step = lambda name: None) -> int:
+    """Make what the plugin wrote the state of its folders; returns how many changes that were.
+
+    Call it while the drafts are yours (`Drafts.turn`). `seen` is the digest of what somebody looked at (`shown`).
+
+    Raises:
+        Refused: something may not be kept, or is not what was seen, or somebody else changed the same thing; nothing
+            was changed.
+        Unavailable: a folder cannot be reached or written; nothing was changed.
+    """
+    recover(drafts, step=step)
+    found = [(draft, changes_of(draft)) for draft in drafts.all()]
+    if seen and digest_of(found) != seen:
+        raise Refused(
+            "changes_refused",
+            "what it wrote is not what was shown: it went on writing",
+            remedy="look again: sekisho changes NAME",
+        )
+    found = [(draft, changes) for draft, changes in found if changes]
+    if not found:
+        return 0
+    _refuse_what_cannot_stay([one for _, changes in found for one in changes], force=force)
+    plain = [Root.begin(draft.folder) for draft, _ in found]
+    write_journal(drafts, "preparing", plain)
+    try:
+        roots = [
+            prepared(draft, changes, root, step) for (draft, changes), root in zip(found, plain, strict=True)
+        ]
+        step("journal")
+        write_journal(drafts, "ready", roots)
+    except OSError as error:
+        recover(drafts)
+        raise Unavailable(
+            "changes_unavailable", f"a copy could not be made: {error.strerror} ({error.filename})"
+        ) from error
+    _finish(drafts, roots, step)
+    return sum(len(changes) for _, changes in found)
+
+
+def discard(drafts: Drafts) -> int:
+    """Throw away what the plugin wrote; returns how many drafts that were."""
+    recover(drafts)
+    found = drafts.all()
+    for draft in found:
+        draft.empty()
+    return len(found)
+
+
+def recover(drafts: Drafts, *, step: Step = lambda name: None) -> bool:
+    """Finish, or undo, what was interrupted; False when there was nothing.
+
+    Raises:
+        Unavailable: a folder of it cannot be reached now; nothing else may be done before it can.
+    """
+    state, roots = read_journal(drafts)
+    match state:
+        case "":
+            return False
+        case "preparing":
+            for root in roots:
+                root.remove_stage()
+            remove_journal(drafts)
+        case "ready":
+            _finish(drafts, roots, step)
+        case _:
+            _clear(drafts, roots, step)
+    return True
+
+
+def _refuse_what_cannot_stay(changes: Sequence[Change], *, force: bool) -> None:
+    refused = [one for one in changes if one.refused]
+    if refused:
+        raise Refused(
+            "changes_refused",
+            f"{refused[0].path!r} may not be kept: {refused[0].refused}"
+            + (f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""),
+            remedy="discard what it wrote with --rollback, or let the plugin remove it",
+        )
+    conflicts = [one for one in changes if one.conflict]
+    if conflicts and not force:
+        raise Refused(
+            "changes_refused",
+            f"{conflicts[0].path!r} was changed by somebody else meanwhile"
+            + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""),
+            remedy="compare them, then type --force to put the plugin's version in its place",
+        )
+
+
+# Finishing: each step may have been carried out before.
+
+
+def _finish(drafts: Drafts, roots: Sequence[Root], step: Step) -> None:
+    try:
+        _apply(roots, step)
+    except OSError as error:
+        raise Unavailable(
+            "changes_unavailable",
+            f"what was begun to be kept cannot be finished: {error.strerror} ({error.filename})",
+            remedy="mend that, then type it again: it goes on where it stopped",
+        ) from error
+    step("applied")
+    write_journal(drafts, "applied", roots)
+    _clear(drafts, roots, step)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What asks us to end waits until it is done: half of the steps are nobody's state, and all of them take a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PATIENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _apply(roots: Sequence[Root], step: Step) -> None:
+    """All steps of all folders one right after the other; then they are made durable, which may take seconds."""
+    with contextlib.ExitStack() as stack:
+        # Before the first step: one that cannot be reached stops everything, and a step may close one to us.
+        lowers = [stack.enter_context(opened(root.open())) for root in roots]
+        with _undisturbed():
+            for root, lower in zip(roots, lowers, strict=True):
+                for one in root.steps:
+                    step("apply")
+                    carry_out(lower, root.stage, one)
+        for root, lower in zip(roots, lowers, strict=True):
+            if libc.syncfs(lower) != 0:
+                raise OSError(errno.EIO, "what was written cannot be made durable", root.folder)
+
+
+def _clear(drafts: Drafts, roots: Sequence[Root], step: Step) -> None:
+    for root in roots:
+        step("clear")
+        root.remove_stage()
+        drafts.of(root.folder).empty()
+    step("done")
+    remove_journal(drafts)

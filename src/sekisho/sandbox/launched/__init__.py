@@ -1,0 +1,1 @@
+"""The drivers whose walls our own launcher raises: bubblewrap, native, Landlock, and none."""

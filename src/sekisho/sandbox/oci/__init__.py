@@ -1,0 +1,1 @@
+"""The driver whose walls a container engine raises: podman or docker, told by its command line."""

@@ -1,0 +1,14 @@
+"""Every answer that could be a question is found, however large it is."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.plugin_server.input_required import is_input_required
+
+
+@given(st.lists(st.sampled_from([b'"', b"x" * 20_000, b'""' * 300, b'"input_required"', b"input_required"])))
+def test_a_large_result_is_searched_by_leaps_as_a_small_one_is(pieces: list[bytes]) -> None:
+    result = b"".join(pieces)
+    assert is_input_required(result) == (b'"input_required"' in result)
