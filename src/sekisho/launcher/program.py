@@ -124,12 +124,16 @@ class Program(NamedTuple):
 
 
 def mind(pid: int, complaint: int, status: int) -> int:
-    """Reap whoever ends until it was this one; its end is told in `status`, unless it never ran."""
+    """Reap whoever ends until it was this one; its end is told in `status`, unless it never ran.
+
+    The program's standard error is let go, so that whoever reads it sees its end. What takes its number is the pipe that
+    has told all it will: the program's limit of files is ours too, and may leave no room for a new one.
+    """
     text = os.read(complaint, 4096)
-    os.close(complaint)
     if text:
         os.write(2, text)
-    os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+    os.dup2(complaint, 2)
+    os.close(complaint)
     while True:
         ended, how = os.wait()
         if ended == pid:

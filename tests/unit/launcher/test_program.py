@@ -68,6 +68,14 @@ def test_it_gets_its_environment_its_folder_its_limits_and_nothing_more(limits: 
     assert second.split() == ["0", "1", "2", "3"]  # the last is ls reading the folder
 
 
+def test_a_minder_with_more_open_files_than_the_program_may_have_minds_it_all_the_same() -> None:
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(80)]
+    code, told, said = run("/bin/sh", "-c", "echo $(ulimit -n) >&2; exit 7", limits={"NOFILE": 60})
+    for fd in many:
+        os.close(fd)
+    assert (code, told, said) == (7, '{"exit-code": 7}\n', "60\n")
+
+
 def test_a_channel_is_open_in_the_program_and_other_descriptors_of_ours_are_not() -> None:
     reader, writer = os.pipe()
     null = os.open(os.devnull, os.O_RDWR)
