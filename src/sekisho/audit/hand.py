@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -29,10 +31,16 @@ class Hand:
 
     def do(self, work: Work, told: Told) -> None:
         """Run `work` in the thread, then `told` in the running loop, with what went wrong or None."""
+        loop = asyncio.get_running_loop()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-            self._thread.start()
-        self._queue.put((work, told, asyncio.get_running_loop()))
+            thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # none is to be had now; the next one tries again
+                loop.call_soon(told, OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
+                return
+            self._thread = thread
+        self._queue.put((work, told, loop))
 
     def stop(self) -> None:
         """Wait until everything given is done, and end the thread."""

@@ -91,8 +91,11 @@ class RedoFile:
         if fresh >= end or blocks > MAX_ENTRY_BLOCKS or (at := self._ring.place(blocks)) is None:
             return False
         piece = self._view[: HEAD_BYTES + end - start]
-        if os.preadv(self._log.descriptor, [piece[HEAD_BYTES:]], start) != end - start:
-            return False  # somebody shortened the log; the next append tells
+        try:
+            if os.preadv(self._log.descriptor, [piece[HEAD_BYTES:]], start) != end - start:
+                return False  # somebody shortened the log; the next append tells
+        except OSError:
+            return False  # a sync of the log says how the disk is
         seal(piece, start, fresh, end)
 
         def written(failure: BaseException | None) -> None:

@@ -149,15 +149,15 @@ class Signer:
             self._rest()
 
     def _publish(self, publication: Publication | None) -> None:
-        written, started, took = self._owner.written(), perf_counter(), 0.0
+        written, started, took, is_synced = self._owner.written(), perf_counter(), 0.0, False
 
         def work() -> None:
-            nonlocal took
+            nonlocal took, is_synced
             try:
                 self._file.sync_behind()
             except OSError as problem:
                 raise unsynced(problem) from problem
-            took = perf_counter() - started
+            took, is_synced = perf_counter() - started, True
             self._file.check_in_place()
             if publication is not None and self._notary is not None:
                 self._notary.put_out(publication)
@@ -170,8 +170,10 @@ class Signer:
                     self._trail.signed(publication.checkpoint.size)
             if fatal is not None:
                 self._fail(fatal)
-            else:
+            elif is_synced:
                 self._owner.synced_behind(written, took)
+            else:
+                self._has_news = True  # nothing was done; it is tried again
             self._rest()
 
         self._press.do(work, ended)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,27 @@ async def result(clerk: Clerk) -> BaseException | None:
     assert clerk.begin(told.set_result)
     async with asyncio.timeout(WAIT_S):
         return await told
+
+
+@contextmanager
+def no_more(kind: int, most: int) -> Iterator[None]:
+    """A limit of this process, for a moment."""
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, (soft, hard))
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """A stack that no memory has room for: the kernel gives no thread, whoever asks."""
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -94,3 +118,19 @@ async def test_the_end_waits_for_what_is_under_way_and_tells_nobody() -> None:
     assert heard == []
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     Clerk("clerk", work).close()
+
+
+async def test_a_moment_without_descriptors_or_threads_costs_nobody_the_next_one() -> None:
+    work = Work()
+    work.leave.release()
+    clerk = Clerk("clerk", work)
+    with no_threads():
+        assert not clerk.begin(lambda _failure: None)
+        assert not clerk.is_busy
+    with no_more(resource.RLIMIT_NOFILE, 0):
+        with pytest.raises(OSError):  # noqa: PT011  # one says EMFILE, the other EINVAL
+            os.dup(0)
+        assert await result(clerk) is None
+    clerk.close()
+    clerk.close()
+    assert not clerk.begin(lambda _failure: None)

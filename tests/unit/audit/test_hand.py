@@ -60,3 +60,17 @@ def test_a_loop_that_is_gone_does_not_break_the_thread() -> None:
     started.set()
     hand.stop()
     assert done.is_set()
+
+
+async def test_without_a_thread_it_is_told_and_the_next_one_tries_again() -> None:
+    hand, loop = Hand("test"), asyncio.get_running_loop()
+    for is_possible in (False, True):
+        heard: asyncio.Future[BaseException | None] = loop.create_future()
+        before = threading.stack_size(0 if is_possible else 1 << 46)
+        try:
+            hand.do(lambda: None, heard.set_result)
+        finally:
+            threading.stack_size(before)
+        async with asyncio.timeout(20):
+            assert (await heard is None) == is_possible
+    hand.stop()

@@ -207,6 +207,15 @@ async def test_a_failed_write_is_told(desk: Desk) -> None:
             assert isinstance(await told, OSError)
 
 
+async def test_a_log_that_cannot_be_read_back_is_left_to_its_own_sync(desk: Desk, tmp_path: Path) -> None:
+    desk.log.append(b"one\n")
+    whole, desk.log.descriptor = desk.log.descriptor, os.open(tmp_path, os.O_RDONLY)  # reading that one fails
+    assert not desk.redo.begin(lambda _failure: None)
+    os.close(desk.log.descriptor)
+    desk.log.descriptor = whole
+    assert await desk.write(b"two\n")
+
+
 def test_a_disk_that_cannot_do_it_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = LogFile.open_locked(tmp_path / "log")
     with file_size_limit(3 * BLOCK_BYTES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,11 @@ class Owner:
         self.synced: list[int] = []
         self.ended: list[SekishoError] = []
         self.count = 0
+        self.asked = asyncio.Event()
         self._heard = asyncio.Event()
 
     def written(self) -> Extent:
+        self.asked.set()
         return Extent(self.count, 0)
 
     def durable(self, records: int, seconds: float) -> None:
@@ -139,3 +142,29 @@ async def test_a_trail_that_leads_nowhere_ends_the_log(tmp_path: Path) -> None:
     assert isinstance(owner.ended[0], Tampered)
     await signer.stop()
     signer.close()
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_what_was_not_even_begun_is_not_called_synced_and_is_tried_again(
+    tmp_path: Path, is_signed: bool
+) -> None:
+    signer, owner, file, _ = made(tmp_path / "log")
+    if not is_signed:
+        signer = Signer(file, None, owner)
+    owner.count = 1
+    before = threading.stack_size(1 << 46)  # no memory has room for it, so no thread is to be had
+    try:
+        signer.take([b"a"])
+        async with asyncio.timeout(20):
+            await owner.asked.wait()
+        for _ in range(3):  # what was begun is told within a turn of the loop
+            await asyncio.sleep(0)
+        assert (owner.synced, owner.ended, signer.problem is None) == ([], [], not is_signed)
+    finally:
+        threading.stack_size(before)
+    await owner.heard()
+    assert (owner.synced, owner.ended) == ([1], [])
+    assert signer.problem is None
+    await signer.stop()
+    signer.close()
+    file.close()
