@@ -1,7 +1,7 @@
 """A thread that does one and the same work whenever it is told to: it waits for a disk in the place of the loop.
 
 Guarantees: the work runs once for each `begin`, one at a time, and the loop hears once how it ended, unless it is closed
-by then. What it needs of the system it has from the start, but for its thread; where none is to be had `begin` says so, and
+by then. What it needs of the system it has from the start, but for its thread; where none is to be had it says so, and
 the next one tries again. Both ways go through a descriptor. The kernel's own workers, which would need no thread (Linux
 AIO), wait for their turn behind whoever computes; a thread that slept is run at once, and on a machine with other work
 that is a hundred microseconds against some milliseconds. Knows nothing of logs.

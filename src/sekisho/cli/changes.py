@@ -87,15 +87,19 @@ def _show(name: str, drafts: Drafts, *, json: bool) -> int:
     from sekisho.sandbox.drafts.shown import Shown, new_content_of  # noqa: PLC0415
 
     found = [(draft, one) for draft in drafts.all() for one in changes_of(draft)]
-    told, differences, rows = Shown(), list[list[str]](), list[dict[str, object]]()
+    told, differences, rows, left_out = Shown(), list[list[str]](), list[dict[str, object]](), 0
     for draft, one in found:
         # Read once: a plugin that goes on writing must not have one content shown and another one digested.
         content = new_content_of(draft, one, MAX_TEXT_BYTES)
         told.add(draft, one, content)
         if json:
             rows.append(_as_json(draft, one, content))
-        elif len(differences) < MAX_DIFFERENCES and (lines := list(_difference(draft, one, content))):
-            differences.append(lines)
+        elif not _has_difference(one):
+            continue
+        elif len(differences) < MAX_DIFFERENCES:
+            differences.append(list(_difference(draft, one, content)))
+        else:
+            left_out += 1
     if json:
         say_json({"plugin": name, "digest": told.digest, "changes": rows})
         return 0
@@ -110,6 +114,8 @@ def _show(name: str, drafts: Drafts, *, json: bool) -> int:
         say([f"… and {len(found) - MAX_SHOWN} more (--json shows all)"])
     for lines in differences:
         say(lines)
+    if left_out:
+        say(["", f"… and the contents of {left_out} more, not shown (--json has their digests)"])
     refused = sum(bool(one.refused) for _, one in found)
     conflicts = sum(one.conflict for _, one in found)
     note(f"{_counted(len(found))}, {refused} that may not be kept, {conflicts} in conflict")
@@ -160,13 +166,15 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def _has_difference(one: Change) -> bool:
+    return "file" in (one.kind, one.was) and (one.is_content_new or one.what == "deleted")
+
+
 def _difference(draft: Draft, one: Change, content: Content | None) -> Iterator[str]:
     """The content of one file, old and new."""
     from sekisho.sandbox.drafts.difference import MAX_TEXT_BYTES, text_difference  # noqa: PLC0415
     from sekisho.sandbox.drafts.shown import content_of  # noqa: PLC0415
 
-    if "file" not in (one.kind, one.was) or not (one.is_content_new or one.what == "deleted"):
-        return
     old = content_of(draft.folder, one.path, MAX_TEXT_BYTES).data if one.was == "file" else b""
     new = b"" if content is None else content.data
     lines = None if old is None or new is None else text_difference(old, new)

@@ -12,6 +12,7 @@ from tests.unit.cli.conftest import Type
 
 from sekisho.assembly.housing import drafts_of
 from sekisho.assembly.places import Places
+from sekisho.cli import changes
 from sekisho.sandbox.drafts.draft import Draft
 
 
@@ -91,6 +92,17 @@ def test_a_conflict_is_refused_until_it_is_forced(typed: Type, draft: Draft) -> 
     assert refused.error["code"] == "changes_refused"
     assert typed("changes", "notes", "--commit", "--force").status == 0
     assert Path(draft.folder, "changed.txt").read_text() == "new\n"
+
+
+def test_what_is_not_shown_any_more_is_counted(typed: Type, draft: Draft) -> None:
+    assert "not shown" not in typed("changes", "notes").out
+    for number in range(changes.MAX_DIFFERENCES):
+        (draft.upper / f"a{number:03}").write_text("boring\n")
+    (draft.upper / "zzz").write_text("evil\n")
+    (draft.upper / "zzzz").symlink_to("zzz")
+    shown = typed("changes", "notes").out
+    assert shown.count("+boring") == changes.MAX_DIFFERENCES
+    assert "… and the contents of 5 more, not shown" in shown
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Copies of what a plugin wrote, beside the places where they are to stand, and the steps that put them there.
 
 Guarantees that nothing anybody looks at changes here; that a copy belongs to us, or to the folder's owner, has no set-uid
-or set-gid bit and no second name, is durable, and has the holes that its original has. Whether a change may be kept was
-judged before (`transaction`).
+or set-gid bit and no second name, is durable, and has the holes that its original has; that a link is the one that was
+judged, and what is told of a file is what its copy holds, whatever the draft has become since. Whether a change may be
+kept was judged before (`transaction`).
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from sekisho.sandbox.drafts.beneath import filled, open_beneath, open_file, open_root, opened, parent_and_name
+from sekisho.sandbox.drafts.beneath import open_beneath, open_file, open_root, opened, parent_and_name
 from sekisho.sandbox.drafts.changes import Change
 from sekisho.sandbox.drafts.draft import Draft
 from sekisho.sandbox.drafts.journal import Root
+from sekisho.sandbox.drafts.shown import Content, Shown, digest_through
 from sekisho.sandbox.drafts.steps import NEW_FOLDER
 
 __all__ = ["Step", "prepared"]
-
-CHUNK_BYTES: Final = 1 << 20
 
 Step = Callable[[str], None]
 """Told before each step, with its name; for whoever wants to show progress, or to end us there."""
@@ -37,9 +37,12 @@ class _Folders(NamedTuple):
     owner: os.stat_result | None
 
 
-def prepared(draft: Draft, changes: Sequence[Change], root: Root, step: Step) -> Root:
-    """Copy what is new beside its place; returns the steps that put it there."""
+def prepared(
+    draft: Draft, changes: Sequence[Change], root: Root, step: Step, told: Shown | None = None
+) -> Root:
+    """Copy what is new beside its place; returns the steps that put it there. `told` hears what was copied."""
     steps: list[list[Any]] = []
+    contents: dict[str, Content] = {}
     with opened(root.open()) as lower, opened(open_root(str(draft.upper.resolve()))) as upper:
         step("stage")
         os.mkdir(root.stage, NEW_FOLDER, dir_fd=lower)
@@ -50,7 +53,7 @@ def prepared(draft: Draft, changes: Sequence[Change], root: Root, step: Step) ->
                 steps.append(["rmdir" if one.was == "folder" else "unlink", one.path])
             for number, one in enumerate(one for one in changes if one.what != "deleted"):
                 step("copy")
-                steps += _copied(one, str(number), _Folders(upper, lower, stage, owner))
+                steps += _copied(one, str(number), _Folders(upper, lower, stage, owner), contents)
             folders = [one for one in changes if one.what != "deleted" and one.kind == "folder"]
             closed = _closed_folders(lower, steps)
             # Last, because each is opened for whatever happens in it, and nobody may find it open after a crash.
@@ -58,6 +61,9 @@ def prepared(draft: Draft, changes: Sequence[Change], root: Root, step: Step) ->
             steps += [["chmod", one.path, one.mode] for one in reversed(folders)]
             os.fsync(stage)
         os.fsync(lower)
+    if told is not None:
+        for one in changes:
+            told.add(draft, one, contents.get(one.path))
     return replace(root, steps=steps)
 
 
@@ -83,8 +89,11 @@ def _is_removed(change: Change) -> bool:
     return change.was is not None and change.was != change.kind and "folder" in (change.was, change.kind)
 
 
-def _copied(change: Change, name: str, folders: _Folders) -> list[list[Any]]:
-    """One new thing as a copy in the stage, and the steps that make it the real one."""
+def _copied(change: Change, name: str, folders: _Folders, contents: dict[str, Content]) -> list[list[Any]]:
+    """One new thing as a copy in the stage, and the steps that make it the real one.
+
+    Whoever holds a folder of the draft open, outside of every sandbox, can still change it: nothing is read twice.
+    """
     upper, lower, stage, owner = folders
     if change.kind == "folder":
         if change.was == "folder":
@@ -92,11 +101,11 @@ def _copied(change: Change, name: str, folders: _Folders) -> list[list[Any]]:
         return [["mkdir", change.path, *((owner.st_uid, owner.st_gid) if owner else (-1, -1))]]
     if change.kind == "file" and not change.is_content_new:
         return [["chmod", change.path, change.mode]]
-    with parent_and_name(upper, change.path) as (folder, last):
-        if change.kind == "link":
-            os.symlink(os.readlink(last, dir_fd=folder), name, dir_fd=stage)
-        else:
-            _copy_file(folder, last, stage, name, change.mode)
+    if change.kind == "link":
+        os.symlink(change.target, name, dir_fd=stage)
+    else:
+        with parent_and_name(upper, change.path) as (folder, last):
+            contents[change.path] = _copy_file(folder, last, stage, name, change.mode)
     if owner is not None:
         uid, gid = _owner_before(change, lower) or (owner.st_uid, owner.st_gid)
         os.chown(name, uid, gid, dir_fd=stage, follow_symlinks=False)
@@ -114,16 +123,19 @@ def _owner_before(change: Change, lower: int) -> tuple[int, int] | None:
     return found.st_uid, found.st_gid
 
 
-def _copy_file(folder: int, last: str, stage: int, name: str, mode: int) -> None:
+def _copy_file(folder: int, last: str, stage: int, name: str, mode: int) -> Content:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with opened(open_file(folder, last)) as source, opened(os.open(name, flags, 0o600, dir_fd=stage)) as copy:
-        size = os.fstat(source).st_size
-        for start, end in filled(source, size):
-            at = start
-            while at < end and (chunk := os.pread(source, min(CHUNK_BYTES, end - at), at)):
-                at += os.pwrite(copy, chunk, at)
-        os.ftruncate(copy, size)
-        os.fchmod(copy, mode)
+
+        def put(chunk: bytes, at: int) -> None:
+            while chunk:
+                done = os.pwrite(copy, chunk, at)
+                chunk, at = chunk[done:], at + done
+
         found = os.fstat(source)
+        digest = digest_through(source, found.st_size, put)
+        os.ftruncate(copy, found.st_size)
+        os.fchmod(copy, mode)
         os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
         os.fsync(copy)
+    return Content(digest=digest)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,7 @@ from sekisho.sandbox.drafts.beneath import filled, open_file, open_root, opened,
 from sekisho.sandbox.drafts.changes import Change
 from sekisho.sandbox.drafts.draft import Draft
 
-__all__ = ["Content", "Shown", "content_of", "digest_of", "new_content_of"]
+__all__ = ["Content", "Shown", "content_of", "digest_of", "digest_through", "new_content_of"]
 
 MAX_PLAIN_BYTES: Final = 64 << 20  # up to here the digest is the one that every other program computes
 CHUNK_BYTES: Final = 1 << 20
@@ -84,17 +84,25 @@ def content_of(folder: str, path: str, most: int) -> Content:
         return Content(digest=UNREAD)
 
 
-def _read(fd: int, size: int, most: int) -> Content:
-    if size <= most:
-        data = os.pread(fd, size, 0)
-        return Content(digest=f"sha256:{hashlib.sha256(data).hexdigest()}", data=data)
+def digest_through(fd: int, size: int, take: Callable[[bytes, int], None] | None = None) -> str:
+    """The digest of a file in one reading; whoever takes its pieces, with their places, has what is digested."""
     is_plain = size <= MAX_PLAIN_BYTES
-    digest = hashlib.sha256(b"" if is_plain else b"%d\n" % size)
-    for start, end in ((0, size),) if is_plain else filled(fd, size):
-        if not is_plain:
-            digest.update(b"%d-%d\n" % (start, end))
+    digest, at = hashlib.sha256(b"" if is_plain else b"%d\n" % size), 0
+    for start, end in filled(fd, size):
+        digest.update(bytes(start - at) if is_plain else b"%d-%d\n" % (start, end))
         at = start
         while at < end and (chunk := os.pread(fd, min(CHUNK_BYTES, end - at), at)):
             digest.update(chunk)
+            if take is not None:
+                take(chunk, at)
             at += len(chunk)
-    return Content(digest=f"{'sha256' if is_plain else 'sha256-sparse'}:{digest.hexdigest()}")
+    if is_plain:
+        digest.update(bytes(size - at))
+    return f"{'sha256' if is_plain else 'sha256-sparse'}:{digest.hexdigest()}"
+
+
+def _read(fd: int, size: int, most: int) -> Content:
+    if size > most:
+        return Content(digest=digest_through(fd, size))
+    data = os.pread(fd, size, 0)
+    return Content(digest=f"sha256:{hashlib.sha256(data).hexdigest()}", data=data)

@@ -15,7 +15,7 @@ Guarantees
 - what is kept are copies that belong to us, or to the folder's owner: nothing the plugin still holds open, no set-uid
   or set-gid bit, no second name of another file, no extended attribute;
 - no step follows a link or leaves the folder (`beneath`); a link that leads out, or a device, is never kept;
-- what somebody looked at is kept as it was seen, or not at all, when its digest is given;
+- what somebody looked at is kept as it was seen, or not at all, when its digest is given: the copies have it;
 - a file that somebody else changed meanwhile is not touched unless that is forced; one that somebody puts into a folder
   while it is being removed stays, and the folder with it.
 """
@@ -35,7 +35,7 @@ from sekisho.sandbox.drafts.changes import Change, changes_of
 from sekisho.sandbox.drafts.copies import Step, prepared
 from sekisho.sandbox.drafts.draft import Drafts
 from sekisho.sandbox.drafts.journal import Root, read_journal, remove_journal, write_journal
-from sekisho.sandbox.drafts.shown import digest_of
+from sekisho.sandbox.drafts.shown import Shown, digest_of
 from sekisho.sandbox.drafts.steps import carry_out
 
 __all__ = ["Step", "discard", "keep", "recover"]
@@ -56,21 +56,22 @@ def keep(drafts: Drafts, *, force: bool = False, seen: str = "", step: Step = la
     recover(drafts, step=step)
     found = [(draft, changes_of(draft)) for draft in drafts.all()]
     if seen and digest_of(found) != seen:
-        raise Refused(
-            "changes_refused",
-            "what it wrote is not what was shown: it went on writing",
-            remedy="look again: sekisho changes NAME",
-        )
+        raise _written_on()
     found = [(draft, changes) for draft, changes in found if changes]
     if not found:
         return 0
     _refuse_what_cannot_stay([one for _, changes in found for one in changes], force=force)
     plain = [Root.begin(draft.folder) for draft, _ in found]
     write_journal(drafts, "preparing", plain)
+    copied = Shown()
     try:
         roots = [
-            prepared(draft, changes, root, step) for (draft, changes), root in zip(found, plain, strict=True)
+            prepared(draft, changes, root, step, copied)
+            for (draft, changes), root in zip(found, plain, strict=True)
         ]
+        if seen and copied.digest != seen:  # by whoever holds a file or folder of the draft open, wherever
+            recover(drafts)
+            raise _written_on()
         step("journal")
         write_journal(drafts, "ready", roots)
     except OSError as error:
@@ -107,9 +108,21 @@ def recover(drafts: Drafts, *, step: Step = lambda name: None) -> bool:
             remove_journal(drafts)
         case "ready":
             _finish(drafts, roots, step)
-        case _:
+        case "applied":
             _clear(drafts, roots, step)
+        case _:  # another version's, perhaps: whether a draft may be emptied is not guessed
+            raise Unavailable(
+                "changes_unavailable", f"the journal has a state that is unknown: {state[:40]!r}"
+            )
     return True
+
+
+def _written_on() -> Refused:
+    return Refused(
+        "changes_refused",
+        "what it wrote is not what was shown: it went on writing",
+        remedy="look again: sekisho changes NAME",
+    )
 
 
 def _refuse_what_cannot_stay(changes: Sequence[Change], *, force: bool) -> None:

@@ -11,6 +11,7 @@ from sekisho.sandbox.drafts.changes import changes_of
 from sekisho.sandbox.drafts.copies import prepared
 from sekisho.sandbox.drafts.draft import Draft, Drafts
 from sekisho.sandbox.drafts.journal import Root
+from sekisho.sandbox.drafts.shown import MAX_PLAIN_BYTES, Shown, digest_of
 
 
 @pytest.fixture
@@ -60,3 +61,18 @@ def test_a_hole_stays_one(draft: Draft) -> None:
     copy = Path(draft.folder, root.stage, "0").stat()
     assert copy.st_size == 1 << 40
     assert copy.st_blocks * 512 < 1 << 20
+
+
+@pytest.mark.parametrize("size", [0, 5, MAX_PLAIN_BYTES, MAX_PLAIN_BYTES + 1, 1 << 40])
+def test_what_is_told_of_a_copy_is_what_was_shown_of_it(draft: Draft, size: int) -> None:
+    with (draft.upper / "sparse").open("wb") as file:
+        file.truncate(size)
+        if size > 5:
+            file.seek(1 << 20)
+            file.write(b"x")
+    (draft.upper / "file").write_text("old")  # of which the mode alone is another
+    (draft.upper / "file").chmod(0o600)
+    (draft.upper / "link").symlink_to("file")
+    told, changes = Shown(), changes_of(draft)
+    prepared(draft, changes, Root.begin(draft.folder), lambda name: None, told)
+    assert told.digest == digest_of([(draft, changes)])

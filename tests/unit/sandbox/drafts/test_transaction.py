@@ -13,6 +13,7 @@ from tests.ticking import let_the_clock_move_on
 from sekisho.errors import Refused, Unavailable
 from sekisho.sandbox.drafts.changes import changes_of
 from sekisho.sandbox.drafts.draft import Draft, Drafts
+from sekisho.sandbox.drafts.shown import digest_of
 from sekisho.sandbox.drafts.transaction import discard, keep, recover
 
 Snapshot = dict[str, tuple[str, int, str]]
@@ -339,8 +340,47 @@ def test_a_hole_costs_nothing(drafts: Drafts) -> None:
     assert kept.st_blocks * 512 < 1 << 20
 
 
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_link_that_is_turned_after_it_was_judged_is_kept_as_it_was_judged(
+    drafts: Drafts, is_seen: bool
+) -> None:
+    """A folder of a draft that somebody outside of the sandbox still holds open can be written to at any time."""
+    shown = digest_of([(draft, changes_of(draft)) for draft in drafts.all()]) if is_seen else ""
+    held = os.open(drafts.all()[0].upper, os.O_RDONLY | os.O_DIRECTORY)
+
+    def turn(name: str) -> None:
+        if name == "stage":
+            os.unlink("new link", dir_fd=held)
+            os.symlink("/etc/passwd", "new link", dir_fd=held)
+
+    keep(drafts, seen=shown, step=turn)
+    os.close(held)
+    assert whole(drafts) == [NEW, NEW]
+
+
+def test_what_is_written_while_it_is_copied_is_not_what_was_shown(drafts: Drafts) -> None:
+    before = whole(drafts)
+    shown = digest_of([(draft, changes_of(draft)) for draft in drafts.all()])
+    with (drafts.all()[1].upper / "changed").open("r+") as held:
+
+        def write(name: str) -> None:
+            if name == "stage":
+                held.seek(0)
+                held.write("evil")
+                held.flush()
+
+        with pytest.raises(Refused, match="not what was shown"):
+            keep(drafts, seen=shown, step=write)
+        assert whole(drafts) == before
+        assert not recover(drafts)
+        held.seek(0)
+        held.write("new ")
+    assert keep(drafts, seen=shown) > 0
+    assert whole(drafts) == [NEW, NEW]
+
+
 def test_a_journal_that_is_none_is_refused(drafts: Drafts) -> None:
-    for text in ("{}", "[", '{"state": "ready", "roots": [{}]}'):
+    for text in ("{}", "[", '{"state": "ready", "roots": [{}]}', '{"state": "kept", "roots": []}'):
         (drafts.place / "journal.json").write_text(text)
         with pytest.raises(Unavailable, match="journal"):
             recover(drafts)
