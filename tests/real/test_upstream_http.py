@@ -132,6 +132,9 @@ class Person:
     def told(self, notification: Notification, of: int | None) -> None:
         """Nothing to say."""
 
+    def answered_late(self, ident: int | str | None) -> None:
+        """Nothing to do."""
+
 
 async def test_a_legacy_server_asks_on_the_stream_of_its_call_and_is_answered(port: int) -> None:
     async with _open(f"http://127.0.0.1:{port}/mcp", modern=False) as remote:

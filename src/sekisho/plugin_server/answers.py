@@ -41,6 +41,9 @@ class Listener(Protocol):
     def told(self, notification: Notification, of: int | None) -> None:
         """A notification that is neither about progress nor about changed lists."""
 
+    def answered_late(self, ident: int | str | None) -> None:
+        """An answer to what nobody waits for."""
+
 
 @dataclass(slots=True)
 class Counters:

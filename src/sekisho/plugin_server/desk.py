@@ -10,6 +10,7 @@ Such a call is one of the `plain_calls`; what others go through is `exchange`'s,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -56,7 +57,7 @@ class Desk:
         self._session: PluginSession | None = None
         self._contexts = Contexts(instance)
         self._known = self._contexts.get
-        self._roster = Roster()
+        self._roster = Roster(asyncio.get_running_loop().time)
         self._under_way = self._roster.entries
         self._clock = Clock(self._under_way.values())
         self._listening = Listening()

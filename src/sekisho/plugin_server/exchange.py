@@ -70,6 +70,9 @@ class Keeper(Protocol):
     def park(self, exchange: Exchange) -> str | None:
         """Keep it without its caller; its handle, or None if too many are kept."""
 
+    def left_behind(self, exchange: Exchange) -> None:
+        """The request that it waits for was withdrawn from the plugin."""
+
     def ended(self, exchange: Exchange) -> None:
         """It is over."""
 
@@ -321,6 +324,7 @@ class Exchange:
         """Withdraw the request from the plugin, and close the dialogue."""
         if self.ident:
             self.session.cancel(self.ident, reason)
+            self._keeper.left_behind(self)
             self.ident = 0
         if self.dialogue is not None:
             for ident in self.dialogue.close():

@@ -141,6 +141,10 @@ class Exchanges:
             self._roster.park(exchange)
         return handle
 
+    def left_behind(self, exchange: Exchange) -> None:
+        """The request that it waits for was withdrawn from the plugin."""
+        self._roster.leave_behind(exchange.ident, exchange.scope, exchange.timeout_s)
+
     def ended(self, exchange: Exchange) -> None:
         """It is over."""
         if exchange.handle is not None:

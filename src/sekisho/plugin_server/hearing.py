@@ -1,9 +1,9 @@
 """What a plugin says on its own account in the midst of calls, and to which client it goes.
 
-Guarantees that a question or a log line which names no call (stdio) goes to a client only if nobody else's call is under
-way: what one client's call led to is never shown to another. Over HTTP it belongs to the call on whose stream it came.
-Between calls a log line is told only while a single scope has called since the plugin started. Whatever belongs to
-nobody is refused or dropped, and counted.
+Guarantees that a question or a log line which names no call (stdio) goes to a client only if nobody else's call is
+under way, or was withdrawn and may still be worked on: what one client's call led to is never shown to another. Over
+HTTP it belongs to the call on whose stream it came. Between calls a log line is told only while a single scope has
+called since the plugin started. Whatever belongs to nobody is refused or dropped, and counted.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Hearing:
     def opened(self, session: PluginSession) -> None:
         """A plugin runs."""
         self._session = session
+        self._roster.begin_anew()
         self._seen.clear()
         self.is_for_strangers = False
         session.listener = self
@@ -96,6 +97,10 @@ class Hearing:
             session.refuse_plugin(
                 request.id, RemoteProtocolError("method_unknown", "nobody may be asked for this")
             )
+
+    def answered_late(self, ident: int | str | None) -> None:
+        """The plugin answered a request that nobody waits for."""
+        self._roster.answered_late(ident)
 
     def told(self, notification: Notification, of: int | None) -> None:
         """A notification of the plugin that is neither progress nor about its lists."""

@@ -124,6 +124,7 @@ class PlainCalls:
         """Nobody waits for it any more."""
         if self._under_way.pop(call.inbound, None) is not None:
             call.session.cancel(call.ident, reason)
+            self._roster.leave_behind(call.ident, call.scope, call.timeout_s)
 
     def overdue(self, call: PlainCall) -> None:
         """Its time is over."""

@@ -352,6 +352,8 @@ class PluginSession:
         waiter = self._pop(ident)
         if waiter is None:
             self.counters.unknown_answers += 1
+            if self.listener is not None:
+                self.listener.answered_late(ident)
         else:
             waiter(answer)
 

@@ -51,6 +51,39 @@ async def test_a_question_is_refused_while_anybody_unknown_calls(
     assert all(caller.heard.empty() for caller in callers)
 
 
+@pytest.mark.threat("T-CROSS")
+@pytest.mark.parametrize("was_asked", [True, False])
+async def test_what_a_plugin_still_asks_for_a_client_that_left_is_asked_of_nobody_else(
+    legacy: Counter, new_caller: type[Caller], was_asked: bool
+) -> None:
+    left = legacy.call(new_caller(context=ONE))
+    call = await legacy.arrival()
+    if was_asked:
+        await _say(legacy, ASKS)
+        await left.take(Kind.ASK)
+    legacy.desk.cancel(left.inbound)
+    other = legacy.call(new_caller(context=TWO))
+    for members in (ASKS | {"id": "r"}, _log()):
+        await _say(legacy, members)
+    assert other.heard.empty()
+    assert legacy.desk.take_dropped() == {"questions": 1, "ambiguous": 1, "events": 1}
+    # Once it has answered, it is at work for nobody else.
+    await _say(legacy, {"id": call["id"], "error": {"code": 0, "message": "Request cancelled"}})
+    await _say(legacy, _log())
+    await other.take(Kind.EVENT)
+    await _say(legacy, ASKS | {"id": "s"})
+    await other.take(Kind.ASK)
+
+
+async def test_a_client_that_left_a_call_is_asked_in_its_next_one(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    legacy.desk.cancel(legacy.call(new_caller(context=ONE)).inbound)
+    again = legacy.call(new_caller(context=ONE))
+    await _say(legacy, ASKS)
+    await again.take(Kind.ASK)
+
+
 async def test_the_stream_a_question_came_on_names_its_call(
     legacy: Counter, new_caller: type[Caller]
 ) -> None:

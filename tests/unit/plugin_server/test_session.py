@@ -408,12 +408,16 @@ class Ear:
     def __init__(self) -> None:
         self.requests: list[tuple[Request, int | None]] = []
         self.notifications: list[tuple[Notification, int | None]] = []
+        self.late: list[int | str | None] = []
 
     def asked(self, request: Request, of: int | None) -> None:
         self.requests.append((request, of))
 
     def told(self, notification: Notification, of: int | None) -> None:
         self.notifications.append((notification, of))
+
+    def answered_late(self, ident: int | str | None) -> None:
+        self.late.append(ident)
 
 
 def test_what_a_plugin_says_by_itself_reaches_the_listener_with_its_stream(wire: Wire) -> None:
@@ -426,6 +430,16 @@ def test_what_a_plugin_says_by_itself_reaches_the_listener_with_its_stream(wire:
     assert wire.last == {"jsonrpc": "2.0", "id": "q", "result": {"action": "accept"}}
     wire.session.refer_plugin("q", b'{"code":1,"message":"no"}')
     assert wire.last["error"] == {"code": 1, "message": "no"}
+
+
+def test_an_answer_that_nobody_waits_for_is_told_of(wire: Wire) -> None:
+    ear = wire.session.listener = Ear()
+    ident = wire.session.request("tools/call", {}, wire.heard.append)
+    wire.session.cancel(ident, "gone")
+    wire.session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{}}' % ident)
+    wire.session.receive(b'{"jsonrpc":"2.0","id":"x","error":{"code":1,"message":"no"}}')
+    assert ear.late == [ident, "x"]
+    assert not wire.heard
 
 
 def test_a_modern_plugin_may_not_ask_by_itself(wire: Wire) -> None:
