@@ -300,6 +300,28 @@ def test_calls_under_way_have_their_limits(build: Build, limits: str, tool: str)
     assert asked(house, call(house, tool, seconds=0)).code == "ok"
 
 
+@pytest.mark.parametrize("key", ["max_in_flight_bytes", "max_in_flight_bytes_per_client"])
+def test_calls_under_way_have_so_many_bytes(build: Build, key: str) -> None:
+    house = build(house_with(f"{key} = 3000000"))
+    token = other_client(house)
+    with connected(house, 5) as crowd:
+        for one in crowd[:3]:
+            one.send(call(house, "m__slow", seconds=6, pad="x" * 900_000))
+        until(lambda: _in_flight(house) == 3, "three large calls are under way")
+        crowd[3].send(call(house, "m__slow", seconds=6, pad="x" * 900_000))
+        refused = crowd[3].answer()
+        assert refused is not None
+        assert (refused.code, refused.status) == ("busy", 503)
+        crowd[4].send(call(house, "n__slow", seconds=0, pad="x" * 900_000, token=token))
+        other = crowd[4].answer()
+        assert other is not None
+        assert other.code == ("busy" if key == "max_in_flight_bytes" else "ok")
+        assert asked(house, call(house, "m__slow", seconds=0)).code == "ok"  # a small one of the same client
+        answers = [one.answer() for one in crowd[:3]]
+        assert [answer.code for answer in answers if answer] == ["ok"] * 3
+    assert asked(house, call(house, "m__mirror", v="x" * 900_000)).code == "ok"
+
+
 def _in_flight(house: House) -> int:
     for line in house.status("/metrics").text.splitlines():
         if line.startswith("sekisho_in_flight"):

@@ -24,6 +24,8 @@ from sekisho.gateway import (
     Door,
     DoorRules,
     Dossier,
+    Freight,
+    FreightLimits,
     House,
     Inspected,
     LocalBerths,
@@ -159,6 +161,7 @@ class Gatehouse:
             metrics=Metrics(),
             clock=LoopClock(),
             berths=LocalBerths(BerthLimits(total=64, of_client=256, of_plugin=512)),
+            freight=Freight(FreightLimits()),
             salt_of=str.encode,
         )
         rules = DoorRules(hosts=loopback_names(), origins=frozenset(), message_limits=JsonLimits())

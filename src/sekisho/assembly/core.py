@@ -20,6 +20,7 @@ from sekisho.assembly.household import (
     berth_limits,
     door_rules,
     dossiers,
+    freight_limits,
     front_limits,
     needs_restart,
 )
@@ -44,6 +45,7 @@ from sekisho.gateway import (
     CallIds,
     Desk,
     Door,
+    Freight,
     Gate,
     LocalBerths,
     LocalEndings,
@@ -217,6 +219,9 @@ class Core:
             metrics=self._metrics,
             clock=self._clock,
             berths=LocalBerths(berths) if memory is None else SharedBerths(memory, berths),
+            freight=Freight(
+                freight_limits(self._config), None if memory is None else SharedSeats(memory, "bytes")
+            ),
             # Who only has the log cannot test guesses about what was asked or answered.
             salt_of=records.salter(self._keys.ensure_secret("audit-salt")),
             gate=gate,

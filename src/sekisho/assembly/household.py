@@ -19,6 +19,7 @@ from sekisho.gateway import (
     Desk,
     DoorRules,
     Dossier,
+    FreightLimits,
     FrontLimits,
     House,
     Inspected,
@@ -36,6 +37,7 @@ __all__ = [
     "client_requests",
     "door_rules",
     "dossiers",
+    "freight_limits",
     "front_limits",
     "needs_restart",
     "unapplied",
@@ -212,6 +214,12 @@ def berth_limits(config: CoreConfig) -> BerthLimits:
         of_client=config.limits.max_in_flight_per_client,
         of_plugin=config.limits.max_in_flight_per_plugin,
     )
+
+
+def freight_limits(config: CoreConfig) -> FreightLimits:
+    """How many bytes of calls may be under way."""
+    limits = config.limits
+    return FreightLimits(total=limits.max_in_flight_bytes, of_client=limits.max_in_flight_bytes_per_client)
 
 
 def needs_restart(before: PluginEntry | None, after: PluginEntry | None) -> bool:

@@ -71,6 +71,14 @@ class Limits(PluginLimits):
     max_in_flight_per_plugin: int = setting(
         whole(1, 1_000_000), "Calls under way at one plugin at one time.", default=512
     )
+    max_in_flight_bytes: int = setting(
+        whole(4096, 1 << 40),
+        "Bytes of calls and results of more than 64 KiB under way at one time, of all clients.",
+        default=128 * _MB,
+    )
+    max_in_flight_bytes_per_client: int = setting(
+        whole(4096, 1 << 40), "The same of one client; a single one may always be.", default=64 * _MB
+    )
     max_batch_messages: int = setting(
         whole(1, 1000),
         "Messages of one batch, which only sessions of 2025-03-26 may send; each is a call of its own.",

@@ -6,6 +6,7 @@ from sekisho.gateway.budgets import SharedBudget
 from sekisho.gateway.checkpoint import House, Limiter, Standing, judge
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door
+from sekisho.gateway.freight import Freight, FreightLimits
 from sekisho.gateway.front import Front, FrontLimits, Room
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
@@ -49,6 +50,8 @@ __all__ = [
     "DoorRules",
     "Dossier",
     "Endings",
+    "Freight",
+    "FreightLimits",
     "Front",
     "FrontLimits",
     "Gate",

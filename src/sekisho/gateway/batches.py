@@ -4,7 +4,8 @@ Guarantees
 - only a session that agreed on 2025-03-26 sends them, and no batch opens a session (basic/lifecycle of that revision);
 - a batch that cannot be read whole, or holds too many messages, is refused whole, before any of it is looked at;
 - every message in it is judged, charged and recorded as if it had come alone, and fails alone;
-- answers stand in the order of their requests; together they are bounded, and what does not fit is refused by itself;
+- answers stand in the order of their requests; together they are bounded, so are those of all batches that are not yet
+  complete (`freight`): what does not fit is refused by itself;
 - nothing is asked or told in the midst of its calls: the answer is one document, or one event of the oldest transport,
   when all of it is there;
 - whoever is gone withdraws all that is still under way.
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.errors import RemoteProtocolError, SekishoError
+from sekisho.gateway.freight import LARGE_BYTES, Freight
 from sekisho.gateway.passage import Desk, Stead, serve_request, take_word
 from sekisho.gateway.reception import DoorRules, Pass
 from sekisho.gateway.sessions import Session
@@ -42,7 +44,9 @@ _NOT_HERE: Final = f"batches are of sessions that agreed on {BATCHES}, and initi
 class Batch:
     """One batch under way; answered when each of its messages is."""
 
-    def __init__(self, visit: Visit, size: int) -> None:
+    def __init__(self, visit: Visit, size: int, freight: Freight) -> None:
+        self._freight = freight
+        self._charges: list[int] = []  # bytes of answers, as they were taken from it
         self._visit = visit
         self._open = size
         self._answers: list[bytes | None] = [None] * size
@@ -65,9 +69,7 @@ class Batch:
         """One of its messages has its answer; those that are no requests have none."""
         self._parts[at] = None
         if ident is not None:
-            self._bytes += len(answer)
-            if self._bytes > MAX_ANSWER_BYTES:
-                self._bytes -= len(answer)
+            if not self._keep(len(answer)):
                 too_large = RemoteProtocolError("result_too_large", "the answers of this batch are too large")
                 answer = error_bytes(ident, too_large)
             self._answers[at] = answer
@@ -79,12 +81,32 @@ class Batch:
     def withdraw(self, reason: SekishoError) -> None:
         """Its client is gone: nothing of it goes on."""
         self._is_over = True
+        self._let_go()
         parts, self._parts = self._parts, [None] * len(self._parts)
         for part in parts:
             if part is not None:
                 part.withdraw(reason)
 
+    def _keep(self, size: int) -> bool:
+        """An answer waits for the others; False when it must not."""
+        total = self._bytes + size
+        if self._is_over or total > MAX_ANSWER_BYTES:
+            return False
+        if total > LARGE_BYTES:
+            more = total - sum(self._charges)
+            if not self._freight.take(self._visit.known_client, more):
+                return False
+            self._charges.append(more)
+        self._bytes = total
+        return True
+
+    def _let_go(self) -> None:
+        charges, self._charges = self._charges, []
+        for size in charges:
+            self._freight.give(self._visit.known_client, size)
+
     def _answer(self) -> None:
+        self._let_go()
         answers = [answer for answer in self._answers if answer is not None]
         visit = self._visit
         if not answers:
@@ -140,7 +162,7 @@ def start_batch(
     hear: Callable[[ClientNotification], None] | None = None,
 ) -> Batch:
     """Serve each message; the visit is answered once all of them are. `hear` is told of notifications, too."""
-    batch = Batch(visit, len(messages))
+    batch = Batch(visit, len(messages), desk.dispatcher.freight)
     for at, message in enumerate(messages):
         ident = message.id if isinstance(message, ClientRequest) else None
         part = batch.part(at, desk.new_id(), ident)

@@ -78,6 +78,11 @@ class Extras:
         self.input_responses: Final = input_responses
         self.request_state: Final = request_state
 
+    @property
+    def size(self) -> int:
+        """How many bytes it has; `meta` is small."""
+        return len(self.input_responses) + len(self.request_state or "")
+
 
 NO_EXTRAS: Final = Extras()
 

@@ -71,6 +71,7 @@ class Dispatcher:
     ) -> None:
         self._house = house
         self._road = road
+        self.freight = road.freight
         self._sessions = sessions
         self._new_id = new_id
         self._round_key = round_key

@@ -24,6 +24,7 @@ from sekisho.gateway.checkpoint import House
 from sekisho.gateway.confines import keep_answer_within
 from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
+from sekisho.gateway.freight import LARGE_BYTES, STRANGERS, too_much
 from sekisho.gateway.old_sse import OldStreams, serve_old
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
@@ -87,6 +88,7 @@ class Door:
         self._rules = rules
         self._house = house
         self._road = road
+        self.freight = road.freight
         self._sessions = sessions
         self._clock = clock
         self.soon = clock.soon
@@ -155,6 +157,9 @@ class Door:
             if isinstance(found, Principal):
                 admit(visit, house, found, known.endpoint)
                 check_form(request)
+                size = int(request.headers.get("content-length", "0"))
+                if size > LARGE_BYTES and not self.freight.has_room(found.client, size):
+                    raise too_much("as many bytes of calls are under way as may be")
         except SekishoError as error:
             guest.shown = None
             visit.keep_alive = False  # what follows is a body that nobody reads
@@ -354,30 +359,48 @@ def _comes_again(request: HttpRequest) -> bool:
 class _Waiting:
     """A request whose sender an issuer is asked about."""
 
-    def __init__(self, door: Door, request: HttpRequest, visit: Visit, known: Pass, pending: Pending) -> None:
+    def __init__(
+        self,
+        door: Door,
+        request: HttpRequest,
+        visit: Visit,
+        known: Pass,
+        pending: Pending,
+    ) -> None:
+        self._size = len(request.body) if len(request.body) > LARGE_BYTES else 0
+        if self._size and not door.freight.take(STRANGERS, self._size):
+            pending.withdraw()
+            raise too_much("as many bytes wait for an issuer's word as may")
         self._door = door
-        self._request = request
+        self._request: HttpRequest | None = request
         self._visit = visit
         self._known = known
         self._pending = pending
         self._journey: Withdrawable | None = None
-        self._is_withdrawn = False
         # of its own turn: nothing that goes wrong with one client's request may stop whoever brings the answers
         pending.then(lambda outcome: door.soon(lambda: self._heard(outcome)))
 
     def withdraw(self, reason: SekishoError) -> None:
         """The client is gone."""
         self._pending.withdraw()
-        self._is_withdrawn = True
+        self._let_go()
         if self._journey is not None:
             self._journey.withdraw(reason)
 
     def _heard(self, outcome: Principal | SekishoError) -> None:
-        if self._is_withdrawn:
+        request = self._let_go()
+        if request is None:
             return
         try:
             if isinstance(outcome, SekishoError):
                 raise outcome
-            self._journey = self._door.go_on(self._request, self._visit, self._known, outcome)
+            self._journey = self._door.go_on(request, self._visit, self._known, outcome)
         except SekishoError as error:
             self._door.refuse(self._visit, error)
+
+    def _let_go(self) -> HttpRequest | None:
+        """The request, once: whoever serves it keeps what it needs of it."""
+        request, self._request = self._request, None
+        if request is not None and self._size:
+            self._door.freight.give(STRANGERS, self._size)
+        return request

@@ -17,6 +17,7 @@ import msgspec
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError
 from sekisho.gateway.approvals import APPROVAL, approval_form, is_yes
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras, spread
+from sekisho.gateway.freight import LARGE_BYTES, too_much
 from sekisho.gateway.questions import GATEWAY, MAX_AGE_S, Round, open_round, read_answers, seal_round
 from sekisho.gateway.remarks import Question
 from sekisho.gateway.request_ids import RequestIds
@@ -136,10 +137,13 @@ class Journeys:
             self._give_round(visit, held.arrived, result, {APPROVAL: "elicitation"})
             return
         ask = secrets.token_urlsafe(16)
+        size = held.arrived.call.size
+        if size > LARGE_BYTES and not self._road.freight.take(held.client, size):
+            self._refuse_held(visit, held, too_much("as many bytes of calls wait as may be"))
+            return
         self._held[ask] = (visit, held)
         if not visit.question(GATEWAY, Question(ask, "elicitation", _ELICIT, _encode(form))):
-            del self._held[ask]
-            self._refuse_held(visit, held, _nobody_to_ask())
+            self.drop_held(ask, _nobody_to_ask())
             return
         visit.under_way = _HeldCall(self, ask)
 
@@ -162,6 +166,8 @@ class Journeys:
         visit, held = self._held.pop(ask, (None, None))
         if visit is None or held is None:
             return
+        if held.arrived.call.size > LARGE_BYTES:
+            self._road.freight.give(held.client, held.arrived.call.size)
         if error is not None:
             self._refuse_held(visit, held, error)
             return

@@ -13,6 +13,7 @@ from sekisho.audit import records
 from sekisho.errors import PluginError, SekishoError, Unavailable
 from sekisho.gateway.berths import Berths
 from sekisho.gateway.checkpoint import House
+from sekisho.gateway.freight import LARGE_BYTES, Freight, too_much
 from sekisho.gateway.returns import GATE, Gate, release_error
 from sekisho.gateway.sayings import Clock, Hears, Journal, Line, Notes, Sayings
 from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
@@ -23,6 +24,7 @@ from sekisho.wire import AskFrame, EventFrame
 __all__ = ["Outcome", "Reply", "Road", "Trip"]
 
 LISTEN: Final = "subscriptions/listen"
+_NO_ROOM: Final = "the plugin carried the call out, but too many bytes of results are under way for one more"
 
 Outcome = Answered | Held | Refusal
 Reply = Callable[[Outcome], None]
@@ -57,7 +59,7 @@ class Trip:
         self._notes: list[bytes] | None = None
         self._line: Line | None = None
         self._number = 0
-        self._outcome: Outcome | None = None
+        self._outcome: Answered | Refusal | None = None
         self._withdrawn: SekishoError | None = None
         self._is_settled = False
 
@@ -129,7 +131,7 @@ class Trip:
     def _recorded_outcome(self, problem: SekishoError | None) -> None:
         sealed, outcome = self._sealed, self._outcome
         assert sealed is not None and outcome is not None  # noqa: S101, PT018  # `_settle` set both
-        self._road.leave(sealed)
+        self._road.leave(sealed, outcome)
         if problem is not None:
             outcome = Refusal.of(sealed.call, sealed.client, problem)
         self._reply(outcome)
@@ -147,6 +149,7 @@ class Road:
         metrics: Metrics,
         clock: Clock,
         berths: Berths,
+        freight: Freight,
         salt_of: Callable[[str], bytes],
         gate: Gate = GATE,
     ) -> None:
@@ -158,6 +161,7 @@ class Road:
         self.clock = clock
         self.sayings = Sayings(house=house, lines=lines, journal=journal, clock=clock)
         self._berths = berths
+        self.freight = freight
         self._salt_of = salt_of
 
     @property
@@ -171,11 +175,10 @@ class Road:
         `hears` is told before that what else the plugin says, judged and recorded as a result is.
         """
         verdict, call = self._gate.judge(arrived, self._house()), arrived.call
-        # whoever only listens keeps no plugin busy, and streams have a bound of their own
-        if isinstance(verdict, Sealed) and call.tool != LISTEN:
-            reason = self._berths.take(verdict.client, call.plugin)
-            if reason is not None:
-                verdict = Refusal.of(call, verdict.client, Unavailable("busy", reason))
+        if isinstance(verdict, Sealed):
+            problem = self._enter(verdict)
+            if problem is not None:
+                verdict = Refusal.of(call, verdict.client, problem)
         if not isinstance(verdict, Sealed):
             if isinstance(verdict, Held):
                 self._record_held(verdict, reply)
@@ -210,6 +213,21 @@ class Road:
         if line is not None:
             line.expect()  # behind the writing of the log, which is what sends the call
         return trip
+
+    def _enter(self, sealed: Sealed) -> SekishoError | None:
+        """A call is under way from now on, unless it is told why not."""
+        call, client = sealed.call, sealed.client
+        call.let_go()
+        size = call.size
+        if size > LARGE_BYTES and not self.freight.take(client, size):
+            return too_much("as many bytes of calls are under way as may be")
+        # whoever only listens keeps no plugin busy, and streams have a bound of their own
+        reason = None if call.tool == LISTEN else self._berths.take(client, call.plugin)
+        if reason is None:
+            return None
+        if size > LARGE_BYTES:
+            self.freight.give(client, size)
+        return Unavailable("busy", reason)
 
     def record_refusal(self, refusal: Refusal, now: float, reply: Callable[[Refusal], None]) -> None:
         """Record a refusal, then give it: even when the log is down, for it reveals nothing and has no effect."""
@@ -253,6 +271,10 @@ class Road:
             outcome = release_error(sealed, answer, self._house())
         else:
             outcome = Refusal.of(call, sealed.client, answer)
+        if isinstance(outcome, Answered):
+            size = len(outcome.result)  # kept until it is on record
+            if size > LARGE_BYTES and not self.freight.take(sealed.client, size):
+                outcome = Refusal.of(call, sealed.client, too_much(_NO_ROOM))
         result: bytes | None = None
         rules: tuple[str, ...] = ()
         code, reason = "ok", None
@@ -285,8 +307,12 @@ class Road:
         """Write down something that is no call."""
         self._journal.append(entry, effect=False, done=done)
 
-    def leave(self, sealed: Sealed) -> None:
+    def leave(self, sealed: Sealed, outcome: Answered | Refusal) -> None:
         """A call is over."""
+        if isinstance(outcome, Answered) and len(outcome.result) > LARGE_BYTES:
+            self.freight.give(sealed.client, len(outcome.result))
+        if sealed.call.size > LARGE_BYTES:
+            self.freight.give(sealed.client, sealed.call.size)
         if sealed.call.tool == LISTEN:
             return
         self._berths.give(sealed.client, sealed.call.plugin)

@@ -1,4 +1,4 @@
-"""How much of one kind (connections, event streams) the house and each client have, and whether there may be one more.
+"""How much of one kind (connections, event streams, bytes) the house and each client have, and whether more may be.
 
 Guarantees that never more than the limit are taken, in this process or at all workers together, and that one is refused
 only when that many are; what a killed worker had taken is free again as soon as it is needed. Knows no connection, and
@@ -25,11 +25,11 @@ LOOK_FOR_DEAD_S: Final = 0.1  # when all are taken, how often it is asked whethe
 class Seats(Protocol):
     """Things of one kind that many may have, each a bounded number of."""
 
-    def take(self, name: str, most: int) -> bool:
-        """One more for this name; False when it has as many as it may."""
+    def take(self, name: str, most: int, count: int = 1) -> bool:
+        """One more for this name, or so many; False when it would have more than it may."""
 
-    def give(self, name: str) -> None:
-        """One of this name is over."""
+    def give(self, name: str, count: int = 1) -> None:
+        """One of this name is over, or so many."""
 
     def is_full(self, name: str, most: int) -> bool:
         """True when one more would be refused now."""
@@ -41,17 +41,17 @@ class LocalSeats:
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}  # a Counter runs Python for what it has not and for what it forgets
 
-    def take(self, name: str, most: int) -> bool:
-        """One more for this name; False when it has as many as it may."""
-        taken = self._taken.get(name, 0)
-        if taken >= most:
+    def take(self, name: str, most: int, count: int = 1) -> bool:
+        """One more for this name, or so many; False when it would have more than it may."""
+        taken = self._taken.get(name, 0) + count
+        if taken > most:
             return False
-        self._taken[name] = taken + 1
+        self._taken[name] = taken
         return True
 
-    def give(self, name: str) -> None:
-        """One of this name is over."""
-        left = self._taken[name] - 1
+    def give(self, name: str, count: int = 1) -> None:
+        """One of this name is over, or so many."""
+        left = self._taken[name] - count
         if left:
             self._taken[name] = left
         else:
@@ -76,25 +76,25 @@ class SharedSeats:
         # where those names are counted of which we have some: a row stays while it is in use
         self._rows: dict[str, tuple[Row, int]] = {}
 
-    def take(self, name: str, most: int) -> bool:
-        """One more for this name; False when it has as many as it may."""
+    def take(self, name: str, most: int, count: int = 1) -> bool:
+        """One more for this name, or so many; False when it would have more than it may."""
         try:
             self._memory.mutex.acquire()
         except Unavailable:  # a worker that was stopped holds the lock: whether there is room is not known
             return False
         try:
-            return self._take(name, most) or (self._free_the_dead() and self._take(name, most))
+            return self._take(name, most, count) or (self._free_the_dead() and self._take(name, most, count))
         finally:
             self._memory.mutex.release()
 
-    def give(self, name: str) -> None:
+    def give(self, name: str, count: int = 1) -> None:
         """One of this name is over; a smaller count needs no lock, because it makes nobody's decision wrong."""
         row, ours = self._rows[name]
-        if ours == 1:
+        if ours == count:
             del self._rows[name]
         else:
-            self._rows[name] = (row, ours - 1)
-        self._counts.counts[row.mine] -= 1
+            self._rows[name] = (row, ours - count)
+        self._counts.counts[row.mine] -= count
 
     def is_full(self, name: str, most: int) -> bool:
         """True when one more would be refused now."""
@@ -111,14 +111,14 @@ class SharedSeats:
         finally:
             self._memory.mutex.release()
 
-    def _take(self, name: str, most: int) -> bool:
+    def _take(self, name: str, most: int, count: int) -> bool:
         row, ours = self._rows.get(name, (None, 0))
         if row is None:
             row = self._row(name)
-        if row is None or self._sum(row) >= most:
+        if row is None or self._sum(row) + count > most:
             return False
-        self._counts.counts[row.mine] += 1
-        self._rows[name] = (row, ours + 1)
+        self._counts.counts[row.mine] += count
+        self._rows[name] = (row, ours + count)
         return True
 
     def _row(self, name: str) -> Row | None:

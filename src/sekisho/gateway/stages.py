@@ -4,8 +4,9 @@
 that earns a value constructs it, and what goes to a plugin server takes a `Sealed`, so a skipped step is a type error.
 The call inside is the same object from the door to the wire, tied to what is sent by its digest.
 
-Every attribute is final: changing one is an error of types, and where this is compiled it cannot be done at all. They are
-plain classes because they are made and read for every call, and compiled code reads nothing faster.
+Every attribute is final, but the value of a call, which is let go once it was judged: changing one is an error of types,
+and where this is compiled it cannot be done at all. They are plain classes because they are made and read for every call,
+and compiled code reads nothing faster.
 """
 
 from __future__ import annotations
@@ -36,18 +37,31 @@ __all__ = [
     "Sealed",
 ]
 
+_JUDGED: Final[JsonObject] = {}
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class Call:
     """One call of a tool, or of another method that a plugin serves, as the door read it.
 
-    `parsed` is what is judged; `arguments` is the same value in our own spelling, which is what is sent. `tool` is a
-    tool's name, or a method (it has a "/" in it); `target` is then the prompt or resource it names, or the tool that made
-    the task. `tasks` are those it is about, as the client knows them and as the plugin does.
+    `parsed` is what is judged, and let go once the call is sealed (a value may take thirty times the room of its text);
+    `arguments` is the same value in our own spelling, which is what is sent and kept, `size` with what came beside it.
+    `tool` is a tool's name, or a method (it has a "/" in it); `target` is then the prompt or resource it names, or the
+    tool that made the task. `tasks` are those it is about, as the client knows them and as the plugin does.
     """
 
-    __slots__ = ("arguments", "call_id", "digest", "extras", "parsed", "plugin", "target", "tasks", "tool")
+    __slots__ = (
+        "arguments",
+        "call_id",
+        "digest",
+        "extras",
+        "parsed",
+        "plugin",
+        "size",
+        "target",
+        "tasks",
+        "tool",
+    )
 
     def __init__(
         self,
@@ -65,12 +79,13 @@ class Call:
         self.call_id: Final = call_id
         self.plugin: Final = plugin
         self.tool: Final = tool
-        self.parsed: Final = parsed
+        self.parsed = parsed
         self.arguments: Final = arguments
         self.digest: Final = digest
         self.target: Final = target
         self.tasks: Final = tasks
         self.extras: Final = extras
+        self.size: Final = len(arguments) if extras is NO_EXTRAS else len(arguments) + extras.size
 
     @staticmethod
     def of(
@@ -113,6 +128,10 @@ class Call:
             tasks=self.tasks,
             extras=extras,
         )
+
+    def let_go(self) -> None:
+        """It was judged: from here on its text says everything."""
+        self.parsed = _JUDGED
 
     @property
     def is_of_tool(self) -> bool:

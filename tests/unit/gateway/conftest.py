@@ -21,6 +21,8 @@ from sekisho.gateway import (
     Decision,
     Door,
     DoorRules,
+    Freight,
+    FreightLimits,
     House,
     Inspected,
     LocalBerths,
@@ -324,7 +326,7 @@ class Kit:
         self.door = self.new_door()
         self._ids = iter(range(1, 1_000_000))
 
-    def new_road(self, max_in_flight: int = 8) -> Road:
+    def new_road(self, max_in_flight: int = 8, freight: FreightLimits | None = None) -> Road:
         return Road(
             house=lambda: self.house,
             lines={CALC: self.line},
@@ -332,6 +334,7 @@ class Kit:
             metrics=self.metrics,
             clock=self.clock,
             berths=LocalBerths(BerthLimits(total=max_in_flight, of_client=256, of_plugin=512)),
+            freight=Freight(freight or FreightLimits()),
             salt_of=str.encode,
         )
 

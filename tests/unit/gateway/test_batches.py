@@ -9,9 +9,9 @@ import pytest
 from tests.unit.gateway.speaking import unmarked
 
 from sekisho.errors import Refused, Unavailable
-from sekisho.gateway import batches
+from sekisho.gateway import FreightLimits, batches
 from sekisho.policy import RateRule
-from sekisho.protocol import BATCHES
+from sekisho.protocol import BATCHES, JsonLimits
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Ear, Kit, Reply
@@ -191,6 +191,36 @@ def test_answers_that_are_too_large_together_are_refused_one_by_one(
         kit.line.reply()
     kinds = ["ok" if "result" in one else one["error"]["data"]["code"] for one in answered(kit, ear).body]
     assert kinds == ["ok", "result_too_large", "result_too_large"]
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("ends", ["answered", "withdrawn"])
+def test_answers_that_wait_for_the_last_of_their_batch_are_counted_until_it_is_over(
+    kit: Kit, ends: str
+) -> None:
+    kit.change(result_limits=JsonLimits(max_bytes=1 << 20))
+    kit.road = kit.new_road(freight=FreightLimits(total=1 << 20, of_client=200_000))
+    kit.door = kit.new_door()
+    ident = session(kit)
+    ear, under_way = send(kit, [add(1), add(2), add(3)], ident)
+    for _ in range(2):
+        kit.line.reply(
+            b'{"content":[{"type":"text","text":"%b"}],"structuredContent":{"sum":3}}' % (b"x" * 90_000)
+        )
+        kit.log.settle()
+    assert not kit.road.freight.has_room("aya", 90_000)
+    other, _ = send(kit, [add(1), add(2)], ident)  # small answers need no room
+    for number in (4, 5):
+        kit.line.reply(number=number)
+    assert [one["id"] for one in answered(kit, other).body] == [1, 2]
+    if ends == "answered":
+        kit.line.reply()
+        assert ["result" in one for one in answered(kit, ear).body] == [True] * 3
+    else:
+        assert under_way is not None
+        under_way.withdraw(Refused("cancelled", "test"))
+        kit.log.settle()
+    assert kit.road.freight.has_room("aya", 190_000)
 
 
 def test_a_plugin_that_is_down_fails_its_own_messages(kit: Kit) -> None:

@@ -362,10 +362,10 @@ class Uncountable:
     def __init__(self) -> None:
         self.is_stopped = False
 
-    def take(self, name: str, most: int) -> bool:
+    def take(self, name: str, most: int, count: int = 1) -> bool:
         return not self.is_stopped
 
-    def give(self, name: str) -> None:
+    def give(self, name: str, count: int = 1) -> None:
         """Nothing is counted."""
 
     def is_full(self, name: str, most: int) -> bool:

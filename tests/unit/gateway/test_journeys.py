@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -23,7 +24,7 @@ from tests.unit.gateway.speaking import (
 )
 
 from sekisho.errors import Refused
-from sekisho.gateway import SharedMemory, SharedRequestIds
+from sekisho.gateway import FreightLimits, SharedMemory, SharedRequestIds
 from sekisho.gateway.questions import MAX_AGE_S, MAX_SEALED_CHARS
 from sekisho.protocol import JsonLimits
 
@@ -417,6 +418,28 @@ def test_a_held_call_is_judged_again_when_it_goes_on(held: Kit) -> None:
     client.respond(said.named("elicitation/create")[0], YES)
     assert said.code == "operation_not_allowed"
     assert held.line.frames == []
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_calls_that_wait_for_a_person_have_so_many_bytes(held: Kit) -> None:
+    held.rules = replace(held.rules, message_limits=JsonLimits(max_bytes=1 << 20))
+    held.change(max_argument_bytes=1 << 20)
+    held.road = held.new_road(freight=FreightLimits(total=1 << 20, of_client=220_000))
+    held.door = held.new_door()
+    client = legacy(held)
+    large = {"name": "calc__erase", "arguments": {"path": "a" * 100_000}}
+    first, second, third = (client.send("tools/call", large) for _ in range(3))
+    assert (third.is_over, third.code) == (True, "busy")
+    small = client.send("tools/call", CALL)
+    assert [said.is_over for said in (first, second, small)] == [False] * 3
+    assert client.respond(first.named("elicitation/create")[0], YES).reply.status == 202
+    reply(held, DONE)
+    assert first.result == DONE
+    held.clock.advance(MAX_AGE_S + 1)
+    held.door.look(held.clock.now())
+    held.log.settle()
+    assert (second.code, small.code) == ("approval_refused", "approval_refused")
+    assert held.road.freight.has_room("aya", 210_000)
 
 
 def test_a_person_has_ten_minutes(held: Kit) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tests.issuing import BASE, ISSUER, Holder, Issuer, Reach, as_json
 
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
+from sekisho.gateway import FreightLimits
+from sekisho.gateway.freight import STRANGERS
 from sekisho.gateway.reception import check_form, document_of, look
 from sekisho.keys import (
     Challenges,
@@ -23,6 +25,7 @@ from sekisho.keys import (
     TokenBook,
 )
 from sekisho.policy import AccessPolicy, Rule
+from sekisho.protocol import JsonLimits
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -333,3 +336,68 @@ def test_rules_that_changed_are_asked_again(kit: Kit) -> None:
     assert kit.say_modern("server/discover", headers=page).code == "ok"
     kit.rules = replace(kit.rules, origins=frozenset())
     assert kit.say_modern("server/discover", headers=page).code == "origin_refused"
+
+
+# who waits for an issuer, with a large body
+
+
+def large(scene: Scene, authorization: str = "Bearer opaque") -> Any:
+    one = scene.request(authorization)
+    return type(one)(
+        method=one.method, target=one.target, headers=one.headers, body=one.body + b" " * 100_000
+    )
+
+
+@pytest.fixture
+def narrow(scene: Scene) -> Scene:
+    """The bodies of two of them may wait at one time."""
+    kit = scene.kit
+    kit.rules = replace(kit.rules, message_limits=JsonLimits(max_bytes=1 << 20))
+    kit.road = kit.new_road(freight=FreightLimits(total=1 << 20, of_client=220_000))
+    kit.door = kit.new_door()
+    scene.known["opaque"] = {"sub": "carol", "scope": "mcp sums"}
+    return scene
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_strangers_who_wait_for_an_issuer_keep_so_many_bytes_together(narrow: Scene) -> None:
+    kit = narrow.kit
+    ears = [kit.ear() for _ in range(5)]
+    for ear in ears:
+        kit.door.answer(large(narrow), ear)
+    kit.log.settle()
+    assert [bool(ear.heard) for ear in ears] == [False, False, True, True, True]
+    assert kit.reply.read(ears[2].heard[0]).code == "busy"
+    small = kit.ear()
+    kit.door.answer(narrow.request("Bearer opaque"), small)  # bounded by the number of connections
+    narrow.reach.deliver()
+    assert [answer(narrow, ear).code for ear in (*ears[:2], small)] == ["ok"] * 3
+    assert kit.road.freight.has_room(STRANGERS, 210_000)
+
+
+def test_who_goes_while_the_issuer_is_asked_leaves_no_bytes_behind(narrow: Scene) -> None:
+    kit = narrow.kit
+    waiting = kit.door.answer(large(narrow), kit.ear())
+    assert not kit.road.freight.has_room(STRANGERS, 210_000)
+    assert waiting is not None
+    waiting.withdraw(Refused("cancelled", "test"))
+    assert kit.road.freight.has_room(STRANGERS, 210_000)
+    narrow.reach.deliver()
+    kit.log.settle()
+    assert kit.line.frames == []
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_body_that_would_be_too_much_is_refused_before_it_comes(narrow: Scene) -> None:
+    narrow.fetch_keys()
+    kit, ear = narrow.kit, narrow.kit.ear()
+    authorization = f"Bearer {narrow.issuer.token(kit.now, scope='mcp sums')}"
+    head = narrow.request(authorization, **{"content-length": "150000"})
+    assert kit.road.freight.take("corp:alice", 100_000)
+    assert not kit.door.lets_in(replace_body(head), ear)
+    reply = answer(narrow, ear)
+    assert (reply.code, reply.status, reply.headers["connection"]) == ("busy", 503, "close")
+    small = narrow.request(authorization, **{"content-length": "60000"})
+    assert kit.door.lets_in(replace_body(small), kit.ear())
+    kit.road.freight.give("corp:alice", 100_000)
+    assert kit.door.lets_in(replace_body(head), kit.ear())

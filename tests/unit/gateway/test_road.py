@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sekisho.errors import Refused, SekishoError, Unavailable
+from sekisho.gateway.freight import FreightLimits
 from sekisho.gateway.road import Outcome, Trip
+from sekisho.gateway.stages import Refusal
+from sekisho.protocol import JsonLimits
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -161,3 +165,114 @@ def test_a_plugin_without_a_line_is_unavailable(kit: Kit) -> None:
     )
     kit.log.settle()
     assert codes(kit, heard) == ["plugin_unavailable"]
+
+
+# large calls and results
+
+
+@pytest.fixture
+def roomy(kit: Kit) -> Kit:
+    """A house that lets large calls and results through, three of them at a time for one client."""
+    kit.change(max_argument_bytes=1 << 20, result_limits=JsonLimits(max_bytes=1 << 20))
+    kit.road = kit.new_road(freight=FreightLimits(total=1 << 20, of_client=300_000))
+    return kit
+
+
+def travel_large(kit: Kit, heard: list[Outcome]) -> Trip:
+    arrived = kit.arrived(tool="erase", arguments=b'{"x":"%b"}' % (b"x" * 90_000))
+    return kit.road.travel(arrived, heard.append, kit.listener())
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_client_has_so_many_bytes_of_calls_under_way_and_small_calls_go_on(roomy: Kit) -> None:
+    kit, heard = roomy, list[Outcome]()
+    for _ in range(5):
+        travel_large(kit, heard)
+    kit.log.settle()
+    assert codes(kit, heard) == ["busy", "busy"]
+    assert isinstance(heard[0], Refusal)
+    assert "max_in_flight_bytes_per_client" in heard[0].error.remedy
+    assert (len(kit.line.frames), kit.road.in_flight) == (3, 3)
+    for _ in range(4):
+        travel(kit, heard, "erase")
+    kit.log.settle()
+    assert len(kit.line.frames) == 7
+    kit.line.reply(b'{"content":[]}')
+    kit.log.settle()
+    travel_large(kit, heard)  # one of them is over
+    kit.log.settle()
+    assert len(kit.line.frames) == 8
+    assert codes(kit, heard) == ["busy", "busy", "ok"]
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_a_call_without_a_berth_leaves_no_bytes_behind(roomy: Kit) -> None:
+    kit, heard = roomy, list[Outcome]()
+    kit.road = kit.new_road(max_in_flight=1, freight=FreightLimits(total=1 << 20, of_client=200_000))
+    travel(kit, heard)
+    for _ in range(5):
+        travel_large(kit, heard)
+    kit.log.settle()
+    assert codes(kit, heard) == ["busy"] * 5
+    assert kit.road.freight.has_room("aya", 190_000)
+
+
+@pytest.mark.parametrize("ends", ["withdrawn", "failed", "answered"])
+def test_the_bytes_of_a_call_are_free_however_it_ends(roomy: Kit, ends: str) -> None:
+    kit, heard = roomy, list[Outcome]()
+    trip = travel_large(kit, heard)
+    kit.log.settle()
+    assert not kit.road.freight.has_room("aya", 250_000)
+    if ends == "withdrawn":
+        trip.withdraw(Refused("cancelled", "test"))
+    else:
+        kit.line.reply(b'{"content":[]}' if ends == "answered" else Unavailable("plugin_exited", "test"))
+    kit.log.settle()
+    assert len(heard) == 1
+    assert kit.road.freight.has_room("aya", 250_000)
+
+
+def large_result(size: int = 90_000) -> bytes:
+    return b'{"content":[{"type":"text","text":"%b"}]}' % (b"x" * size)
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_results_that_wait_for_the_log_have_so_many_bytes_and_the_record_says_what_was_done(
+    roomy: Kit,
+) -> None:
+    kit, heard = roomy, list[Outcome]()
+    for _ in range(5):
+        travel(kit, heard, "erase")
+    kit.log.settle()
+    for _ in range(5):
+        kit.line.reply(large_result())
+    kit.log.settle()
+    assert codes(kit, heard) == ["ok", "ok", "ok", "busy", "busy"]
+    refused = [entry for entry in kit.log.entries if entry.get("code") == "busy"]
+    assert len(refused) == 2
+    assert all("carried the call out" in str(entry["reason"]) for entry in refused)
+    assert kit.road.freight.has_room("aya", 290_000)
+    for _ in range(5):  # one after the other they are no matter
+        travel(kit, heard, "erase")
+        kit.log.settle()
+        kit.line.reply(large_result())
+        kit.log.settle()
+    assert codes(kit, heard)[5:] == ["ok"] * 5
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_the_value_of_a_call_is_not_kept_while_it_is_under_way(kit: Kit) -> None:
+    """Eighteen thousand empty lists are 54 KB of text, and more than a megabyte of values."""
+    kit.change(max_argument_bytes=1 << 20)
+    heard: list[Outcome] = []
+    arguments = b'{"x":[%b[]]}' % (b"[]," * 18_000)
+    tracemalloc.start()
+    try:
+        kit.road.travel(kit.arrived(tool="erase", arguments=arguments), heard.append, kit.listener())
+        kit.log.settle()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kit.line.frames) == 1
+    assert kept < 4 * len(arguments)
+    assert bytes(kit.line.frames[0].arguments) == arguments

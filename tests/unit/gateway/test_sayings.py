@@ -25,7 +25,7 @@ from tests.unit.gateway.speaking import (
     tell,
 )
 
-from sekisho.gateway import BerthLimits, LocalBerths, Road
+from sekisho.gateway import BerthLimits, Freight, FreightLimits, LocalBerths, Road
 from sekisho.policy import AccessPolicy
 from sekisho.wire import EventFrame
 
@@ -349,6 +349,7 @@ def test_what_a_plugin_says_together_is_told_in_its_order_and_all_of_it_before_t
         metrics=kit.metrics,
         clock=clock,
         berths=LocalBerths(BerthLimits(total=8, of_client=8, of_plugin=8)),
+        freight=Freight(FreightLimits()),
         salt_of=str.encode,
     )
     kit.door = kit.new_door()

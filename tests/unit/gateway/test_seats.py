@@ -37,6 +37,20 @@ def test_a_name_has_as_many_as_it_may_and_others_have_theirs(both: tuple[Seats, 
     assert [two.take("aya", 2), two.take("aya", 2)] == [True, False]
 
 
+@pytest.mark.threat("T-FLOOD")
+def test_many_are_taken_and_given_at_once(both: tuple[Seats, Seats]) -> None:
+    one, two = both
+    assert one.take("aya", 10, 7)
+    assert not two.take("aya", 10, 4)
+    assert two.take("aya", 10, 3)
+    assert not one.take("aya", 10)
+    one.give("aya", 5)
+    assert two.take("aya", 10, 5)
+    two.give("aya", 8)
+    one.give("aya", 2)
+    assert one.take("aya", 10, 10)
+
+
 def test_kinds_are_counted_apart(memories: list[SharedMemory]) -> None:
     streams, connections = (SharedSeats(memories[0], kind) for kind in ("stream", "connection"))
     assert streams.take("aya", 1)

@@ -71,6 +71,14 @@ def test_a_call_is_bare_when_it_is_of_a_tool_and_brings_nothing_but_its_argument
     assert not call("c1", "calc", "resources/read", {"uri": "test://one"}, "test://one").is_bare
 
 
+def test_a_call_that_was_judged_is_still_what_its_text_and_digest_say() -> None:
+    one = call("c1", "calc", "add", {"a": 1}).carrying(Extras(b"", b'{"q":1}', "state"))
+    digest, operation = one.digest, one.operation
+    one.let_go()
+    assert (one.parsed, one.arguments, one.size) == ({}, b'{"a":1}', 19)
+    assert (one.digest, one.operation, one.is_of_tool) == (digest, operation, True)
+
+
 @pytest.mark.skipif(not is_compiled(), reason="interpreted, only mypy keeps what is final")
 def test_nothing_can_be_changed_in_what_was_judged() -> None:
     one: Any = call("c1", "calc", "add", {"a": 1})
