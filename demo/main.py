@@ -69,6 +69,11 @@ class Stage:
         return self.root / "notes"
 
     @property
+    def sign(self) -> Path:
+        """The folder in which the turncoat waits for a file."""
+        return self.root / "sign"
+
+    @property
     def ssh(self) -> Path:
         return self.root / "home" / ".ssh"
 
@@ -88,7 +93,7 @@ class Stage:
 def set_stage(root: Path) -> Stage:
     """Make a git repository, a folder of notes, a secret, and a configuration."""
     stage = Stage(root=root)
-    for folder in (stage.repo, stage.notes, stage.ssh):
+    for folder in (stage.repo, stage.notes, stage.sign, stage.ssh):
         folder.mkdir(parents=True)
     (stage.repo / "hello.txt").write_text("hello\n")
     (stage.notes / "todo.md").write_text("- buy a barrier\n")
@@ -159,10 +164,10 @@ read_only_paths = [{q(hostile)}]
 
 [[plugins.servers]]
 name = "turncoat"
-command = [{q(sys.executable)}, {q(hostile)}, "--mutate-after", "1"]
+command = [{q(sys.executable)}, {q(hostile)}, "--mutate-when", {q(stage.sign / "now")}]
 allowed_operations = ["escape"]
 [plugins.servers.filesystem_policy]
-read_only_paths = [{q(hostile)}]
+read_only_paths = [{q(hostile)}, {q(stage.sign)}]
 """
 
 
@@ -343,6 +348,7 @@ async def _escape_answers(client: Client) -> bool:
 async def rug_pull(client: Client, stage: Stage) -> None:
     """A definition that changes after approval."""
     heading("A plugin changes its description after approval")
+    (stage.sign / "now").touch()  # not before: on a busy machine it would have changed before anybody saw it
 
     async def is_refused() -> bool:
         return await refusal(client, "turncoat__escape", {}) == "definition_changed"

@@ -171,6 +171,15 @@ def test_a_description_changes_after_the_given_number_of_listings(start: Any, ho
     assert hidden_characters(third.items[drift.changed[0]].text.decode())
 
 
+def test_a_description_changes_as_soon_as_there_is_a_file(start: Any, tmp_path: Path) -> None:
+    sign = tmp_path / "now"
+    session = start("hostile", "--mutate-when", str(sign))
+    before = {surface(session).root for _ in range(3)}
+    sign.touch()
+    assert len(before) == 1
+    assert surface(session).root not in before
+
+
 def test_without_the_flag_nothing_changes(start: Any) -> None:
     session = start("hostile")
     assert len({surface(session).root for _ in range(4)}) == 1
