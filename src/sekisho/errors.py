@@ -160,6 +160,7 @@ CODES: Final[dict[str, CodeInfo]] = {
         503, -32055, "check that the registry can be reached from here, then install again"
     ),
     "key_unavailable": CodeInfo(500, -32055, "check the key folder and its permissions"),
+    "no_room": CodeInfo(503, -32055, "free space there, then type it again"),
     "changes_refused": CodeInfo(409, -32050, "look at them: sekisho changes NAME"),
     "changes_unavailable": CodeInfo(503, -32055, "look at the folder that is named, then type it again"),
     "egress_refused": CodeInfo(403, -32050, "the operator adds the host to network_policy.allowed_domains"),

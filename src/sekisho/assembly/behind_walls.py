@@ -72,15 +72,16 @@ class BehindWalls:
         inside = await self._enclosed()
         spec = sandbox_spec(workload, self._environment, inside)
         spec = housed(spec, workload, self._post.places, is_root=is_host_root())
-        self._driver = await self._stack.enter_async_context(
-            driver_for(spec, self._launcher, self._environment)
-        )
+        self._driver = driver_for(spec, self._launcher, self._environment)
         access = asks_broker(workload, self._driver.name)
         if access is not None:
             folder = self._post.gate_of(0).with_suffix(".deno")
             broker = permission_broker(folder, access, self._on_denial, workload.gates)
             spec = with_broker(spec, await self._stack.enter_async_context(broker))
+        # What is missing for its walls is told before a launcher runs: it is tried again until somebody has acted.
         self._spares = await self._starters(spec)
+        await self._stack.enter_async_context(self._driver)
+        self._stack.push_async_callback(self._spares.close)
         self._start = await self._stack.enter_async_context(self._spares.listed())
         if self._driver.name == "unsafe-none":
             self._log.warning(
@@ -149,6 +150,4 @@ class BehindWalls:
             message=message,
             log=self._log.info,
         )
-        spares = Spares(launch, make)
-        self._stack.push_async_callback(spares.close)
-        return spares
+        return Spares(launch, make)

@@ -45,7 +45,6 @@ def installed_workload(workload: Workload, packages: Path) -> Workload:
 
 
 def _installed(workload: Workload, package: PackageSpec, store: Store, active: Active | None) -> Workload:
-    _check_runnable(workload, package)
     kept = _kept(store, active, workload)
     store.prove(kept)
     command = fill(kept.receipt.command, tree=kept.tree, python=_interpreter(), node="node")
@@ -165,22 +164,6 @@ def _kept(store: Store, active: Active | None, workload: Workload) -> Kept:
             remedy=remedy,
         )
     return kept
-
-
-def _check_runnable(workload: Workload, package: PackageSpec) -> None:
-    """A package is run by the interpreter of this machine that it was installed for."""
-    if workload.driver == "oci":
-        raise Misconfigured(
-            "config_invalid",
-            f"plugin {workload.name!r} is a package, and a container has interpreters of its own",
-            remedy='take out driver = "oci", or put the server into the image and write command',
-        )
-    if workload.runtime == "wasm" or (workload.runtime == "deno" and package.ecosystem != "npm"):
-        raise Misconfigured(
-            "config_invalid",
-            f"{package} cannot be run by {workload.runtime}",
-            remedy='write runtime = "auto"; Deno runs npm packages',
-        )
 
 
 def _package(workload: Workload) -> PackageSpec:

@@ -32,7 +32,7 @@ from sekisho.wire import DenialFrame, Listener
 __all__ = ["run_plugin"]
 
 LOOK_S: Final = 1.0
-RETRY_S: Final = 2.0  # a launcher is started for each try
+RETRY_S: Final = 2.0
 
 
 def run_plugin(

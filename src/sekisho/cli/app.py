@@ -6,17 +6,18 @@ for the same reason. Above this there is only the person.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Final
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
 from sekisho.cli.saying import say_error, say_trouble
 from sekisho.cli.streams import open_missing
-from sekisho.errors import Misconfigured, SekishoError
+from sekisho.errors import Misconfigured, SekishoError, Unavailable
 
 __all__ = ["COMMANDS", "app_for", "main"]
 
@@ -24,6 +25,7 @@ DONE: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 _RUN: Final = Group("Run", sort_key=1)
 _REVIEW: Final = Group("Review", sort_key=2)
@@ -128,20 +130,45 @@ def main(words: Sequence[str] | None = None) -> int:
     except SystemExit as ending:  # the parser ends --help and interrupts this way
         return ending.code if isinstance(ending.code, int) else USAGE
     except CycloptsError as mistake:
-        return say_error(_usage(str(mistake)), USAGE, as_json=as_json)
+        return say_error(_usage(mistake, typed), USAGE, as_json=as_json)
     except SekishoError as error:
         return say_error(error, USAGE if error.code == "config_invalid" else FAILED, as_json=as_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # the reader (head, less) has seen enough
         return DONE
     except Exception as trouble:  # noqa: BLE001 - the top of the process: a line and a status, no traceback
-        return say_trouble(trouble, FAILED, as_json=as_json)
+        return _troubled(trouble, as_json=as_json)
     return result if isinstance(result, int) else DONE
 
 
-def _usage(mistake: str) -> SekishoError:
-    sentence = " ".join(mistake.split())
-    return Misconfigured("config_invalid", sentence, remedy="type sekisho --help, or sekisho COMMAND --help")
+def _usage(mistake: CycloptsError, typed: Sequence[str]) -> SekishoError:
+    command = next((words for words in (" ".join(typed[:2]), " ".join(typed[:1])) if _is_known(words)), "")
+    sentence = " ".join(str(mistake).split())
+    if isinstance(mistake, UnusedCliTokensError):
+        unused = " ".join(mistake.unused_tokens or ())
+        sentence = f"sekisho {command} takes no more words, and these stand there: {unused}"
+    remedy = f"type sekisho {command} --help" if command else "type sekisho --help, or sekisho COMMAND --help"
+    return Misconfigured("config_invalid", sentence, remedy=remedy)
+
+
+def _is_known(words: str) -> bool:
+    return words in COMMANDS or words in _FAMILIES
+
+
+def _troubled(trouble: Exception, *, as_json: bool) -> int:
+    """A full disk is no fault of ours, whoever met it; other errors are translated where they arise."""
+    if not isinstance(trouble, OSError) or trouble.errno not in NO_ROOM:
+        return say_trouble(trouble, FAILED, as_json=as_json)
+    if trouble.filename is None:
+        _forget_output()
+    where = "what is to be printed" if trouble.filename is None else str(trouble.filename)
+    return say_error(
+        Unavailable("no_room", f"{where} cannot be written: {trouble.strerror}"), FAILED, as_json=as_json
+    )
+
+
+def _forget_output() -> None:
+    """Nobody takes what is left to be printed; Python would complain once more when it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,11 +12,13 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TextIO
 
 from sekisho.errors import SekishoError
 
 __all__ = ["as_line", "as_text", "ask", "columns", "note", "say", "say_error", "say_json", "say_trouble"]
+
+MIN_LAST: Final = 16  # characters that the last cell of a table needs to be read
 
 
 def say(lines: Iterable[str]) -> None:
@@ -31,12 +33,16 @@ def say_json(value: object) -> None:
 
 
 def _as_json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, ensure_ascii=not _is_unicode(sys.stdout), default=_plain)
     if text.isascii() and text.isprintable():
         return text
     from sekisho.detect.hidden import is_hidden  # noqa: PLC0415 - most texts are plain
 
     return "".join(json.dumps(char)[1:-1] if is_hidden(char) else char for char in text)
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().startswith("utf")
 
 
 def as_text(text: str, *, keep: str = "") -> str:
@@ -78,12 +84,24 @@ def _draw(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    console = Console(file=sys.stdout)
+    widths = [max(len(row[index]) for row in [names, *rows]) for index in range(len(names))]
+    if sum(widths[:-1]) + len(widths) + MIN_LAST > console.width:  # broken words are no table
+        _list(names, rows)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console(file=sys.stdout).print(table)
+    console.print(table)
+
+
+def _list(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """For a narrow terminal: a row is a paragraph, and a cell a line of it."""
+    for index, row in enumerate(rows):
+        say([""] if index else [])
+        say(f"{name}: {cell}" for name, cell in zip(names, row, strict=True) if cell)
 
 
 def as_line(fields: Mapping[str, Any]) -> str:
@@ -112,7 +130,7 @@ def say_error(error: SekishoError, status: int, *, as_json: bool) -> int:
         note(_as_json({"error": told}))
     else:
         note(as_text(f"sekisho: {error.message}"))
-        note(as_text(f"→ {error.remedy}"))
+        note(as_text(f"{'→' if _is_unicode(sys.stderr) else '->'} {error.remedy}"))
     return status
 
 

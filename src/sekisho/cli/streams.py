@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Final
 
 __all__ = ["open_missing"]
@@ -24,5 +25,10 @@ def open_missing() -> None:
         except OSError:
             # The kernel gives the lowest number that is free: this one. What we start needs it as much as we do.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-        if getattr(sys, name) is None:  # how Python says that it found it closed
+        stream = getattr(sys, name)
+        if isinstance(stream, TextIOWrapper) and mode == "w":
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal of an old alphabet shows the rest by number
+        if stream is None:  # how Python says that it found it closed
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115

@@ -42,7 +42,7 @@ def bind(table: type[T], values: Mapping[str, object], source: Source, where: Ke
         return table(**arguments)
     except Misconfigured as problem:
         inner = getattr(problem, "key", "")
-        place = (*where, inner) if inner else where
+        place = (*where, *inner.split(".")) if inner else where
         raise refusal(source, place, problem.message, "", problem.remedy) from problem
 
 
@@ -59,8 +59,11 @@ def unknown_key(source: Source, key: KeyPath, declared: tuple[str, ...]) -> Misc
     name = str(key[-1]).lower().replace("-", "_")
     meant = [one for one in _MEANT.get(name, ()) if one in declared]
     near = meant or get_close_matches(name, declared, n=1)
-    remedy = f"did you mean {near[0]}?" if near else "remove the key, or correct its name"
-    return refusal(source, key, "unknown key", "one of " + ", ".join(declared), remedy)
+    if near:  # thirty names beside it would hide it
+        return refusal(source, key, "unknown key", "", f"did you mean {near[0]}?")
+    return refusal(
+        source, key, "unknown key", "one of " + ", ".join(declared), "remove the key, or correct its name"
+    )
 
 
 def _is_required(one: Field[Any]) -> bool:

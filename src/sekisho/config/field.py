@@ -38,7 +38,7 @@ MAX_SHOWN: Final = 40  # a message names the wrong value, it does not repeat a p
 
 
 class Wrong(Misconfigured):
-    """A value cannot be honoured; `key` names the setting when its table as a whole refuses."""
+    """A value cannot be honoured; `key` names the setting, from the table that refuses on: `driver`, `sandbox.driver`."""
 
     def __init__(self, what: str, *, remedy: str | None = None, key: str = "") -> None:
         super().__init__("config_invalid", what, remedy=remedy)

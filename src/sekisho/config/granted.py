@@ -55,6 +55,15 @@ class Granted:
         if self.oauth.settings is not None and program.upstream_headers:
             raise Wrong("stands beside upstream_headers", remedy="keep one of the two", key="oauth")
 
+    def check_package(self, program: Program) -> None:
+        """Refuse a package in a container, whose interpreters are not those it was installed for. Raises Wrong."""
+        if program.package is not None and self.sandbox.driver == "oci":
+            raise Wrong(
+                'is "oci", and a package runs by the interpreters of this host',
+                remedy='take out driver = "oci", or put the server into an image and write command',
+                key="sandbox.driver",
+            )
+
     def narrowed(self, program: Program, allowed_operations: tuple[str, ...], *, is_walled: bool) -> Narrowed:
         """The grants within the roots; walls of ours stand around those alone that run here."""
         granted = grants_of(

@@ -85,8 +85,9 @@ def check_package(
     *,
     command: tuple[str, ...],
     upstream: str | None,
+    runtime: str,
 ) -> None:
-    """A package is the plugin itself: nothing else says what is run. Raises Wrong."""
+    """A package is the plugin itself: nothing else says what is run, and its runtime knows its kind. Raises Wrong."""
     if package is not None and (command or upstream):
         other = "command" if command else "upstream"
         raise Wrong(f"stands beside {other}; expected one of the two", remedy="remove one", key="package")
@@ -95,6 +96,13 @@ def check_package(
             raise Wrong(
                 "stands without package", remedy="add package, or put the words into command", key=key
             )
+    spec = package_of(package)
+    if spec is not None and (runtime == "wasm" or (runtime == "deno" and spec.ecosystem != "npm")):
+        raise Wrong(
+            f'is "{runtime}", which cannot run {spec}',
+            remedy='write runtime = "auto"; Deno runs npm packages',
+            key="runtime",
+        )
 
 
 def package_of(package: str | None) -> PackageSpec | None:

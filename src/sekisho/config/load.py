@@ -6,6 +6,7 @@ environment variable and looks at no path the file names; `check_paths` does tha
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from dataclasses import replace
@@ -90,6 +91,10 @@ def _read(path: Path) -> str:
         raise _file_error(path, f"cannot be read: {reason}", remedy) from problem
     if len(data) > MAX_FILE_BYTES:
         raise _file_error(path, f"is larger than {MAX_FILE_BYTES} bytes", "name a configuration file")
+    if data.startswith(codecs.BOM_UTF8):
+        raise _file_error(
+            path, "begins with a byte order mark; expected TOML 1.0", "save it as UTF-8 without BOM"
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:

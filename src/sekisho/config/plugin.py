@@ -75,6 +75,7 @@ class PluginConfig(Granted):
 
     def __post_init__(self) -> None:
         self.check_oauth(self.plugin_server)
+        self.check_package(self.plugin_server)
         named = settings_names(self.name, self.settings)
         check_secrets(self.grants, upstream=self.plugin_server.upstream, settings=named)
 

@@ -68,6 +68,7 @@ class PluginEntry(Granted, Program):
                 remedy="add one of them",
             )
         self.check_oauth(self)
+        self.check_package(self)
         for one in self.require_approval:
             if one not in self.allowed_operations:
                 raise Wrong(

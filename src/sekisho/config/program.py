@@ -129,4 +129,11 @@ class Program:
                 remedy='add "traceparent"',
                 key="trace_context",
             )
-        check_package(self.package, self.entry, self.arguments, command=self.command, upstream=self.upstream)
+        check_package(
+            self.package,
+            self.entry,
+            self.arguments,
+            command=self.command,
+            upstream=self.upstream,
+            runtime=self.runtime,
+        )

@@ -6,6 +6,7 @@ private file others may read is refused. Knows nothing about what the files hold
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 MAX_FILE_BYTES: Final = 1 << 20  # a key file larger than this is a mistake, and is not read into memory
+NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -133,4 +135,5 @@ def _sync_folder(path: Path) -> None:
 
 
 def _unavailable(path: Path, error: OSError) -> Misconfigured:
-    return Misconfigured("key_unavailable", f"{path}: {error.strerror or error}")
+    remedy = "free space there, then type it again" if error.errno in NO_ROOM else None
+    return Misconfigured("key_unavailable", f"{path}: {error.strerror or error}", remedy=remedy)

@@ -49,6 +49,7 @@ def test_a_command_line_without_a_command_shows_what_there_is(typed: Type, words
         ("frob",),
         ("version", "--frob"),
         ("review",),
+        ("plugins", "too", "many"),
         ("audit", "frob"),
         ("audit", "prove", "x"),
         ("up", "--config"),
@@ -62,6 +63,29 @@ def test_a_mistyped_command_line_ends_with_two(typed: Type, words: tuple[str, ..
     first, second = answer.err.splitlines()
     assert first.startswith("sekisho: ")
     assert second.startswith("→ ")
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [(("token", "show", "x"), "token show"), (("token", "frob"), "token"), (("plugins", "x"), "plugins")],
+)
+def test_a_mistake_leads_to_the_help_of_what_was_typed(
+    typed: Type, words: tuple[str, ...], page: str
+) -> None:
+    assert typed(*words).err.splitlines()[1] == f"→ type sekisho {page} --help"
+    assert typed(*page.split(), "--help").status == 0
+
+
+@pytest.mark.parametrize("words", [["version"], ["version", "--json"], ["--help"]])
+def test_a_full_disk_under_what_is_printed_is_told_as_one(words: list[str]) -> None:
+    line = "import sys\nfrom sekisho.cli import main\nsys.exit(main(sys.argv[1:]))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", line, *words], stdout=full, stderr=-1, text=True, timeout=30, check=False
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == (1 if "--json" in words else 2)
 
 
 def test_a_mistake_is_json_for_a_program(typed: Type) -> None:

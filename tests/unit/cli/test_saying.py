@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -35,6 +38,51 @@ def test_what_json_cannot_say_is_a_fault_of_ours() -> None:
 def test_columns_line_up_and_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     columns(("name", "state"), [("a", "[bold]x[/bold]"), ("longer", "y")])
     assert capsys.readouterr().out == "name    state\na       [bold]x[/bold]\nlonger  y\n"
+
+
+class Terminal(io.TextIOWrapper):
+    """Of one width, and of one alphabet."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, errors="backslashreplace", write_through=True)
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def shown(self) -> str:
+        return cast(io.BytesIO, self.buffer).getvalue().decode(self.encoding)
+
+
+@pytest.mark.parametrize(
+    ("width", "is_table"), [("100", True), ("40", True), ("39", False), ("20", False), ("1", False)]
+)
+def test_a_terminal_too_narrow_for_a_table_shows_a_line_for_each_cell(
+    monkeypatch: pytest.MonkeyPatch, width: str, is_table: bool
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("TERM", "dumb")
+    columns(("name", "state", "where"), [("files", "not approved yet", "here"), ("a", "", "there")])
+    if is_table:
+        assert [line.split()[0] for line in terminal.shown.splitlines()] == ["name", "files", "a"]
+    else:
+        assert (
+            terminal.shown == "name: files\nstate: not approved yet\nwhere: here\n\nname: a\nwhere: there\n"
+        )
+
+
+def test_a_terminal_of_an_old_alphabet_gets_json_and_an_arrow_that_it_can_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, err = Terminal("latin-1"), Terminal("ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    say_json({"text": "é → 関 \U0001f600"})
+    say_error(Refused("plugin_quarantined", "not approved", remedy="review it"), 1, as_json=False)
+    assert json.loads(out.shown) == {"text": "é → 関 \U0001f600"}
+    assert err.shown == "sekisho: not approved\n-> review it\n"
 
 
 def test_a_table_without_rows_still_has_its_head(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,3 +43,15 @@ def test_a_command_ends_well_without_them(closed: str) -> None:
     main = "import sys; from sekisho.cli.app import main; sys.exit(main(['version']))"
     command = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, main]
     assert subprocess.run(command, check=False, timeout=60, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_letter_that_the_terminal_does_not_know_is_shown_by_number() -> None:
+    look = "from sekisho.cli.streams import open_missing\nopen_missing()\nprint('caf\\u00e9 \\u95a2')"
+    ended = subprocess.run(
+        [sys.executable, "-c", look],
+        check=True,
+        timeout=60,
+        capture_output=True,
+        env={"PYTHONIOENCODING": "latin-1"},
+    )
+    assert ended.stdout == b"caf\xe9 \\u95a2\n"

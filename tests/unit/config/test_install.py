@@ -54,6 +54,9 @@ def test_the_plugin_file_means_the_same(tmp_path: Path) -> None:
         ('command = ["x"]\narguments = ["y"]', "stands without package"),
         ('package = "npm:x@1.0.0"\nentry = "../x"', "entry"),
         ('package = "npm:x@1.0.0"\narguments = [1]', "arguments"),
+        ('package = "npm:x@1.0.0"\nsandbox = { driver = "oci" }', 'sandbox.driver: is "oci"'),
+        ('package = "npm:x@1.0.0"\nruntime = "wasm"', 'runtime: is "wasm", which cannot run npm:x'),
+        ('package = "pypi:x==1.0"\nruntime = "deno"', 'runtime: is "deno", which cannot run pypi:x'),
         ('package = "npm:x@1.0.0"\narguments = "y"', "arguments"),
     ],
 )
@@ -61,6 +64,16 @@ def test_a_package_that_cannot_be_honoured_is_refused(tmp_path: Path, plugin: st
     with pytest.raises(Misconfigured) as caught:
         _core(tmp_path, plugin)
     assert what in caught.value.message
+
+
+def test_the_plugin_file_refuses_a_package_in_a_container_too(tmp_path: Path) -> None:
+    path = tmp_path / "plugin.toml"
+    words = '[plugin_server]\nname = "clock"\npackage = "npm:a@1.0.0"\n[sandbox]\ndriver = "{}"\n'
+    path.write_text(words.format("oci"), encoding="utf-8")
+    with pytest.raises(Misconfigured, match=r"plugin\.toml:5: sandbox\.driver: is \"oci\""):
+        load_plugin(path)
+    path.write_text(words.format("native"), encoding="utf-8")
+    assert load_plugin(path).workload.driver == "native"
 
 
 def test_packages_come_from_the_public_registries_unless_the_file_says_otherwise(tmp_path: Path) -> None:

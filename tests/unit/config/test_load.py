@@ -33,6 +33,7 @@ def test_a_file_is_recognised_by_its_tables(samples: Path) -> None:
         (b"[x\n", ":1: "),
         (b'a = """\n\n', ":3: "),
         (b"a = 1\n\xff\n", ":2: not UTF-8; expected TOML in UTF-8"),
+        (b"\xef\xbb\xbf[security]\n", ": begins with a byte order mark"),
         (b"#" * (MAX_FILE_BYTES + 1), "is larger than"),
         (b"a = " + b"[" * 100_000, "nested too deeply"),
     ],

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,26 @@ def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
     files.write_public(path, b"two")
     assert files.read_public(path) == b"two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["page"]
+
+
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+from sekisho.errors import Misconfigured
+from sekisho.keys import files
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    files.write_private(Path(sys.argv[1]), b"secret")
+except Misconfigured as error:
+    sys.exit(error.remedy)
+"""
+
+
+def test_a_full_disk_is_called_one(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", NO_ROOM, str(tmp_path / "key")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.stderr == "free space there, then type it again\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_file_names_itself(tmp_path: Path) -> None:
