@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import cast
 
@@ -61,10 +61,10 @@ def test_a_terminal_too_narrow_for_a_table_shows_a_line_for_each_cell(
     monkeypatch: pytest.MonkeyPatch, width: str, is_table: bool
 ) -> None:
     terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", width)
     monkeypatch.setenv("TERM", "xterm")
-    columns(("name", "state", "where"), [("files", "not approved yet", "here"), ("a", "", "there")])
+    with redirect_stdout(terminal):
+        columns(("name", "state", "where"), [("files", "not approved yet", "here"), ("a", "", "there")])
     if is_table:
         assert [line.split()[0] for line in terminal.shown.splitlines()[1:]] == ["files", "a"]
     else:
@@ -73,14 +73,11 @@ def test_a_terminal_too_narrow_for_a_table_shows_a_line_for_each_cell(
         )
 
 
-def test_a_terminal_of_an_old_alphabet_gets_json_and_an_arrow_that_it_can_show(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_terminal_of_an_old_alphabet_gets_json_and_an_arrow_that_it_can_show() -> None:
     out, err = Terminal("latin-1"), Terminal("ascii")
-    monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(sys, "stderr", err)
-    say_json({"text": "é → 関 \U0001f600"})
-    say_error(Refused("plugin_quarantined", "not approved", remedy="review it"), 1, as_json=False)
+    with redirect_stdout(out), redirect_stderr(err):
+        say_json({"text": "é → 関 \U0001f600"})
+        say_error(Refused("plugin_quarantined", "not approved", remedy="review it"), 1, as_json=False)
     assert json.loads(out.shown) == {"text": "é → 関 \U0001f600"}
     assert err.shown == "sekisho: not approved\n-> review it\n"
 
