@@ -8,6 +8,7 @@
 - What stands behind an option, a scheme or a sign (`--output=/x`, `-f/x`, `unix:/x`, `@/x`), and each part of a list
   (`/a:/b`), names what it names by itself (`place_lists`).
 - A text is an address when it is written as `scp` and `git` read it, too: `user@host:path/x`.
+- Braces with a comma are read as patterns of names are (`{/etc,x}/y`, `a/{..,b}`): whatever could come of them counts.
 - Prose names nothing: a word like and/or, a slash among words, an address in the middle of a sentence, a comment,
   many lines.
 - A text is read in every way in which somebody behind us may read it: as it is, with look-alike characters folded,
@@ -20,6 +21,7 @@ Judgement over text alone. Whether a place may be named is decided by `root_rule
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ from typing import Final, Literal
 
 from sekisho.policy.place_lists import bare, begins_address, parts
 
-__all__ = ["Hint", "Place", "climbs", "is_scheme", "may_name_place", "named_places"]
+__all__ = ["Hint", "Place", "climbs", "is_json", "is_scheme", "may_name_place", "named_places"]
 
 Hint = Literal["", "path", "address"]
 Place = tuple[Literal["path", "address"], str]
@@ -57,10 +59,13 @@ _EDGES: Final = "".join(map(chr, range(1, 33))) + "\x7f\x85\xa0\u1680\u2028\u202
 _SHELL_ADDRESS: Final = re.compile(r"[\w.-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})*:(?=\S*[/~])\S")
 _ANY_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.\-]{0,40}:(?![0-9]{1,5}(?:[/?#]|$))", re.IGNORECASE)
 _ABSOLUTE: Final = re.compile(r"/+(?!\*\*?\s)[^\s/]")  # a comment of a program is no path
-_HOME: Final = re.compile(r"~(?:[A-Za-z_][\w.-]*)?(?:[\\/]|$)|\$\{?[A-Za-z_]\w*\}?[\\/]|%[A-Za-z_]\w*%[\\/]")
+_HOME: Final = re.compile(
+    r"~(?:[A-Za-z_][\w.-]*)?(?:[\\/]|$)|\$(?:[A-Za-z_]\w*|\{[^}]*\})[\\/]|%[A-Za-z_]\w*%[\\/]"
+)
 # Alone these may be a price or a key of JSON; what is said to be a path may be expanded by whoever opens it.
 _VARIABLE: Final = re.compile(r"\$[A-Za-z_]\w*|\$\{[^}]*\}|%[A-Za-z_]\w*%")
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\s\\]|\\(?:[\w.$-]+\\)+[\w.$-]*$")
+_BRACES: Final = re.compile(r"[{},]")
 _JPEG: Final = re.compile(r"/9j/[A-Za-z0-9+/]{60,}={0,2}")  # every picture of that kind begins so in base64
 
 
@@ -146,12 +151,21 @@ def _places(text: str, hint: Hint) -> Iterator[Place]:
     place = _place(text, hint)
     if place is not None:
         yield place
+    if text[:1] == "{" and "," in text and not is_json(text):
+        yield from (found for part in _alternatives(text) if (found := _place(bare(part), "")) is not None)
     is_place = place is not None and (hint == "" or _place(text, "") is not None)
     for part in parts(text, is_place=is_place):
         # Behind a place even a bare slash is one.
         inner = _place(bare(part), "path" if is_place else "")
         if inner is not None:
             yield inner
+
+
+def _alternatives(text: str) -> Iterator[str]:
+    """What a pattern may begin with whose first sign is a brace; behind an alternative of nothing, what follows it."""
+    yield from (part.partition("}")[0] for part in re.split("[{,]", text)[1:])
+    if re.search("[{,][,}]", text):
+        yield from text.split("}")[1:]
 
 
 def _place(text: str, hint: Hint) -> Place | None:
@@ -178,8 +192,25 @@ def _is_path(text: str, hint: Hint) -> bool:
 
 
 def climbs(text: str) -> bool:
-    """Whether some part of it is `..`, whichever slash parts it."""
-    return any(part.partition(";")[0].strip() == ".." for part in re.split(r"[\\/]", text))
+    """Whether some part of it is `..`, or could come of its braces, whichever slash parts it."""
+    parts = re.split(r"[\\/]", text)
+    if any(part.partition(";")[0].strip() == ".." for part in parts):
+        return True
+    return "{" in text and any(map(_could_climb, parts))
+
+
+def _could_climb(part: str) -> bool:
+    """Whether alternatives of dots alone stand in it, which are two together: `{..,x}`, `{.,}{.,x}`."""
+    pieces = [one.strip() for one in _BRACES.split(part)]
+    return len(pieces) > 1 and sum(len(one) for one in pieces if one in (".", "..")) > 1
+
+
+def is_json(text: str) -> bool:
+    """Whether it is an object or a list of JSON, whose braces mean something else."""
+    try:
+        return text[:1] in ("{", "[") and isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def is_scheme(text: str) -> bool:

@@ -26,7 +26,7 @@ _NAME: Final = r"[^\s:;,=|<>&\"'`()\\/]+"
 _CLIMB: Final = rf"(?:{_NAME}[\\/])*\.\.(?![^\s:;,=|<>&\"'`()\\/])"
 _FAR: Final = (
     rf"[a-z][a-z0-9+.\-]{{0,40}}:[\\/]{{2}}\S|(?:[a-z]|file|jar|url):[\\/]|"
-    rf"\$\{{?[a-z_]\w*\}}?[\\/]|%[a-z_]\w*%[\\/]|{_CLIMB}"
+    rf"\$(?:[a-z_]\w*|\{{[^}}]*\}})[\\/]|%[a-z_]\w*%[\\/]|{_CLIMB}"
 )
 # Where a place may begin in a text that is none by itself: `[:/]`, `(?:/` and `:/` begin nothing.
 _BEGIN: Final = rf"(?:/+[\w.~%$@+-](?![^\[\s:;,=]*\])(?![^(\s:;,=]*\))|~[\w.-]*[\\/]|\\\\[\w.]|{_FAR})"
@@ -35,7 +35,7 @@ _BEGIN_BEHIND: Final = rf"(?:[/\\~]|{_FAR})"
 
 _BEFORE: Final = re.compile(
     rf"""--?[A-Za-z][\w-]*=|@(?=[/~.\\])|["'`](?=\S+$)(?=@?{_BEGIN})
-    |(?:--?[A-Za-z][\w-]*\s+|-[A-Za-z]{{1,3}}:?|@|[0-9]?>{{1,2}}\s*|\|\s*|[\w.+@-]{{1,64}}[:=])(?={_BEGIN})""",
+    |(?:--?[A-Za-z][\w-]*\s+|-[A-Za-z]{{1,3}}:?|@|[0-9]?>{{1,2}}\s*|\|\s*|[\w.+@-]{{1,64}}[:=])(?=@?{_BEGIN})""",
     re.IGNORECASE | re.VERBOSE,
 )
 _QUOTED: Final = re.compile(r"""(["'`])(.+)\1|<([a-z][a-z0-9+.\-]*:\S+)>""", re.IGNORECASE | re.DOTALL)

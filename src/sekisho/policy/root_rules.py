@@ -20,7 +20,7 @@ from typing import Final
 
 from sekisho.errors import Refused
 from sekisho.policy.hosts import canonical_host
-from sekisho.policy.named_places import Hint, climbs, is_scheme, may_name_place, named_places
+from sekisho.policy.named_places import Hint, climbs, is_json, is_scheme, may_name_place, named_places
 from sekisho.policy.roots import PORTS, Root
 
 __all__ = ["RootRules", "hint_of_name", "hints_of_schema"]
@@ -110,8 +110,8 @@ class RootRules:
         return True
 
     def _holds_path(self, text: str) -> bool:
-        if "\0" in text:
-            return False
+        if "\0" in text or ("{" in text and "," in text and climbs(text) and not is_json(text)):
+            return False  # what stands in braces may be nothing, or several folders: how far it climbs is not known
         if not text.startswith("/"):
             return climbs(text) and not _leaves_start(text) and text[:1] not in "~$%\\" and text[1:2] != ":"
         for slashes in (r"/", r"[\\/]"):
@@ -128,7 +128,8 @@ class RootRules:
         if scheme == "file" and is_scheme(text):
             authority, path = _authority(rest) if rest.startswith("//") else ("", rest)
             is_here = authority.lower() in ("", "localhost") and "\\" not in rest
-            return is_here and ((not path.startswith("/") and not climbs(path)) or self._holds_path(path))
+            # Who reads addresses as browsers do starts at the top, whether a slash stands there or not.
+            return is_here and (path.startswith("/") or not climbs(path)) and self._holds_path("/" + path)
         if scheme in _AS_HTTP and is_scheme(text):
             return rest.startswith("//") and self._holds_site((_AS_HTTP[scheme],), rest)
         if is_scheme(text):
