@@ -420,6 +420,47 @@ async def test_nothing_but_scratch_space_and_grants_can_be_written(driver: Launc
     assert sorted(path.name for path in root.rglob("*")) == ["read", "write", "x"]
 
 
+REACHING: Final = """
+def reach(path, kind):
+    with socket.socket(socket.AF_UNIX, kind) as one:
+        one.connect(path)
+def pair(kind):
+    for one in socket.socketpair(socket.AF_UNIX, kind):
+        one.close()
+def own():
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("/tmp/own")
+"""
+
+
+@pytest.mark.threat("T-READ-HOST")
+@pytest.mark.parametrize("unix_sockets", [True, False])
+async def test_a_service_in_a_granted_folder_is_reached_only_by_who_may_make_unix_sockets(
+    driver: Launched, root: Path, unix_sockets: bool
+) -> None:
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        one.bind(f"{root}/s")
+        one.listen()
+        other.bind(f"{root}/d")
+        for name in "sd":
+            (root / name).chmod(0o777)
+        shown = await answer(
+            driver,
+            f"""import socket{REACHING}
+print(json.dumps([
+    attempt(lambda: reach("{root}/s", socket.SOCK_STREAM))[0],
+    attempt(lambda: reach("{root}/d", socket.SOCK_DGRAM))[0],
+    attempt(lambda: own())[0],
+    attempt(lambda: pair(socket.SOCK_DGRAM))[0],
+    attempt(lambda: pair(socket.SOCK_STREAM))[0],
+    attempt(lambda: socket.socket(socket.AF_INET).close())[0],
+]))""",
+            files=FileGrant(read_only_paths=(str(root),)),
+            unix_sockets=unix_sockets,
+        )
+    assert [one == "ok" for one in shown] == [*[unix_sockets] * 4, True, True]
+
+
 @pytest.mark.threat("T-READ-HOST")
 async def test_a_blocked_path_inside_a_grant_is_empty_and_cannot_be_uncovered(
     driver: Launched, root: Path

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Final
 
 from sekisho.assembly.asking import client_requests
 from sekisho.assembly.enclosed import Enclosed, enclosed
 from sekisho.assembly.housing import housed
 from sekisho.assembly.post import Post
 from sekisho.assembly.runtimes import asks_broker, with_broker
-from sekisho.assembly.sandbox_spec import sandbox_spec
+from sekisho.assembly.sandbox_spec import sandbox_spec, sockets_in_reach
 from sekisho.assembly.spares import Spares
 from sekisho.egress import Lease, take_lease
 from sekisho.errors import Misconfigured, Unavailable
@@ -29,6 +30,8 @@ from sekisho.telemetry import Logger
 from sekisho.wire import DenialFrame
 
 __all__ = ["BehindWalls"]
+
+MAX_SOCKETS_TOLD: Final = 8
 
 
 class BehindWalls:
@@ -73,7 +76,7 @@ class BehindWalls:
         spec = sandbox_spec(workload, self._environment, inside)
         spec = housed(spec, workload, self._post.places, is_root=is_host_root())
         self._driver = driver_for(spec, self._launcher, self._environment)
-        access = asks_broker(workload, self._driver.name)
+        access = asks_broker(workload, self._driver.name, has_sockets=spec.unix_sockets)
         if access is not None:
             folder = self._post.gate_of(0).with_suffix(".deno")
             broker = permission_broker(folder, access, self._on_denial, workload.gates)
@@ -88,6 +91,14 @@ class BehindWalls:
                 "plugin_without_walls",
                 plugin=workload.name,
                 meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
+            )
+        elif not spec.unix_sockets and workload.unix_sockets == "auto":
+            self._log.warning(
+                "plugin_without_unix_sockets",
+                plugin=workload.name,
+                meaning="services listen in what it is granted, and no mount would keep it from them; block their "
+                'folder, list the socket\'s own path, or write sandbox.unix_sockets = "always" or "never"',
+                sockets=list(sockets_in_reach(workload))[:MAX_SOCKETS_TOLD],
             )
 
     async def __aexit__(self, *exc: object) -> None:

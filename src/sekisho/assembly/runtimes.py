@@ -51,13 +51,13 @@ def within_runtime(spec: SandboxSpec, runtime: Runtime) -> SandboxSpec:
             return spec
 
 
-def asks_broker(workload: Workload, driver: DriverName) -> DenoAccess | None:
+def asks_broker(workload: Workload, driver: DriverName, *, has_sockets: bool = True) -> DenoAccess | None:
     """What a broker would answer by, where Deno runs and can reach one: without namespaces no socket can be made.
 
     A working folder is stated for a program that names things from there, and of those a broker does not learn where they
     are: such a program is held by the flags.
     """
-    if workload.working_directory is not None or driver not in _WITH_SOCKETS:
+    if workload.working_directory is not None or driver not in _WITH_SOCKETS or not has_sockets:
         return None
     if chosen(workload.runtime, workload.command) != "deno":
         return None

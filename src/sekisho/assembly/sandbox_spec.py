@@ -9,8 +9,16 @@ from sekisho.assembly.runtimes import within_runtime
 from sekisho.assembly.telling import told
 from sekisho.config import Workload
 from sekisho.sandbox import SandboxSpec
+from sekisho.sandbox.host.services import services_within
 
-__all__ = ["sandbox_spec"]
+__all__ = ["sandbox_spec", "sockets_in_reach"]
+
+
+def sockets_in_reach(workload: Workload) -> tuple[str, ...]:
+    """Why it gets no Unix sockets, unless it has them always: the sockets it could find, or the configuration's word."""
+    if workload.unix_sockets == "never":
+        return ('unix_sockets = "never"',)
+    return services_within(workload.grants.files)
 
 
 def sandbox_spec(
@@ -41,6 +49,7 @@ def sandbox_spec(
         image=workload.image,
         oci_runtime=workload.oci_runtime,
         told_paths=workload.told_paths,
+        unix_sockets=workload.unix_sockets == "always" or not sockets_in_reach(workload),
         wants_network=not workload.grants.network.is_closed,
         search_path=environment.get("PATH"),
     )

@@ -111,6 +111,12 @@ class Sandbox:
         "Telling costs an open of a file ten microseconds.",
         default="all",
     )
+    unix_sockets: str = setting(
+        choice("auto", "always", "never"),
+        "Whether it may make Unix sockets; pairs always. No mount keeps it from connecting to one that it finds: auto "
+        "refuses them where a service listens in a folder that it is granted, unless that socket's own path is listed.",
+        default="auto",
+    )
 
     def __post_init__(self) -> None:
         for key in ("image", "oci_runtime"):

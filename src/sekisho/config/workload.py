@@ -45,6 +45,7 @@ class Workload:
     oci_runtime: str = ""
     uids: str = ""
     told_paths: str = "all"
+    unix_sockets: str = "auto"
     warm: bool = True
     preload: tuple[str, ...] | None = None
     client_requests: tuple[str, ...] = ("elicitation",)
@@ -110,6 +111,7 @@ def workload_of(
         oci_runtime=granted.sandbox.oci_runtime,
         uids=granted.sandbox.uids,
         told_paths=granted.sandbox.told_paths,
+        unix_sockets=granted.sandbox.unix_sockets,
         warm=program.warm,
         preload=program.preload,
         client_requests=program.client_requests,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sekisho.assembly.enclosed import TRUST_VARIABLES, enclosed
-from sekisho.assembly.sandbox_spec import sandbox_spec
+from sekisho.assembly.sandbox_spec import sandbox_spec, sockets_in_reach
 from sekisho.config import Workload, load_plugin
 from sekisho.egress import take_lease
 from sekisho.egress.handoff import listen
 from sekisho.egress.lease import LeaseDesk
 from sekisho.errors import Misconfigured
 from sekisho.policy.environment import is_dangerous
+from sekisho.policy.grants import FileGrant
 
 FILE = """
 [plugin_server]
@@ -65,6 +68,29 @@ def test_walls_that_are_drawn_to_be_read_name_secrets_and_need_no_value(workload
     assert {"TOKEN", "OPEN", "SSL_CERT_FILE"} <= set(spec.environment)
     assert spec.environment["OPEN"] == ""
     assert spec.certificate
+
+
+@pytest.mark.threat("T-READ-HOST")
+@pytest.mark.parametrize(
+    ("word", "listens", "has_them"),
+    [
+        ("auto", True, False),
+        ("auto", False, True),
+        ("always", True, True),
+        ("never", False, False),
+    ],
+)
+def test_where_a_service_listens_in_a_grant_there_are_no_unix_sockets_unless_they_are_asked_for(
+    tmp_path: Path, workload: Workload, word: str, listens: bool, has_them: bool
+) -> None:
+    folder = tmp_path.resolve()
+    grants = replace(workload.grants, files=FileGrant(read_only_paths=(str(folder),)))
+    wanted = replace(workload, grants=grants, unix_sockets=word)
+    with socket.socket(socket.AF_UNIX) as service:
+        if listens:
+            service.bind(str(folder / "s"))
+        assert sandbox_spec(wanted, {}).unix_sockets is has_them
+        assert bool(sockets_in_reach(wanted)) is (listens or word == "never")
 
 
 @pytest.mark.parametrize("name", TRUST_VARIABLES)

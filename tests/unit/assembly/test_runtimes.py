@@ -115,6 +115,10 @@ def test_a_broker_is_asked_where_it_can_be_reached_and_can_judge(
     assert access is None or access.code == ("/opt/x",)
 
 
+def test_a_deno_without_unix_sockets_is_held_by_its_flags() -> None:
+    assert asks_broker(workload("deno", "x.ts"), "native", has_sockets=False) is None
+
+
 def test_the_broker_is_named_in_the_environment_and_its_folder_is_shown() -> None:
     made = with_broker(spec("deno", "run", "x.ts"), Path("/run/p.deno/broker.sock"))
     assert made.environment["DENO_PERMISSION_BROKER_PATH"] == "/run/p.deno/broker.sock"

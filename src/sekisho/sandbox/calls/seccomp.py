@@ -3,8 +3,8 @@
 Guarantees, for the machines of `MACHINES`:
 - a call that is not listed is refused (EPERM), one we have never heard of does not exist (ENOSYS);
 - a call through a foreign entry (ia32, x32) kills the process, because its numbers mean something else;
-- sockets are Unix, TCP, UDP and route netlink; no raw, ICMP, packet, vsock, netfilter or kernel crypto
-  sockets;
+- sockets are Unix (or pairs of them alone), TCP, UDP and route netlink; no raw, ICMP, packet, vsock, netfilter or kernel
+  crypto sockets;
 - no new namespace, no mount, no tracing of another process, no key ring, no io_uring, no terminal injection;
 - nothing is taken that the whole host shares and that no limit counts: places for asynchronous I/O, leases on files;
 - no file becomes set-uid or set-gid: one left in a granted folder would lend our uid to whoever runs it later.
@@ -118,6 +118,7 @@ def assemble(
     alarm: bool = False,
     told: Told = "none",
     before_bwrap: bool = False,
+    unix_sockets: bool = True,
 ) -> bytes:
     """The filter for one machine, as the array of `struct sock_filter` that seccomp takes.
 
@@ -129,6 +130,8 @@ def assemble(
         told: which attempts on files ring as well, though they are allowed: the listener lets each go on.
         before_bwrap: whether an alarm is loaded before bwrap, which raises walls by `openat2` since 0.12: it rings, and
             does not exist once the walls stand.
+        unix_sockets: False for a plugin that could find a service's socket in what it is granted: no mount keeps it from
+            connecting. Pairs that cannot be pointed elsewhere remain.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -143,7 +146,8 @@ def assemble(
         code += [(_AT_LEAST, 0, 1, _X32_BIT), _answer(KILL)]
     told = told if alarm else "none"
     raising = {known.numbers[name] for name in RAISES if name in known.numbers and alarm and before_bwrap}
-    code += _search(_intervals(known.numbers, raising, shared=shared, watched=watched, told=told))
+    instead = {**(_UNSEEN if watched else {}), **({} if unix_sockets or shared else _WITHOUT_UNIX)}
+    code += _search(_intervals(known.numbers, raising, instead, shared=shared, told=told))
     if alarm:
         code = [_rung(step) for step in code]
     if len(code) > MAX_INSTRUCTIONS:
@@ -259,9 +263,9 @@ def _socketpair() -> Code:
     return [_argument(0), *_one_of((1,), EAFNOSUPPORT)]
 
 
-def _socket() -> Code:
-    """Unix; IPv4 and IPv6 streams (TCP) and datagrams (UDP); route netlink, without which Node cannot start a
-    server.
+def _socket(*, unix: bool = True) -> Code:
+    """Unix, where it may be; IPv4 and IPv6 streams (TCP) and datagrams (UDP); route netlink, without which Node cannot
+    start a server.
     """
     stream = [_argument(2), *_one_of((0, 6), EAFNOSUPPORT)]
     datagram = [_argument(2), *_one_of((0, 17), EAFNOSUPPORT)]
@@ -277,7 +281,7 @@ def _socket() -> Code:
     netlink = [_argument(2), *_one_of((0,), EAFNOSUPPORT)]
     return [
         _argument(0),
-        (_EQUAL, 4, 0, 1),
+        *([(_EQUAL, 4, 0, 1)] if unix else []),
         (_EQUAL, 4, 0, 2),
         (_EQUAL, 3, 0, 10),
         (_EQUAL, 2 + len(inet), 0, 16),
@@ -347,10 +351,11 @@ _SHARED: Final[dict[str, Code]] = {
 # file where the first does not exist.
 _UNSEEN: Final[dict[str, Code]] = {"memfd_create": _error(ENOSYS), "shmget": _error(EPERM)}
 UNSEEN: Final = frozenset(_UNSEEN)
+_WITHOUT_UNIX: Final[dict[str, Code]] = {"socket": _socket(unix=False), "socketpair": _pair_of_streams()}
 
 
 def _intervals(
-    numbers: dict[str, int], raising: set[int], *, shared: bool, watched: bool, told: Told
+    numbers: dict[str, int], raising: set[int], instead: dict[str, Code], *, shared: bool, told: Told
 ) -> list[tuple[int, tuple[Step, ...]]]:
     """(first number, what to do) in order; each holds up to the next one."""
     by_number = {number: name for name, number in numbers.items()}
@@ -362,8 +367,8 @@ def _intervals(
         name = by_number.get(number)
         if number in raising:
             return (_answer(NOTIFY),)
-        if watched and name in _UNSEEN:
-            return tuple(_UNSEEN[name])
+        if name in instead:
+            return tuple(instead[name])
         if shared and name in _SHARED:
             return tuple(_SHARED[name])
         if name in OPENS:

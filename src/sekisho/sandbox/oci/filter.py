@@ -35,12 +35,13 @@ Condition = tuple[int, int, int]  # argument, mask, value: they match when argum
 _ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 
-def profile(machine: str, *, watched: bool = False, listener: str = "") -> bytes:
+def profile(machine: str, *, watched: bool = False, unix_sockets: bool = True, listener: str = "") -> bytes:
     """The profile for one machine, as JSON.
 
     Args:
         machine: as `uname` calls it.
         watched: where no control group counts memory (see `seccomp`).
+        unix_sockets: see `seccomp` as well.
         listener: the socket to which the runtime brings the listener; with it calls ring that are refused whatever
             their arguments are.
     """
@@ -52,7 +53,8 @@ def profile(machine: str, *, watched: bool = False, listener: str = "") -> bytes
             remedy="run plugins on " + " or ".join(sorted(MACHINES)),
         )
     unseen = UNSEEN if watched else frozenset()
-    conditional = {name: ways for name, ways in _conditions().items() if name in known.numbers}
+    conditions = _conditions() if unix_sockets else _conditions() | _without_unix()
+    conditional = {name: ways for name, ways in conditions.items() if name in known.numbers}
     plain = sorted(name for name in ALLOWED - unseen if name in known.numbers and name not in conditional)
     rules: list[dict[str, Any]] = [{"names": plain, "action": "SCMP_ACT_ALLOW"}]
     rules += [_rule(name, way) for name, ways in conditional.items() for way in ways]
@@ -110,19 +112,27 @@ def _conditions() -> dict[str, tuple[tuple[Condition, ...], ...]]:
         "openat": (((2, _MAKES_A_FILE, 0),), ((3, _SET_ID, 0),)),
         "personality": (((0, _WORD, 0),), ((0, _WORD, _WORD),)),
         "socketpair": (((0, _WORD, 1),),),
-        "socket": (
-            ((0, _WORD, 1),),
-            ((0, _WORD, 16), (2, _WORD, 0)),
-            *_inet(stream=1, protocols=(0, 6)),
-            *_inet(stream=2, protocols=(0, 17)),
-        ),
+        "socket": (((0, _WORD, 1),), *_NETWORK),
     }
+
+
+def _without_unix() -> dict[str, tuple[tuple[Condition, ...], ...]]:
+    """Pairs of streams alone: a datagram socket sends to any path, though it is one of a pair."""
+    pairs = tuple(((0, _WORD, 1), (1, _KIND, kind)) for kind in (1, 5))
+    return {"socketpair": pairs, "socket": _NETWORK}
 
 
 def _inet(*, stream: int, protocols: Iterable[int]) -> Iterator[tuple[Condition, ...]]:
     for protocol in protocols:
         for family in (2, 10):
             yield ((0, _WORD, family), (1, _KIND, stream), (2, _WORD, protocol))
+
+
+_NETWORK: Final = (
+    ((0, _WORD, 16), (2, _WORD, 0)),
+    *_inet(stream=1, protocols=(0, 6)),
+    *_inet(stream=2, protocols=(0, 17)),
+)
 
 
 def _others(values: Iterable[int]) -> list[tuple[int, int]]:

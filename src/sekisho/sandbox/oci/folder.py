@@ -62,7 +62,8 @@ def _filter(folder: Path, plan: Plan, start: str) -> bytes:
     if start:
         return open_profile(machine)
     listener = str(folder / LISTENER_FILE) if "alarm" in plan.data else ""
-    return profile(machine, watched=plan.limits.memory_by != "cgroup", listener=listener)
+    watched = plan.limits.memory_by != "cgroup"
+    return profile(machine, watched=watched, unix_sockets=plan.unix_sockets, listener=listener)
 
 
 def _lay_start(folder: Path, plan: Plan, start: str) -> None:

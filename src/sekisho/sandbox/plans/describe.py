@@ -31,6 +31,7 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
         "private": [*_paths(plan, "tmpfs", "file", "proc", "dev")],
         "environment": [*sorted(plan.environment)],
         "network": "through the gate" if plan.wants_network else "none",
+        "unix_sockets": plan.unix_sockets,
         "system_call_filter": plan.filter_digest,
         "landlock": [*(f"{right} {path}" for path, right in plan.rules)],
         "limits": {
@@ -71,6 +72,7 @@ def describe_text(plan: Plan) -> str:
                 f"cpu {limits.cpu_percent} % (by {limits.cpu_by})",
             ],
         ),
+        ("unix sockets", ["its own, and any it finds" if plan.unix_sockets else "pairs alone"]),
         ("filter", [plan.filter_digest]),
     )
     return "\n".join(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -78,6 +79,7 @@ class Plan:
     scratch_bytes: int = 0
     staging: Staging = NOTHING
     watched: Mapping[int, Watched] = field(default_factory=dict, repr=False)
+    unix_sockets: bool = True
 
     @property
     def can_be_warm(self) -> bool:
@@ -115,7 +117,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         raise unavailable(f"this host cannot wall in plugin {spec.name!r}: {missing}")
     if driver in SHARING:
         return _shared(spec, capabilities, closure)
-    data = {**_filters(capabilities, shared=False, told=_told(spec)), **private_etc(closure)}
+    data = {**_filters(spec, capabilities, shared=False), **private_etc(closure)}
     if spec.certificate:
         data[CERTIFICATE_PATH] = spec.certificate
     command = closure.argv
@@ -145,6 +147,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         refusals=refusals(capabilities.machine),
         staging=staging,
         watched=_watched(capabilities, _told(spec)),
+        unix_sockets=spec.unix_sockets,
     )
 
 
@@ -156,7 +159,7 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
             "take the hosts out of network_policy, or make user namespaces work (see sekisho doctor)",
         )
     has_filter = capabilities.driver == "landlock"
-    data = _filters(capabilities, shared=True, told=_told(spec)) if has_filter else {}
+    data = _filters(spec, capabilities, shared=True) if has_filter else {}
     if spec.warm is not None:
         raise unavailable(f"plugin {spec.name!r} cannot be forked inside walls without namespaces")
     listed = listed_mounts(spec, closure)
@@ -183,25 +186,21 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
         else (),
         refusals=refusals(capabilities.machine),
         watched=_watched(capabilities, _told(spec)),
+        unix_sockets=not has_filter,
         scratch_bytes=spec.grants.limits.max_tmp_mb * _MIB,
     )
 
 
-def _filters(capabilities: Capabilities, *, shared: bool, told: Told) -> dict[str, bytes]:
+def _filters(spec: SandboxSpec, capabilities: Capabilities, *, shared: bool) -> dict[str, bytes]:
     """The system call filter; and where the kernel can report, the same one with an alarm."""
     watched = not capabilities.enforces("memory")
-    silent = {"filter": assemble(capabilities.machine, shared=shared, watched=watched)}
-    if not capabilities.alarm:
-        return silent
-    alarm = assemble(
-        capabilities.machine,
-        shared=shared,
-        watched=watched,
-        alarm=True,
-        told=told,
-        before_bwrap=capabilities.driver == "bubblewrap",
+    draw = partial(
+        assemble, capabilities.machine, shared=shared, watched=watched, unix_sockets=spec.unix_sockets
     )
-    return {**silent, "alarm": alarm}
+    if not capabilities.alarm:
+        return {"filter": draw()}
+    alarm = draw(alarm=True, told=_told(spec), before_bwrap=capabilities.driver == "bubblewrap")
+    return {"filter": draw(), "alarm": alarm}
 
 
 def _told(spec: SandboxSpec) -> Told:

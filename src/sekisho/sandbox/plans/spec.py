@@ -68,8 +68,9 @@ class SandboxSpec:
     `certificate`: PEM of an authority that the plugin shall trust; it stands at `CERTIFICATE_PATH` inside.
     `engine`, `image` and `oci_runtime` are for containers: an image brings the programs, which are not sought here then.
     `drafts`: the folder for what it writes, while that waits to be kept. `owner`: its own user on this host, None for
-    ours. `told_paths`: which attempts on files are watched, and told where the walls refuse them. `runtime_paths` are
-    read-only extras its interpreter needs; `search_path` finds `argv[0]` on the host.
+    ours. `told_paths`: which attempts on files are watched, and told where the walls refuse them. `unix_sockets`:
+    whether it may make Unix sockets, beside pairs of them. `runtime_paths` are read-only extras its interpreter needs;
+    `search_path` finds `argv[0]` on the host.
     """
 
     name: str
@@ -90,6 +91,7 @@ class SandboxSpec:
     drafts: str | None = None
     owner: int | None = None
     told_paths: str = "all"
+    unix_sockets: bool = True
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:

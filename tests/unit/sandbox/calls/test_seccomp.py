@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured
@@ -172,6 +172,44 @@ def test_no_other_family_makes_a_socket(family: int, kind: int, protocol: int) -
     if family not in {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}:
         assert answer == EAFNOSUPPORT
     assert answer in {ALLOW, EAFNOSUPPORT}
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+@given(
+    name=st.sampled_from(["socket", "socketpair"]),
+    words=st.lists(st.integers(0, 2**32), min_size=3, max_size=3),
+)
+@example("socketpair", [AF_UNIX, STREAM, 0])
+@example("socketpair", [AF_UNIX, DGRAM | NONBLOCK_CLOEXEC, 0])
+@example("socketpair", [AF_UNIX, SEQPACKET | NONBLOCK_CLOEXEC, 0])
+@example("socket", [AF_UNIX, STREAM, 0])
+@example("socket", [AF_INET, STREAM, 0])
+@example("socket", [AF_INET6, DGRAM, 17])
+@example("socket", [AF_NETLINK, RAW, 0])
+@pytest.mark.threat("T-READ-HOST")
+def test_without_unix_sockets_nothing_is_left_of_them_but_pairs_that_lead_nowhere_else(
+    machine: str, name: str, words: list[int]
+) -> None:
+    known = MACHINES[machine]
+    without = decide(assemble(machine, unix_sockets=False), known.numbers[name], known.audit_arch, *words)
+    family, kind = words[0] & 0xFFFF_FFFF, words[1] & 0xF
+    if family == AF_UNIX and (name == "socket" or kind not in (STREAM, SEQPACKET)):
+        assert without == EAFNOSUPPORT
+    else:
+        assert without == ask(machine, name, *words)
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+@pytest.mark.parametrize("shared", [False, True])
+def test_every_other_call_is_decided_as_with_them(machine: str, shared: bool) -> None:
+    known = MACHINES[machine]
+    drawn = [assemble(machine, shared=shared, unix_sockets=unix) for unix in (True, False)]
+    differing = {
+        name
+        for name, number in known.numbers.items()
+        if len({decide(code, number, known.audit_arch, AF_UNIX, DGRAM) for code in drawn}) > 1
+    }
+    assert differing == (set() if shared else {"socket", "socketpair"})
 
 
 def test_only_unix_sockets_come_in_pairs() -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.sandbox.calls.test_seccomp import ALLOW, CHECKED, ask
+from tests.unit.sandbox.calls.test_seccomp import decide as run_filter
 
 from sekisho.errors import Misconfigured
-from sekisho.sandbox.calls.seccomp import MACHINES
+from sekisho.sandbox.calls.seccomp import MACHINES, assemble
 from sekisho.sandbox.oci.filter import open_profile, profile
 
 INTERESTING = st.sampled_from(
@@ -47,9 +48,9 @@ ARGUMENTS = st.lists(
 )
 
 
-def decide(machine: str, name: str, arguments: list[int]) -> str | int:
+def decide(machine: str, name: str, arguments: list[int], *, unix_sockets: bool = True) -> str | int:
     """What a runtime makes of the profile: rules of one call are alternatives, the conditions of one rule are not."""
-    said: dict[str, Any] = json.loads(profile(machine))
+    said: dict[str, Any] = json.loads(profile(machine, unix_sockets=unix_sockets))
     mine = [rule for rule in said["syscalls"] if name in rule["names"]]
     if not mine:
         return int(said["defaultErrnoRet"])
@@ -131,3 +132,12 @@ def test_where_the_plugins_own_start_loads_the_filter_the_engines_refuses_nothin
     said = json.loads(open_profile(machine))
     assert (said["defaultAction"], said["syscalls"]) == ("SCMP_ACT_ALLOW", [])
     assert said["architectures"] == json.loads(profile(machine))["architectures"]
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+@given(arguments=ARGUMENTS, name=st.sampled_from(["socket", "socketpair", "connect"]))
+def test_without_unix_sockets_it_decides_like_our_own(machine: str, arguments: list[int], name: str) -> None:
+    known = MACHINES[machine]
+    code = assemble(machine, unix_sockets=False)
+    ours = run_filter(code, known.numbers[name], known.audit_arch, *arguments)
+    assert (decide(machine, name, arguments, unix_sockets=False) == "allow") == (ours == ALLOW)
