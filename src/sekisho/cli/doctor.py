@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def doctor(
     if apparmor_profile:
         say(APPARMOR_PROFILE.rstrip("\n").split("\n"))
         return 0
-    rows = (*examine(), examine_build(), *_configured(config))
+    rows = (*examine(os.environ), examine_build(), *_configured(config))
     is_good = all(row.ok for row in rows if row.needed)
     if json:
         say_json({"ok": is_good, "rows": [asdict(row) for row in rows]})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,7 +26,7 @@ from sekisho.sandbox.host.probe import (
     try_network,
     try_staging,
 )
-from sekisho.sandbox.oci.engine import COMMAND_S, find_engine, lacking
+from sekisho.sandbox.oci.engine import COMMAND_S, NOTHING, find_engine, lacking
 from sekisho.sandbox.oci.rootless import lack_here
 from sekisho.sandbox.plans.spec import LEVELS, Level
 from sekisho.sandbox.raising import offer_of
@@ -51,9 +52,9 @@ class Row:
     needed: bool = True
 
 
-def doctor() -> tuple[Row, ...]:
-    """Every wall and every limit, whether it stands here, and how to get it."""
-    containers = _containers()
+def doctor(environment: Mapping[str, str] = NOTHING) -> tuple[Row, ...]:
+    """Every wall and every limit, whether it stands here, and how to get it; `environment` is ours, for an engine."""
+    containers = _containers(environment)
     offers = [offer_of(name) for name in AUTO_ORDER]
     if not containers.ok:
         offers = [
@@ -93,14 +94,15 @@ def _overlay() -> Row:
     return Row(what=what, ok=True, detail="tried: an overlay stood", needed=False)
 
 
-def _containers() -> Row:
+def _containers(environment: Mapping[str, str]) -> Row:
     """A container engine that answers; its walls are tried by the first start, which needs an image."""
     what = "container engine"
     try:
-        engine = find_engine("auto")
+        engine = find_engine("auto", environment=environment)
     except Misconfigured as error:
         return Row(what=what, ok=False, detail=error.message, fix=error.remedy, needed=False)
-    ended = run_trial([*engine.question], timeout_s=COMMAND_S)  # as long as a start would wait for it
+    # as long as a start would wait for it, and with what a start would give it
+    ended = run_trial([*engine.question], timeout_s=COMMAND_S, environment=engine.environment)
     if ended.returncode:
         said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
         fix = explain_here(said[0]) if engine.is_rootless else _unless_late(said[0], "start the engine")

@@ -32,7 +32,7 @@ def driver_for(
     Raises:
         Misconfigured: this host cannot give what the plugin wants.
     """
-    name = choose(spec, offers(spec))
+    name = choose(spec, offers(spec, environment))
     if name == "oci":
         if forked is not None:
             forked.dismiss()  # an engine starts what there is to start
@@ -40,7 +40,7 @@ def driver_for(
     return next(kind for kind in LAUNCHED if kind.name == name)(forked=forked)
 
 
-def offers(spec: SandboxSpec) -> Iterator[Offer]:
+def offers(spec: SandboxSpec, environment: Mapping[str, str] = NOTHING) -> Iterator[Offer]:
     """What this host offers, each driver looked at only when those before would not do."""
     if spec.isolation == "unsafe-none" and spec.driver != "auto":
         raise unavailable(
@@ -52,7 +52,7 @@ def offers(spec: SandboxSpec) -> Iterator[Offer]:
     )
     for name in wanted:
         if name == "oci":
-            yield oci_offer(spec.engine, spec.oci_runtime, is_tried=_is_doubtful())
+            yield oci_offer(spec.engine, spec.oci_runtime, environment, is_tried=_is_doubtful())
             continue
         yield offer_of(name, is_tried=name != "landlock" and (name != "bubblewrap" or _is_doubtful()))
 
@@ -65,11 +65,13 @@ def offer_of(name: DriverName, *, is_tried: bool = True) -> Offer:
     return Offer(driver=name, level=found.level, missing=found.missing, has_gate=name != "landlock")
 
 
-def oci_offer(engine: str, runtime: str, *, is_tried: bool = False) -> Offer:
+def oci_offer(
+    engine: str, runtime: str, environment: Mapping[str, str] = NOTHING, *, is_tried: bool = False
+) -> Offer:
     """What containers give here. An engine that is not tried and does not work says so itself, at the first start."""
     missing: tuple[str, ...] = ()
     try:
-        found = find_engine(engine, runtime)
+        found = find_engine(engine, runtime, environment)
         missing = asked(found) if is_tried else ()
     except Misconfigured as error:
         missing = (f"{error.message} ({error.remedy})",)
@@ -83,7 +85,7 @@ def asked(engine: Engine) -> tuple[str, ...]:
     """What an engine complains of that stands on the same namespaces as our own walls; one of root's does not."""
     if not engine.is_rootless:
         return ()
-    ended = run_trial([*engine.question], timeout_s=COMMAND_S)
+    ended = run_trial([*engine.question], timeout_s=COMMAND_S, environment=engine.environment)
     said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
     return (f"{engine.name}: {obstacle(said[0][:200])}",) if ended.returncode else ()
 

@@ -42,3 +42,17 @@ def test_without_bwrap_our_own_walls_give_the_same_level(
 def test_only_the_strict_level_and_the_limits_of_a_plugin_are_needed() -> None:
     needed = {row.what for row in doctor() if row.needed}
     assert needed == {"isolation strict", "limit: memory", "limit: pids", "limit: cpu"}
+
+
+def test_an_engine_is_asked_in_the_environment_of_whoever_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "podman"
+    program.write_text('#!/bin/sh\n[ -n "$HOME" ] || { echo "HOME was not set" >&2; exit 1; }\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    said = [
+        next(row.detail for row in doctor(given) if row.what == "container engine")
+        for given in ({}, {"HOME": "/home/one"})
+    ]
+    assert ["HOME was not set" in one for one in said] == [True, False]

@@ -75,3 +75,12 @@ def test_an_engine_of_the_users_own_is_asked_where_namespaces_are_in_doubt(
     own = Engine(name="podman", program=str(program), is_rootless=True)
     assert "cannot re-exec" in str(asked(own))
     assert asked(replace(own, is_rootless=False)) == ()
+
+
+def test_an_engine_is_asked_with_what_it_would_be_started_with(tmp_path: Path) -> None:
+    program = tmp_path / "podman"
+    program.write_text('#!/bin/sh\n[ -n "$HOME" ] || { echo "HOME was not set" >&2; exit 1; }\n')
+    program.chmod(0o755)
+    own = Engine(name="podman", program=str(program), is_rootless=True)
+    assert "HOME was not set" in str(asked(own))
+    assert asked(replace(own, environment={"HOME": "/home/one"})) == ()

@@ -13,6 +13,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 TRIAL_S: Final = 10.0
+PLAIN: Final[Mapping[str, str]] = {"PATH": "/usr/bin:/bin"}
 OLDEST_BWRAP: Final = (0, 6)  # --size and --clearenv
 OLDEST_ALARM: Final = (5, 5)  # a listener may let a call go on
 OLDEST_NATIVE: Final = (5, 12)  # mount_setattr
@@ -132,7 +134,7 @@ def try_landlock() -> str:
 
 
 def run_trial(
-    argv: list[str], *pass_fds: int, timeout_s: float | None = None
+    argv: list[str], *pass_fds: int, timeout_s: float | None = None, environment: Mapping[str, str] = PLAIN
 ) -> subprocess.CompletedProcess[str]:
     """A short program, bounded; one that cannot be started is one that failed."""
     bound_s = TRIAL_S if timeout_s is None else timeout_s
@@ -145,7 +147,7 @@ def run_trial(
             timeout=bound_s,
             check=False,
             pass_fds=pass_fds,
-            env={"PATH": "/usr/bin:/bin"},
+            env={**PLAIN, **environment},
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(argv, 1, "", f"{LATE} {bound_s:g} s")
