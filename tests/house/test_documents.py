@@ -5,17 +5,21 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 import tomllib
 import xml.etree.ElementTree as ET
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 import pytest
+from cyclopts import CycloptsError
 
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND: Final = re.compile(r"(?:^|[`/(\s])sekisho((?: [a-z][a-z-]*)+)")
 HEADING: Final = re.compile(r"^(#+) ", re.MULTILINE)
 FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+SHELL: Final = {"|", ">", ">>", "<", "&&", "||", "&", ";", "2>"}
 MAX_README_LINES: Final = 100  # two screens
 
 
@@ -117,10 +121,41 @@ def test_every_command_in_the_documents_exists(
         assert status == 0, f"{page}: sekisho {' '.join(command)}: {capsys.readouterr().err[-300:]}"
 
 
+def test_every_command_line_in_the_documents_is_one(pages: dict[str, str]) -> None:
+    from sekisho.cli.app import app_for  # as above
+
+    wrong = []
+    for page, text in pages.items():
+        for line in _console_lines(text):
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            start = next((at for at, word in enumerate(words) if Path(word).name == "sekisho"), None)
+            if start is None or page.startswith("docs/decisions/"):
+                continue
+            typed = list(takewhile(lambda word: word not in SHELL, words[start + 1 :]))
+            try:
+                app_for(typed).parse_args(typed, exit_on_error=False, print_error=False)
+            except CycloptsError as error:
+                wrong.append(f"{page}: {line}: {error}")
+    assert not wrong
+
+
+def test_every_guide_says_where_to_go_next(pages: dict[str, str]) -> None:
+    for page, text in pages.items():
+        if page.startswith("docs/guides/") or page == "docs/tutorial.md":
+            _, heading, rest = text.rpartition("\n## ")
+            assert heading, page
+            assert rest.startswith("Where next\n"), page
+            assert LINK.search(rest), page
+
+
+def _console_lines(text: str) -> list[str]:
+    consoles = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in consoles for line in block.splitlines()]
+
+
 def _code(text: str) -> list[str]:
     """The lines of console blocks, and the inline code of the prose."""
-    consoles = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    lines = [line.partition("#")[0] for block in consoles for line in block.splitlines()]
+    lines = [line.partition("#")[0] for line in _console_lines(text)]
     return lines + re.findall(r"`([^`\n]+)`", FENCED.sub("", text))
 
 
