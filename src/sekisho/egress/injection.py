@@ -52,6 +52,19 @@ _VALUE: Final = re.compile(r"[!-~](?:[ -~]{0,8190}[!-~])?")  # longer than any h
 # tell the plugin, which word was masked, what the secret is.
 MIN_MASKED_CHARS: Final = 16
 
+# What encoders leave as it is in an address: RFC 3986, Python, encodeURIComponent, encodeURI.
+_SAFE_IN_URLS: Final = ("", "/", "!'()*", "!'()*;/?:@&=+$,#")
+_PERCENT: Final = re.compile("%[0-9A-F]{2}")
+# What they write as a number, and how: nothing, Go, PHP, .NET; in HTML nothing, Python, PHP, templates, Go, Handlebars.
+_IN_JSON: Final = (("", ""), ("<>&", "\\u%04x"), ("<>&'", "\\u%04X"), ("<>&'+`\"", "\\u%04X"))
+_IN_HTML: Final = (
+    *(("", ""), ("'", "&#x%x;"), ("'", "&#0%d;"), ("'", "&#%d;")),
+    *(("\"'", "&#%d;"), ("\"'+", "&#%d;"), ("'`=", "&#x%X;")),
+)
+_JSON_NAMES: Final = {"\\": "\\\\", '"': '\\"'}
+_HTML_NAMES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+
 
 def placeholder(random: bytes) -> str:
     """What stands for one secret in one sandbox, made of `RANDOM_BYTES` fresh random bytes."""
@@ -203,25 +216,29 @@ def _masks(usable: Iterable[Planted], blobs: list[tuple[bytes, bytes]]) -> tuple
 
 
 def _spellings(value: str) -> Iterable[bytes]:
-    """How hosts write back what they were sent: as it is, in a URL, in JSON, in HTML, in base64."""
+    """How hosts write back what they were sent: as it is, in a URL, JSON, HTML, base64 or hexadecimal digits."""
     plain = value.encode("ascii")
-    in_json = value.replace("\\", "\\\\").replace('"', '\\"')
-    html = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    texts = (
-        value,
-        quote(value, safe=""),
-        quote(value),
-        in_json,
-        in_json.replace("/", "\\/"),
-        html,
-        html.replace("'", "&#x27;"),
-        html.replace("'", "&#39;"),
-    )
-    return (
-        *(text.encode("ascii") for text in texts),
-        base64.b64encode(plain).rstrip(b"="),
-        base64.urlsafe_b64encode(plain).rstrip(b"="),
-    )
+    in_urls = [quote(value, safe=safe) for safe in _SAFE_IN_URLS]
+    in_urls += [one.replace("%20", "+") for one in in_urls]
+    in_urls += [_PERCENT.sub(lambda found: found[0].lower(), one) for one in in_urls]
+    in_json = [_escaped(value, signs, form, _JSON_NAMES) for signs, form in _IN_JSON]
+    in_json += [one.replace("/", "\\/") for one in in_json]
+    in_html = [_escaped(value, signs, form, _HTML_NAMES) for signs, form in _IN_HTML]
+    texts = (value, *in_urls, *in_json, *in_html, plain.hex(), plain.hex().upper())
+    return (*(text.encode("ascii") for text in texts), *_in_base64(plain))
+
+
+def _escaped(text: str, signs: str, form: str, names: Mapping[str, str]) -> str:
+    return "".join(form % ord(one) if one in signs else names.get(one, one) for one in text)
+
+
+def _in_base64(plain: bytes) -> Iterable[bytes]:
+    """By itself; and within something longer, where what shares a digit with its neighbours is left out."""
+    yield from (base64.b64encode(plain).rstrip(b"="), base64.urlsafe_b64encode(plain).rstrip(b"="))
+    for ahead in range(3):
+        whole = base64.b64encode(bytes(ahead) + plain).rstrip(b"=")
+        inner = whole[ahead + (ahead > 0) : None if (ahead + len(plain)) % 3 == 0 else -1]
+        yield from (inner, inner.translate(_URL_SAFE))
 
 
 def _refused(reason: str) -> Refused:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
+import re
 from collections.abc import Sequence
 from itertools import pairwise
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 from hypothesis import given
@@ -20,6 +23,7 @@ from sekisho.egress.injection import (
     names_placeholder,
     placeholder,
 )
+from sekisho.egress.masking import StreamReplacer
 from sekisho.egress.tunnel import Target, judge_origin_request
 from sekisho.errors import Misconfigured, Refused
 from sekisho.policy.secrets import DEFAULT_PLACES, Place, SecretGrant, SecretHost, SecretReference
@@ -164,6 +168,44 @@ def test_a_value_with_blanks_inside_is_one_line_all_the_same() -> None:
     assert b"x: correct horse battery" in lines(
         prepared(b"GET / HTTP/1.1", b"X: " + MARK, one=planted("correct horse battery"))
     )
+
+
+ODD = "aB+/=&<>\"'`\\ !*()~$,;:@#?%{x}|^[]z"
+ECHOES = {
+    "a form": quote_plus(ODD),
+    "an address in small letters": re.sub("%..", lambda found: found[0].lower(), quote(ODD)),
+    "encodeURIComponent": quote(ODD, safe="!'()*"),
+    "Python's JSON": json.dumps(ODD),
+    "Go's JSON": json.dumps(ODD).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+    "PHP's JSON": json.dumps(ODD).replace("/", "\\/"),
+    ".NET's JSON": "".join(
+        f"\\u{ord(one):04X}" if one in "\"'&+<>`" else "\\\\" if one == "\\" else one for one in ODD
+    ),
+    "Python's HTML": html.escape(ODD),
+    "PHP's HTML": html.escape(ODD).replace("&#x27;", "&#039;"),
+    "Go's HTML": html.escape(ODD).replace("&#x27;", "&#39;").replace("&quot;", "&#34;").replace("+", "&#43;"),
+    "hexadecimal": ODD.encode().hex(),
+    **{f"base64 behind {n}": base64.b64encode(b"x" * n + ODD.encode() + b"yz").decode() for n in range(3)},
+    "base64 for addresses": base64.urlsafe_b64encode(b"Bearer " + ODD.encode() + b"!").decode(),
+}
+
+
+@pytest.mark.threat("T-SECRET")
+@pytest.mark.parametrize("name", ECHOES)
+def test_a_host_that_writes_it_back_in_its_own_way_tells_nothing(name: str) -> None:
+    found = prepared(b"GET / HTTP/1.1", b"X: " + MARK, one=planted(ODD))
+    mask = StreamReplacer(found.masks)
+    shown = mask.feed(b"before " + ECHOES[name].encode() + b" behind") + mask.finish()
+    assert MARK in shown
+    assert len(shown) <= len(b"before ") + len(MARK) + len(b" behind") + len("QmVhcmVyI") + 4
+    assert shown.startswith(b"before ")
+    assert shown.endswith(b" behind")
+
+
+def test_what_only_begins_like_it_or_is_another_passes() -> None:
+    mask = StreamReplacer(prepared(b"GET / HTTP/1.1", b"X: " + MARK, one=planted(ODD)).masks)
+    said = json.dumps({"a": ODD[:-1], "b": ODD.swapcase(), "c": ODD[::-1]}).encode()
+    assert mask.feed(said) + mask.finish() == said
 
 
 def test_the_value_shows_in_no_representation() -> None:
