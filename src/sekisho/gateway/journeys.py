@@ -9,6 +9,7 @@ be asked.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -38,9 +39,16 @@ class Journeys:
     """All journeys of this process."""
 
     def __init__(
-        self, *, road: Road, clock: Clock, round_key: bytes, request_ids: RequestIds | None = None
+        self,
+        *,
+        road: Road,
+        clock: Clock,
+        round_key: bytes,
+        spend: Callable[[str, float, float], bool],
+        request_ids: RequestIds | None = None,
     ) -> None:
-        """`request_ids` are those of all processes, where there are several."""
+        """`spend` is True the first time for what is good for one; `request_ids` are those of all processes."""
+        self._spend = spend
         self._request_ids = request_ids
         self._road = road
         self._clock = clock
@@ -204,10 +212,15 @@ class Journeys:
         said = read_answers(params.get("inputResponses", {}), None if one is None else one.kinds)
         if one is None:
             return Extras(text, _encode(said) if said else b""), False
-        if APPROVAL not in one.kinds:
+        is_of_approval = APPROVAL in one.kinds
+        if is_of_approval or one.is_approved:
+            # One question has one answer, and a yes is for one call, however often its client sends it.
+            if not self._spend(str(params["requestState"]), visit.now, MAX_AGE_S):
+                raise Refused("approval_refused", "this question was answered; call again to be asked again")
+            if is_of_approval and not is_yes(_object(said.get(APPROVAL))):
+                raise _said_no()
+        if not is_of_approval:
             return Extras(text, _encode(said) if said else b"", one.state), one.is_approved
-        if not is_yes(_object(said.get(APPROVAL))):
-            raise _said_no()
         return (Extras(text) if text else NO_EXTRAS), True
 
     def _give_round(self, visit: Visit, arrived: Arrived, result: bytes, kinds: dict[str, str]) -> None:

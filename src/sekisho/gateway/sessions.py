@@ -2,7 +2,8 @@
 
 A ticket is bound to the client and the endpoint that opened it, expires, and can be ended; only ended ones are kept,
 in a bounded list, until they expire. A restart of the core ends no session. Several workers keep one list (decision
-0011): a session that one of them ended is ended at all of them before the client hears so.
+0011): a session that one of them ended is ended at all of them before the client hears so. The same list remembers other
+tickets that are good for one time, until they expire.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class Endings(Protocol):
     def __contains__(self, ident: str) -> bool:
         """True when it was ended."""
 
+    def spend(self, ticket: str, now: float, life_s: float) -> bool:
+        """True the first time for a ticket that is good for one; it is remembered for as long as it lives."""
+
     @property
     def count(self) -> int:
         """Changes with every ending, so that whoever remembers a session knows when to ask again."""
@@ -64,6 +68,7 @@ class LocalEndings:
     def __init__(self, limit: int = MAX_ENDED) -> None:
         self._limit = limit
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._spent: OrderedDict[str, float] = OrderedDict()
         self.count = 0
 
     def add(self, ident: str, now: float) -> None:
@@ -76,6 +81,14 @@ class LocalEndings:
 
     def __contains__(self, ident: str) -> bool:
         return ident in self._ended
+
+    def spend(self, ticket: str, now: float, life_s: float) -> bool:
+        """True the first time."""
+        while self._spent and (len(self._spent) >= self._limit or next(iter(self._spent.values())) <= now):
+            self._spent.popitem(last=False)
+        is_new = ticket not in self._spent
+        self._spent[ticket] = now + life_s
+        return is_new
 
 
 class SharedEndings:
@@ -93,20 +106,41 @@ class SharedEndings:
     def add(self, ident: str, now: float) -> None:
         """A session was ended; all workers know it when this returns."""
         digest = self._memory.digest(ident.encode())
-        now_ns = int(now * 1e9)
-        until_ns = now_ns + int((MAX_AGE_S + 10.0) * 1e9)  # clocks differ by seconds
         self._memory.mutex.acquire()
         try:
-            if self._table.place(digest, until_ns, now_ns) < 0:
-                self._table.set_until(self._table.soonest(digest), 0)
-                self._table.place(digest, until_ns, now_ns)
+            self._place(digest, now, MAX_AGE_S)
             self._memory.count_ending()
         finally:
             self._memory.mutex.release()
 
+    def spend(self, ticket: str, now: float, life_s: float) -> bool:
+        """True the first time, at whatever worker."""
+        digest = self._memory.digest(b"spent " + ticket.encode())
+        self._memory.mutex.acquire()
+        try:
+            known = self._table.find(digest)
+            is_new = known < 0 or self._table.until(known) <= int(now * 1e9)
+            if known < 0:
+                self._place(digest, now, life_s)
+            elif is_new:
+                self._table.set_until(known, _until_ns(now, life_s))
+        finally:
+            self._memory.mutex.release()
+        return is_new
+
+    def _place(self, digest: bytes, now: float, life_s: float) -> None:
+        until_ns, now_ns = _until_ns(now, life_s), int(now * 1e9)
+        if self._table.place(digest, until_ns, now_ns) < 0:
+            self._table.set_until(self._table.soonest(digest), 0)
+            self._table.place(digest, until_ns, now_ns)
+
     def __contains__(self, ident: str) -> bool:
         # an entry that has lapsed belongs to a ticket that has lapsed too, so that its time need not be looked at
         return self._memory.ended_count > 0 and self._table.find(self._memory.digest(ident.encode())) >= 0
+
+
+def _until_ns(now: float, life_s: float) -> int:
+    return int((now + life_s + 10.0) * 1e9)  # clocks differ by seconds
 
 
 class Sessions:
@@ -169,6 +203,10 @@ class Sessions:
     def close(self, ident: str | None, client: str, endpoint: PluginName | None, now: float) -> None:
         """End a session; its id is refused from now on."""
         self.end(self.find(ident, client, endpoint, now).ident, now)
+
+    def spend(self, ticket: str, now: float, life_s: float) -> bool:
+        """True the first time for a ticket that is good for one."""
+        return self._ended.spend(ticket, now, life_s)
 
     def is_ended(self, ident: str) -> bool:
         """Was this session ended?"""

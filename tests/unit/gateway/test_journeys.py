@@ -266,6 +266,40 @@ def test_a_yes_to_one_call_is_none_to_another(held: Kit) -> None:
     assert len(held.line.frames) == 1
 
 
+@pytest.mark.threat("T-REPLAY")
+@pytest.mark.parametrize("first", ["accept", "decline"])
+def test_a_question_is_answered_once_and_a_yes_is_for_one_call(held: Kit, first: str) -> None:
+    client = modern(held)
+    state = client.send("tools/call", CALL).result["requestState"]
+    for number, action in enumerate((first, "accept", "accept")):
+        word = {"sekisho-approval": {**YES, "action": action}}
+        said = client.send("tools/call", {**CALL, "requestState": state, "inputResponses": word})
+        if number or first == "decline":
+            assert said.code == "approval_refused"
+    assert len(held.line.frames) == (first == "accept")
+    other = client.send("tools/call", CALL).result["requestState"]  # asked anew, it may be allowed anew
+    client.send("tools/call", {**CALL, "requestState": other, "inputResponses": {"sekisho-approval": YES}})
+    assert len(held.line.frames) == 1 + (first == "accept")
+
+
+@pytest.mark.threat("T-REPLAY")
+def test_a_later_round_of_an_approved_call_is_sent_once_and_others_as_often_as_before(kit: Kit) -> None:
+    for is_asked, codes in ((True, ["ok", "approval_refused"]), (False, ["ok", "ok"])):
+        kit.approver.says = "ask" if is_asked else "yes"
+        client = modern(kit)
+        said = client.send("tools/call", CALL)
+        if is_asked:
+            yes = {"requestState": said.result["requestState"], "inputResponses": {"sekisho-approval": YES}}
+            said = client.send("tools/call", {**CALL, **yes})
+        reply(kit, ROUND)
+        further = {"requestState": said.result["requestState"], "inputResponses": ANSWERS}
+        for code in codes:
+            again = client.send("tools/call", {**CALL, **further})
+            if code == "ok":
+                reply(kit, DONE)
+            assert again.code == code
+
+
 @pytest.mark.threat("T-SHADOW")
 def test_a_plugin_cannot_ask_in_our_name(kit: Kit) -> None:
     ours = {"resultType": "input_required", "inputRequests": {"sekisho-approval": QUESTION["q"]}}

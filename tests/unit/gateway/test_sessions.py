@@ -8,7 +8,7 @@ import pytest
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway import Sessions, sessions
-from sekisho.gateway.sessions import LocalEndings, SharedEndings
+from sekisho.gateway.sessions import Endings, LocalEndings, SharedEndings
 from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.protocol import PluginName
 
@@ -111,3 +111,22 @@ def test_the_shared_memory_of_ended_sessions_is_bounded(tmp_path: Path) -> None:
     assert refusal(held, ident) == "session_unknown"
     assert memory.endings.find(bucket + bytes(12)) == -1  # what would have lapsed first gave way
     memory.close()
+
+
+@pytest.mark.threat("T-REPLAY")
+def test_what_is_good_for_one_time_is_spent_once_until_it_has_lapsed(tmp_path: Path) -> None:
+    memories = [SharedMemory(tmp_path, worker, 2) for worker in range(2)]
+    local = LocalEndings(2)
+    kinds: list[list[Endings]] = [[local, local], [SharedEndings(memory) for memory in memories]]
+    for one, other in kinds:
+        assert one.spend("a", NOW, 60)
+        assert not other.spend("a", NOW, 60)
+        assert other.spend("b", NOW, 60)
+        assert "a" not in one  # no session was ended
+        assert not one.spend("b", NOW + 59, 60)
+        assert other.spend("a", NOW + 3600, 60)
+        assert not one.spend("a", NOW + 3600, 60)
+    assert local.spend("c", NOW + 3600, 60)
+    assert local.spend("d", NOW + 3600, 60)  # bounded: the oldest is forgotten
+    for memory in memories:
+        memory.close()
