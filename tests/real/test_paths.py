@@ -85,18 +85,20 @@ def shown(denied: list[Denied]) -> set[tuple[str, str, str]]:
 
 @pytest.mark.threat("T-READ-HOST")
 async def test_what_is_not_listed_is_told_however_it_is_called(driver: Launched, ground: Ground) -> None:
-    secret = ground.other / "file"
+    secret, link = ground.other / "file", ground.work / "link"
     ways = (
         f"attempt(open, '{secret}')",
         f"attempt(os.open, '{ground.work}/../other/file', os.O_RDONLY)",
         f"os.chdir('{ground.work}'); attempt(open, '../other/file')",
         f"fd = os.open('{ground.work}', os.O_PATH); attempt(lambda: os.open('../other/file', 0, dir_fd=fd))",
-        f"os.symlink('{secret}', '{ground.work}/link'); attempt(open, '{ground.work}/link')",
+        f"os.symlink('{secret}', '{link}'); attempt(open, '{link}')",
+        f"os.symlink('{secret}', '{link}'); attempt(open, '/{link}'); os.unlink('{link}')",
+        f"os.symlink('{secret}', '{link}'); attempt(open, '/.{link}'); os.unlink('{link}')",
         f"attempt(open, '/proc/self/root{secret}')",
         f"attempt(os.execv, '{secret}', ['x'])",
     )
     for way in ways:
-        (ground.work / "link").unlink(missing_ok=True)
+        link.unlink(missing_ok=True)
         assert shown(await denied_in(driver, way, ground)) == {("read", str(secret), "unlisted")}, way
 
 

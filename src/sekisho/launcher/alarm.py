@@ -18,6 +18,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from sekisho.launcher.calls import call
@@ -41,24 +42,21 @@ ANSWERS_PER_PERIOD: Final = (
 )
 MAX_KINDS: Final = 64  # different calls that are told apart for one plugin
 _NOTICE: Final = struct.Struct("=QIIiIQ6Q")
+_EMPTY: Final = struct.Struct(f"={_NOTICE.size}x")  # the kernel takes nothing else
 _KEY: Final = struct.Struct("=Q")
 _ANSWER: Final = struct.Struct("=QqiI")
-_EMPTY: Final = bytes(_NOTICE.size)  # the kernel takes nothing else
+_PROGRAM: Final = struct.Struct("@HP")
 _SOCK_FILTER_BYTES: Final = 8
 
 
-Notice = tuple[int, int, int, list[int]]  # its key, the thread, the number of the call, its arguments
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
+Notice = tuple[int, int, int, Sequence[int]]  # its key, the thread, the number of the call, its arguments
 
 
 def load(code: bytes, *, alarm: bool) -> int | None:
     """Filter this process and all it will start; the listener, when an alarm was asked for and may be had."""
-    program = _Program(len(code) // _SOCK_FILTER_BYTES, code)
-    pointer = ctypes.cast(ctypes.pointer(program), ctypes.c_void_p).value or 0
-    fd = call("seccomp", SET_MODE_FILTER, NEW_LISTENER if alarm else 0, pointer)
+    room = ctypes.create_string_buffer(code, len(code))
+    program = _PROGRAM.pack(len(code) // _SOCK_FILTER_BYTES, ctypes.addressof(room))
+    fd = call("seccomp", SET_MODE_FILTER, NEW_LISTENER if alarm else 0, program)
     return fd if alarm else None
 
 
@@ -82,7 +80,9 @@ class Alarm:
         self.fd = fd
         self.counts: dict[int, int] = {}
         self._refusals = refusals
+        # Of what may not be written to, `ioctl` finds so out by an exception, which costs more than all else here.
         self._notice = bytearray(_NOTICE.size)
+        self._answer = bytearray(_ANSWER.size)
         with contextlib.suppress(OSError):  # since Linux 6.6: who waits for whom is told to the scheduler
             fcntl.ioctl(fd, NOTIF_SET_FLAGS, SYNC_WAKE_UP)  # the number itself, no place that holds it
         self._left = ANSWERS_PER_PERIOD
@@ -98,14 +98,14 @@ class Alarm:
 
     def hear(self) -> Notice | None:
         """The one call that waits; None when whoever rang is gone, which costs as much as a refusal."""
-        self._notice[:] = _EMPTY
+        _EMPTY.pack_into(self._notice, 0)
         try:
             fcntl.ioctl(self.fd, NOTIF_RECV, self._notice)
         except OSError:
             self._left -= 1
             return None
-        key, pid, _, number, _, _, *arguments = _NOTICE.unpack(self._notice)
-        return key, pid, number, arguments
+        fields = _NOTICE.unpack(self._notice)
+        return fields[0], fields[1], fields[3], fields[6:]
 
     def still_waits(self, key: int) -> bool:
         """Whether whoever made this call waits for its answer: its process is nobody else's then."""
@@ -117,12 +117,12 @@ class Alarm:
 
     def let_pass(self, key: int) -> bool:
         """The call goes on to the walls; False when whoever made it is gone."""
-        return self._say(_ANSWER.pack(key, 0, 0, CONTINUE))
+        return self._say(key, 0, CONTINUE)
 
     def refuse(self, key: int, number: int) -> bool:
         """The call fails, as the filter alone would have let it fail; False when whoever made it is gone."""
         self._left -= 1
-        return self._say(_ANSWER.pack(key, 0, -self._refusals.get(number, EPERM), 0))
+        return self._say(key, -self._refusals.get(number, EPERM), 0)
 
     def is_absent(self, number: int) -> bool:
         """Whether this call is one that does not exist for the plugin, which is nothing to tell: programs try it."""
@@ -130,7 +130,7 @@ class Alarm:
 
     def be_absent(self, key: int) -> None:
         """The call fails as one that the kernel does not have."""
-        self._say(_ANSWER.pack(key, 0, -ENOSYS, 0))
+        self._say(key, -ENOSYS, 0)
 
     def count(self, number: int) -> bool:
         """Remember a refusal; True when it is the first of its kind."""
@@ -139,9 +139,10 @@ class Alarm:
         self.counts[number] = self.counts.get(number, 0) + 1
         return self.counts[number] == 1
 
-    def _say(self, answer: bytes) -> bool:
+    def _say(self, key: int, error: int, flags: int) -> bool:
+        _ANSWER.pack_into(self._answer, 0, key, 0, error, flags)
         try:
-            fcntl.ioctl(self.fd, NOTIF_SEND, answer)
+            fcntl.ioctl(self.fd, NOTIF_SEND, self._answer)
         except OSError:
             return False
         return True

@@ -15,12 +15,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from typing import Final, Literal
 
-from sekisho.launcher.calls import NUMBERS
-from sekisho.launcher.kernel import libc
+from sekisho.launcher.calls import number_of
 
 __all__ = ["Places", "Refusal", "Wish", "walk"]
 
@@ -30,17 +28,18 @@ Reason = Literal["unlisted", "read_only", "blocked"]
 
 RESOLVE_NO_MAGICLINKS: Final = 0x2
 RESOLVE_IN_ROOT: Final = 0x10
-# As `calls.call`, in a quarter of the time: it is asked for each file that is opened.
-_openat2: Final = libc["syscall"]
-_openat2.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
-_openat2.restype = ctypes.c_long
-_OPENAT2: Final = NUMBERS.get(platform.machine(), {}).get("openat2", -1)
+# As `calls.call`, in a quarter of the time: it is asked for each file that is opened. What is the same each time is
+# converted once.
+_syscall: Final = ctypes.PyDLL(None, use_errno=True)["syscall"]
+_syscall.restype = ctypes.c_long
+_openat2: Final = ctypes.c_long.from_param(number_of("openat2"))
 MAX_LINKS: Final = 40  # the kernel's own bound
 MAX_PATH_BYTES: Final = 4096
 OWN_ENTRIES: Final = ("/proc/self", "/proc/thread-self")
 COMPILED: Final = "/__pycache__"  # Python tries to keep what it compiled, wherever its code lies
 PROGRAMS: Final = ("/usr/", "/lib", "/bin/", "/sbin/")
 _WRITABLE: Final = frozenset({"write", "private", "kernel"})
+_HOW_BYTES: Final = ctypes.c_size_t.from_param(24)
 _FOLLOWED: Final = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 _ITSELF: Final = struct.pack(
     "=QQQ", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -99,13 +98,33 @@ class Places:
         self._shows_all = not is_shared and not covers
         # The folders on the way to what is listed: a root of its own shows them, with nothing else in them.
         self._above = {above for path in self._kinds for above in _folders_above(path)}
-        self.moving = tuple(os.fsencode(path) for path, kind in table if kind in {"write", "private"})
+        changing = (os.fsencode(path) for path, kind in table if kind in {"write", "private"})
+        self._moving = (b"/proc/", *changing)
+
+    def is_still(self, path: bytes) -> bool:
+        """Whether the plugin cannot change where this leads; no, where that is not to be seen at a glance."""
+        return (
+            path.startswith(b"/")
+            and not path.startswith(self._moving)
+            and b"//" not in path
+            and not (b"/." in path and (b"/./" in path or b"/.." in path))
+        )
+
+    def shows(self, path: bytes) -> bool:
+        """Whether something is there, of which each may be read."""
+        if not self._shows_all:
+            return False
+        fd: int = _syscall(_openat2, self._root, path, _FOLLOWED, _HOW_BYTES)
+        if fd < 0:
+            return False
+        os.close(fd)
+        return True
 
     def refusal(self, wish: Wish, path: str) -> Refusal | None:
         """Why the walls refuse this, or None when they do not, or when nobody can tell."""
         if len(path) > MAX_PATH_BYTES or "\0" in path or (self._is_shared and path.startswith(OWN_ENTRIES)):
             return None
-        if wish == "read" and self._shows_all and self._find(path, is_enough=True):
+        if wish == "read" and self.shows(os.fsencode(path)):
             return None
         if wish in {"new", "entry"}:
             return self._of_name(wish, path)
@@ -166,17 +185,11 @@ class Places:
         reason: Reason = "read_only" if kind in {"read", "devices", "image"} else "unlisted"
         return Refusal("write", where, reason, on_host=where if wish == "entry" else folder)
 
-    def _find(self, path: str, how: bytes = _FOLLOWED, *, is_enough: bool = False) -> str | None:
-        """Where a path leads behind the walls; None where nothing is, and nothing where that cannot be told.
-
-        `is_enough`: that something is there; then the answer is not where.
-        """
-        fd = _openat2(_OPENAT2, self._root, os.fsencode(path), how, len(how))
+    def _find(self, path: str, how: bytes = _FOLLOWED) -> str | None:
+        """Where a path leads behind the walls; None where nothing is, and nothing where that cannot be told."""
+        fd: int = _syscall(_openat2, self._root, os.fsencode(path), how, _HOW_BYTES)
         if fd < 0:
             return None if ctypes.get_errno() in {errno.ENOENT, errno.ENOTDIR} else ""
-        if is_enough:
-            os.close(fd)
-            return path
         try:
             return os.readlink(f"/proc/self/fd/{fd}").removeprefix(self._base) or "/"
         except OSError:

@@ -18,11 +18,11 @@ import contextlib
 import ctypes
 import json
 import os
-import re
 import select
 import socket
 import time
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sekisho.launcher.alarm import COVERS, Alarm
 from sekisho.launcher.calls import number_of
@@ -40,31 +40,35 @@ COUNT_EVERY: Final = 64  # calls between two looks at the processor time
 SET_ID: Final = 0o6000
 MAKES: Final = os.O_CREAT | 0o20000000  # O_TMPFILE without the O_DIRECTORY in it
 CHANGES: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
-# A plugin that opens nothing for so long does something else. Each look wakes us: a server that starts opens two files a
-# millisecond, and at one millisecond it was one for nearly each of them.
-IDLE_MS: Final = 20
-LATER_S: Final = 0.05  # and what one that never rests has opened is looked at by then
+# A plugin that opens nothing for so long does something else. Each look takes a processor from it and finds cold
+# caches: a server that starts opens two files a millisecond, with pauses between them in which it works.
+IDLE_MS: Final = 100
+LATER_S: Final = (
+    0.4  # and what one that never rests has opened is looked at by then; it is told within a second
+)
+MAX_LATER: Final = 512  # paths that wait for a look
 UMOUNT: Final = number_of("umount2")  # of the old root, by bwrap, after the last thing that it mounts
 MAX_SEEN: Final = 4096  # paths that are known to be allowed, for as long as nothing can change them
+MAX_SEEN_BYTES: Final = 256  # of one of them: a plugin that makes them up fills a MiB at most
 MAX_SHOWN: Final = 1024  # characters of a path that are passed on
 REHEARSED: Final = {"0": [[["open", 0, 1]], 2, 3]}
-_LEADS_BACK: Final = re.compile(rb"/\.\.|^/+proc/")  # to what can change, by another name
 
 
-class Call(NamedTuple):
+class Call:
     """One call that touches a path; see `sandbox.watched`."""
 
-    paths: list[tuple[str, int, int]]
-    flags: int
-    mode: int
+    def __init__(self, paths: list[tuple[str, int, int]], flags: int, mode: int) -> None:
+        self.paths = paths
+        self.flags = flags
+        self.mode = mode
 
-    def is_refused(self, arguments: list[int]) -> bool:
+    def is_refused(self, arguments: Sequence[int]) -> bool:
         """What the filter says of it: never set-uid or set-gid, where the mode means anything."""
         if self.mode < 0 or (self.flags >= 0 and not arguments[self.flags] & MAKES):
             return False
         return bool(arguments[self.mode] & SET_ID)
 
-    def wish(self, kind: str, arguments: list[int]) -> Wish:
+    def wish(self, kind: str, arguments: Sequence[int]) -> Wish:
         """What it wants of one of its paths."""
         if kind != "open":
             return kind  # type: ignore[return-value]  # our own table
@@ -123,7 +127,7 @@ class _Watch:
         self._line = line
         self._gate = gate
         self._calls = {
-            int(number): Call([tuple(path) for path in paths], flags, mode)
+            int(number): Call([(kind, folder, at) for kind, folder, at in paths], flags, mode)
             for number, (paths, flags, mode) in request["watched"].items()
         }
         self._table = [(path, kind) for path, kind in request["places"]]
@@ -136,8 +140,8 @@ class _Watch:
         self._host = Host()
         self._ledger = Ledger(self._host.has, now)
         self._purse = Purse(now, time.process_time())
-        self._fine: set[tuple[Wish, bytes]] = set()
-        self._later: list[tuple[Wish, bytes]] = []
+        self._fine: set[bytes] = set()  # to read
+        self._later: list[bytes] = []
         self._look_by = 0.0
         self._heard = 0
         self._rests_until = 0.0
@@ -152,7 +156,9 @@ class _Watch:
             timeout_ms = self._timeout_ms() if resting or self._ledger.due_at is not None else None
             event = 0
             events = poll.poll(IDLE_MS if self._later else timeout_ms)
-            if self._later and (not events or time.monotonic() >= self._look_by):
+            if self._later and (
+                not events or len(self._later) >= MAX_LATER or time.monotonic() >= self._look_by
+            ):
                 self._look()
                 timeout_ms = 0
             for fd, seen in events:
@@ -184,7 +190,7 @@ class _Watch:
         here = ctypes.create_string_buffer(b"/usr/../etc/none")
         self._serve()
         self._observe(0, os.getpid(), self._calls[0], [0, ctypes.addressof(here), 0, 0, 0, 0])
-        self._later.append(("read", b"/usr/bin/none"))
+        self._later.append(b"/usr/bin/none")
         self._look()
         self._is_resting()
         self._ledger.note(Refusal("read", "/etc/none", "unlisted"), time.monotonic())
@@ -242,15 +248,13 @@ class _Watch:
                 self._cover(self._covers, pid, key)
             self._alarm.let_pass(key)
             return
-        if self._alarm.is_absent(number):
-            self._alarm.be_absent(key)
-            return
         call = self._calls.get(number)
-        if call is None or call.is_refused(arguments):
-            if self._alarm.refuse(key, number) and self._alarm.count(number):
-                self._tell(event="alarm", call=number, times=1)
-            return
-        self._observe(key, pid, call, arguments)
+        if call is not None and not call.is_refused(arguments):
+            self._observe(key, pid, call, arguments)
+        elif self._alarm.is_absent(number):
+            self._alarm.be_absent(key)
+        elif self._alarm.refuse(key, number) and self._alarm.count(number):
+            self._tell(event="alarm", call=number, times=1)
 
     def _cover(self, covers: Covers, pid: int, key: int) -> None:
         """bwrap is about to leave the host's root: its own /proc stands. If this fails we end, and with us the plugin."""
@@ -270,9 +274,9 @@ class _Watch:
             self._gate.close()
         return self._is_building
 
-    def _observe(self, key: int, pid: int, call: Call, arguments: list[int]) -> None:
+    def _observe(self, key: int, pid: int, call: Call, arguments: Sequence[int]) -> None:
         """Let it go on. What can change meanwhile is looked at before, all else after."""
-        later: list[tuple[Wish, bytes]] = []
+        later: list[bytes] = []
         found: list[Refusal] = []
         places = self._places_of(pid)
         if places is None:
@@ -281,12 +285,11 @@ class _Watch:
         for kind, folder, at in call.paths:
             path = read_path(pid, arguments[at])
             wish = call.wish(kind, arguments)
-            if not path or (wish, path) in self._fine:
+            if not path or (wish == "read" and path in self._fine):
                 continue
-            is_still = path.startswith(b"/") and not path.startswith(places.moving)
             # What would be written to is looked at now: once the plugin is gone its devices are, and look like new files.
-            if wish == "read" and is_still and not _LEADS_BACK.search(path):
-                later.append((wish, path))
+            if wish == "read" and places.is_still(path):
+                later.append(path)
                 continue
             text = anchored(pid, None if folder < 0 else arguments[folder], path)
             refusal = None if text is None else places.refusal(wish, text)
@@ -304,15 +307,17 @@ class _Watch:
     def _look(self) -> None:
         """What nothing can change is looked at when the plugin does not wait for us."""
         later, self._later = self._later, []
-        now = time.monotonic()
-        for wish, path in later:
-            if self._places is None or (wish, path) in self._fine:
+        places, fine, now = self._places, self._fine, time.monotonic()
+        if places is None:
+            return
+        for path in later:
+            if path in fine:
                 continue
-            refusal = self._places.refusal(wish, os.fsdecode(path))
+            refusal = None if places.shows(path) else places.refusal("read", os.fsdecode(path))
             if refusal is not None:
                 self._ledger.note(refusal, now)
-            elif len(self._fine) < MAX_SEEN:
-                self._fine.add((wish, path))
+            elif len(fine) < MAX_SEEN and len(path) <= MAX_SEEN_BYTES:
+                fine.add(path)
 
     def _places_of(self, pid: int) -> Places | None:
         """The plugin's own root, taken from the first of its processes that opens anything; all share it."""

@@ -11,9 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import struct
 from typing import Final
-
-from sekisho.launcher.kernel import libc
 
 __all__ = ["MAX_PATH_BYTES", "anchored", "read_path"]
 
@@ -26,38 +25,34 @@ _OWN_ENTRY: Final = re.compile(
 )
 
 
-class _Vector(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
-_room: Final = ctypes.create_string_buffer(MAX_PATH_BYTES)
-_seen: Final = memoryview(_room).cast("B")
-_ours: Final = _Vector(ctypes.addressof(_room), 0)
-_theirs: Final = _Vector(0, 0)
-_ours_at: Final = ctypes.addressof(_ours)
-_theirs_at: Final = ctypes.addressof(_theirs)
-_readv: Final = libc.process_vm_readv
-_readv.argtypes = (
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong,
-)  # fmt: skip
+_room: Final = bytearray(MAX_PATH_BYTES)
+_vectors: Final = bytearray(32)  # where to, how much; where from, how much: two of the kernel's iovec
+_VECTORS: Final = struct.Struct("=QQQQ")
+_room_held: Final = (ctypes.c_char * len(_room)).from_buffer(_room)
+_vectors_held: Final = (ctypes.c_char * len(_vectors)).from_buffer(_vectors)
+_room_at: Final = ctypes.addressof(_room_held)
+# What a call is given each time is converted once: conversion by `argtypes` takes longer than the call.
+_readv: Final = ctypes.PyDLL(None).process_vm_readv
 _readv.restype = ctypes.c_ssize_t
+_ours: Final = ctypes.byref(_vectors_held)
+_theirs: Final = ctypes.byref(_vectors_held, 16)
+_one: Final = ctypes.c_ulong.from_param(1)
+_no_flags: Final = ctypes.c_ulong.from_param(0)
 
 
 def read_path(pid: int, address: int) -> bytes | None:
     """The text at an address, up to its end; None where there is none, or none that a path could have."""
-    found = b""
+    got = 0
     size = min(PAGE - address % PAGE, FIRST_BYTES)
     while size:
-        _ours.length = _theirs.length = size
-        _theirs.base = address + len(found) & 0xFFFF_FFFF_FFFF_FFFF
-        if _readv(pid, _ours_at, 1, _theirs_at, 1, 0) != size:
+        _VECTORS.pack_into(_vectors, 0, _room_at + got, size, address + got & 0xFFFF_FFFF_FFFF_FFFF, size)
+        if _readv(pid, _ours, _one, _theirs, _one, _no_flags) != size:
             return None
-        piece = _seen[:size].tobytes()
-        end = piece.find(b"\0")
+        end = _room.find(b"\0", got, got + size)
         if end >= 0:
-            return found + piece[:end]
-        found += piece
-        size = min(PAGE - (address + len(found)) % PAGE, MAX_PATH_BYTES - len(found))
+            return bytes(_room[:end])
+        got += size
+        size = min(PAGE - (address + got) % PAGE, MAX_PATH_BYTES - got)
     return None
 
 

@@ -99,7 +99,7 @@ def test_a_call_that_is_let_pass_is_made_and_its_arguments_are_told() -> None:
     def listen(alarm: Alarm) -> None:
         notice = alarm.hear()
         assert notice is not None
-        heard.append(notice[3])
+        heard.append(list(notice[3]))
         assert alarm.let_pass(notice[0])
         alarm.close()
 

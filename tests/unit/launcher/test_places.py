@@ -88,6 +88,32 @@ def judged(root: int, wish: Wish, path: str) -> Refusal | None:
     return Places(TABLE, root, is_shared=False).refusal(wish, path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/tmp/a", b"//tmp/a", b"/./tmp/a", b"/usr//../tmp", b"/usr/../tmp/a", b"/usr/..", b"/data", b"/usr//lib", b"",
+        b"/proc/self/root/tmp/a", b"//proc/self/cwd", b"usr/lib", b"./usr", b"\xff/tmp",
+    ],
+)  # fmt: skip
+def test_what_the_plugin_might_move_meanwhile_is_not_still(root: int, path: bytes) -> None:
+    assert not Places(TABLE, root, is_shared=False).is_still(path)
+
+
+@pytest.mark.parametrize("path", [b"/", b"/usr/lib/file", b"/usr/.venv/a.b", b"/usr/a..b/.c", b"/\xff\xfe"])
+def test_what_only_the_host_could_move_is_still(root: int, path: bytes) -> None:
+    assert Places(TABLE, root, is_shared=False).is_still(path)
+
+
+def test_what_a_root_of_its_own_shows_may_be_read_and_nothing_else_is_said_of_it(root: int) -> None:
+    bare = [(path, kind) for path, kind in TABLE if kind != "blocked"]
+    shows = [
+        Places(bare, root, is_shared=False).shows(path) for path in (b"/lib/file", b"/data/out", b"/none")
+    ]
+    assert shows == [True, False, False], "a link is followed from this root, not from the host's"
+    assert not Places(TABLE, root, is_shared=False).shows(b"/usr/lib/file"), "where something is covered"
+    assert not Places(bare, root, is_shared=True).shows(b"/usr/lib/file"), "where the root is the host's"
+
+
 def test_an_image_is_read_and_never_written_and_the_hosts_own_files_are_told(
     root: int, tmp_path: Path
 ) -> None:
