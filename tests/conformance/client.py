@@ -25,7 +25,7 @@ from tests.conformance.cells import configuration, gateway
 MODERN: Final = "2026-07-28"
 PLUGIN: Final = "peer"
 CALL_S: Final = 20.0
-PATIENCE_S: Final = 8.0  # some scenarios want the login to be refused: their plugin never stands
+PATIENCE_S: Final = 15.0  # some scenarios want the login to be refused: their plugin never stands
 METADATA_URL: Final = "https://conformance-test.local/client-metadata.json"
 BROWSER: Final = Path(__file__).with_name("browser.py")
 CALLS: Final[Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]] = {

@@ -17,8 +17,8 @@ from tests.conformance.suite import FROZEN, Outcome, command, outcomes, required
 
 __all__ = ["client_revisions", "run_client"]
 
-SCENARIO_MS: Final = 60_000  # a whole gateway starts in each
-SCENARIO_S: Final = 90
+SCENARIO_MS: Final = 180_000  # a whole gateway starts in each, beside those of other tests
+SCENARIO_S: Final = 240
 AT_ONCE: Final = 2
 DRIVER: Final = "tests.conformance.client"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.conformance.running import READY_S, running, wait_approved
+from tests.ports import free_port
 
 from sekisho.assembly.identities import DEFAULT_CLIENT, ensure_all
 from sekisho.config import load_core
@@ -40,7 +40,7 @@ def cores_apart(text: str, plugin: str, program: str, folder: Path) -> Iterator[
         text: the core file of both, whose last table is that of the plugin.
         program: what the plugin file says of the program, its further tables last.
     """
-    port = _free_port()
+    port = free_port()
     homes = [folder / "one", folder / "two"]
     for home in homes:
         home.mkdir()
@@ -84,8 +84,3 @@ def _make_keys(config: Path, home: Path, plugin: str) -> KeyFolder:
     for name in ("sessions", "rounds", "dpop-nonce"):
         keys.ensure_secret(name)
     return keys
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])

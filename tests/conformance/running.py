@@ -14,8 +14,8 @@ from typing import Final
 
 __all__ = ["READY_S", "running", "wait_approved"]
 
-READY_S: Final = 30.0
-STOP_S: Final = 10.0
+READY_S: Final = 60.0
+STOP_S: Final = 20.0
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from tests.conformance.suite import TASKS, UNSCORED, Outcome, required, run_serv
 
 from sekisho.testing.conformance_server.content import TOOLS
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 
 CASES = [pytest.param(cell, revision, id=f"{cell.name}-{revision}") for cell, revision in runs()]
 

@@ -13,7 +13,7 @@ from tests.conformance.suite import command, outcomes
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 PROGRAM = Path(__file__).parents[1] / "real" / "oauth_plain_client.py"
-SCENARIO_S = 60
+SCENARIO_S = 180
 SCENARIOS = [
     "auth/client-credentials-basic",
     "auth/client-credentials-jwt",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.interop.estate import Estate
 from tests.interop.gateway import Gateway
 from tests.interop.listening import canonical, connect
 from tests.interop.subjects import CLIENTS, SERVERS, Client
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -28,9 +28,7 @@ BOTH_ERAS: Final = [one for one in CLIENTS if one.name in ("mcp-modern", "mcp-le
 @pytest.fixture(scope="module")
 def remote(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway whose only plugin lives at a URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [*EVERYTHING.start(estate.place), "streamableHttp"],
         env={**os.environ, "PORT": str(port)},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import zipfile
 from pathlib import Path
 
 import pytest
 from tests.interop.installing import InstallFailed, Unreachable, install, version_of
+from tests.ports import free_port
 
 pytestmark = pytest.mark.real
 
@@ -15,9 +15,7 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both package managers are sent to a port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+    address = f"http://127.0.0.1:{free_port()}/"
     for name, value in {"PIP_INDEX_URL": address, "PIP_RETRIES": "1", "npm_config_registry": address}.items():
         monkeypatch.setenv(name, value)
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):

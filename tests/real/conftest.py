@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import httpx2
 import pytest
+from tests.ports import free_port
 
 from sekisho import testing
 
@@ -53,11 +54,13 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = CHANGE_S) -
         pause.wait(0.05)
 
 
-def free_port() -> int:
-    """A port nobody listens on now. Fixed in the configuration, so that a restarted core is found again."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def in_time_once(took_s: Callable[[], float], limit_s: float, tries: int = 5) -> None:
+    """What is promised within a time is done in it at least once of a few: a busy machine may be late by itself."""
+    seen: list[float] = []
+    while not seen or min(seen) > limit_s:
+        assert len(seen) < tries, f"not within {limit_s:g} s: {seen}"
+        seen.append(took_s())
+    assert min(seen) >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +177,8 @@ class House:
         assert self.call("echo__echo", text="still here").text == "still here"
 
     def records(self) -> list[dict[str, Any]]:
-        """The audit log."""
-        return [json.loads(line) for line in self.log.read_bytes().splitlines()]
+        """The audit log; a line that is just being written comes with the next look."""
+        return [json.loads(line) for line in self.log.read_bytes().rpartition(b"\n")[0].splitlines()]
 
     def recorded(self, call_id: str) -> list[str]:
         """Kind and code of the records of one call."""
@@ -239,7 +242,8 @@ class House:
         finally:
             self.kill()
         assert status == 0, self.stderr.read_text()[-4000:]
-        assert not alive(family), [command_of(pid) for pid in alive(family)]
+        # one that had to be killed takes what hangs on it along, and the kernel its time for that
+        until(lambda: not alive(family), f"nobody is left of {[command_of(pid) for pid in alive(family)]}")
 
     def kill(self) -> None:
         """End `up` now, if it still runs."""
@@ -310,11 +314,12 @@ def walls() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estate:
-    """What lies around the shared house: things to steal, and things that were granted."""
+    """What lies around the shared house: things to steal, things that were granted, a turncoat's sign."""
 
     ssh: Path
     peer: Path
     granted: Path
+    sign: Path
     port: int
 
 
@@ -337,7 +342,7 @@ def configuration(estate: Estate, *, granted: Sequence[str] = GRANTED_TOOLS) -> 
             "hostile",
             HOSTILE,
             operations=ATTACKS,
-            more="[plugins.servers.sandbox]\nexecution_timeout_seconds = 1.5\n"
+            more="[plugins.servers.sandbox]\nexecution_timeout_seconds = 3\n"
             '[plugins.servers.network_policy]\nallowed_domains = ["api.example.com"]\n',
         )
         + plugin(
@@ -349,8 +354,14 @@ def configuration(estate: Estate, *, granted: Sequence[str] = GRANTED_TOOLS) -> 
             f"{quoted([HOSTILE, estate.granted])}\n"
             f"[plugins.servers.network_policy]\nallow_localhost = true\nlocalhost_ports = [{estate.port}]\n",
         )
-        # on a busy machine the core may join after a few listings: the first it sees must still be the honest one
-        + plugin("turncoat", HOSTILE, "--mutate-after", "5", operations=["echo"])
+        + plugin(
+            "turncoat",
+            HOSTILE,
+            "--mutate-when",
+            str(estate.sign / "now"),
+            operations=["echo"],
+            more=f"[plugins.servers.filesystem_policy]\nread_only_paths = {quoted([HOSTILE, estate.sign])}\n",
+        )
     )
 
 
@@ -358,14 +369,18 @@ def configuration(estate: Estate, *, granted: Sequence[str] = GRANTED_TOOLS) -> 
 def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
     """A home with a secret, two folders of two plugins, and a service on this machine."""
     root = tmp_path_factory.mktemp("estate")
-    for name in (".ssh", "peer", "granted"):
+    for name in (".ssh", "peer", "granted", "sign"):
         (root / name).mkdir()
     (root / ".ssh" / "id_ed25519").write_text("decoy key\n")
     (root / "peer" / "data.txt").write_text("the data of another plugin\n")
     (root / "granted" / "data.txt").write_text("meant for this plugin\n")
     with socket.create_server(("127.0.0.1", 0)) as service:
         yield Estate(
-            ssh=root, peer=root / "peer", granted=root / "granted", port=int(service.getsockname()[1])
+            ssh=root,
+            peer=root / "peer",
+            granted=root / "granted",
+            sign=root / "sign",
+            port=int(service.getsockname()[1]),
         )
 
 

@@ -33,7 +33,7 @@ from sekisho.audit.logfile import LogFile
 from sekisho.audit.turn import Turn
 from sekisho.errors import Unavailable
 
-signal.alarm(60)  # no reader of ours waits longer
+signal.alarm(240)  # no reader of ours waits longer
 role, path, name, durability, fate, at, stop_at = sys.argv[1:8]
 steps = is_armed = 0
 

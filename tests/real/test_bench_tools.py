@@ -37,6 +37,7 @@ pytestmark = [
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACE: Final = Pace(seconds=0.05, warm_s=0, most_s=1)
+PATIENT: Final = Pace(seconds=0.05, warm_s=0, most_s=30)  # on a busy machine the first answer may take longer
 SMALL: Final = Workload(name="small", ways=(), clients=2, least=4)
 Message = dict[str, Any]
 Change = Callable[[Message], Message]
@@ -106,7 +107,7 @@ def liar(change: Change, *, status: int = 200) -> Iterator[Way]:
     ids=lambda one: one.name,
 )
 def test_both_eras_of_the_upstream_are_counted_as_good(upstream: Way, workload: Workload, era: str) -> None:
-    one = measure(upstream, with_era(workload, era), PACE)
+    one = measure(upstream, with_era(workload, era), PATIENT)
     assert one.good > 0
     assert (one.bad, one.first_bad) == (0, "")
     assert 0 < one.p50_us <= one.p90_us <= one.p99_us <= one.max_us
@@ -116,7 +117,7 @@ def test_both_eras_of_the_upstream_are_counted_as_good(upstream: Way, workload: 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 def test_every_progress_notification_is_counted(upstream: Way, era: str) -> None:
     steps = Workload(name="steps", ways=(), clients=2, tool="steps", kind="steps", events_per_call=10)
-    one = measure(upstream, with_era(steps, era), PACE)
+    one = measure(upstream, with_era(steps, era), PATIENT)
     assert (one.bad, one.events_per_call) == (0, 10)
 
 
@@ -124,7 +125,7 @@ def test_the_processor_time_of_a_watched_process_is_read(upstream: Way, tmp_path
     log = tmp_path / "second.txt"
     with running([sys.executable, "-c", "input()"], log) as bystander:
         way = Way(port=upstream.port, root=bystander.pid, upstream_port=upstream.port)
-        one = measure(way, SMALL, PACE)
+        one = measure(way, SMALL, PATIENT)
     assert one.cpu_us.keys() == {"gateway"}
     assert one.total_cpu_us < 1000 * PACE.seconds * 1e6  # a process that waits uses next to nothing
 
@@ -176,7 +177,7 @@ def test_a_right_answer_with_another_status_is_not_counted() -> None:
 
 def test_the_same_server_without_its_lie_is_counted() -> None:
     with liar(lambda answer: answer) as way:
-        one = measure(way, SMALL, PACE)
+        one = measure(way, SMALL, PATIENT)
     assert one.good > 0
     assert one.bad == 0
 
@@ -223,7 +224,7 @@ def test_the_upstream_drops_a_client_beyond_its_bounds_and_serves_the_others(
         client.sendall(request_bytes)
         with suppress(ConnectionResetError):  # it closed with bytes unread, which the kernel tells so
             assert client.recv(1) == b""
-    assert measure(upstream, SMALL, PACE).good > 0
+    assert measure(upstream, SMALL, PATIENT).good > 0
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ from sekisho import testing
 pytestmark = pytest.mark.real
 
 WAIT_S: Final = 30.0
-SOON_S: Final = 10.0
 STALL_S: Final = 2.0  # a write that waits so long is held up by who reads
 MOST_KIB: Final = 120 << 10
 FIXTURE: Final = Path(testing.__file__).parent / "conformance_server"
@@ -223,7 +222,7 @@ async def test_the_relay_ends_with_its_client(home: House) -> None:
         assert (await client.hear())["method"] == "notifications/subscriptions/acknowledged"
         assert client.process.stdin is not None
         client.process.stdin.close()
-        async with asyncio.timeout(SOON_S):
+        async with asyncio.timeout(WAIT_S):
             assert await client.process.wait() == 0
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.real.conftest import ECHO, HOSTILE, House, common, plugin, until
+from tests.real.conftest import ECHO, HOSTILE, House, common, in_time_once, plugin, until
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A2.3")]
 
@@ -22,11 +23,24 @@ CONFIGURATION = (
         "hostile",
         HOSTILE,
         operations=ATTACKS,
-        more="[plugins.servers.sandbox]\nexecution_timeout_seconds = 0.5\nmax_memory_mb = 96\n"
+        more="[plugins.servers.sandbox]\nmax_memory_mb = 96\n"
         '[plugins.servers.network_policy]\nallowed_domains = ["api.example.com"]\n',
     )
+    + plugin(
+        "slow",
+        HOSTILE,
+        operations=("echo", "hang"),
+        more="[plugins.servers.sandbox]\nexecution_timeout_seconds = 0.5\n",
+    )
+    + plugin(
+        "honest",
+        HOSTILE,
+        operations=("echo", "phone_home"),
+        more='[plugins.servers.network_policy]\nallowed_domains = ["api.example.com"]\n',
+    )
 )
-_names = (f"evil-{number}.example.net" for number in itertools.count())
+_numbers = itertools.count()
+_names = (f"evil-{number}.example.net" for number in _numbers)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +53,10 @@ def house(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hou
 
 def denials(house: House) -> list[dict[str, Any]]:
     return [one for one in house.records() if one["kind"] == "event" and one["name"] == "plugin_denied"]
+
+
+def denials_of(house: House, name: str) -> list[dict[str, Any]]:
+    return [one for one in denials(house) if one["plugin"] == name]
 
 
 def provoke(
@@ -61,17 +79,21 @@ def provoke(
 
 def test_a_name_that_is_not_listed(house: House) -> None:
     name = next(_names)
-    denial = provoke(house, "dns", lambda: house.call("hostile__phone_home", host=name, port=443))
+    denial = provoke(
+        house, "dns", lambda: house.call("hostile__phone_home", host=name, port=443), [f"{name}:53"]
+    )
     assert denial["plugin"] == "hostile"
-    assert denial["target"] == f"{name}:53"
     assert denial["rule"] == "network_policy"
     assert "allow-list" in denial["reason"]
 
 
 def test_a_name_that_is_not_listed_asked_of_the_proxy(house: House) -> None:
     name = next(_names)
-    denial = provoke(house, "connect", lambda: house.call("hostile__phone_home", host=name, port=443))
-    assert denial["target"] == f"{name}:443"
+    target = f"{name}:443"
+    denial = provoke(
+        house, "connect", lambda: house.call("hostile__phone_home", host=name, port=443), [target]
+    )
+    assert denial["plugin"] == "hostile"
 
 
 def test_more_memory_than_was_granted(house: House) -> None:
@@ -86,7 +108,9 @@ def test_a_system_call_that_the_filter_refuses(house: House) -> None:
 
 
 def test_more_time_than_was_granted(house: House) -> None:
-    denial = provoke(house, "timeout", lambda: house.call("hostile__hang"))
+    until(lambda: house.answers("slow__echo", text="here"), "the plugin serves")
+    denial = provoke(house, "timeout", lambda: house.call("slow__hang"))
+    assert denial["plugin"] == "slow"
     assert denial["rule"] == "execution_timeout_seconds = 0.5"
 
 
@@ -112,14 +136,15 @@ def test_a_path_that_may_only_be_read(house: House) -> None:
 
 
 def test_a_path_is_recorded_within_a_second_of_the_attempt(house: House, key: Path) -> None:
-    tried = key.with_name("tried-once")
-    tried.write_text("")
-    until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
-    before = datetime.now(UTC)
-    denial = provoke(
-        house, "path", lambda: house.call("hostile__read_peer_data", path=str(tried)), [str(tried)]
-    )
-    assert 0 <= (instant(denial) - before).total_seconds() <= LATEST_S
+    def took_s() -> float:
+        tried = key.with_name(f"tried-{next(_numbers)}")
+        tried.write_text("")
+        until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
+        before = datetime.now(UTC)
+        attack = partial(house.call, "hostile__read_peer_data", path=str(tried))
+        return (instant(provoke(house, "path", attack, [str(tried)])) - before).total_seconds()
+
+    in_time_once(took_s, LATEST_S)
 
 
 def instant(denial: dict[str, Any]) -> datetime:
@@ -127,22 +152,33 @@ def instant(denial: dict[str, Any]) -> datetime:
 
 
 def test_it_is_recorded_within_a_second_of_the_refusal(house: House) -> None:
-    name = next(_names)
-    denial = provoke(house, "dns", lambda: house.call("hostile__phone_home", host=name, port=443))
     log = house.home / "egress" / "hostile.jsonl"
-    refused = next(line for line in log.read_text().splitlines() if name in line)
-    told = datetime.fromisoformat(denial["time"].replace("Z", "+00:00"))
-    said = datetime.fromisoformat(refused.partition('"time":"')[2].partition('"')[0])
-    assert told.tzinfo == said.tzinfo == UTC
-    assert 0 <= (told - said).total_seconds() <= LATEST_S
+
+    def took_s() -> float:
+        name = next(_names)
+        attack = partial(house.call, "hostile__phone_home", host=name, port=443)
+        told = instant(provoke(house, "dns", attack, [f"{name}:53"]))
+        refused = next(line for line in log.read_text().splitlines() if name in line)
+        said = datetime.fromisoformat(refused.partition('"time":"')[2].partition('"')[0])
+        assert told.tzinfo == said.tzinfo == UTC
+        return (told - said).total_seconds()
+
+    in_time_once(took_s, LATEST_S)
 
 
 def test_an_honest_call_leaves_no_denial(house: House) -> None:
-    until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
-    before = denials(house)
+    """Of what other tests provoked, a denial may still be on its way; here it is another plugin's."""
+    until(lambda: house.answers("honest__echo", text="here"), "the plugin serves")
     assert house.call("echo__echo", text="honest").text == "honest"
-    assert house.call("hostile__echo", text="honest").code == "ok"
-    assert denials(house) == before
+    assert house.call("honest__echo", text="honest").code == "ok"
+    name = next(_names)
+    house.call("honest__phone_home", host=name, port=443)
+    until(
+        lambda: any(name in one["target"] for one in denials_of(house, "honest")),
+        "what comes after them is told",
+    )
+    assert all(name in one["target"] for one in denials_of(house, "honest"))
+    assert not denials_of(house, "echo")
 
 
 def test_denials_are_counted_for_operators(house: House) -> None:

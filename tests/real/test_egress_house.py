@@ -49,15 +49,19 @@ def shown(house: House, name: str, *words: str) -> list[dict[str, Any]]:
 
 
 def phone(house: House, name: str, tool: str = "hostile__phone_home") -> None:
-    until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
+    until(lambda: house.answers(tool.replace("phone_home", "echo"), text="here"), "the plugin serves")
     assert house.call(tool, host=name, port=443).report["succeeded"] is False
 
 
 def test_what_was_refused_is_shown_to_the_operator(house: House) -> None:
     name = next(_names)
     phone(house, name)
-    refused = [one for one in shown(house, "hostile", "--refused") if one["host"] == name]
-    assert {one["kind"] for one in refused} == {"dns", "tunnel"}
+
+    def is_shown() -> bool:
+        refused = [one for one in shown(house, "hostile", "--refused") if one["host"] == name]
+        return {one["kind"] for one in refused} == {"dns", "tunnel"}
+
+    until(is_shown, "both refusals are shown")
     assert f"{name}  " in typed(house, "egress", "log", "hostile").stdout
 
 
@@ -84,6 +88,9 @@ def test_whoever_learns_is_warned_of_and_reaches_nothing_that_is_blocked(house: 
     assert 'mode = "learn"' in typed(house, "plugins").stderr
     assert '"egress_learns", "plugin": "curious"' in house.stderr.read_text()
     phone(house, "x.blocked.example", "curious__phone_home")
-    refused = {(one["host"], one["kind"]) for one in shown(house, "curious", "--refused")}
-    assert {("x.blocked.example", "dns"), ("x.blocked.example", "tunnel")} <= refused
+    blocked = {("x.blocked.example", "dns"), ("x.blocked.example", "tunnel")}
+    until(
+        lambda: blocked <= {(one["host"], one["kind"]) for one in shown(house, "curious", "--refused")},
+        "both refusals are shown",
+    )
     assert json.loads(typed(house, "egress", "propose", "curious", "--json").stdout)["allowed_domains"] == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.real.conftest import House, common, plugin, until
 from tests.real.raw import Raw, call, connected, request
-from tests.real.test_limits import MIRROR, other_client
+from tests.real.test_limits import MIRROR, other_client, serves
 
 pytestmark = [pytest.mark.real, pytest.mark.threat("T-FLOOD")]
 
@@ -69,23 +69,13 @@ def others_are_served(house: House, token: str, room: int = ROOM_BYTES) -> Itera
                 answer = kept.answer()
                 assert answer is not None
                 assert answer.code == "ok"
-            until(lambda: _served_anew(house, good), "a new connection of an honest client is served")
+            until(lambda: serves(house, good), "a new connection of an honest client is served")
             assert resident(house) - before < room
 
         check()
         yield check
         check()
     assert resident(house) - before < room
-
-
-def _served_anew(house: House, good: bytes) -> bool:
-    try:
-        with connected(house) as (raw,):
-            raw.send(good)
-            answer = raw.answer()
-    except OSError:
-        return False
-    return answer is not None and answer.code == "ok"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.real.walled_run import finish, python_spec, start
+from tests.real.walled_run import END_S, finish, python_spec, start
 
 from sekisho.sandbox import Native, driver_for, probe
 
@@ -116,7 +116,7 @@ async def test_nothing_outlives_the_launcher() -> None:
         gone: asyncio.Future[None] = loop.create_future()
         loop.add_reader(pidfd, end, gone)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(END_S):
                 await gone
         finally:
             loop.remove_reader(pidfd)

@@ -455,7 +455,7 @@ def test_a_certificate_of_an_unknown_authority_does_not_get_in(estate: Estate, h
 
 
 def test_the_stream_of_a_session_ends_with_its_token(estate: Estate, house: House) -> None:
-    token = bearer(estate.corp, house, exp=int(time.time()) + 4)
+    token = bearer(estate.corp, house, exp=int(time.time()) + 8)
     with calling(house) as caller, calling(house) as listening:
         session = caller.open_session(token)
         headers = head(token) | {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-11-25"}

@@ -208,15 +208,17 @@ async def test_the_gate_is_its_only_network(driver: Oci) -> None:
     assert await answer == {"answer": "told"}
 
 
-async def test_more_memory_than_was_granted_ends_it_and_that_is_said(driver: Oci) -> None:
+async def test_more_memory_than_was_granted_ends_it_and_that_is_said(
+    driver: Oci, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     program = "held = []\nwhile True: held.append(bytearray(b'x') * (1 << 20))"
     limits = LimitGrant(max_memory_mb=64)
-    before = set(Path.cwd().iterdir())
     sandbox = await start(driver, spec(program, grants=Grants(limits=limits)))
     how = await asyncio.wait_for(sandbox.wait(), END_S)
     sandbox.close_fds()
     assert how.reason == "oom" or how.signal == signal.SIGKILL
-    assert set(Path.cwd().iterdir()) == before  # nothing is left where we stand
+    assert list(tmp_path.iterdir()) == [], "nothing is left where we stand"
 
 
 async def test_processes_are_counted(driver: Oci) -> None:

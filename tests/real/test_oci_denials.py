@@ -124,6 +124,7 @@ async def test_a_refusal_is_told_while_the_plugin_runs(driver: Oci, ground: Grou
 
 
 async def test_without_its_watcher_a_plugin_ends(driver: Oci) -> None:  # noqa: F811
+    until(lambda: not watchers(), "those of other tests have ended", END_S)
     sandbox = await start(
         driver, spec("import time\nwhile True: time.sleep(0.1); open('/usr/bin/env').close()")
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.real.walled_run import finish, python_spec, start
+from tests.real.walled_run import END_S, finish, python_spec, start
 
 from sekisho.launcher.ledger import BURST_CPU_S, CPU_SHARE
 from sekisho.policy import FileGrant
@@ -194,7 +194,7 @@ async def test_what_is_told_is_told_while_the_plugin_runs_and_each_path_once(
     program = f"for _ in range(5): attempt(open, '{ground.other}/file')\nsys.stdin.read()"
     sandbox = await start(driver, python_spec(TRY + program, files=ground.files))
     seen: list[Denied] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(END_S):
         while not seen:
             await asyncio.sleep(0.02)
             seen += sandbox.take_denied()
@@ -263,7 +263,7 @@ async def test_without_its_launcher_or_its_watcher_a_plugin_ends(driver: Launche
     watcher = next(pid for pid in children_of(launcher) if is_watcher(pid))
     both = [os.pidfd_open(sandbox.inner_pid), os.pidfd_open(watcher)]
     os.kill(launcher if victim == "launcher" else watcher, signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(END_S):
         assert (await sandbox.wait()).code != 0
         for pidfd in both:
             await readable(pidfd)
@@ -281,7 +281,7 @@ async def test_a_plugin_leaves_no_watcher_behind(driver: Launched) -> None:
         pidfd = os.pidfd_open(watcher)
         await sandbox.kill_tree()
         sandbox.close_fds()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(END_S):
             await readable(pidfd)
         os.close(pidfd)
         assert not [pid for pid in watchers_of(driver) if holds_a_listener(pid)], "only one that waits"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ async def test_refused_calls_are_told_by_name_within_a_second_and_fail_in_the_pl
     sandbox.when_refused(heard.put_nowait)
     wanted = {"ptrace", "unshare", "mount"}
     names: set[str] = set()
-    async with asyncio.timeout(10):  # it still runs: it waits for its input
+    async with asyncio.timeout(30):  # it still runs: it waits for its input
         while not wanted <= names | {one.what for one in sandbox.violations()}:
             names.add((await heard.get()).what)
     os.close(sandbox.stdin_fd)
@@ -83,13 +84,14 @@ async def test_a_plugin_that_rings_without_end_waits_for_us_and_not_we_for_it(dr
     assert launcher is not None
     ours = [launcher, *watchers(launcher)]
     assert len(ours) == 2
-    before = sum(map(ticks, ours))
+    begun, before = time.monotonic(), sum(map(ticks, ours))
     await asyncio.sleep(1)
     used = sum(map(ticks, ours)) - before
+    passed_s = time.monotonic() - begun  # a busy machine wakes us later
     other = await start(driver, python_spec("print('served')"))
     _, out, _ = await finish(other)
     assert out == "served\n"
-    assert used <= 30, f"{used} hundredths of a second"
+    assert used <= 30 * passed_s, f"{used} hundredths of a second in {passed_s:.1f} s"
     await sandbox.kill_tree()
     sandbox.close_fds()
 

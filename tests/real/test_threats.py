@@ -5,15 +5,21 @@ from __future__ import annotations
 import socket
 
 import pytest
-from tests.real.conftest import Estate, House, alive, birth_of, kill, until
+from tests.real.conftest import Answer, Estate, House, alive, birth_of, kill, until
 
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A1.1")]
 
 
 def attack(house: House, tool: str, plugin: str = "hostile", **arguments: object) -> bool:
     """Whether the attacker got something; what it got is shown when the test fails."""
-    until(lambda: house.call(f"{plugin}__{tool}", **arguments).code == "ok", f"{plugin} serves")
-    report = house.call(f"{plugin}__{tool}", **arguments).report
+    answers: list[Answer] = []
+
+    def is_answered() -> bool:
+        answers.append(house.call(f"{plugin}__{tool}", **arguments))
+        return answers[-1].code == "ok"
+
+    until(is_answered, f"{plugin} serves")
+    report = answers[-1].report
     print(report)  # noqa: T201
     return bool(report["succeeded"])
 
@@ -91,7 +97,9 @@ def test_a_daemon_left_behind_ends_with_its_plugin_server(house: House) -> None:
 
 
 @pytest.mark.threat("T-RUGPULL", "T-HIDDEN")
-def test_a_definition_that_changes_after_approval_is_refused(house: House) -> None:
+def test_a_definition_that_changes_after_approval_is_refused(house: House, estate: Estate) -> None:
+    until(lambda: house.answers("turncoat__echo", text="a"), "it serves as approved")
+    (estate.sign / "now").touch()
     until(
         lambda: house.call("turncoat__echo", text="a").code == "definition_changed", "the change is noticed"
     )

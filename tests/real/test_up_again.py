@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.real.conftest import READY_S, House, free_port
+from tests.ports import free_port
+from tests.real.conftest import READY_S, House
 
 pytestmark = [pytest.mark.real]
 

@@ -382,7 +382,7 @@ def _says(fd: int, *words: bytes) -> bool:
 # --- limits -------------------------------------------------------------------------------------------------
 
 HOG: Final = (
-    "import time\nx = [time.sleep(0.01) or bytearray(b'x' * (8 << 20)) for _ in range(50)]\nprint('survived')"
+    "import time\nx = [bytearray(b'x' * (8 << 20)) for _ in range(50)]\ntime.sleep(60)\nprint('survived')"
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sekisho.policy import FileGrant, Grants, LimitGrant
 from sekisho.sandbox import Driver, Exit, Sandbox, SandboxSpec
 
-__all__ = ["PYTHON", "finish", "python_spec", "read_all", "start"]
+__all__ = ["END_S", "PYTHON", "finish", "python_spec", "read_all", "start"]
 
 PYTHON: Final = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
 END_S: Final = 30.0

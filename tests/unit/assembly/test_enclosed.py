@@ -46,7 +46,7 @@ async def test_a_plugin_has_placeholders_a_certificate_and_only_the_value_asked_
 ) -> None:
     desk = LeaseDesk(workload.grants, ENVIRONMENT, clock=lambda: 1_800_000_000.0)
     with listen(tmp_path / "lease") as listener:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             task = group.create_task(desk.serve(listener))
             with await take_lease(tmp_path / "lease") as lease:
                 spec = sandbox_spec(workload, ENVIRONMENT, enclosed(workload, lease, ENVIRONMENT))

@@ -32,7 +32,7 @@ async def log(home: Path) -> Path:
             written.set_exception(problem) if problem else written.set_result(None)
 
         journal.append(b'{"kind":"test","call":"c%d"}' % number, effect=True, done=done)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await asyncio.gather(*waiting)
     await journal.close()
     return path

@@ -60,7 +60,7 @@ def test_a_core_says_when_it_is_ready_and_stops_on_sigterm(
     assert ready["url"].startswith("https://127.0.0.1:")
     assert Path(ready["token_file"]).is_relative_to(home)
     running.send_signal(signal.SIGTERM)
-    assert running.wait(timeout=5) == 0
+    assert running.wait(timeout=READY_S) == 0
 
 
 @pytest.mark.parametrize("command", ["up", "core", "egress", "connect"])

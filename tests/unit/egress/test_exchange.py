@@ -50,7 +50,7 @@ async def send(sock: socket.socket, data: bytes) -> None:
 
 async def receive(sock: socket.socket, count: int) -> bytes:
     found = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(found) < count:
             data = await asyncio.get_running_loop().sock_recv(sock, count - len(found))
             if not data:
@@ -60,7 +60,7 @@ async def receive(sock: socket.socket, count: int) -> bytes:
 
 
 async def carried(ends: Ends, asked: ProxyRequest, *, idle_s: float = 5) -> After:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         return await exchange(ends.plugin, ends.host, asked, idle_s=idle_s)
 
 

@@ -172,5 +172,5 @@ async def test_a_socket_that_does_not_listen_ends_the_gate_and_not_the_process()
     deaf.setblocking(False)
     sockets = GateSockets(proxy=door.sockets.proxy, tls=deaf, http=door.sockets.http, dns=door.sockets.dns)
     with pytest.raises(ExceptionGroup):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await door.gate.serve(sockets)

@@ -37,7 +37,7 @@ def grants(*references: str, intercept: bool = False) -> Grants:
 async def desk(path: Path, granted: Grants) -> AsyncIterator[LeaseDesk]:
     one = LeaseDesk(granted, {"TOKEN": VALUE}, clock=lambda: 1_800_000_000.0)
     with listen(path) as listener:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             task = group.create_task(one.serve(listener))
             yield one
             task.cancel()
@@ -61,7 +61,7 @@ async def test_a_failure_that_nobody_foresaw_refuses_one_lease_and_ends_nothing(
 ) -> None:
     one = LeaseDesk(grants("env:TOKEN"), Fickle(TOKEN=VALUE), clock=lambda: 1_800_000_000.0)
     with listen(tmp_path / "lease") as listener:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             task = group.create_task(one.serve(listener))
             with pytest.raises(Misconfigured):
                 await take_lease(tmp_path / "lease")
@@ -144,7 +144,7 @@ async def test_a_value_with_a_line_break_is_refused_before_anything_starts(tmp_p
 async def test_the_holder_learns_that_the_gate_ended(tmp_path: Path) -> None:
     async with desk(tmp_path / "lease", grants("env:TOKEN")):
         lease = await take_lease(tmp_path / "lease")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await lease.wait_ended()
     lease.close()
 
@@ -152,7 +152,7 @@ async def test_the_holder_learns_that_the_gate_ended(tmp_path: Path) -> None:
 async def test_a_gate_that_is_not_there_yet_is_waited_for_and_one_that_never_comes_is_told(
     tmp_path: Path,
 ) -> None:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         waiting = group.create_task(take_lease(tmp_path / "lease"))
         await asyncio.sleep(0)
         async with desk(tmp_path / "lease", grants("env:TOKEN")):
@@ -184,6 +184,6 @@ def _is_refused(one: LeaseDesk, mark: str) -> bool:
 
 async def _until(is_true: object) -> None:
     assert callable(is_true)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not is_true():  # noqa: ASYNC110  # the gate has no event for it: nothing of ours waits for the end of a lease
             await asyncio.sleep(0)

@@ -91,7 +91,7 @@ class Scene:
 
 async def _receive(sock: socket.socket, count: int | None) -> bytes:
     loop, got = asyncio.get_running_loop(), b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while count is None or len(got) < count:
             data = await loop.sock_recv(sock, 1 << 16 if count is None else count - len(got))
             if not data:
@@ -112,7 +112,7 @@ async def served(road: Road, addresses: Sequence[str] = ("93.184.216.34",)) -> A
             await road(scene.journey)
 
     try:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(serve())
             yield scene
     finally:

@@ -38,7 +38,7 @@ async def send(sock: socket.socket, data: bytes) -> None:
 
 
 async def receive(sock: socket.socket) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return await asyncio.get_running_loop().sock_recv(sock, 1 << 16)
 
 

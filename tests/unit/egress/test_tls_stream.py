@@ -33,7 +33,7 @@ async def pair(name: str = "a.example") -> AsyncIterator[tuple[TlsStream, TlsStr
         below = Stream(right)
         client = TlsStream(Stream(left), _client(), server_name=name)
         server = TlsStream(below, AUTHORITY.context_for("a.example"))
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(client.shake_hands())
             group.create_task(server.shake_hands())
         yield client, server, below
@@ -48,7 +48,7 @@ async def test_bytes_arrive_in_both_directions_at_once_and_are_counted() -> None
             got += await stream.read()
         return got
 
-    async with pair() as (client, server, _), asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with pair() as (client, server, _), asyncio.timeout(20), asyncio.TaskGroup() as group:
         tasks = [group.create_task(receive(one)) for one in (client, server)]
         group.create_task(client.write(data))
         group.create_task(server.write(data))
@@ -63,7 +63,7 @@ async def test_what_was_looked_at_below_is_part_of_the_greeting() -> None:
             one.setblocking(False)
         below = Stream(right)
         client = TlsStream(Stream(left), _client(), server_name="a.example")
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(client.shake_hands())
             await below.look(lambda data: len(data) > 100 or None)
             await TlsStream(below, AUTHORITY.context_for("a.example")).shake_hands()
@@ -136,7 +136,7 @@ async def test_a_greeting_is_work_that_its_plugin_pays_for() -> None:
         client = TlsStream(Stream(left), _client(), server_name="a.example")
         server = TlsStream(Stream(right, share), AUTHORITY.context_for("a.example"))
         assert share.total == 0
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(client.shake_hands())
             group.create_task(server.shake_hands())
     assert share.total > HANDSHAKE_BYTES
@@ -146,7 +146,7 @@ async def test_a_carried_conversation_reaches_the_other_end() -> None:
     async with (
         pair() as (client, server, _),
         pair() as (outer, host, _),
-        asyncio.timeout(10),
+        asyncio.timeout(20),
         asyncio.TaskGroup() as group,
     ):
         group.create_task(carry(server, outer, idle_s=5))
@@ -159,5 +159,5 @@ async def test_a_carried_conversation_reaches_the_other_end() -> None:
 
 async def test_a_conversation_in_which_nobody_speaks_ends() -> None:
     async with pair() as (_client_end, server, _), pair() as (outer, _host, _):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await carry(server, outer, idle_s=0.05)

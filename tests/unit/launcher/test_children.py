@@ -70,6 +70,7 @@ def test_the_tree_is_killed_by_its_first_process_where_there_is_one() -> None:
         one.inner_pidfd = os.pidfd_open(inner)
         end_inner(one)
         assert os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) == -signal.SIGKILL
+        os.close(one.inner_pidfd)
         one.inner_pidfd = None
         kill_tree(one)
         assert os.waitstatus_to_exitcode(os.waitpid(outer, 0)[1]) == -signal.SIGKILL

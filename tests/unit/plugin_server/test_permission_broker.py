@@ -116,7 +116,7 @@ def test_many_questions_are_answered_in_their_order_on_one_line(
 
 async def _many_questions(tmp_path: Path) -> None:
     denials: list[DenialFrame] = []
-    async with asyncio.timeout(10), permission_broker(tmp_path / "b", ACCESS, denials.append) as path:
+    async with asyncio.timeout(20), permission_broker(tmp_path / "b", ACCESS, denials.append) as path:
         said = await _ask(path, *(line("read", f"/{number}", number) for number in range(50)))
         assert [json.loads(one)["id"] for one in said] == list(range(50))
         assert len(denials) == 50
@@ -125,14 +125,14 @@ async def _many_questions(tmp_path: Path) -> None:
 
 
 async def test_a_line_that_is_no_question_cuts_the_connection_and_another_still_works(tmp_path: Path) -> None:
-    async with asyncio.timeout(10), permission_broker(tmp_path / "b", ACCESS, lambda _: None) as path:
+    async with asyncio.timeout(20), permission_broker(tmp_path / "b", ACCESS, lambda _: None) as path:
         assert await _ask(path, b"nonsense\n", line("env", "A")) == [b"", b""]
         assert await _ask(path, b"x" * (MAX_LINE_BYTES * 2)) == [b""]
         assert json.loads((await _ask(path, line("env", "A")))[0])["result"] == "allow"
 
 
 async def test_connections_are_bounded(tmp_path: Path) -> None:
-    async with asyncio.timeout(10), permission_broker(tmp_path / "b", ACCESS, lambda _: None, 3) as path:
+    async with asyncio.timeout(20), permission_broker(tmp_path / "b", ACCESS, lambda _: None, 3) as path:
         kept = [await asyncio.open_unix_connection(path) for _ in range(SPARE_LINES + 3)]
         for number, (reader, writer) in enumerate(kept):  # answered, so known to the broker
             writer.write(line("env", "A", number))

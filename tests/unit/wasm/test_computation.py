@@ -11,7 +11,7 @@ from tests.unit.wasm.conftest import ECHO, command, compiled, saying
 from sekisho.wasm.computation import MAX_MODULE_BYTES, Computation, ComputationFault, Limits
 
 LIMITS = Limits(memory_bytes=16 << 20, timeout_s=5.0)
-SHORT = Limits(memory_bytes=16 << 20, timeout_s=0.2)
+SHORT = Limits(memory_bytes=16 << 20, timeout_s=1.0)
 LOOP = command("(loop $l (br $l))")
 
 
