@@ -147,7 +147,7 @@ class Gatehouse:
             dossiers={CALC: dossier},
             shelf=self.shelf,
             lock_path=self.lock_path,
-            on_change=lambda _name, _state: None,
+            on_change=lambda _name, _state, _standing: None,
         )
         tokens = TokenBook({token_hash(self.token): "aya"})
         self._credentials = Credentials(tokens, clock=LoopClock().now)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sekisho.errors import Misconfigured, Unavailable
+from sekisho.errors import Misconfigured, SekishoError, Unavailable
 
 if TYPE_CHECKING:  # the core must not carry the plugin server's half
     import msgspec
@@ -70,6 +70,21 @@ def _run(
     environment: MutableMapping[str, str],
     launcher: ForkedLauncher | None,
     orders: bytes | msgspec.Raw = b"null",
+) -> int:
+    try:
+        return _play(role, rest, environment, launcher, orders)
+    except SekishoError as error:  # before anything runs: a key that cannot be read, say
+        from sekisho.assembly.running import say  # noqa: PLC0415
+
+        return say(error)
+
+
+def _play(
+    role: str,
+    rest: list[str],
+    environment: MutableMapping[str, str],
+    launcher: ForkedLauncher | None,
+    orders: bytes | msgspec.Raw,
 ) -> int:
     config_path, home_path = Path(rest[0]), Path(rest[1])
     match role:

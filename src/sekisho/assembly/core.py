@@ -60,6 +60,7 @@ from sekisho.gateway import (
     SharedMemory,
     SharedRequestIds,
     SharedSeats,
+    Standing,
     StatusPage,
 )
 from sekisho.keys import KeyFolder, Revocations, ensure_bearer
@@ -274,12 +275,11 @@ class Core:
         )
         self._log.info("status_listening", address=self._status_url.removeprefix("http://"))
 
-    def _standing_changed(self, name: PluginName, state: str) -> None:
-        standing = self._desk.standings.get(name) if self._logbook.is_open else None
-        if standing is not None and standing.definitions is not None:
+    def _standing_changed(self, name: PluginName, state: str, standing: Standing) -> None:
+        if standing.definitions is not None:
             self._metrics.know(name, standing.definitions.tools)
         self._tell_supervisor("plugin_standing", name, state)
-        problem = None if standing is None else standing.problem
+        problem = standing.problem
         if problem is None or problem.code == "plugin_unavailable":  # it has not reported yet
             self._log.info("plugin_standing", plugin=name, state=state)
         else:

@@ -40,11 +40,6 @@ class Logbook:
         self._metrics = metrics
         self._journal: Journal | None = None
 
-    @property
-    def is_open(self) -> bool:
-        """False until the log can be written."""
-        return self._journal is not None
-
     async def open(self, *, leads: bool, shared: bool) -> Journal:
         """Open the log, as its only or first writer, or join it."""
         self._journal = self._led(shared=shared) if leads else await self._joined()

@@ -33,12 +33,12 @@ def run_until_stopped(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_stoppable(work, on_hangup))
     except SekishoError as error:
-        return _say(error)
+        return say(error)
     except BaseExceptionGroup as group:
         ours, others = group.split(SekishoError)
         if others is not None or ours is None:
             raise
-        return _say(_first(ours))
+        return say(_first(ours))
     return 0
 
 
@@ -61,7 +61,8 @@ async def _stoppable(work: Coroutine[None, None, None], on_hangup: Callable[[], 
             raise
 
 
-def _say(error: SekishoError) -> int:
+def say(error: SekishoError) -> int:
+    """One line and a remedy on standard error; returns the exit status."""
     from sekisho.detect.hidden import visible  # noqa: PLC0415 - nobody who ends well needs it
 
     sys.stderr.write(f"sekisho: {visible(error.message)}\n→ {visible(error.remedy)}\n")

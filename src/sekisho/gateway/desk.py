@@ -67,7 +67,7 @@ class Desk:
         dossiers: Mapping[PluginName, Dossier],
         shelf: Shelf,
         lock_path: Path,
-        on_change: Callable[[PluginName, str], None],
+        on_change: Callable[[PluginName, str, Standing], None],
         trust_on_first_use: bool = False,
     ) -> None:
         self._dossiers = dossiers
@@ -156,11 +156,12 @@ class Desk:
 
     def _announce(self, name: PluginName) -> None:
         """Tell of a state that is another than the one before."""
-        problem = self.standings[name].problem
+        standing = self.standings[name]
+        problem = standing.problem
         state = "approved" if problem is None else problem.code
         if self._states.get(name) != state:
             self._states[name] = state
-            self._on_change(name, state)
+            self._on_change(name, state, standing)
 
     def _standing(self, dossier: Dossier) -> Standing:
         definitions: Definitions | None = None

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sekisho.errors import Misconfigured
@@ -118,7 +119,7 @@ class Identity:
     def load_if_whole(cls, folder: Path) -> Self | None:
         """Like `load`, but None for a certificate that is damaged or of another key: it is re-issued."""
         certificate_bytes = files.read_public(folder / "tls.crt")
-        pin = spki_pin(files.read_private(folder / "tls.key"))
+        pin = spki_pin(folder / "tls.key")
         try:
             certificate = x509.load_pem_x509_certificate(certificate_bytes)
         except ValueError:
@@ -189,13 +190,13 @@ def private_pem(key: ec.EllipticCurvePrivateKey | X25519PrivateKey | Ed25519Priv
     )
 
 
-def spki_pin(key_pem: bytes) -> str:
-    """The pin of the public half of a private key."""
-    try:
-        public = serialization.load_pem_private_key(key_pem, password=None).public_key()
-    except (ValueError, TypeError) as error:
-        raise Misconfigured("key_unavailable", "a private key cannot be read") from error
-    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+def spki_pin(path: Path) -> str:
+    """The pin of the public half of the private key in this file."""
+    der = (
+        _private(path)
+        .public_key()
+        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
     return hashlib.sha256(der).hexdigest()
 
 
@@ -212,7 +213,7 @@ class _PublicPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _read_page: Final = msgspec.json.Decoder(_PublicPage).decode
 
 
-def _private(path: Path) -> object:
+def _private(path: Path) -> PrivateKeyTypes:
     try:
         return serialization.load_pem_private_key(files.read_private(path), password=None)
     except (ValueError, TypeError) as error:

@@ -218,7 +218,7 @@ class KeyFolder:
 
     def _publish(self, identity: Identity) -> None:
         folder = self._identity_folder(identity.spiffe)
-        following = spki_pin(files.read_private(folder / "next.key"))
+        following = spki_pin(folder / "next.key")
         files.write_public(self._public_path(identity.spiffe), identity.public(following).to_json())
 
 

@@ -4,13 +4,14 @@ import asyncio
 import os
 import select
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from sekisho.assembly.children import Child, main
-from sekisho.errors import Misconfigured
+from sekisho.assembly.children import Child
+from sekisho.keys.files import write_private
 
 WAIT_S = 20.0  # a bound; two interpreters have to start
 
@@ -107,14 +108,22 @@ async def test_a_child_that_is_over_is_not_started_again(tmp_path: Path) -> None
     assert told == ["process_ended"]  # the first time; the second is its owner's matter
 
 
+def _ended(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-m", "sekisho.assembly", str(os.getpid()), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
+
+
 def test_a_role_that_does_not_exist_is_refused() -> None:
-    program = [str(os.getppid()), "cook", "/c", "/h"]
-    process = os.fork()
-    if process == 0:  # in a process of its own: it asks to die with its parent
-        try:
-            main([str(os.getppid()), *program[1:]], {})
-        except Misconfigured:
-            os._exit(7)
-        os._exit(0)
-    _, status = os.waitpid(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 7
+    ended = _ended("cook", "/c", "/h")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("sekisho: there is no role 'cook'\n→ ")
+
+
+def test_a_child_that_cannot_begin_says_why_in_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "sekisho.toml"
+    config.write_text("")
+    book = tmp_path / "home" / "keys" / "clients" / "tokens.json"
+    write_private(book, b"{")
+    ended = _ended("core", config, tmp_path / "home")
+    assert ended.returncode == 1
+    assert ended.stderr == f"sekisho: {book} is damaged\n→ check the key folder and its permissions\n"

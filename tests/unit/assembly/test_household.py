@@ -40,7 +40,7 @@ def _desk(config: CoreConfig, tmp_path: Path) -> Desk:
         dossiers=dossiers(config),
         shelf=Shelf(tmp_path),
         lock_path=tmp_path / "sekisho.lock",
-        on_change=lambda name, state: None,
+        on_change=lambda name, state, standing: None,
     )
 
 

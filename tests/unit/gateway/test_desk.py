@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.gateway import Desk, Dossier
+from sekisho.errors import SekishoError
+from sekisho.gateway import Desk, Dossier, Standing
 from sekisho.policy import RateRule
 from sekisho.protocol import PluginName
 from sekisho.registry import Listing, Shelf, load_lock, lock_entry, save_lock
@@ -33,13 +34,18 @@ class Office:
         self.lock_path = home / "sekisho.lock"
         self.shelf = Shelf(home)
         self.changes: list[str] = []
+        self.told: list[SekishoError | None] = []
         self.desk = Desk(
             dossiers={CALC: dossier()},
             shelf=self.shelf,
             lock_path=self.lock_path,
-            on_change=lambda _name, state: self.changes.append(state),
+            on_change=self._changed,
             trust_on_first_use=trusting,
         )
+
+    def _changed(self, _name: PluginName, state: str, standing: Standing) -> None:
+        self.changes.append(state)
+        self.told.append(standing.problem)
 
     def approve(self, seen: Listing, name: PluginName = CALC) -> None:
         """What `sekisho approve` does."""
@@ -61,6 +67,14 @@ class Office:
 
 def test_a_plugin_that_has_not_reported_is_unavailable(tmp_path: Path) -> None:
     assert Office(tmp_path).state == "plugin_unavailable"
+
+
+def test_a_lock_that_cannot_be_read_is_told_of_at_the_start_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "sekisho.lock").write_text("garbage")
+    (problem,) = Office(tmp_path).told
+    assert problem is not None
+    assert problem.code == "lock_invalid"
+    assert "sekisho.lock" in problem.remedy
 
 
 def test_clients_are_told_of_a_plugin_that_does_not_start_and_not_what_it_said(tmp_path: Path) -> None:

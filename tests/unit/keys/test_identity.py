@@ -38,6 +38,14 @@ def test_the_public_half_survives_being_written_and_read(
     assert public.token_public == identity.token_private.public_key().public_bytes_raw()
 
 
+def test_a_damaged_key_is_named(folder: KeyFolder, core: SpiffeId, now: float) -> None:
+    folder.ensure_identity(core, now)
+    (path,) = folder.path.rglob("tls.key")
+    path.write_bytes(b"junk")
+    with pytest.raises(Misconfigured, match=f"{path} is not an unencrypted private key"):
+        folder.ensure_identity(core, now)
+
+
 def test_a_public_half_with_short_keys_is_refused(core: SpiffeId) -> None:
     with pytest.raises(Misconfigured):
         PublicIdentity(spiffe=core, spki_sha256=(), hpke_public=b"", token_public=b"")
