@@ -146,7 +146,9 @@ CODES: Final[dict[str, CodeInfo]] = {
         502, -32054, "a sealed message was altered, replayed or reordered; the channel is reopened"
     ),
     "log_tampered": CodeInfo(500, -32054, "keep the log as evidence and restore it from a copy"),
-    "lock_invalid": CodeInfo(500, -32054, "restore sekisho.lock from version control, or approve again"),
+    "lock_invalid": CodeInfo(
+        500, -32054, "restore sekisho.lock from version control, or remove it and approve again"
+    ),
     "package_tampered": CodeInfo(
         500, -32054, "keep the folder as evidence if it matters, then install again: sekisho install NAME"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,6 +125,27 @@ def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
     )
     assert done.stdout == ""
     assert done.stderr == ""
+
+
+def test_an_interrupt_before_there_is_a_command_line_ends_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sekisho", "version"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=30,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == b""
+
+
+def test_the_package_is_the_program_too(typed: Type) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sekisho", "version"], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == typed("version").out
 
 
 def test_help_imports_no_command_and_no_room() -> None:
