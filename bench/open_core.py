@@ -12,8 +12,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from sekisho.assembly.core import Core
 from sekisho.assembly.running import run_until_stopped
 from sekisho.errors import Refused, SekishoError
@@ -47,7 +45,7 @@ def judge(arrived: Arrived, house: House) -> Sealed | Refusal:
         return Refusal.of(call, None, Refused("tool_unknown", "there is no such tool"))
     frame = CallFrame(
         tool=call.tool,
-        arguments=msgspec.Raw(call.arguments),
+        arguments=call.arguments,
         digest=call.digest,
         timeout_s=standing.timeout_s,
         wants_progress=arrived.wants_progress,

@@ -149,7 +149,7 @@ class Caller:
         self.heard: asyncio.Queue[tuple[Kind, Any]] = asyncio.Queue()
         frame = CallFrame(
             tool,
-            msgspec.Raw(json.dumps(arguments).encode()),
+            json.dumps(arguments).encode(),
             "",
             WAIT_S,
             context=b"" if context is None else encode_context(context),

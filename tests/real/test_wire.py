@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 import uvloop
+from tests.framing import another
 
 from sekisho.errors import SekishoError
 from sekisho.keys import Identity, KeyFolder, PeerRule, Revocations, Role, SpiffeId
@@ -38,8 +39,8 @@ OPS = frozenset({"echo", "hold"})
 CORE = SpiffeId(trust_domain="example.org", role=Role.CORE, name="main")
 PLUGIN = SpiffeId(trust_domain="example.org", role=Role.PLUGIN, name="echo")
 STRANGER = SpiffeId(trust_domain="example.org", role=Role.PLUGIN, name="stranger")
-ECHO = CallFrame(tool="echo", arguments=msgspec.Raw(b'{"n":1}'), digest="sha256:0", timeout_s=10.0)
-HOLD = msgspec.structs.replace(ECHO, tool="hold")
+ECHO = CallFrame(tool="echo", arguments=b'{"n":1}', digest="sha256:0", timeout_s=10.0)
+HOLD = another(ECHO, tool="hold")
 SURFACE = SurfaceFrame(
     server_info=msgspec.Raw(b'{"name":"echo"}'),
     capabilities=msgspec.Raw(b"{}"),
@@ -70,7 +71,7 @@ class Bench:
     def on_call(self, inbound: Inbound) -> None:
         self.inbound.append(inbound)
         if inbound.frame.tool == "echo":
-            inbound.reply(bytes(inbound.frame.arguments))
+            inbound.reply(inbound.frame.arguments)
         self.changed.set()
 
     def on_state(self, state: StateFrame) -> None:
@@ -195,8 +196,8 @@ def test_a_call_makes_the_round_trip_over_both_sockets_under_both_loops(run: Run
             assert line.is_up
             assert await either.ask(line) == b'{"n":1}'
             assert bytes(either.surfaces[0].tools[0]) == b'{"name":"echo"}'
-            large = msgspec.Raw(b'"' + b"x" * 1_000_000 + b'"')
-            assert await either.ask(line, msgspec.structs.replace(ECHO, arguments=large)) == bytes(large)
+            large = b'"' + b"x" * 1_000_000 + b'"'
+            assert await either.ask(line, another(ECHO, arguments=large)) == large
 
     run(main())
     assert either.down == []
@@ -221,7 +222,7 @@ def test_a_long_story_of_a_plugin_is_cut_and_ends_no_line(run: Run, bench: Bench
 def test_progress_of_many_calls_comes_in_order_before_each_answer_and_none_is_lost(
     run: Run, either: Bench
 ) -> None:
-    wanted = msgspec.structs.replace(HOLD, wants_progress=True)
+    wanted = another(HOLD, wants_progress=True)
 
     async def main() -> None:
         async with joined(either) as line:
@@ -251,9 +252,7 @@ def test_progress_of_many_calls_comes_in_order_before_each_answer_and_none_is_lo
 def test_a_thousand_calls_at_once_are_all_answered(run: Run, either: Bench) -> None:
     async def main() -> None:
         async with joined(either) as line:
-            frames = [
-                msgspec.structs.replace(ECHO, arguments=msgspec.Raw(b"%d" % number)) for number in range(1000)
-            ]
+            frames = [another(ECHO, arguments=b"%d" % number) for number in range(1000)]
             answers = await asyncio.gather(*(either.ask(line, frame) for frame in frames))
             assert answers == [b"%d" % number for number in range(1000)]
             assert line.in_flight == 0

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 from sekisho.audit.note import Checkpoint
 from sekisho.audit.tree import Frontier
 
 __all__ = ["Leaves", "Ledger"]
+
+_sha256: Final = sha256  # see `tree`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Ledger:
 
     def extend(self, records: list[bytes]) -> None:
         """Take records, without their line ends."""
-        leaves = [sha256(b"\x00" + record).digest() for record in records]  # tree.leaf_hash without the call
+        leaves = [_sha256(b"\x00" + record).digest() for record in records]  # tree.leaf_hash without the call
         self._frontier.extend(leaves)
         self._leaves += leaves
 

@@ -43,6 +43,7 @@ __all__ = [
 RECORD_VERSION: Final = 1
 MAX_TEXT_CHARS: Final = 512  # a stranger's words must not push a record over the 65,535 bytes of a log entry
 MAX_PARTIES: Final = 1024
+MAX_INSTANTS: Final = 4
 _SALT_BYTES: Final = 16
 _JOIN_BYTES: Final = 4096  # one joined buffer is hashed faster than two pieces, if copying it is cheap
 LARGE_BYTES: Final = 64 << 10  # of a megabyte SHA-256 takes longer than reading and searching it
@@ -51,12 +52,22 @@ _PURPOSE: Final = b"sekisho-salt"  # the secret may serve another purpose one da
 _HEAD: Final = f'{{"v":{RECORD_VERSION},"time":'
 _THREE: Final = tuple(f"{number:03d}" for number in range(1000))  # half the price of formatting six digits
 _encode: Final = msgspec.json.Encoder().encode
+_sha256: Final = sha256  # see `tree`
 _known_parties: Final[dict[tuple[str, str, str], str]] = {}
+_known_instants: Final[dict[float, str]] = {}
 
 
-@lru_cache(maxsize=4)  # the records of one turn of the loop share their instant
 def timestamp(now: float) -> str:
     """Return Unix time as RFC 3339 in UTC with microseconds."""
+    known = _known_instants.get(now)  # the records of one turn of the loop share theirs
+    if known is None:
+        if len(_known_instants) >= MAX_INSTANTS:
+            _known_instants.clear()
+        known = _known_instants[now] = _timestamp(now)
+    return known
+
+
+def _timestamp(now: float) -> str:
     seconds, micros = divmod(round(now * 1_000_000), 1_000_000)
     return f"{_second(seconds)}{_THREE[micros // 1000]}{_THREE[micros % 1000]}Z"
 
@@ -92,9 +103,9 @@ def commitment(payload: bytes, salt: bytes | None = None) -> str:
         return f'{commitment(payload, fresh)[:-1]},"salt":"{fresh.hex()}"}}'
     size = len(payload)
     if size <= _JOIN_BYTES:
-        return f'{{"sha256":"{sha256(salt + payload).hexdigest()}","size":{size}}}'
+        return f'{{"sha256":"{_sha256(salt + payload).hexdigest()}","size":{size}}}'
     if size < LARGE_BYTES:
-        name, state = "sha256", sha256(salt)
+        name, state = "sha256", _sha256(salt)
     else:
         name, state = "blake3", _blake3()(salt)
     state.update(payload)

@@ -30,16 +30,17 @@ __all__ = [
 
 TILE_WIDTH: Final = 256  # C2SP tlog-tiles: a tile holds the nodes of a subtree of height 8
 HASH_BYTES: Final = 32
-EMPTY_ROOT: Final = sha256().digest()
+_sha256: Final = sha256  # compiled code looks an imported name up for each call, and a constant not
+EMPTY_ROOT: Final = _sha256().digest()
 
 
 def leaf_hash(record: bytes) -> bytes:
     """Return the hash of one record (RFC 6962 section 2.1: prefix 0x00)."""
-    return sha256(b"\x00" + record).digest()
+    return _sha256(b"\x00" + record).digest()
 
 
 def _node_hash(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\x01%b%b" % (left, right)).digest()
+    return _sha256(b"\x01%b%b" % (left, right)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Frontier:
 def _perfect_root(nodes: Sequence[bytes]) -> bytes:
     """Return the root over a power of two of nodes."""
     while len(nodes) > 1:
-        nodes = [sha256(b"\x01" + nodes[i] + nodes[i + 1]).digest() for i in range(0, len(nodes), 2)]
+        nodes = [_sha256(b"\x01" + nodes[i] + nodes[i + 1]).digest() for i in range(0, len(nodes), 2)]
     return nodes[0]
 
 

@@ -13,7 +13,7 @@ gets. Knows neither the call nor who made it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from sekisho.detect.rule import Place, Severity
 from sekisho.detect.rules import rules_without
@@ -24,6 +24,9 @@ from sekisho.errors import Refused
 __all__ = ["Inspection", "Mode", "refusal"]
 
 Mode = Literal["refuse", "record", "off"]
+
+_CLEAN: Final = CLEAN  # compiled code looks an imported name up for each call, and a constant not
+_NOTHING_FOUND: Final = NOTHING_FOUND
 
 
 class Inspection:
@@ -60,16 +63,16 @@ class Inspection:
     def judge_arguments(self, data: bytes) -> Findings:
         """The arguments of a call, as JSON text of our own emission."""
         if self._arguments == "off":
-            return NOTHING_FOUND
+            return _NOTHING_FOUND
         verdict = self._scan_arguments(data)
-        return NOTHING_FOUND if verdict is CLEAN else _findings(verdict, self._arguments)
+        return _NOTHING_FOUND if verdict is _CLEAN else _findings(verdict, self._arguments)
 
     def judge_result(self, data: bytes) -> Findings:
         """What a plugin says, as JSON text of our own emission: a result, a notification, a definition."""
         if self._results == "off":
-            return NOTHING_FOUND
+            return _NOTHING_FOUND
         verdict = self._scan_result(data)
-        return NOTHING_FOUND if verdict is CLEAN else _findings(verdict, self._results)
+        return _NOTHING_FOUND if verdict is _CLEAN else _findings(verdict, self._results)
 
 
 def _findings(verdict: Verdict, mode: Mode) -> Findings:

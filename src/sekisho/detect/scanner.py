@@ -32,6 +32,7 @@ FREE_BYTES: Final = 1 << 16  # small texts may be judged as often as there are r
 _SEVERAL: Final = 3
 _BETWEEN: Final = b"\xff"  # in no UTF-8 text, and no letter to an engine that reads bytes
 _BY_END: Final = itemgetter(1)
+_CLEAN: Final = CLEAN  # compiled code looks an imported name up for each call, and a constant not
 
 
 class Scanner:
@@ -90,7 +91,7 @@ class _Book:
             hits = self._find(data)
         except TooManyKeys:
             return Verdict((KEY_FLOOD,), Severity.REFUSE)
-        return self._judge(data, hits) if hits else CLEAN
+        return self._judge(data, hits) if hits else _CLEAN
 
     def _judge(self, data: bytes, hits: Sequence[Hit]) -> Verdict:
         spans = self._spans(hits)
@@ -131,7 +132,7 @@ class _Book:
         if flooded:
             return Verdict((*ids, KEY_FLOOD), Severity.REFUSE)
         if not rules:
-            return CLEAN
+            return _CLEAN
         refuses = any(rule.severity is Severity.REFUSE for rule in rules)
         return Verdict(ids, Severity.REFUSE if refuses else Severity.NOTE)
 

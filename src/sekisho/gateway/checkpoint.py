@@ -20,8 +20,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-import msgspec
-
 from sekisho.detect import Findings, Inspection, refusal
 from sekisho.errors import RateLimited, Refused, ScopeMissing, SekishoError
 from sekisho.gateway.approvals import Approvals
@@ -306,7 +304,12 @@ def _seal(approved: Approved, house: House) -> Sealed:
         if call.tool == LISTEN:
             timeout_s = MAX_STREAM_S
     frame = CallFrame(
-        call.tool, msgspec.Raw(call.arguments), call.digest, timeout_s, arrived.wants_progress, context
+        call.tool,
+        call.arguments,
+        call.digest,
+        timeout_s,
+        wants_progress=arrived.wants_progress,
+        context=context,
     )
     return Sealed(approved, frame, call, client)
 

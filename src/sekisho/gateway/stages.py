@@ -39,6 +39,7 @@ __all__ = [
 
 _JUDGED: Final[JsonObject] = {}
 _encode: Final = msgspec.json.Encoder().encode
+_sha256: Final = sha256  # compiled code looks an imported name up for each call, and a constant not
 
 
 class Call:
@@ -101,7 +102,7 @@ class Call:
         arguments = _encode(parsed)
         # every part is length-prefixed, so that no two calls share bytes
         head = f"{len(call_id)}:{call_id}{len(plugin)}:{plugin}{len(tool)}:{tool}{len(arguments)}:"
-        digest = sha256(b"sekisho/call/2\x00" + head.encode() + arguments).hexdigest()
+        digest = _sha256(b"sekisho/call/2\x00" + head.encode() + arguments).hexdigest()
         return Call(
             call_id=call_id,
             plugin=plugin,
@@ -116,7 +117,7 @@ class Call:
     def carrying(self, extras: Extras) -> Call:
         """The same call and what came beside its arguments; the digest binds both."""
         beside = _encode((self.digest, extras.meta, extras.input_responses, extras.request_state))
-        digest = sha256(b"sekisho/call/2/extras\x00" + beside).hexdigest()
+        digest = _sha256(b"sekisho/call/2/extras\x00" + beside).hexdigest()
         return Call(
             call_id=self.call_id,
             plugin=self.plugin,
@@ -152,7 +153,7 @@ class Call:
     def operation(self) -> str:
         """What this call is, whatever its id: the same for each round of it."""
         named = _encode((self.plugin, self.tool, self.target)) + self.arguments
-        return sha256(b"sekisho/operation/1\x00" + named).hexdigest()[:32]
+        return _sha256(b"sekisho/operation/1\x00" + named).hexdigest()[:32]
 
 
 class Arrived:

@@ -152,7 +152,7 @@ class Desk:
         """Take a wish that needs no running plugin: what a session wants to hear, once there is something."""
         try:
             context = self._contexts.read(inbound.frame.context).context
-            members = _members.decode(bytes(inbound.frame.arguments))
+            members = _members.decode(inbound.frame.arguments)
         except SekishoError as error:
             inbound.fail(error.code, error.message)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -213,7 +213,7 @@ class Desk:
     def _serve(self, session: PluginSession, inbound: Inbound, context: CallContext) -> None:
         frame = inbound.frame
         try:
-            members = _members.decode(bytes(frame.arguments))
+            members = _members.decode(frame.arguments)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             inbound.fail("params_invalid", "the parameters are no object")
             return

@@ -165,7 +165,7 @@ class Exchange:
         inbound, errand = self.inbound, self._errand
         note = self.note if inbound is not None and inbound.frame.wants_progress else None
         if errand.method == "tools/call" and not answers and state is None:
-            arguments = bytes(errand.inbound.frame.arguments)
+            arguments = errand.inbound.frame.arguments
             tails = self.session.tails_of(stamp)
             self.ident = self.session.call_tool(self.name, arguments, self.hear, note, tails)
         else:

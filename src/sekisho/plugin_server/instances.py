@@ -287,7 +287,7 @@ def _needs_no_plugin(inbound: Inbound) -> bool:
             return True
         case "subscriptions/listen":
             try:
-                return _wishes.decode(bytes(inbound.frame.arguments)).scope
+                return _wishes.decode(inbound.frame.arguments).scope
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
                 return False
         case _:

@@ -178,8 +178,8 @@ def _has_part(followed: Collection[str], uri: str) -> bool:
     return uri in followed or any(is_part_of(uri, one) for one in followed)
 
 
-def _read_wish(params: msgspec.Raw) -> _Wish:
+def _read_wish(params: bytes) -> _Wish:
     try:
-        return msgspec.json.decode(bytes(params), type=_Wish)
+        return msgspec.json.decode(params, type=_Wish)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _Wish()

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from sekisho.plugin_server.clock import Clock
 from sekisho.plugin_server.contexts import Known
 from sekisho.plugin_server.era import Stamp
@@ -76,7 +78,7 @@ class PlainCalls:
         else:
             tails = self._tails(session, known)
         note = inbound.note if frame.wants_progress else None
-        call.ident = session.call_tool(frame.tool, bytes(frame.arguments), call, note, tails)
+        call.ident = session.call_tool(frame.tool, frame.arguments, call, note, tails)
         if deadline < self._clock.next_at:
             self._clock.watch(deadline)
 
@@ -136,4 +138,6 @@ class PlainCalls:
 def tool_call(inbound: Inbound, context: CallContext) -> Errand:
     """What a call of a tool asks of the plugin."""
     frame = inbound.frame
-    return Errand(inbound, context, "tools/call", {"name": frame.tool, "arguments": frame.arguments})
+    return Errand(
+        inbound, context, "tools/call", {"name": frame.tool, "arguments": msgspec.Raw(frame.arguments)}
+    )

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from sekisho.errors import SekishoError
 from sekisho.wire import Inbound
 
@@ -57,7 +55,7 @@ class Waiting:
         for inbound, (deadline, alarm) in calls.items():
             alarm.cancel()
             left_s = max(deadline - self._loop.time(), 0.0)
-            inbound.frame = msgspec.structs.replace(inbound.frame, timeout_s=left_s)
+            inbound.frame = inbound.frame.within(left_s)
             take(inbound)
 
     def refuse(self, reason: SekishoError) -> None:

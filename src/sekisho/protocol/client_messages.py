@@ -80,7 +80,7 @@ def _message(value: JsonValue) -> ClientMessage:
     method = value.get("method")
     if method is None:
         return _response(value)
-    if not isinstance(method, str) or not _is_method(method):
+    if not isinstance(method, str) or (method != "tools/call" and not _is_method(method)):
         raise _invalid("the method is not a method name")
     params = value.get("params", _NOTHING)
     if not isinstance(params, dict) or "result" in value or "error" in value:

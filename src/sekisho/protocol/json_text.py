@@ -21,7 +21,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from itertools import accumulate
 from typing import Final, TypeAlias
@@ -67,6 +66,7 @@ _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 _decoder: Final = msgspec.json.Decoder()
 _encoder: Final = msgspec.json.Encoder()
+_fast: Final[list[Callable[[object], bytes]]] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,10 +217,11 @@ def _is_written_alike(value: JsonValue, data: bytes) -> bool:
         return False
 
 
-@cache
 def _fast_encoder() -> Callable[[object], bytes]:
-    """Imported with the first large text: most processes never see one."""
-    return import_module("orjson").dumps  # type: ignore[no-any-return]  # a module by name is anything
+    """Imported with the first text it is asked for: many processes never see one."""
+    if not _fast:  # asked twice a call, which `cache` would make four times as dear
+        _fast.append(import_module("orjson").dumps)
+    return _fast[0]
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> None:

@@ -21,6 +21,8 @@ MAX_TOOLS: Final = (
     10_000  # a plugin that lists a new tool name every time must not grow the registry for ever
 )
 OTHER: Final = "other"
+_BOUNDS: Final = BOUNDS  # compiled code looks an imported name up for each call, and a constant not
+_bisect: Final = bisect_left
 
 
 class Metrics:
@@ -52,7 +54,7 @@ class Metrics:
         if times is None:
             times = self.tally.seconds[plugin] = Times()
         times.total_s += seconds  # what `observe` does, without an interpreted step for each call
-        times.counts[bisect_left(BOUNDS, seconds)] += 1
+        times.counts[_bisect(_BOUNDS, seconds)] += 1
 
     def refused(self, plugin: str, tool: str, code: str) -> None:
         """Count a call that was not forwarded; its names are a stranger's words."""

@@ -5,14 +5,13 @@ judgement; the rest are hands. Stands on `keys`; `gateway` and `plugin_server` s
 """
 
 from sekisho.wire.address import Address, TcpAddress, UnixAddress, parse_address
-from sekisho.wire.calls import decode_context, encode_context
+from sekisho.wire.calls import CallFrame, decode_context, encode_context
 from sekisho.wire.client import PlugLine
 from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import (
     AnswerFrame,
     AskFrame,
     CallContext,
-    CallFrame,
     DenialFrame,
     DenialKind,
     EventFrame,

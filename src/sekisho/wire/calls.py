@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import LocalProtocolError, RemoteProtocolError
-from sekisho.wire.messages import CallContext, CallFrame
+from sekisho.wire.messages import CallContext
 
-__all__ = ["decode_call", "decode_context", "encode_call", "encode_context"]
+__all__ = ["CallFrame", "decode_call", "decode_context", "encode_call", "encode_context"]
 
 # Wants progress, bytes of tool, digest and context, timeout; then tool, digest, context, arguments.
 _CALL: Final = struct.Struct(">BHBId")
@@ -26,6 +26,44 @@ _NO_CONTEXT: Final = CallContext()
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class CallFrame:
+    """Core to plugin server: run this tool, or with a "/" in its name this method.
+
+    `digest` is that of the call as it was judged. `context` is empty or the JSON of a `CallContext`. Every attribute is
+    final, and cannot be changed where this is compiled; a plain class, because compiled code reads nothing faster.
+    """
+
+    __slots__ = ("arguments", "context", "digest", "timeout_s", "tool", "wants_progress")
+
+    def __init__(
+        self,
+        tool: str,
+        arguments: bytes,
+        digest: str,
+        timeout_s: float,
+        *,
+        wants_progress: bool = False,
+        context: bytes = b"",
+    ) -> None:
+        self.tool: Final = tool
+        self.arguments: Final = arguments
+        self.digest: Final = digest
+        self.timeout_s: Final = timeout_s
+        self.wants_progress: Final = wants_progress
+        self.context: Final = context
+
+    def within(self, timeout_s: float) -> CallFrame:
+        """The same call with less time."""
+        return CallFrame(
+            self.tool,
+            self.arguments,
+            self.digest,
+            timeout_s,
+            wants_progress=self.wants_progress,
+            context=self.context,
+        )
+
+
 def encode_call(frame: CallFrame) -> bytes:
     """The payload of a call; raises `LocalProtocolError` for a tool or digest no head can hold."""
     try:
@@ -33,7 +71,7 @@ def encode_call(frame: CallFrame) -> bytes:
         head = _CALL.pack(frame.wants_progress, len(tool), len(digest), len(frame.context), frame.timeout_s)
     except (struct.error, UnicodeEncodeError) as error:
         raise LocalProtocolError("internal", "a call's tool or digest cannot be sent") from error
-    return b"".join((head, tool, digest, frame.context, bytes(frame.arguments)))
+    return b"".join((head, tool, digest, frame.context, frame.arguments))
 
 
 def decode_call(payload: bytes) -> CallFrame:
@@ -46,12 +84,12 @@ def decode_call(payload: bytes) -> CallFrame:
         at += digest_size
         context = payload[at : at + context_size]
         arguments = payload[at + context_size :]
-        raw = _raw.decode(arguments)
+        value = bytes(_raw.decode(arguments))
     except (struct.error, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise RemoteProtocolError("plugin_protocol", "a CallFrame cannot be read") from error
     if wants_progress > 1 or _LINE_FEED in arguments or _LINE_FEED in context or not math.isfinite(timeout_s):
         raise RemoteProtocolError("plugin_protocol", "a CallFrame says what no core says")
-    return CallFrame(tool, raw, digest, timeout_s, wants_progress == 1, context)
+    return CallFrame(tool, value, digest, timeout_s, wants_progress=wants_progress == 1, context=context)
 
 
 def encode_context(context: CallContext) -> bytes:

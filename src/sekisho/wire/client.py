@@ -22,8 +22,9 @@ from typing import Final, cast
 from sekisho.errors import SekishoError, Tampered, Unavailable
 from sekisho.keys import HandshakeGate, Identity, PeerRule, Revocations, client_context
 from sekisho.wire.address import Address, UnixAddress
+from sekisho.wire.calls import CallFrame
 from sekisho.wire.core_end import CoreEnd, CoreTerms, Done, Hear, Note
-from sekisho.wire.messages import AnswerFrame, CallFrame, DenialFrame, StateFrame, SurfaceFrame
+from sekisho.wire.messages import AnswerFrame, DenialFrame, StateFrame, SurfaceFrame
 from sekisho.wire.outbox import Hearing
 
 __all__ = ["PlugLine"]

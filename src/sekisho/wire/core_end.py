@@ -26,12 +26,11 @@ from sekisho.errors import (
     Unavailable,
 )
 from sekisho.keys import HandshakeGate, Identity, PeerFacts, SealPair, offer, peer_facts, sign_channel_token
-from sekisho.wire.calls import encode_call
+from sekisho.wire.calls import CallFrame, encode_call
 from sekisho.wire.frames import Frame, Kind, length_prefix
 from sekisho.wire.messages import (
     AnswerFrame,
     AskFrame,
-    CallFrame,
     DenialFrame,
     EventFrame,
     FailureFrame,

@@ -7,11 +7,15 @@ nothing after its channel is gone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
+from sekisho.wire.calls import CallFrame
 from sekisho.wire.frames import Kind
-from sekisho.wire.messages import AskFrame, CallFrame, EventFrame, FailureFrame, encode_payload
+from sekisho.wire.messages import AskFrame, EventFrame, FailureFrame, encode_payload
 
 __all__ = ["Inbound"]
+
+_RESULT: Final = Kind.RESULT  # compiled code looks a member of an enum up for each call, and a constant not
 
 
 class Inbound:
@@ -34,7 +38,7 @@ class Inbound:
 
     def reply(self, result: bytes) -> None:
         """Answer with the raw JSON of the result."""
-        self._send(Kind.RESULT, result)
+        self._send(_RESULT, result)
 
     def fail(self, code: str, message: str) -> None:
         """Answer with an error code of ours."""

@@ -1,7 +1,7 @@
 """What travels inside frames, typed.
 
 Guarantees that a payload is either one of these values or a `RemoteProtocolError`. `Raw` parts are carried
-as they are; the room that uses them parses them by its own rules. All but a call (`calls`) is JSON.
+as they are; the room that uses them parses them by its own rules. A call stands in `calls`, because it is not JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ __all__ = [
     "AnswerFrame",
     "AskFrame",
     "CallContext",
-    "CallFrame",
     "DenialFrame",
     "EventFrame",
     "FailureFrame",
@@ -62,20 +61,6 @@ class CallContext(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     input_responses: msgspec.Raw = msgspec.Raw()
     request_state: str | None = None
     instance: str = ""
-
-
-class CallFrame(msgspec.Struct, frozen=True, gc=False):
-    """Core to plugin server: run this tool, or with a "/" in its name this method.
-
-    `digest` is that of the call as it was judged. `context` is empty or the JSON of a `CallContext`.
-    """
-
-    tool: str
-    arguments: msgspec.Raw
-    digest: str
-    timeout_s: float
-    wants_progress: bool = False
-    context: bytes = b""
 
 
 class AskFrame(msgspec.Struct, frozen=True, gc=False):

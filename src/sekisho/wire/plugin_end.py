@@ -50,6 +50,9 @@ SILENCE_S: Final = 20.0  # the core pings every five seconds
 MAX_OFFER_BYTES: Final = 4096  # an HPKE offer has 80 bytes, a hybrid one about 1200
 MAX_CALLS_IN_WORK: Final = 1 << 16
 _CALL: Final = int(Kind.CALL)
+_NOTE: Final = Kind.NOTE
+_EVENT: Final = Kind.EVENT
+_ASK: Final = Kind.ASK
 
 
 class PluginEnd:
@@ -88,12 +91,12 @@ class PluginEnd:
         pipe = self._pipe
         if pipe is None or self._stage != "open":
             self._calls.pop(call, None)
-        elif kind is Kind.NOTE:
+        elif kind is _NOTE:
             self._remarks.note(pipe, call, payload)
-        elif kind is Kind.EVENT:
+        elif kind is _EVENT:
             self._remarks.event(pipe, call, payload)
         else:
-            if kind is not Kind.ASK:  # a question is never dropped: the call waits for it
+            if kind is not _ASK:  # a question is never dropped: the call waits for it
                 self._calls.pop(call, None)
             try:
                 pipe.send(kind, call, payload)

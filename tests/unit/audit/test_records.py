@@ -24,6 +24,13 @@ def test_time_is_rfc_3339_with_microseconds() -> None:
     assert records.timestamp(1.9999999) == "1970-01-01T00:00:02.000000Z"
 
 
+def test_an_instant_reads_the_same_however_many_came_before_it() -> None:
+    instants = [NOW + number for number in range(3 * records.MAX_INSTANTS)]
+    first = [records.timestamp(one) for one in instants]
+    assert [records.timestamp(one) for one in reversed(instants)] == first[::-1]
+    assert len(set(first)) == len(instants)
+
+
 @pytest.mark.requirement("A2.3")
 def test_an_intent_names_the_call_and_commits_to_its_arguments() -> None:
     entry = records.intent(

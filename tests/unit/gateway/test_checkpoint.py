@@ -31,7 +31,7 @@ def test_a_permitted_call_is_sealed_as_it_was_judged(kit: Kit) -> None:
     sealed = kit.sealed()
     assert sealed.definition is not None
     assert (sealed.client, sealed.definition.tool) == ("aya", "add")
-    assert (sealed.frame.tool, bytes(sealed.frame.arguments)) == ("add", b'{"a":1}')
+    assert (sealed.frame.tool, sealed.frame.arguments) == ("add", b'{"a":1}')
     assert (sealed.frame.digest, sealed.frame.timeout_s) == (sealed.call.digest, 30.0)
 
 

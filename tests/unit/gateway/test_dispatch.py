@@ -121,7 +121,7 @@ def test_prompts_carry_their_plugins_name_at_the_endpoint_of_all_and_none_at_the
         (Client(kit, target="/p/other/mcp"), "greet"),
     ):
         assert served(kit, client, "prompts/get", {"name": name}).code == "ok"
-        assert json.loads(bytes(kit.line.frames[-1].arguments)) == {"name": "greet"}
+        assert json.loads(kit.line.frames[-1].arguments) == {"name": "greet"}
     for client, name in ((Client(kit), "greet"), (Client(kit, target="/p/calc/mcp"), "calc__greet")):
         said = client.send("prompts/get", {"name": name})
         assert (said.code, said.error["code"]) == ("prompt_unknown", -32602)
@@ -293,7 +293,7 @@ def test_every_plugin_that_logs_hears_of_the_level(kit: Kit) -> None:
     offer(kit, calc(), offering("other", tools=[kit.erase]), quiet)
     said = Client(kit, modern=False).send("logging/setLevel", {"level": "warning"})
     assert [frame.tool for frame in kit.line.frames] == ["logging/setLevel"] * 2
-    assert [json.loads(bytes(frame.arguments)) for frame in kit.line.frames] == [{"level": "warning"}] * 2
+    assert [json.loads(frame.arguments) for frame in kit.line.frames] == [{"level": "warning"}] * 2
     assert len({context(kit.line, number).scope for number in (0, 1)}) == 1
     reply(kit, {})
     assert not said.is_over

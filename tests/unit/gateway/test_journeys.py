@@ -75,7 +75,7 @@ def test_a_question_of_a_plugin_is_a_round_and_the_answer_carries_the_call_on(ki
     told = context(kit.line)
     assert told.request_state == "theirs"
     assert json.loads(bytes(told.input_responses)) == ANSWERS
-    assert json.loads(bytes(kit.line.frames[-1].arguments)) == CALL["arguments"]
+    assert json.loads(kit.line.frames[-1].arguments) == CALL["arguments"]
     reply(kit, DONE)
     assert again.result == {**DONE, "resultType": "complete"}
     assert kit.log.kinds == ["intent", "outcome"] * 2

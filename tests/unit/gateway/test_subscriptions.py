@@ -71,7 +71,7 @@ def test_a_listener_is_told_first_what_it_will_hear_of(kit: Kit) -> None:
     }
     assert not said.is_over
     assert [frame.tool for frame in kit.line.frames] == ["subscriptions/listen"]
-    sent = json.loads(bytes(kit.line.frames[0].arguments))
+    sent = json.loads(kit.line.frames[0].arguments)
     assert sent == {"notifications": {"resourceSubscriptions": ["test://one", "test://item/7"]}}
 
 
@@ -272,7 +272,7 @@ def test_the_stream_of_a_session_hears_what_its_scope_subscribed_to_and_changed_
     client.send("resources/subscribe", {"uri": "test://one"})
     reply(kit, {})
     said = client.follow()
-    assert json.loads(bytes(kit.line.frames[-1].arguments)) == {"scope": True}
+    assert json.loads(kit.line.frames[-1].arguments) == {"scope": True}
     assert context(kit.line, 0).scope == context(kit.line, -1).scope
     tell(kit, UPDATED, {"uri": "test://one"})
     tell(kit, "notifications/message", {"level": "info", "data": "x"})

@@ -84,7 +84,7 @@ def handle_of(kit: Kit, one: Client, tool: str = "slow") -> str:
 
 
 def asked(kit: Kit, number: int = -1) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(bytes(kit.line.frames[number].arguments))
+    found: dict[str, Any] = json.loads(kit.line.frames[number].arguments)
     return found
 
 

@@ -149,7 +149,7 @@ class Caller:
         self.heard: asyncio.Queue[tuple[Kind, Any]] = asyncio.Queue()
         frame = CallFrame(
             tool=tool,
-            arguments=msgspec.Raw(json.dumps({"x": 1} if arguments is None else arguments).encode()),
+            arguments=json.dumps({"x": 1} if arguments is None else arguments).encode(),
             digest="",
             timeout_s=timeout_s,
             wants_progress=wants_progress,

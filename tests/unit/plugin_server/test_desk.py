@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from tests.framing import another
 
 from sekisho.errors import Unavailable
 from sekisho.wire import CallContext, CallFrame, Inbound
@@ -68,7 +69,7 @@ async def test_a_context_that_cannot_be_read_ends_the_call(
     legacy: Counter, new_caller: type[Caller], context: bytes
 ) -> None:
     caller = new_caller()
-    frame = CallFrame("echo", msgspec.Raw(b"{}"), "", 5.0, context=context)
+    frame = CallFrame("echo", b"{}", "", 5.0, context=context)
     caller.inbound = Inbound(1, frame, caller._hear)
     assert await legacy.call(caller).code() == "plugin_protocol"
     assert legacy.plugin.arrivals.empty()
@@ -76,7 +77,7 @@ async def test_a_context_that_cannot_be_read_ends_the_call(
 
 async def test_parameters_that_are_no_object_end_the_call(legacy: Counter, new_caller: type[Caller]) -> None:
     caller = new_caller()
-    frame = CallFrame("prompts/get", msgspec.Raw(b"[]"), "", 5.0)
+    frame = CallFrame("prompts/get", b"[]", "", 5.0)
     caller.inbound = Inbound(1, frame, caller._hear)
     assert await legacy.call(caller).code() == "params_invalid"
 
@@ -160,6 +161,6 @@ async def test_a_wish_whose_parameters_are_no_object_is_refused(
     legacy: Counter, new_caller: type[Caller], arguments: bytes
 ) -> None:
     caller = new_caller("logging/setLevel", context=ONE)
-    caller.inbound.frame = msgspec.structs.replace(caller.inbound.frame, arguments=msgspec.Raw(arguments))
+    caller.inbound.frame = another(caller.inbound.frame, arguments=arguments)
     legacy.desk.remember(caller.inbound)
     assert await caller.code() == "params_invalid"

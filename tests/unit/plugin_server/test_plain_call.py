@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from sekisho.errors import Unavailable
@@ -43,7 +42,7 @@ class Scene:
         self.heard: list[tuple[Kind, bytes]] = []
         self.entries: dict[Inbound | Exchange, Entry] = {}
         known = None if context is None else Contexts("").read(encode_context(context))
-        frame = CallFrame("echo", msgspec.Raw(b"{}"), "", 5.0)
+        frame = CallFrame("echo", b"{}", "", 5.0)
         inbound = Inbound(1, frame, lambda _, kind, payload: self.heard.append((kind, payload)))
         session = PluginSession(limits=JsonLimits(), modern=modern)
         self.call = PlainCall(

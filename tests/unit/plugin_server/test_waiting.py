@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
 import pytest
 
 from sekisho.errors import Unavailable
@@ -18,7 +17,7 @@ Heard = list[tuple[int, Kind]]
 
 
 def call(number: int, heard: Heard, timeout_s: float = 5.0) -> Inbound:
-    frame = CallFrame(tool="echo", arguments=msgspec.Raw(b"{}"), digest="", timeout_s=timeout_s)
+    frame = CallFrame(tool="echo", arguments=b"{}", digest="", timeout_s=timeout_s)
     return Inbound(number, frame, lambda which, kind, payload: heard.append((which, kind)))
 
 
@@ -43,7 +42,7 @@ async def test_what_waits_is_taken_in_its_order_with_the_time_that_is_left() -> 
 
 async def test_a_call_that_waits_too_long_is_refused_once() -> None:
     told: asyncio.Queue[Kind] = asyncio.Queue()
-    frame = CallFrame(tool="echo", arguments=msgspec.Raw(b"{}"), digest="", timeout_s=0.01)
+    frame = CallFrame(tool="echo", arguments=b"{}", digest="", timeout_s=0.01)
     calls = Waiting(5.0)
     calls.hold(Inbound(1, frame, lambda which, kind, payload: told.put_nowait(kind)))
     assert await asyncio.wait_for(told.get(), 5) is Kind.FAILURE

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from sekisho.errors import RemoteProtocolError, Unavailable
@@ -32,7 +31,7 @@ class Caller:
         self._answers: asyncio.Queue[tuple[Kind, Any]] = asyncio.Queue()
         frame = CallFrame(
             tool="echo",
-            arguments=msgspec.Raw(b'{"x":1}'),
+            arguments=b'{"x":1}',
             digest="",
             timeout_s=timeout_s,
             wants_progress=wants_progress,

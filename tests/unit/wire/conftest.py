@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from sekisho.errors import SekishoError
@@ -109,7 +108,7 @@ class House:
     def on_call(self, inbound: Inbound) -> None:
         self.inbound.append(inbound)
         if inbound.frame.tool == "echo":
-            inbound.reply(bytes(inbound.frame.arguments))
+            inbound.reply(inbound.frame.arguments)
 
     def core_terms(self, ops: frozenset[str] = OPS) -> CoreTerms:
         return CoreTerms(
@@ -193,12 +192,12 @@ def house(tmp_path: Path) -> House:
 
 @pytest.fixture
 def echo() -> CallFrame:
-    return CallFrame(tool="echo", arguments=msgspec.Raw(b'{"n":1}'), digest="sha256:0", timeout_s=5.0)
+    return CallFrame(tool="echo", arguments=b'{"n":1}', digest="sha256:0", timeout_s=5.0)
 
 
 @pytest.fixture
 def hold() -> CallFrame:
-    return CallFrame(tool="hold", arguments=msgspec.Raw(b"{}"), digest="sha256:0", timeout_s=5.0)
+    return CallFrame(tool="hold", arguments=b"{}", digest="sha256:0", timeout_s=5.0)
 
 
 @pytest.fixture

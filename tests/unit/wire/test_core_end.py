@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from tests.framing import another
 
 from sekisho.errors import PluginError, SekishoError, Tampered, Unavailable
 from sekisho.wire import AnswerFrame, AskFrame, CallFrame, DenialFrame, EventFrame, StateFrame
@@ -112,7 +113,7 @@ async def test_notes_of_a_call_come_in_order_and_before_its_answer(
     joined = house.join()
     await joined.opened()
     heard: list[bytes | SekishoError] = []
-    joined.core.call(1, msgspec.structs.replace(hold, wants_progress=True), heard.append, heard.append)
+    joined.core.call(1, another(hold, wants_progress=True), heard.append, heard.append)
     await settle()
     [inbound] = house.inbound
     assert inbound.frame.wants_progress
@@ -234,8 +235,8 @@ async def test_the_pieces_in_which_a_channel_arrives_change_nothing(
     assert await joined.opened() is None
     sizes = (1, 1000, 20_000, 3)
     for number, size in enumerate(sizes):
-        arguments = msgspec.Raw(b'"' + b"x" * size + b'"')
-        joined.core.call(number, msgspec.structs.replace(echo, arguments=arguments), house.answers.append)
+        arguments = b'"' + b"x" * size + b'"'
+        joined.core.call(number, another(echo, arguments=arguments), house.answers.append)
     await settle()
     assert [len(answer) for answer in house.answers if isinstance(answer, bytes)] == [
         size + 2 for size in sizes
@@ -307,7 +308,7 @@ async def test_a_channel_that_is_replaced_does_not_wait_for_those_who_only_liste
 ) -> None:
     joined = house.join()
     await joined.opened()
-    joined.core.call(1, msgspec.structs.replace(hold, timeout_s=86_400.0), house.answers.append)
+    joined.core.call(1, another(hold, timeout_s=86_400.0), house.answers.append)
     joined.core.call(2, hold, house.answers.append)
     await settle()
     joined.core.drain()
@@ -327,9 +328,9 @@ async def test_a_full_pipe_or_an_oversized_call_is_answered_with_an_error(
     joined.near.queued = 1 << 40
     joined.core.call(1, echo, house.answers.append)
     joined.near.queued = 0
-    joined.core.call(4, msgspec.structs.replace(echo, tool="x" * 70_000), house.answers.append)
-    huge = msgspec.Raw(b'"' + b"x" * MAX_PAYLOAD_BYTES + b'"')
-    joined.core.call(2, msgspec.structs.replace(echo, arguments=huge), house.answers.append)
+    joined.core.call(4, another(echo, tool="x" * 70_000), house.answers.append)
+    huge = b'"' + b"x" * MAX_PAYLOAD_BYTES + b'"'
+    joined.core.call(2, another(echo, arguments=huge), house.answers.append)
     joined.core.call(3, echo, house.answers.append)
     await settle()
     assert [code(answer) for answer in house.answers] == [
@@ -362,7 +363,7 @@ async def test_a_call_without_an_answer_ends_in_a_timeout(
 ) -> None:
     joined = house.join()
     await joined.opened()
-    overdue = msgspec.structs.replace(hold, timeout_s=-100.0)
+    overdue = another(hold, timeout_s=-100.0)
     answered = asyncio.get_running_loop().create_future()
     joined.core.call(1, overdue, answered.set_result)
     assert code(await asyncio.wait_for(answered, 5)) == "plugin_timeout"
