@@ -1,8 +1,9 @@
 """The lock of a package: every file it is made of, by digest. Written for Python, judged for both.
 
 - A Python lock is a list of `name==version --hash=sha256:…` lines, one for each wheel, sorted; nothing else.
-- An npm lock is npm's own; every package in it comes from the registry and has a SHA-512 digest. A dependency that
-  comes from elsewhere (git, a URL, a folder) is refused: nobody could say later what it was.
+- An npm lock is npm's own; every package in it stands in its place, has a plain version, comes from the registry and
+  has a SHA-512 digest, or comes inside another one's file. A dependency that comes from elsewhere (git, a URL, a folder,
+  also where its version says so) is refused: nobody could say later what it was.
 - The package that was asked for is in the lock, in exactly the version asked for: a registry that answers another one
   is refused.
 
@@ -43,6 +44,10 @@ _WHEEL: Final = re.compile(
     re.ASCII,
 )
 _LINE: Final = re.compile(r"([a-z0-9][a-z0-9-]*)==([A-Za-z0-9_.!+]+) --hash=sha256:([0-9a-f]{64})", re.ASCII)
+_NPM_NAME: Final = r"(?:@[^/\s]+/)?[^/.@\s][^/\s]*"
+_NPM_PLACE: Final = re.compile(rf"node_modules/{_NPM_NAME}(/node_modules/{_NPM_NAME})*")
+_NPM_VERSION: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*", re.ASCII)
+_NPM_LOCKS: Final = (2, 3)  # the older one names its files elsewhere
 _HEAD: Final = "# Every wheel of one package, written by sekisho install. Do not edit.\n"
 
 
@@ -115,13 +120,16 @@ def check_npm_lock(content: bytes, package: PackageSpec) -> int:
         raise Refused("package_refused", "the lock of the package is too long")
     try:
         check_text(content, LIMITS)
-        packages: Any = json.loads(content)["packages"]
+        lock: Any = json.loads(content)
+        packages = lock["packages"]
         items = [(path, entry) for path, entry in packages.items() if path]
         own = packages[f"node_modules/{package.name}"]["version"]
         for path, entry in items:
             _check_npm_entry(path, entry)
     except (RemoteProtocolError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused("package_refused", "npm's lock of the package cannot be read") from error
+    if lock.get("lockfileVersion") not in _NPM_LOCKS:
+        raise Refused("package_refused", "npm's lock of the package is of a kind that is not known")
     if own != package.version:
         raise Refused("package_refused", f"the registry gave {package.name} {ascii(own)[:40]} for {package}")
     return len(items)
@@ -133,11 +141,12 @@ def is_same_release(one: str, other: str) -> bool:
 
 
 def _check_npm_entry(path: str, entry: dict[str, Any]) -> None:
-    if entry.get("inBundle") is True and "resolved" not in entry:
-        return  # it comes inside another package's file, whose digest covers it
-    is_elsewhere = entry.get("link") or "resolved" in entry
-    if is_elsewhere or not path.startswith("node_modules/"):
+    place, version = _NPM_PLACE.fullmatch(path), entry.get("version")
+    is_plain = isinstance(version, str) and _NPM_VERSION.fullmatch(version) is not None
+    if place is None or not is_plain or entry.get("link") or "resolved" in entry:
         raise Refused("package_refused", f"a dependency does not come from the registry: {path[:80]!a}")
+    if entry.get("inBundle") is True and place[1]:
+        return  # it comes inside the file of the package around it, whose digest covers it
     if not any(_is_sha512(one) for one in str(entry.get("integrity", "")).split()):
         raise Refused("package_refused", f"the registry states no SHA-512 digest of {path[:80]!a}")
 

@@ -27,7 +27,17 @@ MIN_TYPO_CHARS: Final = 6  # one letter of a short name makes another honest nam
 MIN_OWN_CHARS: Final = 5  # "sdk" under two scopes is no coincidence that means anything
 MIN_TWO_TYPOS_CHARS: Final = 9  # of the part that is not "mcp" or "server"
 _GENERIC: Final = frozenset({"mcp", "server", "modelcontextprotocol"})
-_LOOK_ALIKE: Final = (("vv", "w"), ("rn", "m"), ("0", "o"), ("1", "l"), ("i", "l"), ("5", "s"))
+_LOOK_ALIKE: Final = (
+    ("vv", "w"),
+    ("rn", "m"),
+    ("0", "o"),
+    ("1", "l"),
+    ("i", "l"),
+    ("5", "s"),
+    ("q", "g"),
+    ("cl", "d"),
+    ("u", "v"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,9 @@ def test_a_lock_whose_packages_all_come_from_the_registry_is_taken() -> None:
         )
         == 2
     )
-    assert check_npm_lock(_npm(b={"version": "2.0.0", "inBundle": True}), EVERYTHING) == 2
+    inside = {"@a/everything/node_modules/@b/c": {"version": "2.0.0-beta.1+x", "inBundle": True}}
+    assert check_npm_lock(_npm(**inside), EVERYTHING) == 2
+    assert check_npm_lock(_npm(JSONStream={"version": "2.0.0", "integrity": GOOD}), EVERYTHING) == 2
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,12 @@ def test_a_lock_whose_packages_all_come_from_the_registry_is_taken() -> None:
         {"resolved": "file:../../etc", "link": True},
         {"link": True, "integrity": GOOD},
         {"version": "1.0.0", "inBundle": True, "resolved": "https://evil.example/x.tgz"},
+        {"version": "1.0.0", "inBundle": True},  # in whose file?
+        {"version": "git+https://evil.example/x.git", "integrity": GOOD},
+        {"version": "npm:evil@1.0.0", "integrity": GOOD},
+        {"version": "https://evil.example/x.tgz", "integrity": GOOD},
+        {"version": 1, "integrity": GOOD},
+        {"integrity": GOOD},
         "1.0.0",
         None,
     ],
@@ -166,11 +174,24 @@ def test_a_dependency_from_elsewhere_or_without_a_digest_is_refused(entry: Any) 
 
 
 @pytest.mark.parametrize(
+    "path", ["../b", "b/../../c", "b/node_modules/../../../c", "b/c", "b/node_modules", "@b", ".bin/b", "b "]
+)
+@pytest.mark.parametrize(
+    "entry", [{"version": "1.0.0", "integrity": GOOD}, {"version": "1.0.0", "inBundle": True}]
+)
+def test_a_package_stands_in_its_place_or_the_lock_is_refused(path: str, entry: dict[str, Any]) -> None:
+    with pytest.raises(Refused):
+        check_npm_lock(_npm(**{path: entry}), EVERYTHING)
+
+
+@pytest.mark.parametrize(
     "content",
     [
         b"", b"[]", b"{}", b"null", b'{"packages": []}', b'{"packages": {"": {}}}', b"[" * 100_000, b"\xff",
         _npm()[:-1] + b',"more":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
         json.dumps({"packages": {"node_modules/@a/everything": {"version": "1.2.4", "integrity": GOOD}}}).encode(),
+        _npm().replace(b'"lockfileVersion": 3', b'"lockfileVersion": 1'),
+        _npm().replace(b'"lockfileVersion": 3', b'"x": 3'),
         json.dumps({"packages": {"../x": {"integrity": GOOD}, **json.loads(_npm())["packages"]}}).encode(),
     ],
 )  # fmt: skip
