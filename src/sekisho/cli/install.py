@@ -59,6 +59,12 @@ def install(
     """
     from sekisho.assembly.packages import install_package, verify_package  # noqa: PLC0415
 
+    if verify and (fresh or accept_name):
+        raise Misconfigured(
+            "config_invalid",
+            "these options contradict each other",
+            remedy="type --verify alone: it installs nothing",
+        )
     found = find_any(config)
     workload, packages = workload_of(found, name), _packages(found, config)
     if verify:

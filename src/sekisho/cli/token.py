@@ -40,8 +40,7 @@ def rotate(*, client: Client = OWNER, config: ConfigFile = DEFAULT_CONFIG, json:
     """
     site = find(config)
     keys = KeyFolder(site.keys, site.config.core_server.trust_domain)
-    _file(site, client).unlink(missing_ok=True)
-    path = ensure_bearer(keys, client)
+    path = ensure_bearer(keys, client, anew=True)
     note("a running gateway takes the new token over when it reloads (SIGHUP)")
     return _print(path, client, json)
 

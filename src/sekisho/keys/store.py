@@ -222,13 +222,13 @@ class KeyFolder:
         files.write_public(self._public_path(identity.spiffe), identity.public(following).to_json())
 
 
-def ensure_bearer(folder: KeyFolder, client: str) -> Path:
-    """The file that holds a client's token, made on first use; the book keeps its hash only."""
+def ensure_bearer(folder: KeyFolder, client: str, *, anew: bool = False) -> Path:
+    """The file that holds a client's token, made on first use or replaced; the book keeps its hash only."""
     if not _PLAIN_NAME.fullmatch(client):
         raise Misconfigured("config_invalid", f"{client!r} is not a client's name")
     path = folder.path / "clients" / f"{client}.token"
     with folder._turn():
-        if not path.exists():
+        if anew or not path.exists():
             files.write_private(path, new_token().encode() + b"\n")
         token = files.read_private(path).decode("ascii", "replace").strip()
         clients = {digest: name for digest, name in _read_book(folder).items() if name != client}

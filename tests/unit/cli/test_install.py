@@ -161,3 +161,10 @@ def test_deno_is_given_the_script_of_an_npm_package(home: Path, store: Store) ->
         workload = installed_workload(load_core(config).plugin("clock").workload, home / "packages")
         (tree,) = workload.runtime_paths
         assert list(workload.command) == [*first, f"{tree}/tool.js", "-v"]
+
+
+@pytest.mark.parametrize("option", ["--fresh", "--accept-name"])
+def test_verifying_installs_nothing_and_says_so(typed: Type, store: Store, option: str) -> None:
+    answer = typed("install", "clock", "--verify", option)
+    assert answer.status == 2
+    assert "contradict" in answer.err

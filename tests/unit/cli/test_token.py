@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,25 @@ def test_after_a_rotation_the_old_token_opens_nothing(typed: Type, home: Path) -
     assert book.identify(f"Bearer {new}") == "owner"
     with pytest.raises(Refused):
         book.identify(f"Bearer {old}")
+
+
+FULL = """
+import resource, sys
+from sekisho.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+sys.exit(main(["token", "rotate"]))
+"""
+
+
+def test_the_old_token_stays_where_there_is_no_room_for_a_new_one(typed: Type, home: Path) -> None:
+    old = typed("token", "rotate", "--json").json["token"]
+    full = subprocess.run(
+        [sys.executable, "-c", FULL], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert full.returncode == 1
+    assert full.stderr.endswith("→ free space there, then type it again\n")
+    assert typed("token", "show").out == old + "\n"
+    assert load_token_book(KeyFolder(home / "keys")).identify(f"Bearer {old}") == "owner"
 
 
 def test_each_client_has_its_own_token(typed: Type, home: Path) -> None:
