@@ -17,7 +17,8 @@ _OPENING: Final = """# Command line
 
 Generated from the commands themselves; a test keeps it equal to `--help`. Results go to standard output,
 diagnostics to standard error. Exit status: 0 done, 1 refused or failed check, 2 usage or configuration error,
-130 interrupted by Ctrl-C (what runs until it is stopped, such as `sekisho up`, ends with 0). A reader that leaves early is no error.
+130 interrupted by Ctrl-C; what runs until it is stopped, such as `sekisho up`, ends with 0 then. A reader that
+leaves early is no error.
 With `--json` an error is one line `{"error": {"code", "message", "remedy"}}` on standard error.
 
 The configuration file is `--config`, else `sekisho.toml` in the current folder. The home folder is
