@@ -17,6 +17,7 @@ from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.budgets import Budget, LocalBudget
 from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
+from sekisho.gateway.pace import CRUMB_BYTES, Crumbs, Turns
 from sekisho.gateway.seats import HOUSE, LocalSeats, Seats
 from sekisho.gateway.visit import CLIENT_GONE, Withdrawable
 from sekisho.keys import Pending, Principal, certificate_shown
@@ -34,11 +35,7 @@ COALESCED: Final = 16 << 10  # progress and its result nearly always come in one
 CUT_S: Final = 0.05  # between an answer and the cut of a TLS connection that still sends
 LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
 TLS_PIECE: Final = 256 << 10
-CRUMB_BYTES: Final = 1 << 10  # a smaller piece of an unfinished request costs more than it brings
-CRUMBS_AT_ONCE: Final = 32  # in one TICK_S; whoever sends more of them is not read for a while
-TICK_S: Final = 0.01
-READ_AGAIN: Final = 8  # of those that rest, after each TICK_S
-MOST_TICKS: Final = 64  # that anybody rests
+READ_AT_ONCE: Final = 4  # requests that came together; the next ones in a later turn
 ASK_S: Final = 0.005  # how often the other workers are asked for room
 WORTH_COUNTING: Final = 64 << 10  # what one connection may hold without being counted
 
@@ -78,8 +75,8 @@ class Room:
         self._budget: Budget = LocalBudget(limits.max_held_bytes) if budget is None else budget
         self._ask_others = ask_for_room
         self._asked_at = -ASK_S
-        self._crumbs, self._crumbs_since = 0, 0.0
-        self._resting: deque[Front] = deque()
+        self.crumbs = Crumbs()
+        self.turns = Turns()
         # One for all connections: it is filled and read within one callback. Letting the loop make a buffer for
         # every read would cost more than the read.
         self.buffer = memoryview(bytearray(READ_BYTES))
@@ -148,27 +145,6 @@ class Room:
         if self._budget.is_exceeded():  # others keep more than their share
             self._ask_for_room()
 
-    def count_crumb(self, front: Front) -> None:
-        """A crumb came. Beyond a bound it rests, and all who trickle do as long as any rests: calls keep their turns."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now - self._crumbs_since >= TICK_S:
-            self._crumbs_since, self._crumbs = now, 0
-        self._crumbs += 1
-        if self._crumbs <= CRUMBS_AT_ONCE and not self._resting:
-            return
-        front.rest()
-        self._resting.append(front)
-        if len(self._resting) == 1:
-            loop.call_later(TICK_S, self._read_again)
-
-    def _read_again(self) -> None:
-        resting = self._resting
-        for _ in range(min(len(resting), READ_AGAIN + len(resting) // MOST_TICKS)):
-            resting.popleft().read_again()
-        if resting:
-            asyncio.get_running_loop().call_later(TICK_S, self._read_again)
-
     def make_room(self) -> None:
         """Another worker found the house full: end here what may be ended, if the house is still full."""
         if self._seats.is_full(HOUSE, self.limits.max_connections):
@@ -197,7 +173,7 @@ class Room:
             self._ask_others()
 
     def _longest_idle(self) -> Front | None:
-        return min((front for front in self.fronts if front.is_idle), key=_deadline, default=None)
+        return min((one for one in self.fronts if one.is_idle), key=lambda one: one.deadline, default=None)
 
     def close(self) -> None:
         """Cut every connection."""
@@ -217,10 +193,6 @@ class Room:
             self._look_later()
 
 
-def _deadline(front: Front) -> float:
-    return front.deadline
-
-
 class Front:
     """One client connection; requests are answered strictly in the order they came.
 
@@ -235,6 +207,7 @@ class Front:
         "_is_closing",
         "_is_continued",
         "_is_cut",
+        "_is_in_line",
         "_is_last",
         "_is_late",
         "_is_let_in",
@@ -261,7 +234,7 @@ class Front:
         self._room = room
         self._limits = room.limits
         self._reader = RequestReader(
-            room.limits.http, heads=room.door.heads, most=room.limits.max_pipelined + 1
+            room.limits.http, heads=room.door.heads, most=min(READ_AT_ONCE, room.limits.max_pipelined + 1)
         )
         self._waiting: deque[HttpRequest] | None = None
         self._queued_bytes = 0  # of the bodies of those that wait
@@ -270,6 +243,7 @@ class Front:
         self._is_last = False
         self._is_closing = False
         self._is_cut = False  # the rest of a request comes still, and nobody reads it
+        self._is_in_line = False
         self._is_late = False
         self._is_continued = False
         self._is_let_in = False
@@ -328,12 +302,13 @@ class Front:
             return
         reader = self._reader
         if len(requests) == 1 and reader.is_idle and not self._is_answering and not self._waiting:
+            self._room.turns.came_alone = True
             self._answer(requests[0])  # nearly always
             return
         if self._is_late and not requests and not self._waiting:
             # one more crumb of what is on the clock already
-            if len(data) < CRUMB_BYTES:
-                self._room.count_crumb(self)
+            if 0 < len(data) < CRUMB_BYTES:
+                self._room.crumbs.count(self)
             if reader.is_waited_for:
                 return
             if self._is_let_in:
@@ -362,8 +337,7 @@ class Front:
             self._keep()
         if not self._is_closing:
             transport.resume_reading()
-        if self._waiting or self._farewell is not None:
-            self._loop.call_soon(self._next)
+        self._line_up()
 
     def eof_received(self) -> None:
         """The client says no more: the loop sends what is written and closes the connection."""
@@ -414,6 +388,8 @@ class Front:
         elif self._is_streaming and self._transport is not None:
             self._transport.write(COMMENT)
             self.deadline = now + KEEP_ALIVE_S
+        elif self._is_answering:  # what was late is here by now, and waits for an answer that takes long
+            self.deadline = _NEVER
         elif self._transport is not None:
             self._transport.close()
 
@@ -431,9 +407,31 @@ class Front:
             return
         if self._reader.in_request:
             self._take_part()
-        self._next()
+        if self._reader.has_rest:
+            self.rest()
+        self._line_up()
         if self._queued_bytes >= WORTH_COUNTING:
             self._keep()
+
+    def _line_up(self) -> None:
+        """What is left is done in later turns: a piece in each, between those of others."""
+        is_next = bool(self._waiting or self._farewell is not None) and not self._is_answering
+        if (is_next or self._reader.has_rest) and not self._is_in_line:
+            self._is_in_line = True
+            self._room.turns.join(self)
+
+    def go_on(self) -> bool:
+        """It is our turn; False when there is nothing left to do."""
+        self._is_in_line = False
+        if self._is_closing:
+            return False
+        if self._reader.has_rest and self._farewell is None:
+            self.read_again()  # unless still more is left
+            self.data_received(b"")
+            self._keep()
+        else:
+            self._next()
+        return True
 
     def _take_part(self) -> None:
         """A request has begun; its body is taken only from whom the door lets in."""
@@ -460,15 +458,15 @@ class Front:
         if self._farewell is not None and not self._waiting and not self._is_answering:
             self._part(self._farewell)
         # while it leaves an answer unread it gets no other: they must not pile up
-        while self._waiting and self.read_by == _NEVER and not self._is_answering and not self._is_closing:
+        elif self._waiting and self.read_by == _NEVER and not self._is_answering and not self._is_closing:
             request = self._waiting.popleft()
             self._queued_bytes -= len(request.body)
             self._answer(request)
-            if len(request.body) >= WORTH_COUNTING:
-                self._keep()
 
     def _answer(self, request: HttpRequest) -> None:
         self._is_answering = True
+        if len(request.body) >= WORTH_COUNTING:  # from now on the road counts it
+            self._keep()
         self._is_last = not request.keep_alive
         self.deadline = _NEVER  # how long the door may take is not the client's fault
         self._trip = self._room.door.answer(request, self)
@@ -564,7 +562,7 @@ class Front:
         limits = self._limits
         self.deadline = self._loop.time() + (limits.request_timeout_s if is_short else limits.idle_timeout_s)
         if self._waiting or self._farewell is not None:
-            self._loop.call_soon(self._next)
+            self._line_up()
         elif self._reader.in_request:
             self._loop.call_soon(self._take_part)  # what came meanwhile has not been judged
 
@@ -574,7 +572,7 @@ class Front:
         What we sent is with the client's kernel by then; without TLS, whose layer would hold what still comes, the
         client may even end first.
         """
-        if not (self._reader.in_request or self._is_cut):
+        if not (self._reader.in_request or self._reader.has_rest or self._is_cut):
             transport.close()
             return
         self._reader = RequestReader()  # what is held of the body goes at once
@@ -590,6 +588,7 @@ class Front:
         """Read no more; refuse once the requests before it are answered, or the client pairs answers wrongly."""
         self.deadline = _NEVER
         self._farewell = error
+        self.read_again()  # what still comes is thrown away
         self._next()
 
     def _part(self, error: SekishoError) -> None:

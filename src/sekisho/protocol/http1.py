@@ -64,13 +64,15 @@ class RequestReader:
         "_memo",
         "_most",
         "_raw",
+        "_rest",
+        "_rest_at",
         "problem",
     )
 
     def __init__(
         self, limits: HttpLimits | None = None, *, heads: HeadMemo | None = None, most: int | None = None
     ) -> None:
-        """`most`: how many requests may come in one piece; those that nobody will answer are not worth reading."""
+        """`most`: how many requests are given at a time; what came behind them is read when nothing more is fed."""
         self._limits = limits or HttpLimits()
         self._memo = heads
         self._most = most
@@ -79,6 +81,7 @@ class RequestReader:
         self._raw = b""
         self._body: bytes | bytearray = b""
         self._due = _Due.BODY
+        self._rest, self._rest_at = b"", 0  # what came behind `most` requests, and where it begins
         self._left = 0  # bytes of the body or chunk that are still to come
         self._chunk_lines = 0
         self._is_ended = False  # the request before was to be the last
@@ -90,9 +93,14 @@ class RequestReader:
         return self._head is not None or bool(self._held)
 
     @property
+    def has_rest(self) -> bool:
+        """True while something has come that was not looked at yet: feed nothing, and it will be."""
+        return bool(self._rest)
+
+    @property
     def is_idle(self) -> bool:
         """True between two requests of a sound connection."""
-        return self._head is None and not self._held and self.problem is None
+        return self._head is None and not self._held and not self._rest and self.problem is None
 
     @property
     def is_waited_for(self) -> bool:
@@ -102,7 +110,7 @@ class RequestReader:
     @property
     def held_bytes(self) -> int:
         """How much of an unfinished request is kept."""
-        return len(self._held) + len(self._body)
+        return len(self._held) + len(self._body) + len(self._rest)
 
     @property
     def pending(self) -> HttpRequest | None:
@@ -120,21 +128,29 @@ class RequestReader:
         Whole requests in front of a malformed one are given, and the error is in `problem`.
 
         Raises:
-            Refused: `body_too_large` or `busy`.
+            Refused: `body_too_large`.
             RemoteProtocolError: `http_malformed` or `header_too_large`.
         """
         if self.problem is not None:
             raise malformed("the connection was refused before")
-        if self._memo is not None and self._head is None and not self._held and not self._is_ended:
+        position = 0
+        if self._rest:
+            position, rest, self._rest = self._rest_at, self._rest, b""
+            if data:  # more came, although nobody asked for it
+                data, position = rest[position:] + data, 0
+            else:
+                data = rest
+        elif self._memo is not None and self._head is None and not self._held and not self._is_ended:
             known = self._memo.recall(data)
             if known is not None:
                 return [known]
         done: list[HttpRequest] = []
-        position, end = 0, len(data)
+        end = len(data)
         try:
             while position < end:
                 if len(done) == self._most:
-                    raise Refused("busy", "too many requests are waiting on this connection")
+                    self._rest, self._rest_at = data, position
+                    break
                 position = self._step(data, position, done)
         except SekishoError as error:
             self.problem = error

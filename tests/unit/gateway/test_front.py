@@ -6,14 +6,17 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sekisho.gateway import Front, FrontLimits, Room, SharedBudget, SharedMemory, SharedSeats
-from sekisho.gateway.front import COALESCED, CRUMBS_AT_ONCE
-from sekisho.protocol import HttpLimits, HttpRequest
+from sekisho.gateway.front import COALESCED, READ_AT_ONCE
+from sekisho.gateway.pace import CRUMBS_AT_ONCE
+from sekisho.policy import RateRule
+from sekisho.protocol import HttpLimits, HttpRequest, JsonLimits
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -104,6 +107,14 @@ async def turn(kit: Kit) -> None:
         await ran
 
 
+async def answers(kit: Kit, wire: Wire, count: int) -> list[int]:
+    """The statuses of so many answers, once they are there: who stands in line may wait a moment for who came alone."""
+    async with asyncio.timeout(20):
+        while len(wire.statuses) < count:
+            await turn(kit)
+    return wire.statuses
+
+
 async def test_a_request_in_pieces_is_answered_once_it_is_whole(kit: Kit) -> None:
     front, wire = join(Room(kit.door, limits()))
     for byte in modern(kit, "tools/list"):
@@ -136,8 +147,7 @@ async def test_garbage_behind_a_call_is_refused_after_the_answer_to_the_call(kit
     await turn(kit)
     assert wire.sent == b""
     kit.line.reply()
-    await turn(kit)
-    assert wire.statuses == [200, 400]
+    assert await answers(kit, wire, 2) == [200, 400]
     assert wire.is_closing()
     assert len(kit.line.frames) == 1
 
@@ -687,6 +697,91 @@ async def test_as_many_requests_as_may_wait_may_also_come_at_once(kit: Kit) -> N
     front.data_received(modern(kit, "tools/list") * 4)
     await turn(kit)
     assert wire.statuses == [200] * 6 + [503]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_requests_that_come_together_take_turns_with_everybody_else(kit: Kit) -> None:
+    """However many connections have however many, one request of theirs is answered in each turn of the loop."""
+    kit.change(client_rate=RateRule(per_minute=6000))
+    room = Room(kit.door, limits())
+    crowd = [join(room) for _ in range(6)]
+    for front, _ in crowd:
+        front.data_received(modern(kit, "tools/list") * 9)
+    answered = [0]
+    front, wire = join(room)
+    async with asyncio.timeout(20):
+        while answered[-1] < 54:
+            if len(answered) == 20:
+                front.data_received(modern(kit, "tools/list"))
+                assert wire.statuses == [200]  # at once: it stands behind nobody
+            await asyncio.sleep(0)
+            answered.append(sum(len(wire.statuses) for _, wire in crowd))
+            assert answered[-1] - answered[-2] <= 1
+    assert answered[19] < 20
+    assert answered[19] == answered[20]  # and the line waits a moment for it
+    assert all(wire.statuses == [200] * 9 for _, wire in crowd)
+    assert not any(wire.is_paused or wire.is_closing() for _, wire in crowd)
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_long_pipeline_is_read_piece_by_piece_and_nothing_else_of_it_meanwhile(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit) + modern(kit, "tools/list") * (2 * READ_AT_ONCE))
+    paused = [wire.is_paused]
+    await turn(kit)
+    paused.append(wire.is_paused)
+    assert paused == [True, False]
+    kit.line.reply()
+    for _ in range(3):
+        await turn(kit)
+    assert wire.statuses == [200] * (1 + 2 * READ_AT_ONCE)
+
+
+@pytest.mark.threat("T-PARSER")
+async def test_what_comes_while_a_pipeline_is_read_is_read_behind_it(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    stream = modern(kit, "tools/list") * (READ_AT_ONCE + 2) + a_call(kit) + b"no http\r\n\r\n"
+    front.data_received(stream[:-300])
+    front.data_received(stream[-300:])  # a loop that had read it already
+    for _ in range(3):
+        await turn(kit)
+    kit.line.reply()
+    for _ in range(3):
+        await turn(kit)
+    assert wire.statuses == [200] * (READ_AT_ONCE + 3) + [400]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_body_that_came_whole_is_not_counted_for_its_connection_any_more(kit: Kit) -> None:
+    """Five clients that each sent a large request once, in two pieces, keep nothing."""
+    kit.rules = replace(kit.rules, message_limits=JsonLimits(max_bytes=1 << 20))
+    room = Room(kit.door, limits(http=HttpLimits(max_body_bytes=1 << 20), max_held_bytes=300_000))
+    crowd = [join(room) for _ in range(5)]
+    for front, wire in crowd:
+        message = large(kit, 90_000)
+        front.data_received(message[:-10])
+        front.data_received(message[-10:])
+        await turn(kit)
+        assert len(wire.statuses) == 1
+    assert not any(wire.was_aborted for _, wire in crowd)
+    front, wire = crowd[0]
+    front.data_received(modern(kit, "tools/list"))
+    assert wire.statuses[-1] == 200
+
+
+@pytest.mark.threat("T-HANG")
+async def test_a_request_that_came_in_pieces_may_wait_for_an_answer_that_takes_long(kit: Kit) -> None:
+    front, wire = join(Room(kit.door, limits()))
+    front.data_received(a_call(kit))
+    message = modern(kit, "tools/list")
+    front.data_received(message[:50])
+    assert front.deadline < float("inf")
+    front.data_received(message[50:])
+    front.expire(front.deadline)
+    assert not wire.is_closing()
+    await turn(kit)
+    kit.line.reply()
+    assert await answers(kit, wire, 2) == [200, 200]
 
 
 @pytest.mark.threat("T-PARSER")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from itertools import pairwise
 
@@ -455,10 +456,33 @@ def test_loose_line_ends_are_found_in_any_pieces(data: st.DataObject) -> None:
 
 
 @pytest.mark.threat("T-FLOOD")
-def test_no_more_requests_are_read_than_may_wait() -> None:
-    assert len(RequestReader(most=3).feed(post() * 3)) == 3
+def test_requests_that_came_together_are_read_a_few_at_a_time() -> None:
     reader = RequestReader(most=3)
-    assert len(reader.feed(post() * 500)) == 3
-    with pytest.raises(SekishoError):
-        reader.feed(post())
-    assert getattr(reader.problem, "code", None) == "busy"
+    assert len(reader.feed(post() * 3)) == 3
+    assert not reader.has_rest
+    assert len(reader.feed(post() * 7)) == 3
+    assert (reader.has_rest, reader.is_idle, reader.in_request) == (True, False, False)
+    assert reader.held_bytes >= 4 * len(post())
+    assert [len(reader.feed(b"")) for _ in range(3)] == [3, 1, 0]
+    assert (reader.has_rest, reader.is_idle, reader.held_bytes) == (False, True, 0)
+
+
+@given(data=st.data())
+def test_how_many_are_read_at_a_time_changes_nothing(data: st.DataObject) -> None:
+    bodies = data.draw(st.lists(st.binary(max_size=30), max_size=8))
+    end = data.draw(st.sampled_from((b"", b"POST /m", b"no http\r\n\r\n")))
+    posts = [post(b"Content-Length: %d" % len(body), body=body) for body in bodies]
+    stream = b"".join(posts) + end
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
+    pieces = [stream[low:high] for low, high in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    reader = RequestReader(most=data.draw(st.integers(1, 3)))
+    found: list[HttpRequest] = []
+    with contextlib.suppress(SekishoError):
+        for piece in pieces:
+            found += reader.feed(piece)
+            while reader.has_rest and data.draw(st.booleans()):
+                found += reader.feed(b"")
+        while reader.has_rest:
+            found += reader.feed(b"")
+    assert [one.body for one in found] == bodies
+    assert (reader.problem is not None) == (end[:2] == b"no")

@@ -1,0 +1,119 @@
+"""Pace: one piece in each turn, of one connection after the other; of a crowd that trickles a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from sekisho.gateway.pace import CRUMBS_AT_ONCE, Crumbs, Turns
+
+pytestmark = pytest.mark.threat("T-FLOOD")
+
+
+class Guest:
+    """A connection with so many pieces left to do, which says when it did one."""
+
+    def __init__(self, name: str, left: int, told: Callable[[str], None]) -> None:
+        self.name = name
+        self.left = left
+        self.is_resting = False
+        self._told = told
+
+    def go_on(self) -> bool:
+        if not self.left:
+            return False
+        self.left -= 1
+        self._told(self.name)
+        return True
+
+    def rest(self) -> None:
+        self.is_resting = True
+
+    def read_again(self) -> None:
+        self.is_resting = False
+
+
+class Again(Guest):
+    """One that joins the line again while it has something left."""
+
+    turns: Turns
+
+    def go_on(self) -> bool:
+        did = super().go_on()
+        if self.left:
+            self.turns.join(self)
+        return did
+
+
+async def turns_of_the_loop(count: int, each: Callable[[], None]) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+        each()
+
+
+async def test_one_piece_is_done_in_each_turn_of_the_loop_and_everybody_comes_in_turn() -> None:
+    turns, done, seen = Turns(), list[str](), list[int]()
+    for name in "abc":
+        guest = Again(name, 3, done.append)
+        guest.turns = turns
+        turns.join(guest)
+    await turns_of_the_loop(12, lambda: seen.append(len(done)))
+    assert "".join(done) == "abcabcabc"
+    assert all(after - before <= 1 for before, after in zip([0, *seen], seen, strict=False))
+    assert seen[-1] == 9
+
+
+async def test_whoever_has_nothing_left_costs_nobody_a_turn() -> None:
+    turns, done = Turns(), list[str]()
+    for left in (0, 0, 0, 1):
+        turns.join(Guest("x", left, done.append))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done == ["x"]
+
+
+async def test_a_line_that_ran_empty_begins_anew() -> None:
+    turns, done = Turns(), list[str]()
+    for _ in range(3):
+        turns.join(Guest("x", 1, done.append))
+        await turns_of_the_loop(3, lambda: None)
+    assert done == ["x"] * 3
+
+
+async def test_the_line_waits_a_moment_for_who_came_alone_and_is_not_put_off_for_ever() -> None:
+    turns, done = Turns(), list[str]()
+    guest = Again("x", 5, done.append)
+    guest.turns = turns
+    turns.join(guest)
+    turns.came_alone = True
+    await asyncio.sleep(0)
+    assert done == []
+    async with asyncio.timeout(20):
+        while len(done) < 5:
+            turns.came_alone = True  # somebody always comes
+            await asyncio.sleep(0)
+
+
+async def test_of_a_crowd_that_trickles_a_few_are_read_at_a_time_and_all_come_again() -> None:
+    crumbs = Crumbs()
+    crowd = [Guest(str(number), 0, list[str]().append) for number in range(3 * CRUMBS_AT_ONCE)]
+    for one in crowd:
+        crumbs.count(one)
+    assert not any(one.is_resting for one in crowd[:CRUMBS_AT_ONCE])
+    assert all(one.is_resting for one in crowd[CRUMBS_AT_ONCE:])
+    fewest = sum(one.is_resting for one in crowd)
+    async with asyncio.timeout(20):
+        while fewest:
+            await asyncio.sleep(0)
+            now = sum(one.is_resting for one in crowd)
+            assert fewest - now <= 4  # in one turn
+            fewest = now
+
+
+async def test_a_few_crumbs_are_always_read() -> None:
+    crumbs, guest = Crumbs(), Guest("x", 0, list[str]().append)
+    for _ in range(CRUMBS_AT_ONCE):
+        crumbs.count(guest)
+    assert not guest.is_resting
