@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.conformance.cells import CELLS, TASKS_EXTENSION, standing
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.real
 
 META: Final = "io.modelcontextprotocol/"
 PATIENCE_S: Final = 20.0

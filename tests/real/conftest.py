@@ -30,8 +30,8 @@ from tests.ports import free_port
 
 from sekisho import testing
 
-READY_S: Final = 40.0
-CHANGE_S: Final = 20.0
+READY_S: Final = 90.0  # on a machine that does much else
+CHANGE_S: Final = 60.0
 STOP_S: Final = 5.0  # what `up` promises
 TESTING: Final = Path(testing.__file__).parent
 ECHO: Final = TESTING / "echo.py"

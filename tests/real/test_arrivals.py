@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.real.conftest import ECHO, common, plugin
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.real
 
 SEKISHO = "import sys\nfrom sekisho.cli.app import main\nsys.exit(main())"
 

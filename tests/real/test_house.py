@@ -348,7 +348,7 @@ def test_a_killed_up_leaves_no_process_behind(build: Callable[[str], House]) -> 
     family = {pid: birth_of(pid) for pid in house.tree()}
     assert len(family) >= 8  # core, egress, two plugin servers with launcher, bwrap and plugin
     kill(house.process.pid)
-    until(lambda: not alive(family), "everybody is gone", limit_s=10)
+    until(lambda: not alive(family), "everybody is gone")
 
 
 @pytest.mark.requirement("A5.3")

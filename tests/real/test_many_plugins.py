@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.real.conftest import ECHO, House, common, plugin, until
 
-pytestmark = [pytest.mark.real, pytest.mark.requirement("A1.1"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.requirement("A1.1"), pytest.mark.timeout(600)]
 
 PLUGINS = 100
 PRIVATE_MIB = (

@@ -26,7 +26,7 @@ from tests.real.conftest import ECHO, ECHO_TOOLS, House, common, plugin
 from tests.real.login import Login
 from tests.real.token_desk import CLIENT, SECRET, TokenDesk
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.real
 
 CALLBACK: Final = "http://127.0.0.1:1/callback"  # nobody listens there; the browser below reads the address
 

@@ -111,7 +111,8 @@ class WarmDriver(Launched):
 
     async def tear_down(self) -> None:
         """End the walls that wait for another life."""
-        for _, warm in self._warm.values():
+        while self._warm:
+            _, (_, warm) = self._warm.popitem()
             await warm.__aexit__()
 
 
@@ -133,6 +134,8 @@ async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Launched]:
     kind = Bubblewrap if request.param.startswith("bubblewrap") else Native
     async with WarmDriver(kind.name) if request.param.endswith("warm") else kind(CAN[kind.name]) as made:
         yield made
+        if isinstance(made, WarmDriver):
+            await made.tear_down()
 
 
 async def launch(driver: Launched, plan: Plan) -> Running:

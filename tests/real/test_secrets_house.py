@@ -142,7 +142,7 @@ def test_a_secret_that_is_put_there_later_lets_its_plugin_start(house: House) ->
     path = house.folder / "absent"
     path.touch(0o600)
     path.write_text(IN_FILE)
-    until(lambda: house.answers("broken__echo", text="a"), "the mended plugin answers", 30)
+    until(lambda: house.answers("broken__echo", text="a"), "the mended plugin answers")
 
 
 def test_a_new_egress_process_issues_new_placeholders(house: House) -> None:
@@ -155,14 +155,13 @@ def test_a_new_egress_process_issues_new_placeholders(house: House) -> None:
     until(
         lambda: len(placeholders(house) - before) == 1 and not placeholders(house) & before,
         "new ones are there",
-        30,
     )
-    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers again", 30)
+    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers again")
     assert house.answers("echo__echo", text="a")
 
 
 def test_a_reload_that_moves_a_secret_issues_a_new_lease(house: House) -> None:
-    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers", 30)
+    until(lambda: house.answers("keeper__echo", text="a"), "the plugin answers")
     before = placeholders(house)
     text = house.config.read_text()
     house.config.write_text(
@@ -172,5 +171,4 @@ def test_a_reload_that_moves_a_secret_issues_a_new_lease(house: House) -> None:
     until(
         lambda: len(placeholders(house) - before) == 1 and not placeholders(house) & before,
         "new ones are there",
-        30,
     )

@@ -528,4 +528,4 @@ def test_a_house_with_a_warm_plugin_heals_and_leaves_nobody(
     until(lambda: house.answers("sdk__echo", text="d"), "the plugin server comes back")
     family = {pid: birth_of(pid) for pid in house.tree()}
     kill(house.process.pid)
-    until(lambda: not alive(family), "everybody is gone", limit_s=10)
+    until(lambda: not alive(family), "everybody is gone")
