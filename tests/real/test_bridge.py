@@ -175,8 +175,8 @@ class Caller:
                 self.house.warden.answer(AnswerFrame(STREAM.scope, ask["ask"], msgspec.Raw(answer)))
         return heard
 
-    def _hear(self, call: int, kind: Kind, payload: bytes) -> None:
-        for line in payload.split(b"\n") if kind is Kind.NOTE else [payload]:
+    def _hear(self, call: int, kind: Kind, payload: bytes | memoryview) -> None:
+        for line in bytes(payload).split(b"\n") if kind is Kind.NOTE else [bytes(payload)]:
             self.heard.put_nowait((kind, json.loads(line)))
 
 

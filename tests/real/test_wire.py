@@ -130,8 +130,8 @@ class Bench:
         }
         return PlugLine(**settings | changes)
 
-    async def ask(self, line: PlugLine, frame: CallFrame = ECHO) -> bytes | SekishoError:
-        answer: asyncio.Future[bytes | SekishoError] = asyncio.get_running_loop().create_future()
+    async def ask(self, line: PlugLine, frame: CallFrame = ECHO) -> bytes | memoryview | SekishoError:
+        answer: asyncio.Future[bytes | memoryview | SekishoError] = asyncio.get_running_loop().create_future()
         line.call(frame, answer.set_result)
         async with asyncio.timeout(20):
             return await answer
@@ -226,10 +226,12 @@ def test_progress_of_many_calls_comes_in_order_before_each_answer_and_none_is_lo
 
     async def main() -> None:
         async with joined(either) as line:
-            heard: list[list[bytes | SekishoError]] = [[] for _ in range(20)]
+            heard: list[list[bytes | memoryview | SekishoError]] = [[] for _ in range(20)]
             answered = 0
 
-            def answer(one: list[bytes | SekishoError], result: bytes | SekishoError) -> None:
+            def answer(
+                one: list[bytes | memoryview | SekishoError], result: bytes | memoryview | SekishoError
+            ) -> None:
                 nonlocal answered
                 one.append(result)
                 answered += 1
@@ -446,7 +448,7 @@ def test_leaves_are_renewed_under_load_without_a_failed_call(run: Run, tmp_path:
     identities = [folder.ensure_identity(who, started, life_s=life_s) for who in (CORE, PLUGIN)]
     address = UnixAddress(path=str(tmp_path / "echo.sock"))
     bench = Bench(folder=folder, address=address, core=identities[0], plugin=identities[1])
-    answers: list[bytes | SekishoError] = []
+    answers: list[bytes | memoryview | SekishoError] = []
 
     async def main() -> None:
         async with joined(bench) as line:

@@ -248,6 +248,11 @@ class Relay:
             if asked is not None and asked.is_carried:
                 self._answer(answer.id, asked, answer, line)
 
+    def receive_large(self, line: memoryview) -> bool:
+        """A large one: like any other."""
+        del line
+        return False
+
     def is_waiting(self, ident: int | str) -> bool:
         """True while somebody waits for this answer."""
         asked = self._asked.get(ident)

@@ -96,7 +96,7 @@ def salt_for(secret: bytes, call: str) -> bytes:
     return salter(secret)(call)
 
 
-def commitment(payload: bytes, salt: bytes | None = None) -> str:
+def commitment(payload: bytes | memoryview, salt: bytes | None = None) -> str:
     """Return size and salted digest of a payload as JSON; without `salt` a fresh one is written beside it."""
     if salt is None:
         fresh = secrets.token_bytes(_SALT_BYTES)
@@ -151,7 +151,7 @@ def outcome(
     tool: str,
     code: str = "ok",
     reason: str | None = None,
-    result: bytes | None = None,
+    result: bytes | memoryview | None = None,
     rules: Sequence[str] = (),
     salt: bytes | None = None,
 ) -> bytes:

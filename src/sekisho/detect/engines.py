@@ -53,7 +53,7 @@ class TooManyKeys(Exception):
 class Pattern(Protocol):
     """One compiled pattern."""
 
-    def search(self, text: bytes) -> object | None:
+    def search(self, text: bytes | memoryview) -> object | None:
         """Something when the pattern occurs in the text, else None."""
 
 
@@ -63,7 +63,7 @@ class KeyFinder(Protocol):
     stored: bytes
     """What to hand to the next finder of the same keys, so that it need not compile; may be empty."""
 
-    def find(self, text: bytes) -> Sequence[Hit]:
+    def find(self, text: bytes | memoryview) -> Sequence[Hit]:
         """Every key that occurs with every place where it ends, in no particular order; raises TooManyKeys."""
 
 
@@ -96,7 +96,7 @@ class HyperscanKeys:
         self._database = database  # owns the scratch space
         self._scan = database.scan
 
-    def find(self, text: bytes) -> Sequence[Hit]:
+    def find(self, text: bytes | memoryview) -> Sequence[Hit]:
         """See KeyFinder."""
         hits: list[Hit] = []
         self._scan(text, _note, 0, hits)
@@ -154,8 +154,9 @@ class Re2Keys:
         self._set.Add(re2.escape(_MARK))
         self._set.Compile()
 
-    def find(self, text: bytes) -> Sequence[Hit]:
+    def find(self, text: bytes | memoryview) -> Sequence[Hit]:
         """See KeyFinder."""
+        text = bytes(text)
         found = self._set.Match(text + _MARK) or ()
         if len(self._keys) not in found:
             raise Misconfigured("internal", "RE2 ran out of memory for the keys of the content scan")

@@ -67,7 +67,7 @@ class Inspection:
         verdict = self._scan_arguments(data)
         return _NOTHING_FOUND if verdict is _CLEAN else _findings(verdict, self._arguments)
 
-    def judge_result(self, data: bytes) -> Findings:
+    def judge_result(self, data: bytes | memoryview) -> Findings:
         """What a plugin says, as JSON text of our own emission: a result, a notification, a definition."""
         if self._results == "off":
             return _NOTHING_FOUND

@@ -58,11 +58,11 @@ class Scanner:
         """The compiled keys, to be kept beside the keys of the house and handed to the next start."""
         return msgspec.msgpack.encode({place.value: book.stored for place, book in self._books.items()})
 
-    def scan(self, data: bytes, where: Place) -> Verdict:
+    def scan(self, data: bytes | memoryview, where: Place) -> Verdict:
         """Which rules of that place the text breaks."""
         return self._books[where].scan(data)
 
-    def at(self, where: Place) -> Callable[[bytes], Verdict]:
+    def at(self, where: Place) -> Callable[[bytes | memoryview], Verdict]:
         """`scan` for one place, without looking the place up each time."""
         return self._books[where].scan
 
@@ -80,20 +80,20 @@ class _Book:
         self._rules = rules
         self._asks = [tuple(asking) for asking in keys.values()]
         self.stored = b""
-        self._find: Callable[[bytes], Sequence[Hit]] = _nothing
+        self._find: Callable[[bytes | memoryview], Sequence[Hit]] = _nothing
         if keys:
             made = finder(tuple(keys), stored)
             self._find, self.stored = made.find, made.stored
         self._patterns: list[Pattern | None] = [None] * len(rules)
 
-    def scan(self, data: bytes) -> Verdict:
+    def scan(self, data: bytes | memoryview) -> Verdict:
         try:
             hits = self._find(data)
         except TooManyKeys:
             return Verdict((KEY_FLOOD,), Severity.REFUSE)
         return self._judge(data, hits) if hits else _CLEAN
 
-    def _judge(self, data: bytes, hits: Sequence[Hit]) -> Verdict:
+    def _judge(self, data: bytes | memoryview, hits: Sequence[Hit]) -> Verdict:
         spans = self._spans(hits)
         left = MAX_PASSES * len(data) + FREE_BYTES
         broken: list[int] = []
@@ -137,7 +137,7 @@ class _Book:
         return Verdict(ids, Severity.REFUSE if refuses else Severity.NOTE)
 
 
-def _search(pattern: Pattern, data: bytes, bounds: Sequence[int]) -> tuple[bool, int]:
+def _search(pattern: Pattern, data: bytes | memoryview, bounds: Sequence[int]) -> tuple[bool, int]:
     """Does the pattern occur within one of these stretches, and how many bytes were read to know it?
 
     Calling an engine costs more than a stretch. Several are first searched at once, with a byte between them that is no
@@ -163,5 +163,5 @@ def _parts(stored: bytes) -> dict[str, bytes]:
         return {}
 
 
-def _nothing(_text: bytes) -> Sequence[Hit]:
+def _nothing(_text: bytes | memoryview) -> Sequence[Hit]:
     return ()

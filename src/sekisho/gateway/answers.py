@@ -110,7 +110,7 @@ def call_response(
 
 
 def call_response_parts(
-    request_id: int | str, result: bytes, call_id: str, *, has_meta: bool, modern: bool
+    request_id: int | str, result: bytes | memoryview, call_id: str, *, has_meta: bool, modern: bool
 ) -> tuple[bytes, bytes, bytes | memoryview, bytes]:
     """The same, as it lies in several places."""
     before = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(request_id)
@@ -130,7 +130,9 @@ def response(request_id: int | str, result: bytes) -> bytes:
     return b"".join((_head(len(before) + len(result) + 1), before, result, b"}"))
 
 
-def _end(result: bytes, call_id: str, *, has_meta: bool, meta: bytes = b"", era: bytes) -> tuple[int, bytes]:
+def _end(
+    result: bytes | memoryview, call_id: str, *, has_meta: bool, meta: bytes = b"", era: bytes
+) -> tuple[int, bytes]:
     """How much of a result stays, and what takes the place of the rest: its call, `meta` in `_meta`, and `era`."""
     said = _CALL % call_id.encode()
     if meta:

@@ -37,7 +37,7 @@ _UNREADABLE: Final = "\ufffd"
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r\x1b"))  # escape begins a sequence of a terminal
 
 
-def judge_with_blobs(inspection: Inspection, emitted: bytes, value: JsonObject) -> Findings:
+def judge_with_blobs(inspection: Inspection, emitted: bytes | memoryview, value: JsonObject) -> Findings:
     """What the scan finds in a text, and in the texts that its value holds as base64; nothing where it is off."""
     if not inspection.reads_results:
         return NOTHING_FOUND

@@ -116,11 +116,11 @@ class Journeys:
     def _give(self, visit: Visit, answered: Answered) -> None:
         if answered.questions is not None:
             arrived = answered.sealed.approved.inspected.permitted.identified.arrived
-            self._give_round(visit, arrived, answered.result, answered.questions)
+            self._give_round(visit, arrived, bytes(answered.result), answered.questions)
         elif answered.made is not None:
             self._give_task(visit, answered, answered.made)
         else:
-            visit.give_method(answered.result, has_meta=answered.has_meta)
+            visit.give_method(bytes(answered.result), has_meta=answered.has_meta)
 
     def withdraw(self, client: str, session: str, request: int | str) -> bool:
         """End a call that its caller withdrew; False when it is not under way here."""

@@ -24,6 +24,8 @@ from sekisho.protocol import (
     JsonLimits,
     JsonObject,
     JsonValue,
+    place_of,
+    read_alike,
     read_distinct,
 )
 from sekisho.registry import Definition
@@ -35,6 +37,7 @@ __all__ = [
     "method_result",
     "no_result",
     "put_meta_last",
+    "read_lying",
     "read_object",
     "read_questions",
     "round_of_questions",
@@ -62,6 +65,19 @@ def may_ask(sealed: Sealed, house: House, *styles: str) -> frozenset[str]:
     return caller.may_be_asked(standing.client_requests)
 
 
+def read_lying(view: memoryview, limits: JsonLimits) -> tuple[JsonObject, bytes | bytearray]:
+    """`read_object` for a large text in its place, which is in our own spelling nearly always."""
+    place = place_of(view)
+    if len(place) <= limits.max_bytes:
+        try:
+            value = read_alike(place, limits)
+        except SekishoError as error:
+            raise no_result() from error
+        if isinstance(value, dict):
+            return value, place
+    return read_object(bytes(place), limits)
+
+
 def read_object(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
     """An object as it was understood, and in our own spelling."""
     if len(text) > limits.max_bytes:
@@ -75,7 +91,9 @@ def read_object(text: bytes, limits: JsonLimits) -> tuple[JsonObject, bytes]:
     return value, emitted
 
 
-def tool_result(definition: Definition | None, value: JsonObject, emitted: bytes) -> bytes:
+def tool_result(
+    definition: Definition | None, value: JsonObject, emitted: bytes | bytearray
+) -> bytes | memoryview:
     """The result of a tool. `resultType` is taken out of it: which era needs it, the door knows."""
     # what every tool result has (MCP 2025-11-25 server/tools): a list of content blocks
     if not isinstance(value.get("content"), list):
@@ -83,7 +101,7 @@ def tool_result(definition: Definition | None, value: JsonObject, emitted: bytes
     if definition is not None:
         definition.check_result(value, len(emitted))
     if "resultType" not in value and "_meta" not in value:
-        return emitted
+        return emitted if isinstance(emitted, bytes) else memoryview(emitted).toreadonly()
     if len(emitted) > WORTH_CUTTING:
         return _cut(value, emitted)
     value.pop("resultType", None)
@@ -91,7 +109,7 @@ def tool_result(definition: Definition | None, value: JsonObject, emitted: bytes
     return _encode(value)
 
 
-def _cut(value: JsonObject, emitted: bytes) -> bytes:
+def _cut(value: JsonObject, emitted: bytes | bytearray) -> bytes | memoryview:
     """The same for a large result, whose last members these nearly always are: they are cut off and written anew.
 
     What `emitted` ends with is then known to be those members of the outermost object: a bracket more is closed in it
@@ -107,7 +125,12 @@ def _cut(value: JsonObject, emitted: bytes) -> bytes:
     if not emitted.endswith(end):
         return _encode(value)
     tail = b"," + _encode(said)[1:] if said else b"}"
-    return b"".join((memoryview(emitted)[: -len(end)], tail))
+    size = len(emitted) - len(end)
+    if isinstance(emitted, bytes):
+        return b"".join((memoryview(emitted)[:size], tail))
+    place = memoryview(emitted)  # of this answer alone, and no longer than what it takes the place of
+    place[size : size + len(tail)] = tail
+    return place[: size + len(tail)].toreadonly()
 
 
 def drop_our_names(value: JsonObject) -> None:

@@ -28,6 +28,7 @@ from sekisho.gateway.results import (
     error_body,
     may_ask,
     method_result,
+    read_lying,
     read_object,
     round_of_questions,
     tool_result,
@@ -48,13 +49,18 @@ class Gate:
     """The judgements that a road goes through. There is one gate; another is given to a road only to measure it."""
 
     judge: Callable[[Arrived, House], Sealed | Held | Refusal]
-    release: Callable[[Sealed, bytes, House], Answered | Refusal]
+    release: Callable[[Sealed, bytes | memoryview, House], Answered | Refusal]
 
 
-def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
+def release(sealed: Sealed, result: bytes | memoryview, house: House) -> Answered | Refusal:
     """Inspect what the plugin answered; the caller receives bytes of our own emission or a refusal."""
     try:
-        value, emitted = read_object(result, house.result_limits)
+        read: bytes | bytearray
+        emitted: bytes | memoryview
+        if isinstance(result, bytes):
+            value, read = read_object(result, house.result_limits)
+        else:
+            value, read = read_lying(result, house.result_limits)
         kind, call = value.get("resultType"), sealed.call
         questions: dict[str, str] | None = None
         made: MadeTask | None = None
@@ -67,7 +73,7 @@ def release(sealed: Sealed, result: bytes, house: House) -> Answered | Refusal:
         elif kind == "task" and TASKS in may_ask(sealed, house, "rounds"):
             made, emitted = created_task(value)
         else:
-            emitted = tool_result(sealed.definition, value, emitted)
+            emitted = tool_result(sealed.definition, value, read)
         findings = judge_with_blobs(house.inspection, emitted, value)
         if findings.refused:
             raise refusal(findings, "result")

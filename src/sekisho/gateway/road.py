@@ -119,7 +119,7 @@ class Trip:
         else:
             self._road.sayings.notice(self._sealed, frame, self._salt, self._hears.notice)
 
-    def _settle(self, answer: bytes | SekishoError) -> None:
+    def _settle(self, answer: bytes | memoryview | SekishoError) -> None:
         if self._is_settled or self._sealed is None:
             return
         self._is_settled = True
@@ -258,14 +258,14 @@ class Road:
     def arrive(
         self,
         sealed: Sealed,
-        answer: bytes | SekishoError,
+        answer: bytes | memoryview | SekishoError,
         salt: bytes,
         recorded: Callable[[SekishoError | None], None],
     ) -> Answered | Refusal:
         """Judge an answer and write down how the call ended."""
         call = sealed.call
         outcome: Answered | Refusal
-        if isinstance(answer, bytes):
+        if not isinstance(answer, SekishoError):
             outcome = self._gate.release(sealed, answer, self._house())
         elif isinstance(answer, PluginError):
             outcome = release_error(sealed, answer, self._house())
@@ -275,7 +275,7 @@ class Road:
             size = len(outcome.result)  # kept until it is on record
             if size > LARGE_BYTES and not self.freight.take(sealed.client, size):
                 outcome = Refusal.of(call, sealed.client, too_much(_NO_ROOM))
-        result: bytes | None = None
+        result: bytes | memoryview | None = None
         rules: tuple[str, ...] = ()
         code, reason = "ok", None
         if isinstance(outcome, Answered):

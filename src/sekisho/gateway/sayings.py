@@ -55,7 +55,7 @@ class Line(Protocol):
     def call(
         self,
         frame: CallFrame,
-        done: Callable[[bytes | SekishoError], None],
+        done: Callable[[bytes | memoryview | SekishoError], None],
         note: Callable[[bytes], None] | None = None,
         hear: Callable[[EventFrame | AskFrame], None] | None = None,
     ) -> int:

@@ -284,7 +284,7 @@ class Sealed:
 
 
 class Answered:
-    """A result that passed the inspection on the way back, as bytes of our own emission.
+    """A result that passed the inspection on the way back, as bytes of our own emission: a large one where it lies.
 
     `rules` are the content rules it met and was let through with. `questions` are the kinds of what the plugin asks of
     the client before it goes on, by key: then the result is a round and not the end. `made` is the task that the plugin
@@ -297,7 +297,7 @@ class Answered:
     def __init__(
         self,
         sealed: Sealed,
-        result: bytes,
+        result: bytes | memoryview,
         rules: tuple[str, ...] = (),
         questions: dict[str, str] | None = None,
         made: MadeTask | None = None,

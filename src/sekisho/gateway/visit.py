@@ -286,12 +286,13 @@ class Visit:
         else:
             self.guest.answer(response_bytes(200, body, close=not self.keep_alive))
 
-    def give_call(self, result: bytes, *, has_meta: bool) -> None:
+    def give_call(self, result: bytes | memoryview, *, has_meta: bool) -> None:
         """Answer with the result of a tool, which has a `_meta` at its end or none."""
         modern, call_id = self.modern, self.call_id
         if self.is_streaming or not self.keep_alive:
-            self.give(answers.call_result(result, call_id, has_meta=has_meta, modern=modern))
-        elif len(result) > WORTH_PARTING:
+            text = result if isinstance(result, bytes) else bytes(result)
+            self.give(answers.call_result(text, call_id, has_meta=has_meta, modern=modern))
+        elif not isinstance(result, bytes) or len(result) > WORTH_PARTING:
             self.guest.answer_in_parts(
                 answers.call_response_parts(self._ident, result, call_id, has_meta=has_meta, modern=modern)
             )

@@ -82,7 +82,7 @@ class SealPair:
         """Seal the next record of our direction."""
         return self._sealer.encrypt(self._next_nonce(), plaintext, aad)
 
-    def seal_into(self, plaintext: bytes, place: memoryview) -> None:
+    def seal_into(self, plaintext: bytes | memoryview, place: memoryview) -> None:
         """The same, written where it fits exactly."""
         self._sealer.encrypt_into(self._next_nonce(), plaintext, None, place)
 
@@ -90,7 +90,7 @@ class SealPair:
         """Open the next record of the peer's direction; raises `Tampered` for anything but exactly that."""
         number = self._opener_number
         if number >= MAX_RECORDS:
-            raise Tampered("seal_broken", "the peer used its epoch up, or an earlier record was broken")
+            raise _used_up()
         try:
             plaintext = self._opener.decrypt(number.to_bytes(12), ciphertext, aad)
         except (InvalidTag, ValueError) as error:
@@ -99,6 +99,18 @@ class SealPair:
         self._opener_number = number + 1
         return plaintext
 
+    def open_into(self, ciphertext: memoryview, place: memoryview) -> None:
+        """The same, written where it fits exactly; what lies there after `Tampered` is nobody's."""
+        number = self._opener_number
+        if number >= MAX_RECORDS:
+            raise _used_up()
+        try:
+            self._opener.decrypt_into(number.to_bytes(12), ciphertext, None, place)
+        except (InvalidTag, ValueError) as error:
+            self._opener_number = MAX_RECORDS
+            raise Tampered("seal_broken", "a sealed record does not open") from error
+        self._opener_number = number + 1
+
     def _next_nonce(self) -> bytes:
         """The number of our next record, which no other record gets."""
         number = self._sealer_number
@@ -106,6 +118,10 @@ class SealPair:
             raise LocalProtocolError("seal_broken", "this epoch is used up; the channel must be renewed")
         self._sealer_number = number + 1
         return number.to_bytes(12)
+
+
+def _used_up() -> Tampered:
+    return Tampered("seal_broken", "the peer used its epoch up, or an earlier record was broken")
 
 
 def _cipher(secret: bytes, salt: bytes, way: bytes) -> AESGCM:

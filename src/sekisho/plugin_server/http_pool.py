@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
-from sekisho.plugin_server.body_buffers import BodyBuffers
 from sekisho.plugin_server.site import Doorway, Site
 from sekisho.protocol import (
     BodyChunk,
     HttpLimits,
+    Places,
     ResponseEnd,
     ResponseEvent,
     ResponseHead,
@@ -31,9 +31,10 @@ MAX_IDLE: Final = 256  # kept connections; beyond this they are closed after use
 KEEP_S: float = 4.0  # less than servers keep theirs (uvicorn: 5 s), so that none is closed under a request
 CONNECT_TIMEOUT_S: Final = 10.0  # each of dialling and of the TLS handshake
 MAX_HEAD_BYTES: Final = 32 << 10
-READ_BYTES: Final = 256 << 10
+READ_BYTES: Final = 64 << 10  # of a large body this much is copied, the rest comes to where it belongs
 LARGE_BYTES: Final = 64 << 10  # of a body; worth a buffer of its own
-_NO_BUFFER: Final = bytearray()
+KEEP_PLACES_S: Final = 4.0
+MAX_PLACES: Final = 8
 
 
 class Reply(Protocol):
@@ -45,8 +46,8 @@ class Reply(Protocol):
     def take_head(self, head: ResponseHead) -> None:
         """The head came."""
 
-    def take_body(self, data: bytes) -> None:
-        """Some of the body came."""
+    def take_body(self, data: bytes | memoryview) -> None:
+        """Some of the body came; as a view: all of a large one, in one of our `Places`."""
 
     def take_messages(self, messages: Sequence[bytes]) -> None:
         """The body came: an event stream with these messages and nothing else."""
@@ -75,7 +76,8 @@ class Pool:
         self.known = WholeAnswers()
         # One for all connections: it is filled and read within one callback. The loop would make one for each read.
         self.buffer = memoryview(bytearray(READ_BYTES))
-        self.bodies = BodyBuffers(self._loop)
+        self._places = Places(MAX_PLACES)
+        self._is_drop_due = False
 
     @property
     def size(self) -> int:
@@ -124,6 +126,22 @@ class Pool:
         for connection in self._open:
             connection.hold(is_held=is_held)
 
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept for the next large bodies."""
+        return self._places.kept_bytes
+
+    def place(self, size: int) -> memoryview:
+        """Where a large body belongs."""
+        if not self._is_drop_due:
+            self._is_drop_due = True
+            self._loop.call_later(KEEP_PLACES_S, self._drop_places)
+        return self._places.take(size)
+
+    def _drop_places(self) -> None:
+        self._is_drop_due = False
+        self._places.drop()
+
     def opened(self, connection: Connection) -> None:
         """A connection began."""
         self._open.add(connection)
@@ -156,7 +174,6 @@ class Connection:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._body: memoryview | None = None  # of a large answer, and how much of it is here
-        self._buffer = _NO_BUFFER  # what it lies in, which may be larger
         self._have = 0
         self._reader = ResponseReader(pool.limits)
         self._transport: asyncio.Transport | None = None
@@ -209,7 +226,7 @@ class Connection:
         self._have += nbytes
         reply = self._reply
         if self._have == len(self._body) and reply is not None:
-            body = bytes(self._body)
+            body = self._body
             self._done()
             self._pool.release(self, keep_alive=True)
             try:
@@ -308,18 +325,14 @@ class Connection:
     def _done(self) -> None:
         self._reply = None
         self._is_reading = False
-        if self._body is not None:
-            self._pool.bodies.give_back(self._buffer)
-            self._body = None
-            self._buffer = _NO_BUFFER
+        self._body = None
 
     def _go_on_directly(self, head: ResponseHead, begun: BodyChunk) -> bool:
         """Read the rest of a plain answer to where it belongs, if it is much; what must be judged is in the head."""
         size = int(head.headers.get("content-length", "0"))
         if head.status != 200 or not head.keep_alive or not head.is_json or size < LARGE_BYTES:
             return False
-        self._buffer = self._pool.bodies.borrow(size)
-        self._body = memoryview(self._buffer)[:size]
+        self._body = self._pool.place(size)
         self._have = len(begun.data)
         self._body[: self._have] = begun.data
         self._reader = ResponseReader(self._pool.limits)  # the old one is in the middle of a body

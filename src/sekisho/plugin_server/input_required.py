@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["is_input_required"]
+__all__ = ["asks_within", "is_input_required"]
 
 _MARK: Final = b'"input_required"'
 _LONG_BYTES: Final = 16 << 10
@@ -20,11 +20,17 @@ def is_input_required(result: bytes) -> bool:
 
     A large result is nearly always a few long strings: leaping from quote to quote finds the word many times faster.
     """
-    at = 0
     if len(result) > _LONG_BYTES:
-        for _ in range(_FEW_QUOTES):
-            quote = result.find(b'"', at)
-            if quote < 0 or result.startswith(_MARK, quote):
-                return quote >= 0
-            at = quote + 1
-    return result.find(_MARK, at) >= 0
+        return asks_within(result, 0, len(result))
+    return result.find(_MARK) >= 0
+
+
+def asks_within(place: bytes | bytearray, start: int, end: int) -> bool:
+    """The same for a large result that lies somewhere."""
+    at = start
+    for _ in range(_FEW_QUOTES):
+        quote = place.find(b'"', at, end)
+        if quote < 0 or place.startswith(_MARK, quote, end):
+            return quote >= 0
+        at = quote + 1
+    return place.find(_MARK, at, end) >= 0

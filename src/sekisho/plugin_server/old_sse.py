@@ -225,10 +225,10 @@ class _Stream:
         if head.status != 200 or not head.is_event_stream or not is_plain:
             raise RemoteProtocolError("plugin_protocol", "the MCP server opens no stream")
 
-    def take_body(self, data: bytes) -> None:
+    def take_body(self, data: bytes | memoryview) -> None:
         """Some events."""
         messages: list[bytes] = []
-        for event in self._events.feed_named(data):
+        for event in self._events.feed_named(bytes(data)):
             if event.name == "endpoint":
                 self._owner.named(event.data.decode("utf-8", "replace"))
             elif event.name == "message":
@@ -267,7 +267,7 @@ class _Posted:
         """Judge the status."""
         _check(head)
 
-    def take_body(self, data: bytes) -> None:
+    def take_body(self, data: bytes | memoryview) -> None:
         """Not read."""
 
     def take_messages(self, messages: Sequence[bytes]) -> None:

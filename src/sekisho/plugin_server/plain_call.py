@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from sekisho.plugin_server.contexts import Known
 from sekisho.plugin_server.era import NOT_ASKED
 from sekisho.plugin_server.exchange import Exchange
-from sekisho.plugin_server.input_required import is_input_required
+from sekisho.plugin_server.input_required import asks_within, is_input_required
 from sekisho.plugin_server.roster import Entry
 from sekisho.plugin_server.session import Answer, PluginSession
 from sekisho.wire import CallContext, Inbound
@@ -93,6 +93,14 @@ class PlainCall:
                 self.inbound.reply(answer)
         else:
             self.owner.finish(self, answer)
+
+    def take_large(self, place: bytes | bytearray, start: int, end: int) -> None:
+        """Its result, passed on from where it lies: see `answers.LargeWaiter`."""
+        result = memoryview(place)[start:end]
+        if self.session.modern and asks_within(place, start, end):
+            self.owner.finish(self, bytes(result))
+        elif self.under_way.pop(self.inbound, None) is not None:
+            self.inbound.reply(result)
 
     def withdraw(self, reason: str) -> None:
         """Nobody waits for it any more."""

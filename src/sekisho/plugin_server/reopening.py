@@ -89,6 +89,11 @@ class _SecondAnswer:
                 RemoteProtocolError("plugin_protocol", "the MCP server agrees to another version than before")
             )
 
+    def receive_large(self, line: memoryview) -> bool:
+        """A large one: like any other."""
+        del line
+        return False
+
     def is_waiting(self, ident: int | str) -> bool:
         """True until it was heard."""
         del ident

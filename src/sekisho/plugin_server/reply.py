@@ -155,8 +155,11 @@ class RemoteReply:
                 "plugin_protocol", "the MCP server answers with neither JSON nor an event stream"
             )
 
-    def take_body(self, data: bytes) -> None:
+    def take_body(self, data: bytes | memoryview) -> None:
         """Hand events on as they come."""
+        if not isinstance(data, bytes):
+            self._take_large(data)
+            return
         if self.is_over:
             return
         if not self._is_stream:
@@ -176,6 +179,12 @@ class RemoteReply:
             self._hearer.receive_all(messages, self._of)
             if self.wanted is not None and not self._hearer.is_waiting(self.wanted):
                 self._owner.has_answered(self)
+
+    def _take_large(self, body: memoryview) -> None:
+        """The whole of a large answer, as it lies; its end comes next."""
+        self.connection = None  # it may carry another request already
+        if not self.is_over and self.wanted is not None and not self._hearer.receive_large(body):
+            self.take_body(bytes(body))
 
     def take_messages(self, messages: Sequence[bytes]) -> None:
         """The same for a whole stream; it names no event and no pause, and its end comes next."""

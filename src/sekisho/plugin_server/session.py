@@ -25,6 +25,7 @@ from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.plugin_server.answers import (
     Answer,
     Counters,
+    LargeWaiter,
     Listener,
     Note,
     RpcError,
@@ -49,6 +50,7 @@ from sekisho.protocol import (
     error_bytes,
     notification_bytes,
     parse_message,
+    place_of,
     request_bytes,
     result_bytes,
     split_batch,
@@ -275,7 +277,7 @@ class PluginSession:
 
     def receive(self, line: bytes, of: int | None = None) -> None:
         """Take one message from the plugin. Never raises: what cannot be read is counted."""
-        if len(line) >= LARGE_BYTES and self._receive_large(line):
+        if len(line) >= LARGE_BYTES and self.receive_large(line):
             return
         try:
             check_text(line, self.limits)
@@ -299,13 +301,18 @@ class PluginSession:
                 return
         self._receive_slowly(line, of)
 
-    def _receive_large(self, line: bytes) -> bool:
-        """True if the line was a large answer to a call, within the limit."""
+    def receive_large(self, line: bytes | memoryview) -> bool:
+        """Take a message that may be a large answer to a call, within the limit; False if it is none."""
         found = find_answer(line) if len(line) <= self.limits.max_bytes else None
         if found is None or found[0] in self._asked_by_us:
             return False
         ident, start, end = found
-        self._answered(ident, line[start:end])
+        waiter: object = self._waiting.get(ident)
+        if isinstance(waiter, LargeWaiter):
+            self._pop(ident)
+            waiter.take_large(line if isinstance(line, bytes) else place_of(line), start, end)
+        else:
+            self._answered(ident, bytes(line[start:end]))
         return True
 
     def _receive_slowly(self, line: bytes, of: int | None = None) -> None:

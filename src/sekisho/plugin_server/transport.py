@@ -59,6 +59,12 @@ class Hearer(Protocol):
     def receive(self, line: bytes, of: int | None = None) -> None:
         """Take one message."""
 
+    def receive_large(self, line: memoryview) -> bool:
+        """Take a large message from where it lies; False, and nothing happened, where it is wanted as any other.
+
+        `line` is all of one of our `Places`, and good as long as somebody looks at it.
+        """
+
     def is_waiting(self, ident: int | str) -> bool:
         """True while somebody waits for the answer to this request."""
 

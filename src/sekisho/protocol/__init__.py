@@ -32,6 +32,7 @@ from sekisho.protocol.json_text import (
     check_text,
     decode_distinct,
     parse_strict,
+    read_alike,
     read_distinct,
     reemit,
     refuse_duplicates,
@@ -64,6 +65,7 @@ from sekisho.protocol.messages import (
 from sekisho.protocol.names import PluginName, ToolName, joined, plugin_name, split, split_any, tool_name
 from sekisho.protocol.param_headers import HeaderPlan, compile_headers
 from sekisho.protocol.pieces import Pieces
+from sekisho.protocol.places import Places, place_of
 from sekisho.protocol.revisions import BATCHES, LEGACY, MODERN, SUPPORTED, VersionUnsupported, negotiate
 from sekisho.protocol.sse import SseEvent, SseReader
 from sekisho.protocol.trace_context import TRACE_NAMES, read_trace, says_trace
@@ -100,6 +102,7 @@ __all__ = [
     "Message",
     "Notification",
     "Pieces",
+    "Places",
     "PluginName",
     "Request",
     "RequestReader",
@@ -135,7 +138,9 @@ __all__ = [
     "parse_message",
     "parse_strict",
     "parse_tool_call",
+    "place_of",
     "plugin_name",
+    "read_alike",
     "read_distinct",
     "read_trace",
     "reemit",

@@ -36,6 +36,7 @@ __all__ = [
     "check_text",
     "decode_distinct",
     "parse_strict",
+    "read_alike",
     "read_distinct",
     "reemit",
     "refuse_duplicates",
@@ -98,13 +99,13 @@ def check_text(data: bytes, limits: JsonLimits) -> None:
     _check_shape(data, limits)
 
 
-def _check_size(data: bytes, limits: JsonLimits) -> None:
+def _check_size(data: bytes | bytearray, limits: JsonLimits) -> None:
     size = len(data)
     if size > limits.max_bytes:
         raise Refused("body_too_large", f"the message has {size} bytes; the limit is {limits.max_bytes}")
 
 
-def _check_shape(data: bytes, limits: JsonLimits) -> None:
+def _check_shape(data: bytes | bytearray, limits: JsonLimits) -> None:
     """Refuse what is too deep or too full, whether or not it is a text."""
     size = len(data)
     if size < _LONG:  # nearly always
@@ -124,6 +125,23 @@ def _check_shape(data: bytes, limits: JsonLimits) -> None:
         _measure_strings(data, limits.max_string_bytes)
 
 
+def read_alike(data: bytes | bytearray, limits: JsonLimits) -> JsonValue:
+    """The value of a large text within the limits that is written as this very text; None where it cannot be shown.
+
+    Raises:
+        Refused: `body_too_large`.
+        RemoteProtocolError: `json_too_deep` or `json_too_large`.
+    """
+    _check_size(data, limits)
+    found = read_around(data)
+    if found is None or not _is_written_alike(found[0], data):
+        return None
+    _check_shape(found[1], limits)  # in long strings, brackets and commas mean nothing
+    if len(data) > limits.max_string_bytes:
+        _measure_strings(data, limits.max_string_bytes)
+    return found[0]
+
+
 def read_distinct(data: bytes, limits: JsonLimits) -> tuple[JsonValue, bytes]:
     """`check_text` and `decode_distinct` in one, with the same proof and with less work for a large text.
 
@@ -133,16 +151,10 @@ def read_distinct(data: bytes, limits: JsonLimits) -> tuple[JsonValue, bytes]:
         Refused: `body_too_large`.
         RemoteProtocolError: a `json_*` code.
     """
-    if len(data) < LARGE_BYTES:
-        check_text(data, limits)
-        return _decode_distinct(data, 0)
-    _check_size(data, limits)
-    _check_shape(data, limits)
-    value = read_around(data)
-    if value is not None and _is_written_alike(value, data):
+    value = read_alike(data, limits) if len(data) >= LARGE_BYTES else None
+    if value is not None:
         return value, data
-    if not data.isascii():
-        _check_utf8(data)
+    check_text(data, limits)
     return _decode_distinct(data, 0)
 
 
@@ -185,9 +197,9 @@ def decode_distinct(data: bytes, *, fast_from: int = LARGE_BYTES) -> tuple[JsonV
             and half a mebibyte of memory that only a process with many texts should spend.
     """
     if len(data) >= LARGE_BYTES:
-        value = read_around(data)
-        if value is not None and _is_written_alike(value, data):
-            return value, data
+        found = read_around(data)
+        if found is not None and _is_written_alike(found[0], data):
+            return found[0], data
     return _decode_distinct(data, fast_from)
 
 
@@ -209,7 +221,7 @@ def _decode_distinct(data: bytes, fast_from: int) -> tuple[JsonValue, bytes]:
     return value, text
 
 
-def _is_written_alike(value: JsonValue, data: bytes) -> bool:
+def _is_written_alike(value: JsonValue, data: bytes | bytearray) -> bool:
     """Does an encoder write the value as this very text? orjson writes long strings many times faster than msgspec."""
     try:
         return _fast_encoder()(value) == data
@@ -242,7 +254,7 @@ def _check_utf8(data: bytes) -> None:
         raise RemoteProtocolError("json_malformed", "the message is not UTF-8") from error
 
 
-def _count(data: bytes, char: bytes) -> int:
+def _count(data: bytes | bytearray, char: bytes) -> int:
     """`data.count(char)` looks at every byte; in a long text with few of them `find` leaps from one to the next."""
     if data.count(char, 0, _LONG) > _FEW:
         return data.count(char)
@@ -255,12 +267,12 @@ def _count(data: bytes, char: bytes) -> int:
     return seen
 
 
-def _outside_strings(data: bytes) -> bytes:
+def _outside_strings(data: bytes | bytearray) -> bytes | bytearray:
     """What stands outside of strings, found by leaping over them; all of the text where they are many or odd.
 
     A large text is nearly always a few long strings, of which only the quotes matter to brackets and commas.
     """
-    outside: list[bytes] = []
+    outside: list[bytes | bytearray] = []
     at, is_inside = 0, False
     for _ in range(_FEW_QUOTES):
         quote = data.find(_QUOTE, at)
@@ -280,12 +292,12 @@ def _outside_strings(data: bytes) -> bytes:
     return data
 
 
-def _measure_strings(data: bytes, most: int) -> None:
+def _measure_strings(data: bytes | bytearray, most: int) -> None:
     if any(match.end() - match.start() - 2 > most for match in _STRING.finditer(data)):
         raise RemoteProtocolError("json_too_large", f"a string has more than {most} bytes")
 
 
-def _count_exactly(bare: bytes, limits: JsonLimits) -> None:
+def _count_exactly(bare: bytes | bytearray, limits: JsonLimits) -> None:
     """Count brackets and commas in what stands outside of strings."""
     brackets = bare.translate(None, _NOT_BRACKETS)
     opened = brackets.count(b"{") + brackets.count(b"[")

@@ -27,19 +27,21 @@ _WRITTEN_MARK: Final = b"\\u0000"
 _decode: Final = msgspec.json.Decoder().decode
 
 
-def read_around(data: bytes) -> JsonValue:
-    """The value that the text probably has; None where it has none, or no string is worth it."""
+def read_around(data: bytes | bytearray) -> tuple[JsonValue, bytes] | None:
+    """The value that the text probably has, and the text without long strings; None where no string is worth it."""
     try:
         rest, strings = _taken_out(data)
-        return _put_back(_decode(rest), strings) if strings and len(rest) <= MAX_REST_BYTES else None
+        if not strings or len(rest) > MAX_REST_BYTES:
+            return None
+        return _put_back(_decode(rest), strings), rest
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None  # whoever reads it as it is will say what is wrong with it
 
 
-def _taken_out(data: bytes) -> tuple[bytes, list[str]]:
+def _taken_out(data: bytes | bytearray) -> tuple[bytes, list[str]]:
     """The text with a mark in the place of each long string, and those strings."""
     view = memoryview(data)
-    kept: list[bytes] = []
+    kept: list[bytes | bytearray] = []
     strings: list[str] = []
     begun = at = 0
     opened = -1

@@ -27,7 +27,7 @@ from sekisho.errors import (
 )
 from sekisho.keys import HandshakeGate, Identity, PeerFacts, SealPair, offer, peer_facts, sign_channel_token
 from sekisho.wire.calls import CallFrame, encode_call
-from sekisho.wire.frames import Frame, Kind, length_prefix
+from sekisho.wire.frames import Kind, Opened, Payload, length_prefix, whole
 from sekisho.wire.messages import (
     AnswerFrame,
     AskFrame,
@@ -46,7 +46,7 @@ from sekisho.wire.upgrade import OPENING_READ_BYTES, epoch_info, hung_up, read_a
 
 __all__ = ["CoreEnd", "CoreTerms", "Done", "Hear", "Note"]
 
-Done = Callable[[bytes | SekishoError], None]
+Done = Callable[[Payload | SekishoError], None]
 Note = Callable[[bytes], None]
 Hear = Callable[["EventFrame | AskFrame"], None]
 
@@ -266,7 +266,7 @@ class CoreEnd:
 
     # frames
 
-    def _take(self, frames: Iterable[Frame]) -> None:
+    def _take(self, frames: Iterable[Opened]) -> None:
         pending = self._pending
         for kind, number, payload in frames:
             if kind == _RESULT:
@@ -276,9 +276,9 @@ class CoreEnd:
                 else:
                     self.unknown_answers += 1  # answered after it was cancelled or timed out
             elif kind == _NOTE:
-                self._on_note(number, payload)
+                self._on_note(number, whole(payload))
             else:
-                self._on_frame(kind, number, payload)
+                self._on_frame(kind, number, whole(payload))
             if self.lost.done():  # somebody who was answered has cut us
                 return
         if self._draining:

@@ -29,10 +29,13 @@ __all__ = [
     "Frame",
     "FrameReader",
     "Kind",
+    "Opened",
+    "Payload",
     "cut",
     "frame_head",
     "length_prefix",
     "prefix_of_sealed",
+    "whole",
 ]
 
 MAX_FRAME_BYTES: Final = 64 << 20  # one call must not exhaust the memory of the other end
@@ -75,6 +78,8 @@ class Kind(IntEnum):
 
 
 Frame = tuple[int, int, bytes]  # kind, call number, payload; kinds stay plain numbers on the path of a call
+Payload = bytes | memoryview  # a view of a large one: all of one of our `Places`
+Opened = tuple[int, int, Payload]
 
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 _pack: Final = _HEAD.pack
@@ -116,9 +121,14 @@ def length_prefix(record: bytes) -> bytes:
     return _LENGTH.pack(len(record))
 
 
-def prefix_of_sealed(plaintext: bytes) -> bytes:
+def prefix_of_sealed(plaintext: Payload) -> bytes:
     """The same before the plaintext is sealed."""
     return _LENGTH.pack(len(plaintext) + SEAL_BYTES)
+
+
+def whole(payload: Payload) -> bytes:
+    """The bytes of a payload, for whoever keeps or reads them as such."""
+    return payload if isinstance(payload, bytes) else bytes(payload)
 
 
 class FrameReader:

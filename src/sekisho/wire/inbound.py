@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sekisho.wire.calls import CallFrame
-from sekisho.wire.frames import Kind
+from sekisho.wire.frames import Kind, Payload
 from sekisho.wire.messages import AskFrame, EventFrame, FailureFrame, encode_payload
 
 __all__ = ["Inbound"]
@@ -26,18 +26,18 @@ class Inbound:
 
     __slots__ = ("_answer", "call", "frame")
 
-    def __init__(self, call: int, frame: CallFrame, answer: Callable[[int, Kind, bytes], None]) -> None:
+    def __init__(self, call: int, frame: CallFrame, answer: Callable[[int, Kind, Payload], None]) -> None:
         self.call = call
         self.frame = frame
-        self._answer: Callable[[int, Kind, bytes], None] | None = answer
+        self._answer: Callable[[int, Kind, Payload], None] | None = answer
 
     @property
     def is_open(self) -> bool:
         """False once it is answered, cancelled, or its channel is gone; further answers are dropped."""
         return self._answer is not None
 
-    def reply(self, result: bytes) -> None:
-        """Answer with the raw JSON of the result."""
+    def reply(self, result: Payload) -> None:
+        """Answer with the raw JSON of the result; what a view shows is not looked at any more afterwards."""
         self._send(_RESULT, result)
 
     def fail(self, code: str, message: str) -> None:
@@ -67,7 +67,7 @@ class Inbound:
         """Nobody waits any more."""
         self._answer = None
 
-    def _send(self, kind: Kind, payload: bytes) -> None:
+    def _send(self, kind: Kind, payload: Payload) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
             answer(self.call, kind, payload)

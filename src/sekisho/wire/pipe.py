@@ -14,17 +14,21 @@ from typing import Final
 
 from sekisho.errors import LocalProtocolError
 from sekisho.keys import SealPair
+from sekisho.protocol import Places
 from sekisho.wire.frames import (
     HEAD_BYTES,
     INLINE_BYTES,
     MAX_BATCH_BYTES,
     MAX_PAYLOAD_BYTES,
     SEAL_BYTES,
-    Frame,
     FrameReader,
+    Kind,
+    Opened,
+    Payload,
     cut,
     frame_head,
     prefix_of_sealed,
+    whole,
 )
 
 __all__ = ["SealedPipe"]
@@ -32,9 +36,8 @@ __all__ = ["SealedPipe"]
 SLICE_BYTES: Final = (
     128 << 10
 )  # to TLS at once; more would fall out of the processor's cache before it is sent
-MAX_KEPT_BYTES: Final = (
-    2 << 20
-)  # of a sealed record's place: beyond, making a new one is a small part of the work
+MAX_OPENED: Final = 4  # results whose places are used again, while others wait for the log or a slow client
+_RESULT: Final = int(Kind.RESULT)
 UNIX_BUFFER_BYTES: Final = 2 << 20
 MAX_QUEUED_BYTES: Final = 64 << 20  # a peer that does not read must not exhaust our memory
 
@@ -52,8 +55,9 @@ class SealedPipe:
         "_is_stopped",
         "_is_writing",
         "_loop",
-        "_place",
+        "_opened_places",
         "_reader",
+        "_sealed_places",
         "_transport",
         "_waiting",
         "get_buffer",
@@ -71,9 +75,10 @@ class SealedPipe:
         self._waiting: tuple[int, int] | None = None  # kind and call of the payload that is the next record
         self._batch: list[bytes] = []
         self._batch_bytes = 0
-        self._due: list[bytes] = []  # plaintexts of records
+        self._due: list[Payload] = []  # plaintexts of records
         self._due_bytes = 0
-        self._place = bytearray()  # of a large record, sealed, until the next one
+        self._sealed_places = Places(1)  # TLS has nearly always taken a record before the next one is sealed
+        self._opened_places = Places(MAX_OPENED)
         self._held_bytes = 0
         self._is_flush_due = False
         self._is_stopped = False
@@ -89,8 +94,8 @@ class SealedPipe:
             self._held_bytes = self._transport.get_write_buffer_size()
         return self._held_bytes + self._due_bytes > MAX_QUEUED_BYTES
 
-    def send(self, kind: int, call: int = 0, payload: bytes = b"") -> None:
-        """Queue one frame; all frames of a loop turn leave in one write.
+    def send(self, kind: int, call: int = 0, payload: Payload = b"") -> None:
+        """Queue one frame; all frames of a loop turn leave in one write. What a view shows is not looked at afterwards.
 
         Raises:
             LocalProtocolError: `result_too_large`; nothing was queued.
@@ -100,7 +105,7 @@ class SealedPipe:
             self._send_large(kind, call, payload)
         else:
             self._batch.append(frame_head(kind, call, size))
-            self._batch.append(payload)
+            self._batch.append(whole(payload))
             self._batch_bytes += HEAD_BYTES + size
             if self._batch_bytes > MAX_BATCH_BYTES:
                 self._close_batch()
@@ -118,11 +123,11 @@ class SealedPipe:
             self._is_flush_due = True
             self._loop.call_soon(self.flush)
 
-    def receive(self, count: int) -> Iterator[Frame]:
+    def receive(self, count: int) -> Iterator[Opened]:
         """Open what arrived in the buffer; after `Tampered` or `RemoteProtocolError` the channel must be cut."""
         return self._opened(self._reader.filled(count))
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[Opened]:
         """The same for bytes that lie elsewhere."""
         return self._opened(self._reader.feed(data))
 
@@ -135,7 +140,8 @@ class SealedPipe:
     def trim(self) -> None:
         """Give back memory that a large record needed."""
         self._reader.trim()
-        self._place = bytearray()
+        self._sealed_places.drop()
+        self._opened_places.drop()
 
     def stop(self) -> None:
         """Send nothing more."""
@@ -144,25 +150,33 @@ class SealedPipe:
         self._batch_bytes = 0
         self._due.clear()
 
-    def _opened(self, records: Iterator[memoryview]) -> Iterator[Frame]:
+    def _opened(self, records: Iterator[memoryview]) -> Iterator[Opened]:
         self.heard_at = self._loop.time()
         unseal = self.seals.open
         for record in records:
-            plaintext = unseal(record)
             if self._waiting is None:
-                frames, self._waiting = cut(plaintext)
+                frames, self._waiting = cut(unseal(record))
                 yield from frames
+                continue
+            (kind, call), self._waiting = self._waiting, None
+            if kind == _RESULT and len(record) > SLICE_BYTES:
+                yield kind, call, self._opened_large(record)
             else:
-                (kind, call), self._waiting = self._waiting, None
-                yield kind, call, plaintext
+                yield kind, call, unseal(record)
 
-    def _send_large(self, kind: int, call: int, payload: bytes) -> None:
+    def _opened_large(self, record: memoryview) -> memoryview:
+        place = self._opened_places.take(len(record) - SEAL_BYTES)
+        self.seals.open_into(record, place)
+        return place
+
+    def _send_large(self, kind: int, call: int, payload: Payload) -> None:
         size = len(payload)
         if size > MAX_PAYLOAD_BYTES:
             raise LocalProtocolError("result_too_large", f"a frame holds at most {MAX_PAYLOAD_BYTES} bytes")
         self._batch.append(frame_head(kind, call, None))
         self._close_batch()
-        self._due.append(payload)
+        is_written_now = size > SLICE_BYTES and not self._is_writing
+        self._due.append(payload if is_written_now else whole(payload))
         self._due_bytes += size
         if size > SLICE_BYTES:  # kept until the end of the turn, many would take as much memory again
             self._write_due()
@@ -192,7 +206,7 @@ class SealedPipe:
         finally:
             self._is_writing = False
 
-    def _write_records(self, plaintexts: list[bytes]) -> None:
+    def _write_records(self, plaintexts: list[Payload]) -> None:
         sealed: list[bytes] = []
         for plaintext in plaintexts:
             sealed.append(prefix_of_sealed(plaintext))
@@ -201,7 +215,7 @@ class SealedPipe:
                 self._write_large(plaintext)
                 sealed = []
             else:
-                sealed.append(self.seals.seal(plaintext))
+                sealed.append(self.seals.seal(whole(plaintext)))
         self._write(sealed)
 
     def _write(self, sealed: list[bytes]) -> None:
@@ -213,27 +227,14 @@ class SealedPipe:
         for piece in _joined(sealed):
             self._transport.write(piece)
 
-    def _write_large(self, plaintext: bytes) -> None:
+    def _write_large(self, plaintext: Payload) -> None:
         size = len(plaintext) + SEAL_BYTES
-        record = memoryview(self._free_place(size))[:size]
+        record = self._sealed_places.take(size)
         self.seals.seal_into(plaintext, record)
         for at in range(0, size, SLICE_BYTES):
             if self._is_stopped:
                 return
             self._transport.write(record[at : at + SLICE_BYTES])
-
-    def _free_place(self, size: int) -> bytearray:
-        """Where the record before this lay, if it fits and nobody looks at it: TLS has nearly always taken it by then."""
-        place = self._place
-        try:
-            place.append(0)  # an array does not change its size while anybody looks at it
-            place.pop()
-        except BufferError:
-            place = bytearray()
-        if len(place) < size:
-            place = bytearray(size)
-            self._place = place if size <= MAX_KEPT_BYTES else bytearray()
-        return place
 
 
 def _widen(transport: asyncio.Transport) -> None:

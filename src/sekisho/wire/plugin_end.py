@@ -27,7 +27,7 @@ from sekisho.keys import (
 )
 from sekisho.wire.admission import Admission
 from sekisho.wire.calls import decode_call
-from sekisho.wire.frames import Frame, FrameReader, Kind
+from sekisho.wire.frames import FrameReader, Kind, Opened, Payload, whole
 from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import AnswerFrame, FailureFrame, decode_payload, encode_payload
 from sekisho.wire.pipe import SealedPipe
@@ -86,15 +86,15 @@ class PluginEnd:
         if self._pipe is not None and self._stage == "open":
             self._pipe.send(kind, number, payload)
 
-    def answer(self, call: int, kind: Kind, payload: bytes) -> None:
+    def answer(self, call: int, kind: Kind, payload: Payload) -> None:
         """Send the answer of a call, or what comes before it; an answer too large for a frame becomes a failure."""
         pipe = self._pipe
         if pipe is None or self._stage != "open":
             self._calls.pop(call, None)
         elif kind is _NOTE:
-            self._remarks.note(pipe, call, payload)
+            self._remarks.note(pipe, call, whole(payload))
         elif kind is _EVENT:
-            self._remarks.event(pipe, call, payload)
+            self._remarks.event(pipe, call, whole(payload))
         else:
             if kind is not _ASK:  # a question is never dropped: the call waits for it
                 self._calls.pop(call, None)
@@ -212,9 +212,10 @@ class PluginEnd:
 
     # frames
 
-    def _take(self, frames: Iterable[Frame]) -> None:
+    def _take(self, frames: Iterable[Opened]) -> None:
         now = self._terms.clock()  # what arrives together arrives at one instant
-        for kind, number, payload in frames:
+        for kind, number, given in frames:
+            payload = whole(given)
             if self._stage != "open":  # cut, while there was still something to read
                 return
             if kind == _CALL:

@@ -81,7 +81,9 @@ def test_a_plugin_does_not_say_by_which_call_it_answers_and_what_it_says_beside_
     value: dict[str, Any] = {"_meta": meta, "content": ["x" * size], "resultType": "complete"}
     said = tool_result(None, value, json.dumps(value, separators=(",", ":")).encode())
     rest = {"content": ["x" * size]}
-    assert list(json.loads(said).items()) == list({**rest, **({"_meta": left} if left else {})}.items())
+    assert list(json.loads(bytes(said)).items()) == list(
+        {**rest, **({"_meta": left} if left else {})}.items()
+    )
     assert ("_meta" in value) == (left is not None)
 
 

@@ -30,6 +30,7 @@ from sekisho.gateway.questions import MAX_QUESTIONS
 from sekisho.gateway.results import MAX_KEY_CHARS
 from sekisho.gateway.returns import MAX_ERROR_BYTES, release, release_error
 from sekisho.gateway.stages import Answered, Refusal, Sealed
+from sekisho.protocol import META_CALL, JsonLimits, Places
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
@@ -52,10 +53,64 @@ def released(kit: Kit, one: Sealed, result: Any) -> Any:
     """The result that a client would be given, or the code of the refusal."""
     given_text = json.dumps(result, ensure_ascii=False).encode()
     outcome = release(one, given_text, kit.house)
-    return json.loads(outcome.result) if isinstance(outcome, Answered) else outcome.error.code
+    return json.loads(bytes(outcome.result)) if isinstance(outcome, Answered) else outcome.error.code
 
 
 # results
+
+TEXTS = st.sampled_from(["", "a", 'a"b', "a\\b", "\n", "が", "</think>", SECRET, "\x7f"])
+METAS = st.sampled_from([None, {}, {"a": "b"}, {META_CALL: "0f", "a": "b"}, {META_CALL: "0f"}, "text"])
+
+
+@st.composite
+def large_results(draw: st.DrawFn) -> bytes:
+    """Also with members named twice, in any order, and with a byte too many."""
+    texts = draw(st.lists(TEXTS, max_size=3))
+    values = {
+        "content": [{"type": "text", "text": one} for one in ("z" * (128 << 10), *texts)],
+        "resultType": "complete",
+        "_meta": draw(METAS),
+        "more": 1,
+    }
+    names = ["content", *draw(st.lists(st.sampled_from(["resultType", "_meta", "more"]), unique=True))]
+    names += draw(st.sampled_from([[], [], [], [*values]]))
+    said = [json.dumps({one: values[one]}, ensure_ascii=False, separators=(",", ":"))[1:-1] for one in names]
+    text = ("{" + ",".join(said) + "}").encode()
+    cut = draw(st.integers(0, len(text)))
+    broken = draw(st.sampled_from([b"", b"", b"", b"", b"", b" ", b"}", b'"', b"\xff", b"\\"]))
+    return text[:cut] + broken + text[cut:]
+
+
+@pytest.mark.threat("T-PARSER")
+def test_a_large_result_in_a_place_is_judged_as_its_bytes_are(kit: Kit) -> None:
+    one = sealed(kit)
+    kit.change(result_limits=JsonLimits(max_bytes=1 << 20))
+    seen: set[str] = set()
+
+    @settings(max_examples=100, deadline=None)
+    @given(large_results())
+    def judge_both(text: bytes) -> None:
+        places = Places(1)
+        place = places.take(len(text))
+        place[:] = text
+        lying, whole = release(one, place, kit.house), release(one, text, kit.house)
+        del place
+        if isinstance(whole, Refusal):
+            assert isinstance(lying, Refusal)
+            assert (lying.error.code, lying.error.message) == (whole.error.code, whole.error.message)
+            seen.add(whole.error.code)
+            return
+        assert isinstance(lying, Answered)
+        seen.add(type(lying.result).__name__)
+        said = bytes(whole.result)
+        assert (bytes(lying.result), lying.rules, lying.has_meta) == (said, whole.rules, whole.has_meta)
+        places.take(len(text))[:] = b"!" * len(text)  # another result comes before this one is sent
+        assert bytes(lying.result) == said
+        assert isinstance(lying.result, bytes) or lying.result.readonly
+
+    judge_both()
+    assert seen > {"content_refused", "plugin_protocol", "memoryview"}, "all of it was tried"
+
 
 WHOLE: Final[dict[str, dict[str, Any]]] = {
     "erase": {

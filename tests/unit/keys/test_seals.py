@@ -58,6 +58,26 @@ def test_a_record_written_to_its_place_is_the_record_that_would_have_been_made(
         assert plugin.open(bytes(place)) == plaintext
 
 
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=200)), max_size=20), st.integers(min_value=0))
+def test_a_record_opened_into_its_place_is_the_one_that_would_have_been_read(
+    records: list[tuple[bool, bytes]], bit: int
+) -> None:
+    core, plugin = pair()
+    for is_placed, plaintext in records:
+        record, place = core.seal(plaintext), bytearray(len(plaintext))
+        if is_placed:
+            plugin.open_into(memoryview(record), memoryview(place))
+        else:
+            place[:] = plugin.open(record)
+        assert place == plaintext
+    touched = bytearray(core.seal(b"more"))
+    touched[bit // 8 % len(touched)] ^= 1 << bit % 8
+    with pytest.raises(Tampered):
+        plugin.open_into(memoryview(touched), memoryview(bytearray(4)))
+    with pytest.raises(Tampered):  # nothing is believed after that
+        plugin.open_into(memoryview(core.seal(b"more")), memoryview(bytearray(4)))
+
+
 @pytest.mark.requirement("A4.3")
 @given(plaintext=st.binary(max_size=100), position=st.integers(min_value=0), bit=st.integers(0, 7))
 def test_one_flipped_bit_is_always_noticed(plaintext: bytes, position: int, bit: int) -> None:

@@ -172,8 +172,8 @@ class Caller:
         code: str = (await self.take(Kind.FAILURE))["code"]
         return code
 
-    def _hear(self, call: int, kind: Kind, payload: bytes) -> None:
-        for line in payload.split(b"\n") if kind is Kind.NOTE else [payload]:
+    def _hear(self, call: int, kind: Kind, payload: bytes | memoryview) -> None:
+        for line in bytes(payload).split(b"\n") if kind is Kind.NOTE else [bytes(payload)]:
             self.heard.put_nowait((kind, json.loads(line)))
 
 

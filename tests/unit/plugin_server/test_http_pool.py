@@ -37,8 +37,8 @@ class Heard:
         if self._refuses:
             raise RemoteProtocolError("plugin_protocol", "no")
 
-    def take_body(self, data: bytes) -> None:
-        self.said.append(f"body {data.decode()}")
+    def take_body(self, data: bytes | memoryview) -> None:
+        self.said.append(f"body {bytes(data).decode()}")
 
     def take_messages(self, messages: Sequence[bytes]) -> None:
         self.said += [f"message {one.decode()}" for one in messages]
@@ -174,7 +174,7 @@ async def test_a_large_body_is_whole_however_it_is_cut(site: SiteOpener, cut: in
         for piece in (next(pieces), next(pieces)):
             _arrive(connection, piece)
         assert heard.said == ["head 200", f"body {LARGE.decode()}", "end"]
-        assert pool.bodies.kept_bytes == len(LARGE), "its buffer is there for the next one"
+        assert pool.kept_bytes == len(LARGE), "its buffer is there for the next one"
         assert pool.take() is connection
         again = Heard()
         connection.start(b"", again)
@@ -192,7 +192,7 @@ async def test_a_large_body_that_ends_early_is_a_loss(site: SiteOpener) -> None:
         async with asyncio.timeout(WAIT_S):
             await heard.over.wait()
         assert heard.said == ["head 200", "plugin_exited"]
-        assert pool.bodies.kept_bytes == len(LARGE)
+        assert pool.kept_bytes == len(LARGE)
 
 
 async def test_a_shorter_large_body_has_nothing_of_the_one_before(site: SiteOpener) -> None:
@@ -207,6 +207,34 @@ async def test_a_shorter_large_body_has_nothing_of_the_one_before(site: SiteOpen
             _arrive(connection, body[5:])
             assert heard.said == ["head 200", f"body {body.decode()}", "end"]
             assert pool.take() is connection
+
+
+class Keeper(Heard):
+    """Looks at large bodies for longer than it hears of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.views: list[bytes | memoryview] = []
+
+    def take_body(self, data: bytes | memoryview) -> None:
+        self.views.append(data)
+
+
+@pytest.mark.threat("T-CROSS")
+async def test_a_large_body_that_somebody_looks_at_is_not_written_over_by_the_next(site: SiteOpener) -> None:
+    bodies = [bytes([number]) * (len(LARGE) - number) for number in range(4)]
+    views: list[bytes | memoryview] = []
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
+        connection = await pool.connect()
+        for body in bodies:
+            heard = Keeper()
+            connection.start(b"", heard)
+            head = LARGE_HEAD.replace(b"%d" % len(LARGE), b"%d" % len(body))
+            _arrive(connection, head + b"\r\n" + body[:5])
+            _arrive(connection, body[5:])
+            assert pool.take() is connection
+            views += heard.views
+        assert views == bodies
 
 
 async def test_what_follows_a_large_body_is_an_answer_nobody_asked_for(site: SiteOpener) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sekisho.errors import Unavailable
+from sekisho.plugin_server.answers import LargeWaiter
 from sekisho.plugin_server.contexts import Contexts
 from sekisho.plugin_server.exchange import Exchange
 from sekisho.plugin_server.plain_call import PlainCall
@@ -39,7 +40,7 @@ class Scene:
 
     def __init__(self, context: CallContext | None = None, *, modern: bool = False) -> None:
         self.owner = Notebook()
-        self.heard: list[tuple[Kind, bytes]] = []
+        self.heard: list[tuple[Kind, bytes | memoryview]] = []
         self.entries: dict[Inbound | Exchange, Entry] = {}
         known = None if context is None else Contexts("").read(encode_context(context))
         frame = CallFrame("echo", b"{}", "", 5.0)
@@ -64,6 +65,28 @@ def test_a_result_reaches_the_caller_without_a_detour_and_only_once() -> None:
     assert scene.heard == [(Kind.RESULT, b'{"content":[]}')]
     assert not scene.entries
     assert not scene.owner.told
+
+
+def test_a_large_result_is_passed_on_from_where_it_lies_and_only_once() -> None:
+    scene, place = Scene(), bytearray(b'[{"content":[]}]')
+    scene.call.take_large(place, 1, len(place) - 1)
+    scene.call.take_large(place, 0, 3)
+    [(kind, view)] = scene.heard
+    assert (kind, view) == (Kind.RESULT, b'{"content":[]}')
+    assert isinstance(view, memoryview)
+    assert view.obj is place
+    assert not scene.entries
+    assert isinstance(scene.call, LargeWaiter)
+
+
+def test_a_large_question_is_the_owners_as_bytes_of_its_own() -> None:
+    scene, place = Scene(modern=True), bytearray(b"[" + QUESTION + b"]")
+    scene.call.take_large(place, 1, len(place) - 1)
+    place[:] = bytes(len(place))
+    assert (scene.owner.told, scene.heard) == ([QUESTION], [])
+    old = Scene()
+    old.call.take_large(b"[" + QUESTION + b"]", 1, len(QUESTION) + 1)
+    assert old.heard == [(Kind.RESULT, QUESTION)]
 
 
 def test_a_result_that_only_looks_like_a_question_of_the_newer_era_is_an_old_plugins_result() -> None:

@@ -49,6 +49,9 @@ class Witness:
         self.said.append((line, of))
         self.is_open &= line != ANSWER
 
+    def receive_large(self, line: memoryview) -> bool:
+        return False
+
     def is_waiting(self, ident: int | str) -> bool:
         return self.is_open
 

@@ -45,6 +45,9 @@ class Caller:
         self.of.append(of)
         self.messages.put_nowait(line)
 
+    def receive_large(self, line: memoryview) -> bool:
+        return False
+
     def is_waiting(self, ident: int | str) -> bool:
         return not self.is_answered
 

@@ -147,6 +147,7 @@ def test_both_forms_of_a_large_answer_are_found() -> None:
         assert found is not None
         assert found[0] in {7, 999999999999999999}
         assert line[found[1] : found[2]] == b'{"a":1}'
+        assert find_answer(memoryview(line)) == found
 
 
 INSIDE = st.lists(
@@ -190,6 +191,7 @@ def test_what_is_found_is_one_object_exactly_if_the_line_is_that_answer(
 ) -> None:
     line = envelope % inside
     found = find_answer(line)
+    assert find_answer(memoryview(bytearray(line))) == found
     if found is None:
         return
     ident, start, end = found
@@ -234,6 +236,25 @@ def test_what_we_asked_for_ourselves_is_read_whole() -> None:
     assert (answers, session.counters.garbage) == ([], 1)
     session.receive(b'{"jsonrpc":"2.0","id":%d,"result":{"a":"%b"}}' % (ident, text))
     assert answers == [b'{"a":"%b"}' % text]
+
+
+def test_a_large_answer_is_taken_from_its_place_or_copied_for_whoever_keeps_it() -> None:
+    answers: list[Answer] = []
+    session = PluginSession(limits=JsonLimits(max_bytes=2 * LARGE_BYTES))
+    text = b"x" * LARGE_BYTES
+    ident = session.call_tool("big", b"{}", answers.append)
+    place = bytearray(b'{"jsonrpc":"2.0","id":%d,"result":{"a":"%b"}}' % (ident, text))
+    assert session.receive_large(memoryview(place))
+    place[:] = bytes(len(place))
+    assert answers == [b'{"a":"%b"}' % text]
+    ours = session.request("tools/list", None, answers.append)
+    for unfit in (
+        b'{"jsonrpc":"2.0","id":%d,"result":{"a":"%b"}}' % (ours, text),
+        b'{"jsonrpc":"2.0","id":%d,"error":{"a":"%b"}}' % (ident, text),
+        b'{"jsonrpc":"2.0","id":%d,"result":{"a":"%b%b"}}' % (ident, text, text),
+    ):
+        assert not session.receive_large(memoryview(unfit))
+    assert (len(answers), session.in_flight) == (1, 1)
 
 
 @pytest.mark.threat("T-FLOOD")

@@ -48,8 +48,8 @@ class Caller:
         code: str = answer["code"]
         return code
 
-    def _hear(self, call: int, kind: Kind, payload: bytes) -> None:
-        self._answers.put_nowait((kind, json.loads(payload)))
+    def _hear(self, call: int, kind: Kind, payload: bytes | memoryview) -> None:
+        self._answers.put_nowait((kind, json.loads(bytes(payload))))
 
 
 @asynccontextmanager

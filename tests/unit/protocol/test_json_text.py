@@ -17,6 +17,7 @@ from sekisho.protocol import (
     decode_distinct,
     json_text,
     parse_strict,
+    read_alike,
     read_distinct,
     reemit,
 )
@@ -235,6 +236,37 @@ def test_brackets_in_long_texts_count_outside_of_strings_only(many: bytes) -> No
 
 
 _LONG = "z" * json_text.LARGE_BYTES
+
+
+@pytest.mark.threat("T-FLOOD")
+@given(
+    depth=st.integers(1, 12),
+    members=st.integers(0, 12),
+    noise=st.sampled_from(["", "[{" * 40, ",," * 40, "[" * json_text.LARGE_BYTES]),
+    is_lying=st.booleans(),
+)
+def test_a_large_text_has_the_limits_of_a_small_one_whatever_stands_in_its_strings(
+    depth: int, members: int, noise: str, is_lying: bool
+) -> None:
+    limits = JsonLimits(max_depth=8, max_members=16, max_string_bytes=len(_LONG) + 64)
+    text = json.dumps([noise, _LONG, *members * [1]], separators=(",", ":"))
+    data = ("[" * (depth - 1) + text + "]" * (depth - 1)).encode()
+    longest = max(len(noise), len(_LONG))
+    fits = depth <= 8 and depth + 1 + members <= 16 and longest <= limits.max_string_bytes
+    given_data = bytearray(data) if is_lying else data
+    if fits:
+        assert read_alike(given_data, limits) == json.loads(data)
+        assert read_distinct(data, limits) == (json.loads(data), data)
+        return
+    with pytest.raises(SekishoError):
+        read_alike(given_data, limits)
+    with pytest.raises(SekishoError):
+        read_distinct(data, limits)
+
+
+def test_what_is_not_written_as_it_stands_is_no_texts_value_for_the_short_way() -> None:
+    for text in (b'{"a":1, "b":"%b"}', b'{"a":1,"a":"%b"}', b'["%b",1', b'["%b\xff"]', b'["\\/%b"]', b"[1]"):
+        assert read_alike(text.replace(b"%b", _LONG.encode()), JsonLimits()) is None
 
 
 @given(values)

@@ -97,7 +97,7 @@ class House:
     surfaces: list[SurfaceFrame] = field(default_factory=list)
     states: list[StateFrame] = field(default_factory=list)
     denials: list[tuple[DenialFrame, Callable[[], None]]] = field(default_factory=list)
-    answers: list[bytes | SekishoError] = field(default_factory=list)
+    answers: list[bytes | memoryview | SekishoError] = field(default_factory=list)
     client_answers: list[AnswerFrame] = field(default_factory=list)
     recorded: list[int] = field(default_factory=list)
     replay: ReplayWindow = field(default_factory=ReplayWindow)

@@ -36,7 +36,7 @@ def line(house: House, tmp_path: Path) -> PlugLine:
 async def test_a_call_on_a_line_that_is_down_is_answered_later_and_once(
     line: PlugLine, echo: CallFrame
 ) -> None:
-    answered: asyncio.Future[bytes | SekishoError] = asyncio.get_running_loop().create_future()
+    answered: asyncio.Future[bytes | memoryview | SekishoError] = asyncio.get_running_loop().create_future()
     line.expect()
     number = line.call(echo, answered.set_result)
     assert not answered.done()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Settle = Callable[[], Awaitable[None]]
 
 
-def code(answer: bytes | SekishoError) -> str:
+def code(answer: bytes | memoryview | SekishoError) -> str:
     return answer.code if isinstance(answer, SekishoError) else "answered"
 
 
@@ -112,7 +112,7 @@ async def test_notes_of_a_call_come_in_order_and_before_its_answer(
 ) -> None:
     joined = house.join()
     await joined.opened()
-    heard: list[bytes | SekishoError] = []
+    heard: list[bytes | memoryview | SekishoError] = []
     joined.core.call(1, another(hold, wants_progress=True), heard.append, heard.append)
     await settle()
     [inbound] = house.inbound

@@ -5,7 +5,7 @@ import pytest
 from sekisho.wire import CallFrame, Inbound
 from sekisho.wire.frames import Kind
 
-Sent = list[tuple[int, Kind, bytes]]
+Sent = list[tuple[int, Kind, bytes | memoryview]]
 
 
 def inbound(echo: CallFrame, sent: Sent) -> Inbound:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sekisho.errors import LocalProtocolError, RemoteProtocolError, Tampered
 from sekisho.keys import SealPair, seals
 from sekisho.wire import pipe
-from sekisho.wire.frames import HEAD_BYTES, INLINE_BYTES, MAX_BATCH_BYTES, SEAL_BYTES, Frame, Kind
+from sekisho.wire.frames import HEAD_BYTES, INLINE_BYTES, MAX_BATCH_BYTES, SEAL_BYTES, Frame, Kind, Opened
 from sekisho.wire.pipe import MAX_QUEUED_BYTES, SLICE_BYTES, SealedPipe
 
 Settle = Callable[[], Awaitable[None]]
@@ -154,7 +154,7 @@ def test_a_stream_that_was_touched_gives_a_prefix_of_its_frames_and_never_anothe
             sent.append((CALL, len(sent), payload))
             sender.send(*sent[-1])
         sender.flush()
-    received: list[Frame] = []
+    received: list[Opened] = []
     is_noticed = False
     try:
         for frame in receiver.feed(tricked(b"".join(sink.writes), trick, at, bit)):
@@ -297,6 +297,55 @@ async def test_what_a_transport_still_holds_is_never_written_over(settle: Settle
         sender.send(*frame)
     await settle()
     assert [frame for piece in keeper.kept for frame in receiver.feed(bytes(piece))] == frames
+
+
+@pytest.mark.threat("T-CROSS")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["keep", "let go", "trim"])), max_size=12))
+def test_a_large_result_stays_as_it_was_sealed_for_as_long_as_somebody_looks_at_it(
+    idle_loop: asyncio.AbstractEventLoop, steps: list[tuple[int, str]]
+) -> None:
+    """Both ends use their places again, and what is sent from a place may be written over right afterwards."""
+    sender, sink, receiver = pipes(idle_loop)
+    source, held = bytearray(), list[tuple[memoryview, bytes]]()
+    for number, (size, step) in enumerate(steps):
+        source[:] = bytes([number + 1]) * (SLICE_BYTES + size)
+        view = memoryview(source)
+        sender.send(Kind.RESULT, number, view)
+        view.release()  # the pipe does not look at it any more, or it could not
+        for _ in source[:1]:
+            source[:] = b""
+        sender.flush()
+        written, sink.writes[:] = b"".join(sink.writes), []
+        for _, call, payload in receiver.feed(written):
+            assert isinstance(payload, memoryview)
+            assert call == number
+            held.append((payload[size:].toreadonly(), bytes([number + 1]) * SLICE_BYTES))
+        if step == "let go":
+            held.pop(size % len(held))
+        elif step == "trim":
+            receiver.trim()
+        assert all(payload == sent for payload, sent in held)
+
+
+async def test_a_payload_that_cannot_leave_at_once_is_copied(settle: Settle) -> None:
+    """In the midst of another record, or small enough to share one: its place may be written over before it leaves."""
+    sender, sink, receiver = pipes()
+    places = [bytearray(large(4)), bytearray(b"s" * INLINE_BYTES), bytearray(b"m" * SLICE_BYTES)]
+    sent = [bytes(place) for place in places]
+
+    def write(data: bytes | bytearray | memoryview) -> None:
+        sink.writes.append(bytes(data))
+        if len(sink.writes) == 2:
+            for number, place in enumerate(places):
+                sender.send(Kind.RESULT, number, memoryview(place))
+                place[:] = bytes(len(place))
+
+    sink.write = write  # type: ignore[method-assign]  # of this one
+    sender.send(Kind.RESULT, 9, large(1))
+    await settle()
+    received = [bytes(frame[2]) for piece in sink.writes for frame in receiver.feed(piece)]
+    assert received == [large(1), *sent]
 
 
 async def test_what_is_sent_in_the_midst_of_a_record_comes_behind_it(settle: Settle) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Settle = Callable[[], Awaitable[None]]
 
 
-def code(answer: bytes | SekishoError) -> str:
+def code(answer: bytes | memoryview | SekishoError) -> str:
     return answer.code if isinstance(answer, SekishoError) else "answered"
 
 
@@ -320,8 +320,8 @@ def test_what_is_said_in_a_call_arrives_once_in_its_order_and_before_its_answer(
         house.inbound.clear()
         joined = house.join()
         await joined.opened()
-        heard: list[list[bytes | SekishoError]] = [[], []]
-        told: list[list[bytes | SekishoError]] = [[], []]
+        heard: list[list[bytes | memoryview | SekishoError]] = [[], []]
+        told: list[list[bytes | memoryview | SekishoError]] = [[], []]
 
         def listen(number: int) -> None:
             mine = heard[number]
@@ -344,7 +344,7 @@ def test_what_is_said_in_a_call_arrives_once_in_its_order_and_before_its_answer(
                     joined.plugin.resume_writing()
                 case int(call), what:
                     done = len(told[0]) + len(told[1])
-                    texts: list[bytes | SekishoError] = [
+                    texts: list[bytes | memoryview | SekishoError] = [
                         b"%d" % (done + more) for more in range(what if isinstance(what, int) else 1)
                     ]
                     told[call] += texts

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sekisho.keys import SealPair
-from sekisho.wire.frames import Frame, Kind
+from sekisho.wire.frames import Kind, Opened
 from sekisho.wire.notes import MAX_NOTE_BYTES
 from sekisho.wire.pipe import SealedPipe
 from sekisho.wire.remarks import Remarks
@@ -36,7 +36,7 @@ class Scene:
         self.pipe = SealedPipe(self.sink, SealPair(secret=b"s" * 32, salt=b"n" * 32, role="plugin"), loop)
         self._core = SealedPipe(Sink(), SealPair(secret=b"s" * 32, salt=b"n" * 32, role="core"), loop)
 
-    def heard(self) -> list[Frame]:
+    def heard(self) -> list[Opened]:
         self.pipe.flush()
         written, self.sink.written = self.sink.written, b""
         return list(self._core.feed(written))
