@@ -38,6 +38,7 @@ COMPILED_TESTS = [
         "detect",
         "gateway",
         "keys",
+        "launcher",
         "plugin_server",
         "policy",
         "protocol",

@@ -54,8 +54,9 @@ Notice = tuple[int, int, int, Sequence[int]]  # its key, the thread, the number 
 
 def load(code: bytes, *, alarm: bool) -> int | None:
     """Filter this process and all it will start; the listener, when an alarm was asked for and may be had."""
-    room = ctypes.create_string_buffer(code, len(code))
-    program = _PROGRAM.pack(len(code) // _SOCK_FILTER_BYTES, ctypes.addressof(room))
+    # In one piece: what is only pointed to is freed, where this is compiled, after it was named for the last time.
+    program = ctypes.create_string_buffer(bytes(_PROGRAM.size) + code, _PROGRAM.size + len(code))
+    _PROGRAM.pack_into(program, 0, len(code) // _SOCK_FILTER_BYTES, ctypes.addressof(program) + _PROGRAM.size)
     fd = call("seccomp", SET_MODE_FILTER, NEW_LISTENER if alarm else 0, program)
     return fd if alarm else None
 
