@@ -58,6 +58,8 @@ def docker_service(below: str | Path = "/var/tmp") -> Iterator[str]:
                 raise RuntimeError(f"dockerd ended: {(folder / 'log').read_text()[-2000:]}")
             pause.wait(LOOK_S)
         yield address
+        if service.poll() is not None:  # then whoever used it says only that it does not answer
+            raise RuntimeError(f"dockerd ended by itself: {(folder / 'log').read_text()[-2000:]}")
     finally:
         service.terminate()
         service.wait(60)
