@@ -90,9 +90,14 @@ class SealedPipe:
     @property
     def is_full(self) -> bool:
         """True when the peer reads so slowly that more must not be queued."""
+        return self.unread_bytes > MAX_QUEUED_BYTES
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much is queued that the peer has not read."""
         if not self._is_flush_due:  # until the flush at the end of the turn, it grows by large payloads only
             self._held_bytes = self._transport.get_write_buffer_size()
-        return self._held_bytes + self._due_bytes > MAX_QUEUED_BYTES
+        return self._held_bytes + self._due_bytes
 
     def send(self, kind: int, call: int = 0, payload: Payload = b"") -> None:
         """Queue one frame; all frames of a loop turn leave in one write. What a view shows is not looked at afterwards.

@@ -5,6 +5,7 @@
   plugin.
 - When the channel ends, every call in work is cancelled.
 - Notes never hold an answer up (`remarks`).
+- A large answer is refused while too much is queued that the core has not read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sekisho.errors import (
     RemoteProtocolError,
     SekishoError,
     Tampered,
+    Unavailable,
 )
 from sekisho.keys import (
     SealPair,
@@ -27,7 +29,7 @@ from sekisho.keys import (
 )
 from sekisho.wire.admission import Admission
 from sekisho.wire.calls import decode_call
-from sekisho.wire.frames import FrameReader, Kind, Opened, Payload, whole
+from sekisho.wire.frames import INLINE_BYTES, FrameReader, Kind, Opened, Payload, whole
 from sekisho.wire.inbound import Inbound
 from sekisho.wire.messages import AnswerFrame, FailureFrame, decode_payload, encode_payload
 from sekisho.wire.pipe import SealedPipe
@@ -49,6 +51,10 @@ OPENING_S: Final = 5.0  # a peer that opens and says nothing does not hold a pla
 SILENCE_S: Final = 20.0  # the core pings every five seconds
 MAX_OFFER_BYTES: Final = 4096  # an HPKE offer has 80 bytes, a hybrid one about 1200
 MAX_CALLS_IN_WORK: Final = 1 << 16
+MAX_UNREAD_BYTES: Final = (
+    256 << 20
+)  # of answers: a plugin that answers hugely must not fill our memory either
+_UNREAD: Final = "the plugin carried the call out, but the gateway has not read the answers before this one"
 _CALL: Final = int(Kind.CALL)
 _NOTE: Final = Kind.NOTE
 _EVENT: Final = Kind.EVENT
@@ -96,6 +102,10 @@ class PluginEnd:
         elif kind is _EVENT:
             self._remarks.event(pipe, call, whole(payload))
         else:
+            if len(payload) > INLINE_BYTES and pipe.unread_bytes > MAX_UNREAD_BYTES:
+                self._calls.pop(call, None)
+                self._fail(call, Unavailable("busy", _UNREAD))
+                return
             if kind is not _ASK:  # a question is never dropped: the call waits for it
                 self._calls.pop(call, None)
             try:

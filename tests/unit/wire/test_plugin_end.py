@@ -16,6 +16,7 @@ from sekisho.wire import AskFrame, CallFrame, EventFrame, Inbound
 from sekisho.wire.frames import MAX_PAYLOAD_BYTES, Kind
 from sekisho.wire.notes import MAX_NOTE_BYTES
 from sekisho.wire.pipe import SealedPipe
+from sekisho.wire.plugin_end import MAX_UNREAD_BYTES
 
 if TYPE_CHECKING:
     from tests.unit.wire.conftest import House
@@ -176,6 +177,31 @@ async def test_an_answer_is_given_once_and_an_oversized_one_becomes_a_failure(
     two.fail("plugin_exited", "it stopped")
     await settle()
     assert [code(answer) for answer in house.answers] == ["result_too_large", "plugin_exited"]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_large_answers_are_not_piled_up_for_a_core_that_does_not_read_and_small_ones_leave(
+    house: House, hold: CallFrame, settle: Settle
+) -> None:
+    joined = house.join()
+    await joined.opened()
+    for number in (1, 2, 3, 4):
+        joined.core.call(number, hold, house.answers.append)
+    await settle()
+    one, two, three, four = house.inbound
+    one.reply(b"x" * 100_000)
+    await settle()
+    joined.far.queued = MAX_UNREAD_BYTES + 1
+    two.reply(b"x" * 100_000)
+    three.reply(b"{}")
+    await settle()
+    joined.far.queued = 0  # it has read
+    four.reply(b"x" * 100_000)
+    await settle()
+    assert [code(answer) for answer in house.answers] == ["answered", "busy", "answered", "answered"]
+    assert isinstance(house.answers[1], SekishoError)
+    assert "carried the call out" in house.answers[1].message
+    assert not two.is_open
 
 
 async def test_reading_pauses_while_the_core_does_not_read(house: House) -> None:
