@@ -99,7 +99,7 @@ class Places:
         # The folders on the way to what is listed: a root of its own shows them, with nothing else in them.
         self._above = {above for path in self._kinds for above in _folders_above(path)}
         changing = (os.fsencode(path) for path, kind in table if kind in {"write", "private"})
-        self._moving = (b"/proc/", *changing)
+        self._moving = (b"/proc/", b"/dev/fd/", *changing)
 
     def is_still(self, path: bytes) -> bool:
         """Whether the plugin cannot change where this leads; no, where that is not to be seen at a glance."""

@@ -21,7 +21,8 @@ FIRST_BYTES: Final = 256  # most paths are shorter
 PAGE: Final = 4096  # a read never crosses into a page that may not be there
 AT_FDCWD: Final = -100
 _OWN_ENTRY: Final = re.compile(
-    r"/+proc/+(?:self|thread-self|[0-9]+)/+(?:task/+[0-9]+/+)?(?:(?P<root>root)|cwd|fd/+(?P<fd>[0-9]{1,9}))(?:/+|$)"
+    r"/+(?:proc/+(?:self|thread-self|[0-9]+)/+(?:task/+[0-9]+/+)?(?:(?P<root>root)|cwd|fd/+(?P<fd>[0-9]{1,9}))"
+    r"|dev/+fd/+(?P<dev>[0-9]{1,9}))(?:/+|$)"
 )
 
 
@@ -59,7 +60,8 @@ def read_path(pid: int, address: int) -> bytes | None:
 def anchored(pid: int, folder: int | None, path: bytes) -> str | None:
     """A path from /, where `folder` is the descriptor it starts at, None for where the process stands.
 
-    The entries of /proc that lead a process to its own root, folder and descriptors are taken for what they say.
+    The entries of /proc, and of /dev, that lead a process to its own root, folder and descriptors are taken for what they
+    say.
     """
     text = os.fsdecode(path)
     while (own := _OWN_ENTRY.match(text)) is not None:
@@ -67,7 +69,8 @@ def anchored(pid: int, folder: int | None, path: bytes) -> str | None:
         if own["root"]:
             text = "/" + text
         else:
-            folder = None if own["fd"] is None else int(own["fd"])
+            named = own["fd"] or own["dev"]
+            folder = int(named) if named else None
             text = text.lstrip("/") or "."
     if text.startswith("/"):
         return text

@@ -92,7 +92,7 @@ def judged(root: int, wish: Wish, path: str) -> Refusal | None:
     "path",
     [
         b"/tmp/a", b"//tmp/a", b"/./tmp/a", b"/usr//../tmp", b"/usr/../tmp/a", b"/usr/..", b"/data", b"/usr//lib", b"",
-        b"/proc/self/root/tmp/a", b"//proc/self/cwd", b"usr/lib", b"./usr", b"\xff/tmp",
+        b"/proc/self/root/tmp/a", b"//proc/self/cwd", b"/dev/fd/3/a", b"usr/lib", b"./usr", b"\xff/tmp",
     ],
 )  # fmt: skip
 def test_what_the_plugin_might_move_meanwhile_is_not_still(root: int, path: bytes) -> None:

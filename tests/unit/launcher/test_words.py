@@ -102,7 +102,9 @@ def test_the_folders_of_a_process_by_their_entries_are_those_folders(tmp_path: P
     try:
         assert anchored(ME, None, b"/proc/self/cwd/../b") == f"{Path.cwd()}/../b"
         assert anchored(ME, None, f"/proc/self/fd/{folder}/b".encode()) == f"{tmp_path}/b"
+        assert anchored(ME, None, f"/dev/fd/{folder}/../b".encode()) == f"{tmp_path}/../b"
         assert anchored(ME, None, b"/proc/self/rooted") == "/proc/self/rooted"
+        assert anchored(ME, None, b"/dev/fdx/3/b") == "/dev/fdx/3/b"
     finally:
         os.close(folder)
 
