@@ -23,6 +23,7 @@ pytestmark = pytest.mark.real
 
 LOCK: Final = json.dumps(
     {
+        "lockfileVersion": 3,
         "packages": {
             "node_modules/tool": {
                 "version": "1.0.0",
