@@ -210,7 +210,7 @@ def install_as_users_do() -> Path:
     stamp = digest(ROOT / "pyproject.toml", source)
     python = folder / "bin" / "python"
     if not once(folder, stamp):
-        say("installing sekisho as its users do, which compiles it: a minute or two")
+        say("installing sekisho as its users do, which compiles it: some minutes")
         make_venv(folder)
         pip(python, f"{ROOT}[dev]")
         told = subprocess.run(
