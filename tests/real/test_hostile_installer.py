@@ -29,7 +29,7 @@ LOCK: Final = json.dumps(
                 "version": "1.0.0",
                 "integrity": f"sha512-{base64.b64encode(bytes(64)).decode()}",
             }
-        }
+        },
     }
 )
 MADE: Final = json.dumps({"name": "tool", "version": "1.0.0", "bin": "cli.js"})
