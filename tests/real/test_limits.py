@@ -182,9 +182,11 @@ def test_idle_timeout_seconds_ends_a_connection_that_says_nothing(hasty: House) 
 
 
 def test_send_timeout_seconds_ends_a_client_that_does_not_read(hasty: House) -> None:
-    with connected(hasty, receive_buffer=4096) as (slow, ) , connected(hasty) as (fast,):  # fmt: skip
+    with connected(hasty, receive_buffer=4096) as (slow,):
         slow.send(call(hasty, "m__big", bytes=9 << 20))
+        until(lambda: _unread(hasty) == 1, "it has an answer that it does not read")
         until(lambda: _unread(hasty) == 0, "the connection that reads nothing is cut")
+    with connected(hasty) as (fast,):  # only now: whoever says nothing is cut here, too
         fast.send(call(hasty, "m__big", bytes=9 << 20))
         answer = fast.answer()
         assert answer is not None
