@@ -26,7 +26,7 @@ from sekisho.assembly.household import (
 )
 from sekisho.assembly.identities import DEFAULT_CLIENT, ensure_all
 from sekisho.assembly.leader import Leader
-from sekisho.assembly.listening import FrontDoor, listen_for_operators
+from sekisho.assembly.listening import Listener, listen_for_operators
 from sekisho.assembly.logbook import Logbook
 from sekisho.assembly.memory import settle
 from sekisho.assembly.places import Places
@@ -46,12 +46,12 @@ from sekisho.gateway import (
     Desk,
     Door,
     Freight,
+    Front,
     Gate,
     LocalBerths,
     LocalEndings,
     Road,
     RoadJournal,
-    Room,
     Sessions,
     SharedBerths,
     SharedBudget,
@@ -99,13 +99,13 @@ class Core:
         self._metrics = Metrics()
         self._clock = LoopClock()
         self._door: Door | None = None
-        self._room: Room | None = None
+        self._front: Front | None = None
         self._keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
         ensure_all(self._keys, self._config, (), time.time())
         self._logbook = Logbook(self._config, home, self._keys, self._metrics)
         self._token_file = ensure_bearer(self._keys, DEFAULT_CLIENT)
         self._rules = door_rules(self._config)  # one value until a reload: heads are remembered with it
-        self._front = FrontDoor(
+        self._listener = Listener(
             self._config.core_server,
             self._keys,
             self._places,
@@ -125,7 +125,7 @@ class Core:
             hear_word=self._hear_word,
             make_room=self._make_room,
             read_approvals=self._read_approvals,
-            port_without_leader=self._front.port_without_leader,
+            port_without_leader=self._listener.port_without_leader,
             log=self._log,
         )
         self._desk = Desk(
@@ -166,7 +166,7 @@ class Core:
             trust=self._trust,
             desk=self._desk,
             duties=self._duties,
-            front=self._front,
+            listener=self._listener,
             metrics=self._metrics,
             tallies=None if self._memory is None else self._tallies,
             log=self._log,
@@ -185,7 +185,7 @@ class Core:
                 await self._open(group, journal)
         finally:
             self._duties.close()
-            self._front.close()
+            self._listener.close()
             if self._door is not None:
                 self._door.close()
             self._plugins.close()
@@ -195,11 +195,11 @@ class Core:
         duties, plugins = self._duties, self._config.plugins
         self._logbook.record("core_started", {} if duties.leads else {"worker": self._worker})
         self._door = door = self._make_door(journal)
-        self._room = room = self._open_room(door)
+        self._front = front = self._make_front(door)
         duties.start()
         self._trust.open(group)
         self._plugins.open_all(group)
-        await duties.listen_before(partial(self._listen, room))
+        await duties.listen_before(partial(self._listen, front))
         if duties.leads:
             await self._listen_status(journal)
         group.create_task(self._upkeep.go_round(door, journal))
@@ -207,9 +207,9 @@ class Core:
         if late:
             self._log.warning("plugins_late", missing=late)
         settle()
-        port = await duties.listen_after(partial(self._listen, room))
+        port = await duties.listen_after(partial(self._listen, front))
         if duties.leads:
-            self._say_ready(self._front.url(port))
+            self._say_ready(self._listener.url(port))
 
     def _make_road(self, journal: RoadJournal, gate: Gate = GATE) -> Road:
         memory, berths = self._memory, berth_limits(self._config)
@@ -244,11 +244,11 @@ class Core:
             request_ids=None if memory is None else SharedRequestIds(memory),
         )
 
-    def _open_room(self, door: Door) -> Room:
+    def _make_front(self, door: Door) -> Front:
         memory, limits = self._memory, front_limits(self._config)
         if memory is None:
-            return Room(door, limits)
-        return Room(
+            return Front(door, limits)
+        return Front(
             door,
             limits,
             seats=SharedSeats(memory, "connection"),
@@ -256,11 +256,11 @@ class Core:
             ask_for_room=self._duties.ask_for_room,
         )
 
-    async def _listen(self, room: Room, port: int | None) -> int:
+    async def _listen(self, front: Front, port: int | None) -> int:
         if port is not None:
-            return await self._front.open_shared(room.connect, port)
+            return await self._listener.open_shared(front.connect, port)
         is_ours = isinstance(self._duties, Leader) and self._duties.others_live
-        return await self._front.open(room.connect, shared=self._memory is not None, is_ours=is_ours)
+        return await self._listener.open(front.connect, shared=self._memory is not None, is_ours=is_ours)
 
     async def _listen_status(self, journal: Journal) -> None:
         address = self._config.core_server.status_addr
@@ -302,8 +302,8 @@ class Core:
         return self._door is not None and self._door.hear_word(ask, scope, said_yes)
 
     def _make_room(self) -> None:
-        if self._room is not None:
-            self._room.make_room()
+        if self._front is not None:
+            self._front.occupancy.make_room()
 
     def _read_approvals(self) -> None:
         self._desk.refresh_lock()
@@ -319,7 +319,7 @@ class Core:
         try:
             config = load_core(self._places.config)
             check_paths(config)
-            self._front.check_authorities(config.auth.client_ca_path)
+            self._listener.check_authorities(config.auth.client_ca_path)
             is_same = self._trust.reconfigure(config)  # the last that can fail
         except SekishoError as error:
             self._log.error("reload_refused", code=error.code, reason=error.message, remedy=error.remedy)

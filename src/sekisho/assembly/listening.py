@@ -24,13 +24,13 @@ from sekisho.config import BindAddress, CoreServer
 from sekisho.errors import Misconfigured
 from sekisho.keys import KeyFolder, front_context
 
-__all__ = ["FrontDoor", "listen_for_operators", "listen_on"]
+__all__ = ["Listener", "listen_for_operators", "listen_on"]
 
 SHUTDOWN_S: Final = 2.0  # a client that does not say goodbye must not hold its connection
 Factory = Callable[[], asyncio.BaseProtocol]
 
 
-class FrontDoor:
+class Listener:
     """The listener for clients, of one worker."""
 
     def __init__(

@@ -14,7 +14,7 @@ from typing import Final
 
 from sekisho.assembly.duties import Duties
 from sekisho.assembly.identities import renew_all
-from sekisho.assembly.listening import FrontDoor
+from sekisho.assembly.listening import Listener
 from sekisho.assembly.memory import give_back, resident_bytes
 from sekisho.assembly.tallies import Tallies
 from sekisho.assembly.trust import Trust
@@ -43,7 +43,7 @@ class Upkeep:
     trust: Trust
     desk: Desk
     duties: Duties
-    front: FrontDoor
+    listener: Listener
     metrics: Metrics
     tallies: Tallies | None
     """None where nobody else has to read them."""
@@ -77,7 +77,7 @@ class Upkeep:
 
     async def _take_up_renewal(self, now: float) -> None:
         try:
-            await self.front.take_up_renewal(now, self.config().auth.client_ca_path)
+            await self.listener.take_up_renewal(now, self.config().auth.client_ca_path)
             self._front_problem = ""
         except Misconfigured as error:  # looked at again in a second; said once
             if self._front_problem != error.message:

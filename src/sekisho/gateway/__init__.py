@@ -7,9 +7,10 @@ from sekisho.gateway.checkpoint import House, Limiter, Standing, judge
 from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door
 from sekisho.gateway.freight import Freight, FreightLimits
-from sekisho.gateway.front import Front, FrontLimits, Room
+from sekisho.gateway.front import Front
 from sekisho.gateway.guard import loopback_names
 from sekisho.gateway.ids import CallIds
+from sekisho.gateway.occupancy import FrontLimits
 from sekisho.gateway.reception import DoorRules
 from sekisho.gateway.request_ids import SharedRequestIds
 from sekisho.gateway.returns import GATE, Gate, release
@@ -66,7 +67,6 @@ __all__ = [
     "Refusal",
     "Road",
     "RoadJournal",
-    "Room",
     "Sealed",
     "Sessions",
     "SharedBerths",

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sekisho.assembly.listening import FrontDoor
+from sekisho.assembly.listening import Listener
 from sekisho.assembly.places import Places
 from sekisho.config import BindAddress, CoreServer
 from sekisho.errors import Misconfigured
@@ -49,7 +49,7 @@ class Hall:
         )
         places = Places(home=folder, config=folder / "sekisho.toml")
         places.make_folders()
-        self.door = FrontDoor(self.server, KeyFolder(folder / "keys", "example.org"), places, handshake_s=5)
+        self.door = Listener(self.server, KeyFolder(folder / "keys", "example.org"), places, handshake_s=5)
         self.port = 0
 
     async def open(self) -> None:
