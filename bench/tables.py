@@ -76,7 +76,10 @@ def show(console: Console, findings: Findings, *, markdown: bool = False) -> Non
         console.print(f"\n### {title}\n" if markdown else f"\n{title}", style="bold", markup=False)
         with console.capture() as captured:
             console.print(_table(columns, rows, markdown=markdown))
-        console.out(captured.get().strip("\n ") if markdown else captured.get(), highlight=False, end="\n")
+        shown = captured.get()
+        if markdown:
+            shown = shown.strip("\n ") + "\n"  # and a blank line: else what is said below would be a row
+        console.out(shown, highlight=False)
         if caption:
             say(caption)
 

@@ -30,6 +30,25 @@ def test_every_relative_link_leads_somewhere(root: Path, pages: dict[str, str]) 
                 assert (root / page).parent.joinpath(target.partition("#")[0]).exists(), f"{page}: {target}"
 
 
+def test_every_link_to_a_heading_finds_it(root: Path, pages: dict[str, str]) -> None:
+    lost = []
+    for page, text in pages.items():
+        for target in LINK.findall(FENCED.sub("", text)):
+            file, _, anchor = target.partition("#")
+            found = (root / page).parent.joinpath(file).resolve() if file else root / page
+            if anchor and found.suffix == ".md" and not target.startswith("http"):
+                name = found.relative_to(root).as_posix()
+                lost += [f"{page}: {target}"] if anchor not in _anchors(pages[name]) else []
+    assert not lost
+
+
+def _anchors(text: str) -> set[str]:
+    """The names of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title).strip().replace(" ", "-") for title in plain}
+
+
 def test_every_page_is_reached_from_the_readme(root: Path, pages: dict[str, str]) -> None:
     reached, waiting = set[str](), ["README.md"]
     while waiting:
