@@ -24,6 +24,7 @@ COLUMNS = (
     FIRST, "CPU µs", "rounds", "× nginx", "× Envoy s.", "FastMCP / it",
     "calls/s", "p50 µs", "+p50", "+p99", "events", LAST,
 )  # fmt: skip
+TEXTS = (FIRST, LAST, "target", "figure")  # the other columns are numbers
 SINGLES = {
     "core_pss_mib": "core, idle: MiB (PSS)",
     "core_private_mib": "core, idle: MiB private",
@@ -74,12 +75,10 @@ def show(console: Console, findings: Findings, *, markdown: bool = False) -> Non
         if not rows:
             return
         console.print(f"\n### {title}\n" if markdown else f"\n{title}", style="bold", markup=False)
-        with console.capture() as captured:
-            console.print(_table(columns, rows, markdown=markdown))
-        shown = captured.get()
         if markdown:
-            shown = shown.strip("\n ") + "\n"  # and a blank line: else what is said below would be a row
-        console.out(shown, highlight=False)
+            console.out(_markdown(columns, rows), highlight=False)
+        else:
+            console.print(_table(columns, rows))
         if caption:
             say(caption)
 
@@ -110,12 +109,32 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Row], *, markdown: bool) -> Table:
-    used = [name for name in columns if any(row.get(name) for row in rows)]
-    table = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD, pad_edge=markdown)
+def _markdown(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table, a blank line (else what is said below would be a row), and the notes, which would make it too wide."""
+    used = [name for name in _used(columns, rows) if name != LAST]
+    lines = [used, ["---" if name in TEXTS else "---:" for name in used]]
+    lines += [[row.get(name, "") for name in used] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = [f"| {' | '.join(map(_fill, line, widths, used))} |" for line in lines]
+    notes = [f"- {row[used[0]]}: {row[LAST]}" for row in rows if row.get(LAST)]
+    return "\n".join([*table, "", *notes, ""] if notes else [*table, ""])
+
+
+def _fill(cell: str, width: int, name: str) -> str:
+    if cell.startswith("---"):
+        return cell[:-1].ljust(width - 1, "-") + cell[-1]
+    return cell.ljust(width) if name in TEXTS else cell.rjust(width)
+
+
+def _used(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    return [name for name in columns if any(row.get(name) for row in rows)]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Row]) -> Table:
+    used = _used(columns, rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in used:
-        is_text = name in (FIRST, LAST, "target", "figure")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=markdown or name != LAST)
+        table.add_column(name, justify="left" if name in TEXTS else "right", no_wrap=name != LAST)
     for row in rows:
         is_part = row[used[0]].startswith("·")
         table.add_row(*(row.get(name, "") for name in used), style="dim" if is_part else "")

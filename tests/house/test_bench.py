@@ -192,11 +192,15 @@ def test_the_tables_say_what_is_missing_and_what_is_lost() -> None:
 
 def test_what_is_said_below_a_table_is_no_row_of_it() -> None:
     workload = Workload(name="small", about="one call at a time", ways=(), clients=1)
-    one = Measured(workload=workload, ways=("direct", "nginx"))
+    one = Measured(workload=workload, ways=("direct", "nginx", "envoy"))
     one.rounds.append({"direct": sample({}), "nginx": sample(12.34)})
+    one.absent["envoy"] = "not installed"
     page = io.StringIO()
     show(Console(width=200, file=page), Findings(workloads=[one]), markdown=True)
-    assert "|\n\none call at a time\n" in page.getvalue()
+    shown = page.getvalue()
+    assert "|\n\n- Envoy: not measured, see below\n\none call at a time\n" in shown
+    assert "| way    | CPU µs |" in shown
+    assert "| ------ | -----: |" in shown
 
 
 def test_every_peer_is_pinned_to_one_version(root: Path) -> None:
