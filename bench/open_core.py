@@ -87,12 +87,12 @@ class OpenCore(Core):
         return super()._make_road(Silence(), Gate(judge, release))
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
     """Serve until told to stop."""
     config, home = map(Path, arguments)
     core = OpenCore(config, home, trust_on_first_use=False, worker=None)
-    return run_until_stopped(core.serve(), on_hangup=core.reload)
+    run_until_stopped(core.serve(), on_hangup=core.reload)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

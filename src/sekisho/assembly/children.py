@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -18,7 +19,9 @@ if TYPE_CHECKING:  # the core must not carry the plugin server's half
 
     from sekisho.sandbox import ForkedLauncher
 
-__all__ = ["Child", "Life", "Starter", "command_line", "die_with_parent", "main", "start_program"]
+__all__ = ["JSON", "Child", "Life", "Starter", "command_line", "die_with_parent", "main", "start_program"]
+
+JSON: Final = "--json"
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 STOP_S: Final = 3.0  # between SIGTERM and SIGKILL; `up` has five seconds altogether
@@ -37,7 +40,9 @@ def die_with_parent(parent: int) -> None:
 
 
 def main(arguments: list[str], environment: MutableMapping[str, str]) -> int:
-    """Run one child: `<parent pid> core|plugin|egress <config> <home> [plugin name | --trust-on-first-use]`.
+    """Run one child: `<parent pid> core|plugin|egress <config> <home> [plugin name | --trust-on-first-use] [--json]`.
+
+    What it cannot begin or go on for is one line and a remedy on standard error, with `--json` one line of JSON.
 
     The process `<parent pid> nursery <descriptor> ...` forks such children; in each of them this call goes on as the
     child.
@@ -72,11 +77,22 @@ def _run(
     orders: bytes | msgspec.Raw = b"null",
 ) -> int:
     try:
-        return _play(role, rest, environment, launcher, orders)
-    except SekishoError as error:  # before anything runs: a key that cannot be read, say
-        from sekisho.assembly.running import say  # noqa: PLC0415
+        _play(role, rest, environment, launcher, orders)
+    except SekishoError as error:
+        return _say(error, as_json=JSON in rest)
+    return 0
 
-        return say(error)
+
+def _say(error: SekishoError, *, as_json: bool) -> int:
+    """As the command line says it, whose libraries a child does without; returns the exit status."""
+    if as_json:
+        line = json.dumps({"error": {"code": error.code, "message": error.message, "remedy": error.remedy}})
+    else:
+        from sekisho.detect.hidden import visible  # noqa: PLC0415 - nobody who ends well needs it
+
+        line = f"sekisho: {visible(error.message)}\n→ {visible(error.remedy)}"
+    sys.stderr.write(f"{line}\n")
+    return 2 if error.code == "config_invalid" else 1
 
 
 def _play(
@@ -85,7 +101,7 @@ def _play(
     environment: MutableMapping[str, str],
     launcher: ForkedLauncher | None,
     orders: bytes | msgspec.Raw,
-) -> int:
+) -> None:
     config_path, home_path = Path(rest[0]), Path(rest[1])
     match role:
         case "core":
@@ -93,12 +109,12 @@ def _play(
 
             worker = int(rest[rest.index("--worker") + 1]) if "--worker" in rest else None
             trust = "--trust-on-first-use" in rest
-            return run_core(config_path, home_path, trust_on_first_use=trust, worker=worker)
+            run_core(config_path, home_path, trust_on_first_use=trust, worker=worker)
         case "plugin":
             from sekisho.assembly.orders import read_orders  # noqa: PLC0415
             from sekisho.assembly.plugin import run_plugin  # noqa: PLC0415
 
-            return run_plugin(
+            run_plugin(
                 config_path,
                 home_path,
                 name=rest[2],
@@ -109,8 +125,9 @@ def _play(
         case "egress":
             from sekisho.assembly.egress import run_egress  # noqa: PLC0415
 
-            return run_egress(config_path, home_path, environment)
-    raise Misconfigured("internal", f"there is no role {role!r}")
+            run_egress(config_path, home_path, environment)
+        case _:
+            raise Misconfigured("internal", f"there is no role {role!r}")
 
 
 def command_line(*arguments: str) -> list[str]:

@@ -31,7 +31,7 @@ LOOK_S: Final = 0.1  # how soon it is noticed that nobody waits for them any mor
 LEAVE_S: Final = 0.8  # to end the session at the gateway
 
 
-def run_connect(url: str, token_file: Path, ca_file: Path | None) -> int:
+def run_connect(url: str, token_file: Path, ca_file: Path | None) -> None:
     """Relay standard input and output to the gateway at `url` until standard input ends."""
     try:
         token = token_file.read_text(encoding="ascii").strip()
@@ -43,7 +43,7 @@ def run_connect(url: str, token_file: Path, ca_file: Path | None) -> int:
             remedy="check --token-file and --ca",
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return run_until_stopped(_Connection(Site.parse(url), token, context).run())
+    run_until_stopped(_Connection(Site.parse(url), token, context).run())
 
 
 class _Connection:

@@ -73,10 +73,10 @@ __all__ = ["run_core"]
 
 def run_core(
     config_path: Path, home: Path, *, trust_on_first_use: bool = False, worker: int | None = None
-) -> int:
-    """Run the core until SIGTERM, or one worker of it when it has a number; returns the exit status."""
+) -> None:
+    """Run the core until SIGTERM, or one worker of it when it has a number."""
     core = Core(config_path, home, trust_on_first_use=trust_on_first_use, worker=worker)
-    return run_until_stopped(core.serve(), on_hangup=core.reload)
+    run_until_stopped(core.serve(), on_hangup=core.reload)
 
 
 class Core:

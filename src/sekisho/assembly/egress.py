@@ -19,8 +19,8 @@ __all__ = ["run_egress"]
 _SHORT = "raise the limit of open files (LimitNOFILE, ulimit -Hn), or lower network_policy.max_connections"
 
 
-def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) -> int:
-    """Serve the gates of all plugins this machine runs, until SIGTERM; returns the exit status.
+def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) -> None:
+    """Serve the gates of all plugins this machine runs, until SIGTERM.
 
     `config_path`: a core file, for the plugins it starts here; or a plugin file, for its one plugin.
     `environment`: ours, in which secrets are found that are named by a variable.
@@ -52,7 +52,7 @@ def run_egress(config_path: Path, home: Path, environment: Mapping[str, str]) ->
     for name, (_, network) in settings.sockets.items():
         if network.mode == "learn":
             log.warning("egress_learns", plugin=name, remedy=f"sekisho egress propose {name}")
-    return run_until_stopped(
+    run_until_stopped(
         serve(
             settings,
             on_event=partial(_tell, log),

@@ -44,8 +44,8 @@ def run_plugin(
     command: tuple[str, ...] = (),
     launcher: ForkedLauncher | None = None,
     orders: Orders | None = None,
-) -> int:
-    """Run one plugin server until SIGTERM; returns the exit status.
+) -> None:
+    """Run one plugin server until SIGTERM.
 
     Args:
         config_path: a plugin file, or with `name` the core file that holds the plugin.
@@ -63,7 +63,7 @@ def run_plugin(
     if command:
         post = replace(post, workload=replace(post.workload, command=command, upstream=None, package=None))
     keep_between_calls()
-    return run_until_stopped(_serve(post, environment, launcher, waits=orders is not None))
+    run_until_stopped(_serve(post, environment, launcher, waits=orders is not None))
 
 
 async def _serve(

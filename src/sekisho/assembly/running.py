@@ -1,4 +1,4 @@
-"""What every process of ours does first and last: the loop, the signals, and the one line an error becomes.
+"""What every process of ours does first and last: the loop, the signals, and the one error it ends with.
 
 And how many processes the core is.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Final
 
@@ -24,22 +23,16 @@ MOST_WORKERS: Final = 32  # what the shared memory has places for
 
 def run_until_stopped(
     work: Coroutine[None, None, None], *, on_hangup: Callable[[], None] | None = None
-) -> int:
-    """Run `work` until it ends or SIGTERM or SIGINT asks it to; returns the exit status.
-
-    Errors of ours end the process with one line and a remedy on standard error.
-    """
+) -> None:
+    """Run `work` until it ends or SIGTERM or SIGINT asks it to. Of several errors of ours, the first is raised."""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_stoppable(work, on_hangup))
-    except SekishoError as error:
-        return say(error)
     except BaseExceptionGroup as group:
         ours, others = group.split(SekishoError)
         if others is not None or ours is None:
             raise
-        return say(_first(ours))
-    return 0
+        raise _first(ours) from group
 
 
 def worker_count(config: CoreConfig) -> int:
@@ -59,14 +52,6 @@ async def _stoppable(work: Coroutine[None, None, None], on_hangup: Callable[[], 
     except asyncio.CancelledError:
         if not task.cancelled():
             raise
-
-
-def say(error: SekishoError) -> int:
-    """One line and a remedy on standard error; returns the exit status."""
-    from sekisho.detect.hidden import visible  # noqa: PLC0415 - nobody who ends well needs it
-
-    sys.stderr.write(f"sekisho: {visible(error.message)}\n→ {visible(error.remedy)}\n")
-    return 2 if error.code == "config_invalid" else 1
 
 
 def _first(group: BaseExceptionGroup[SekishoError]) -> SekishoError:

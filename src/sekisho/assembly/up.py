@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from sekisho.assembly.arrivals import Arrival, Arrivals
-from sekisho.assembly.children import Child, Life, Starter, start_program
+from sekisho.assembly.children import JSON, Child, Life, Starter, start_program
 from sekisho.assembly.claim import Claim
 from sekisho.assembly.cradle import Cradle
 from sekisho.assembly.identities import ensure_all
@@ -39,14 +39,17 @@ def run_up(
     *,
     trust_on_first_use: bool = False,
     tell: Callable[[Arrival], None] = lambda _arrival: None,
+    as_json: bool = False,
 ) -> int:
     """Start core, plugin servers and egress proxy; run until SIGTERM. Returns the exit status.
 
     Prints the core's ready line on standard output once calls can be served, once. `cradle` is entered by the caller, as
-    early as can be: its nursery imports while the configuration is read. `tell` hears how each plugin comes up.
+    early as can be: its nursery imports while the configuration is read. `tell` hears how each plugin comes up;
+    with `as_json` the errors of all processes are lines of JSON.
     """
-    up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use, tell=tell)
-    return run_until_stopped(up.serve(), on_hangup=up.reload) or up.status
+    up = Up(config_path, home, cradle, trust_on_first_use=trust_on_first_use, tell=tell, as_json=as_json)
+    run_until_stopped(up.serve(), on_hangup=up.reload)
+    return up.status
 
 
 class Up:
@@ -64,8 +67,10 @@ class Up:
         *,
         trust_on_first_use: bool,
         tell: Callable[[Arrival], None],
+        as_json: bool,
     ) -> None:
         self._tell = tell
+        self._form = [JSON] if as_json else []
         self._cradle = cradle
         self._config = load_core(config_path)
         check_paths(self._config)
@@ -185,7 +190,7 @@ class Up:
 
     def _start(self, role: str, command: list[str], *rest: str) -> Child:
         assert self._group is not None  # noqa: S101  # serve made it
-        arguments = [*command, str(self._places.config), str(self._places.home), *rest]
+        arguments = [*command, str(self._places.config), str(self._places.home), *rest, *self._form]
         # The core has an address layout and secrets of its own, so it is never forked beside plugin servers.
         given = inherited(self._config, [*command, *rest], self._cradle.environment)
         start: Starter

@@ -128,6 +128,8 @@ def main(words: Sequence[str] | None = None) -> int:
         result = app_for(typed)(typed, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except SystemExit as ending:  # the parser ends --help and interrupts this way
+        if isinstance(ending.__context__, BrokenPipeError):
+            return DONE  # so does rich for it, with a status that says otherwise, when the reader has seen enough
         return ending.code if isinstance(ending.code, int) else USAGE
     except CycloptsError as mistake:
         return say_error(_usage(mistake, typed), USAGE, as_json=as_json)

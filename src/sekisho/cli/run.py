@@ -34,19 +34,25 @@ def up(
         from sekisho.cli.arriving import shown  # noqa: PLC0415
 
         site = find(config)
-        tell = shown(json=json)
-        return run_up(site.path, site.home, cradle, trust_on_first_use=trust_on_first_use, tell=tell)
+        return run_up(
+            site.path,
+            site.home,
+            cradle,
+            trust_on_first_use=trust_on_first_use,
+            tell=shown(json=json),
+            as_json=json,
+        )
 
 
 def core(
     *, config: ConfigFile = DEFAULT_CONFIG, trust_on_first_use: TrustFirst = False, json: Json = False
-) -> int:
+) -> None:
     """Run the core: the gate, the keys, the log."""
     from sekisho.assembly.core import run_core  # noqa: PLC0415
 
     del json
     site = find(config)
-    return run_core(site.path, site.home, trust_on_first_use=trust_on_first_use)
+    run_core(site.path, site.home, trust_on_first_use=trust_on_first_use)
 
 
 def plugin(
@@ -54,7 +60,7 @@ def plugin(
     config: Annotated[Path, Parameter(name="--config", help="A plugin file, or with --name the core file.")],
     name: Annotated[str | None, Parameter(help="The plugin's name inside a core file.")] = None,
     json: Json = False,
-) -> int:
+) -> None:
     """Run one plugin server and its plugin behind walls.
 
     Words after -- replace the configured command.
@@ -67,12 +73,10 @@ def plugin(
         raise Misconfigured("config_invalid", f"{config} is a core file", remedy="add --name PLUGIN")
     if name is not None and isinstance(found, PluginConfig):
         raise Misconfigured("config_invalid", f"{config} is a plugin file", remedy="leave out --name")
-    return run_plugin(
-        config.absolute(), home_of(found), name=name, environment=environment(), command=command
-    )
+    run_plugin(config.absolute(), home_of(found), name=name, environment=environment(), command=command)
 
 
-def egress(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
+def egress(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> None:
     """Run the only door out for plugins.
 
     Given a plugin file, for its one plugin; given a core file, for the plugins that it starts on this machine.
@@ -80,7 +84,7 @@ def egress(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
     from sekisho.assembly.egress import run_egress  # noqa: PLC0415
 
     del json
-    return run_egress(config.absolute(), home_of(find_any(config)), environment())
+    run_egress(config.absolute(), home_of(find_any(config)), environment())
 
 
 def connect(
@@ -95,7 +99,7 @@ def connect(
         str | None, Parameter(help="Only this plugin, under its own names; else all of them.")
     ] = None,
     json: Json = False,
-) -> int:
+) -> None:
     """Speak MCP on standard input and output, to a running gateway.
 
     For clients that start a command: name this one. With --url and --token-file no core file is needed.
@@ -113,7 +117,7 @@ def connect(
         from sekisho.protocol import plugin_name  # noqa: PLC0415
 
         url = f"{url.removesuffix('/mcp')}/p/{plugin_name(plugin)}/mcp"
-    return run_connect(url, token_file, ca)
+    run_connect(url, token_file, ca)
 
 
 def _url_of(site: Site) -> str:

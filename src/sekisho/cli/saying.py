@@ -11,6 +11,7 @@ import json
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -64,8 +65,9 @@ def _plain(value: object) -> object:
 
 
 def note(line: str) -> None:
-    """Print a diagnostic."""
-    sys.stderr.write(as_text(line, keep="\n\t") + "\n")
+    """Print a diagnostic. Where nobody can take it, the exit status still says how it ended."""
+    with suppress(OSError):
+        sys.stderr.write(as_text(line, keep="\n\t") + "\n")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import signal
@@ -13,7 +14,7 @@ import pytest
 from sekisho.assembly.children import Child
 from sekisho.keys.files import write_private
 
-WAIT_S = 20.0  # a bound; two interpreters have to start
+WAIT_S = 60.0  # a bound; two interpreters have to start
 
 GRANDPARENT = """
 import os, signal, subprocess, sys
@@ -127,3 +128,6 @@ def test_a_child_that_cannot_begin_says_why_in_one_line(tmp_path: Path) -> None:
     ended = _ended("core", config, tmp_path / "home")
     assert ended.returncode == 1
     assert ended.stderr == f"sekisho: {book} is damaged\n→ check the key folder and its permissions\n"
+    told = json.loads(_ended("core", config, tmp_path / "home", "--json").stderr)
+    remedy = "check the key folder and its permissions"
+    assert told == {"error": {"code": "key_unavailable", "message": f"{book} is damaged", "remedy": remedy}}

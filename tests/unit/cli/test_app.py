@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -114,17 +115,29 @@ def test_version_flag_prints_the_version(typed: Type) -> None:
     assert typed("--version").out == typed("version").out
 
 
-def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
-    line = "import sys\nfrom sekisho.cli import main\nsys.exit(main(['version']))"
-    done = subprocess.run(
-        ["/bin/sh", "-c", 'exec 3>&1; "$0" -c "$1" 2>&3 | true', sys.executable, line],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.stdout == ""
-    assert done.stderr == ""
+@pytest.mark.parametrize(
+    "words",
+    [["version"], ["--help"], ["up", "--help"], ["--version"], ["version", "--json"]],
+    ids=" ".join,
+)
+def test_a_reader_that_leaves_early_causes_no_complaint(words: list[str]) -> None:
+    done = _typed_at_a_reader_that_left(words, "stdout")
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(("words", "status"), [(["frob"], 2), (["frob", "--json"], 2), (["version"], 0)])
+def test_a_mistake_nobody_hears_of_is_still_in_the_status(words: list[str], status: int) -> None:
+    assert _typed_at_a_reader_that_left(words, "stderr").returncode == status
+
+
+def _typed_at_a_reader_that_left(words: list[str], stream: str) -> subprocess.CompletedProcess[bytes]:
+    line = "import sys\nfrom sekisho.cli import main\nsys.exit(main(sys.argv[1:]))"
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "wb") as left:
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: left}
+        return subprocess.run([sys.executable, "-c", line, *words], **streams, timeout=60, check=False)
 
 
 def test_an_interrupt_before_there_is_a_command_line_ends_without_a_traceback(tmp_path: Path) -> None:

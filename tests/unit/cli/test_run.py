@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 
 Type = Callable[..., Any]
 MAIN = "import sys; from sekisho.cli import main; sys.exit(main())"
-READY_S = 30.0
+READY_S = 90.0
 
 
 def first_line(stream: IO[bytes]) -> bytes:
@@ -61,6 +62,22 @@ def test_a_core_says_when_it_is_ready_and_stops_on_sigterm(
     assert Path(ready["token_file"]).is_relative_to(home)
     running.send_signal(signal.SIGTERM)
     assert running.wait(timeout=READY_S) == 0
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("command", ["up", "core"])
+def test_a_core_that_cannot_begin_is_told_to_a_program_in_json(quiet_core: Path, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        quiet_core.write_text(
+            quiet_core.read_text().replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}")
+        )
+        words = [command, "--config", str(quiet_core), "--json"]
+        ended = subprocess.run(
+            [sys.executable, "-c", MAIN, *words], capture_output=True, timeout=READY_S, check=False
+        )
+    told = [json.loads(line) for line in ended.stderr.splitlines()]  # each line is JSON
+    [error] = [line["error"] for line in told if "error" in line]
+    assert (ended.returncode, set(error)) == (2, {"code", "message", "remedy"})
 
 
 @pytest.mark.parametrize("command", ["up", "core", "egress", "connect"])
