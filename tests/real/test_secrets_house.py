@@ -90,7 +90,7 @@ def test_a_missing_secret_stops_its_plugin_alone_and_says_what_to_do(house: Hous
     until(lambda: house.answers("echo__echo", text="a"), "the plugin without secrets answers")
     until(lambda: house.answers("keeper__echo", text="a"), "the plugin with secrets answers")
     assert not house.answers("broken__echo", text="a")
-    until(lambda: "No such file" in house.stderr.read_text(), "the reason is told")
+    until(lambda: "there is no value at" in house.stderr.read_text(), "the reason is told")
     (said,) = [json.loads(line) for line in house.stderr.read_text().splitlines() if "plugin_refused" in line]
     assert said["process"] == "plugin broken"
     assert "absent" in said["reason"]

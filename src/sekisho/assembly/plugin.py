@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -33,6 +33,7 @@ __all__ = ["run_plugin"]
 
 LOOK_S: Final = 1.0
 RETRY_S: Final = 2.0
+MOST_RETRY_S: Final = 15.0  # a keyring may put up a question to a person each time
 
 
 def run_plugin(
@@ -126,9 +127,10 @@ async def _entered(
     make: Callable[[ForkedLauncher | None], AbstractAsyncContextManager[BehindWalls | AtUrl]],
     launcher: ForkedLauncher | None,
     log: Logger,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> BehindWalls | AtUrl:
     """The way to the plugin. Where an operator must act first it is said why, once, and tried until they have."""
-    told = ""
+    told, wait_s = "", RETRY_S
     while True:
         try:
             return await stack.enter_async_context(make(launcher))
@@ -136,11 +138,13 @@ async def _entered(
             if error.message != told:
                 log.error("plugin_refused", code=error.code, reason=error.message, remedy=error.remedy)
                 _tell_held(error)
+                wait_s = RETRY_S  # somebody is at it
             told = error.message
         if launcher is not None:
             launcher.dismiss()  # the next try starts one of its own
             launcher = None
-        await asyncio.sleep(RETRY_S)
+        await pause(wait_s)
+        wait_s = min(wait_s * 1.5, MOST_RETRY_S)
 
 
 def _way(

@@ -45,7 +45,7 @@ def read_reference(
             remedy = f"set {reference.where} in the environment of sekisho"
         case "file":
             value = _text(reference, read_private, Path(reference.where))
-            remedy = f"write the secret into {reference.where}"
+            remedy = f"write the secret into {reference.where}, and let its owner alone read it (chmod 600)"
         case "credential":
             value = _credential(reference, environment)
             remedy = f"add LoadCredential={reference.where}:/path to the unit of sekisho"
@@ -87,6 +87,8 @@ def _text(reference: SecretReference, read: Callable[[Path], bytes], path: Path)
     try:
         data = read(path)
     except Misconfigured as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return ""
         raise _unavailable(f"{reference}: {error.message}", _file_remedy(path)) from error
     try:
         text = data.decode("utf-8")

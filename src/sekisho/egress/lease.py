@@ -6,6 +6,7 @@ secrets, and the certificate of an authority if its TLS is opened.
 - A lease lives as long as the connection on which it was asked for. With it go placeholders, values and the authority's
   key. So the other side learns at once that a lease ended, also when this process did.
 - A secret that cannot be read is answered with a sentence and a remedy, to that plugin alone.
+- A keyring that waits for a person is asked once, however often the plugin server asks meanwhile, and keeps one thread.
 - Only our own user (or root) may ask; no sandbox sees this socket.
 """
 
@@ -75,6 +76,7 @@ class LeaseDesk:
         self._clock = clock
         self._live: list[tuple[tuple[Planted, ...], InterceptionAuthority | None]] = []
         self._custody = self._gathered()
+        self._reading: asyncio.Future[list[str]] | None = None
 
     @property
     def custody(self) -> Custody:
@@ -92,7 +94,7 @@ class LeaseDesk:
             try:
                 check_sender(connection)
                 async with asyncio.timeout(READ_TIMEOUT_S):
-                    lease = await asyncio.to_thread(self._issue)
+                    lease = self._issue(await asyncio.shield(self._values()))
             except RemoteProtocolError:
                 return
             except TimeoutError:
@@ -121,14 +123,29 @@ class LeaseDesk:
                 self._live.remove(lease)
                 self._custody = self._gathered()
 
-    def _issue(self) -> tuple[tuple[Planted, ...], InterceptionAuthority | None]:
+    def _values(self) -> asyncio.Future[list[str]]:
+        """What is read now, by whoever asked first: it may take longer than they wait."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().run_in_executor(None, self._read)
+            self._reading.add_done_callback(self._have_read)
+        return self._reading
+
+    def _read(self) -> list[str]:
+        return [read_reference(one.reference, self._environment) for one in self._secrets]
+
+    def _have_read(self, reading: asyncio.Future[list[str]]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # else, where nobody waits any more, asyncio would log it with its words
+
+    def _issue(self, values: list[str]) -> tuple[tuple[Planted, ...], InterceptionAuthority | None]:
         planted = tuple(
             Planted(
                 grant=one,
                 placeholder=placeholder(random_bytes(RANDOM_BYTES)).encode("ascii"),
-                value=read_reference(one.reference, self._environment),
+                value=value,
             )
-            for one in self._secrets
+            for one, value in zip(self._secrets, values, strict=True)
         )
         network = self._grants.network
         if not network.intercept_tls:

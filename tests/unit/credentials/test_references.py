@@ -63,7 +63,9 @@ def test_a_file_that_others_may_touch_is_refused_with_the_command_that_mends_it(
 def test_what_is_missing_empty_or_no_text_is_refused_with_a_remedy(tmp_path: Path) -> None:
     assert "set TOKEN" in _refused("env:TOKEN").remedy
     assert "set TOKEN" in _refused("env:TOKEN", TOKEN="").remedy
-    assert "No such file" in _refused(f"file:{tmp_path / 'absent'}").message
+    absent = _refused(f"file:{tmp_path / 'absent'}")
+    assert absent.message == f"there is no value at file:{tmp_path / 'absent'}"
+    assert absent.remedy.startswith("write the secret into ")
     assert "no value" in _refused("file:" + str(_private(tmp_path / "empty", b"\n"))).message
     assert "not text" in _refused("file:" + str(_private(tmp_path / "odd", VALUE.encode() + b"\xff"))).message
     assert "NUL" in _refused("file:" + str(_private(tmp_path / "nul", VALUE.encode() + b"\0"))).message
@@ -73,7 +75,11 @@ def test_what_is_missing_empty_or_no_text_is_refused_with_a_remedy(tmp_path: Pat
 def test_a_credential_without_systemd_is_told_as_that(tmp_path: Path) -> None:
     assert "systemd" in _refused("credential:token").message
     assert "systemd" in _refused("credential:token", CREDENTIALS_DIRECTORY="relative").message
-    assert "No such file" in _refused("credential:token", CREDENTIALS_DIRECTORY=str(tmp_path)).message
+    absent = _refused("credential:token", CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert (absent.message, "LoadCredential=token" in absent.remedy) == (
+        "there is no value at credential:token",
+        True,
+    )
 
 
 def test_an_entry_that_the_keyring_has_not_is_told_with_the_command_that_stores_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +41,43 @@ async def desk(path: Path, granted: Grants) -> AsyncIterator[LeaseDesk]:
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             task = group.create_task(one.serve(listener))
             yield one
+            task.cancel()
+
+
+class Slow(dict[str, str]):
+    """An environment that is as slow as a person at a keyring."""
+
+    def __init__(self, **values: str) -> None:
+        super().__init__(values)
+        self.asked = 0
+        self.answer = threading.Event()
+
+    def get(self, name: str, default: object = None) -> str:
+        del default
+        self.asked += 1
+        assert self.answer.wait(60)
+        return self[name]
+
+
+async def test_a_keyring_that_waits_for_a_person_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = Slow(TOKEN=VALUE)
+    one = LeaseDesk(grants("env:TOKEN"), environment, clock=lambda: 1_800_000_000.0)
+    with listen(tmp_path / "lease") as listener:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            task = group.create_task(one.serve(listener))
+            with monkeypatch.context() as impatient:
+                impatient.setattr("sekisho.egress.lease.READ_TIMEOUT_S", 0.01)
+                for _ in range(3):
+                    with pytest.raises(Misconfigured, match="took too long"):
+                        await take_lease(tmp_path / "lease")
+            assert environment.asked <= 1
+            waiting = group.create_task(take_lease(tmp_path / "lease"))
+            environment.answer.set()
+            with await waiting as first, await take_lease(tmp_path / "lease") as second:
+                assert VALUE.encode() in sent(one, first.placeholders["T0"])
+                assert first.placeholders != second.placeholders
             task.cancel()
 
 
