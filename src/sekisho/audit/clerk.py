@@ -28,7 +28,11 @@ class Clerk:
         self._work = work
         # Had from the start: a moment without descriptors must not come between a record and whoever waits for it.
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
-        self._ended = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._ended = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError:
+            os.close(self._wake)
+            raise
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: Told | None = None

@@ -120,6 +120,16 @@ async def test_the_end_waits_for_what_is_under_way_and_tells_nobody() -> None:
     Clerk("clerk", work).close()
 
 
+def test_a_clerk_that_gets_one_descriptor_of_two_gives_it_back() -> None:
+    lowest = os.dup(0)
+    os.close(lowest)
+    with no_more(resource.RLIMIT_NOFILE, lowest + 1), pytest.raises(OSError):  # noqa: PT011  # EMFILE or EINVAL
+        Clerk("clerk", Work())
+    again = os.dup(0)
+    os.close(again)
+    assert again == lowest
+
+
 async def test_a_moment_without_descriptors_or_threads_costs_nobody_the_next_one() -> None:
     work = Work()
     work.leave.release()
