@@ -7,13 +7,13 @@ Guarantees
 - `kill_tree` returns when no process of the plugin is left, daemons and all;
 - leaving the driver's context kills every sandbox it made.
 
-Stands on `plan` (what the walls are) and `launcher` (how they are raised). Decides no rule.
+Stands on `plan` (what the walls are), `request` (the words for the launcher) and `launcher` (who raises them). Decides no
+rule.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -21,25 +21,20 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from sekisho.errors import SekishoError
 from sekisho.launcher.kernel import receive
-from sekisho.launcher.root import covers_proc
 from sekisho.launcher.serving import ENTRY
-from sekisho.sandbox.calls.watched import places_of, places_of_rules
 from sekisho.sandbox.drafts.claim import claim
 from sekisho.sandbox.host.closure import survey
 from sekisho.sandbox.host.probe import glance, probe
-from sekisho.sandbox.mount import Mount
-from sekisho.sandbox.plans.locks import SCRATCH
+from sekisho.sandbox.launched.request import launch_message, request_of
 from sekisho.sandbox.plans.plan import SHARING, Plan, plan
 from sekisho.sandbox.plans.spec import Capabilities, DriverName, SandboxSpec, unavailable
-from sekisho.sandbox.plans.staged import overlay_tag
 from sekisho.sandbox.running.forked import ForkedLauncher
-from sekisho.sandbox.running.limits import Group, make_group, sweep
+from sekisho.sandbox.running.limits import make_group, sweep
 from sekisho.sandbox.running.sandbox import END_S, Pipes, Sandbox, close_fds
 from sekisho.sandbox.running.scratch import SCRATCH_FOLDERS, make_scratch, sweep_folders
 
@@ -49,8 +44,6 @@ START_S: Final = 15.0  # all walls stand within milliseconds; a host that needs 
 MAX_COMPLAINT_BYTES: Final = 2000
 SWEEP_S: Final = 0.02  # the kernel needs milliseconds to be done with the processes of a group
 MAX_SWEEP_S: Final = 10.0
-
-
 # Unique in this process, because the names of control groups are made of it.
 _numbers: Final = itertools.count(1)
 
@@ -127,25 +120,8 @@ class Launched:
         if self._control is None:
             await self._start_launcher()
         self._sweep_leftovers()
-        number = next(_numbers)
-        group = None
-        if plan.cgroup_parents and plan.cgroup_version != "none":
-            group = make_group(plan.cgroup_version, plan.cgroup_parents, plan.name, number, plan.limits)
-        # A thread costs a millisecond, and most plugins have no drafts to look after.
-        held = await asyncio.to_thread(claim, plan.staging) if plan.staging.drafts else ()
-        pipes = Pipes(plan.staging.owner)
-        scratch, keeps = (None, None) if plan.has_own_root else make_scratch(plan.name)
-        sandbox = Sandbox(
-            number=number,
-            ask_to_kill=self._ask_to_kill,
-            pipes=pipes,
-            group=group,
-            scratch=scratch,
-            keeps_scratch=keeps,
-            held=held,
-        )
-        self._sandboxes[number] = sandbox
-        complaint = self._send(sandbox, plan, pipes, group, channel)
+        sandbox, pipes, join = await self._begin(plan)
+        complaint = self._send(sandbox, plan, pipes, join, channel)
         if complaint is not None:
             sandbox.hear({"event": "failed", "message": complaint}, [])
         pipes.close_theirs()
@@ -155,17 +131,38 @@ class Launched:
         except TimeoutError:
             complaint = f"{plan.driver} did not finish within {START_S:.0f} s"
         except asyncio.CancelledError:
-            await self._abandon(sandbox, number)
+            await self._abandon(sandbox)
             raise
         if complaint is not None:
             complaint = complaint or _complaint(sandbox.stderr_fd) or f"{plan.driver} gave no reason"
-            await self._abandon(sandbox, number)
+            await self._abandon(sandbox)
             missing = "; ".join((await asyncio.to_thread(probe, plan.driver)).missing)
             raise unavailable(
                 f"the walls of plugin {plan.name!r} could not be built: {complaint}"
                 + (f" ({missing})" if missing else "")
             )
         return sandbox
+
+    async def _begin(self, plan: Plan) -> tuple[Sandbox, Pipes, tuple[str, ...]]:
+        """What holds the life of a plugin before it runs, its pipes, and how its processes join its control group."""
+        number = next(_numbers)
+        group = None
+        if plan.cgroup_parents and plan.cgroup_version != "none":
+            group = make_group(plan.cgroup_version, plan.cgroup_parents, plan.name, number, plan.limits)
+        # A thread costs a millisecond, and most plugins have no drafts to look after.
+        held = await asyncio.to_thread(claim, plan.staging) if plan.staging.drafts else ()
+        pipes = Pipes(plan.staging.owner)
+        scratch, keeps = (None, None) if plan.has_own_root else make_scratch(plan.name)
+        sandbox = self._sandboxes[number] = Sandbox(
+            number=number,
+            ask_to_kill=self._ask_to_kill,
+            pipes=pipes,
+            group=group,
+            scratch=scratch,
+            keeps_scratch=keeps,
+            held=held,
+        )
+        return sandbox, pipes, () if group is None else group.join_files
 
     def _ask_to_kill(self, number: int) -> None:
         """Tell the launcher to kill one tree; without a launcher everything is dead already."""
@@ -183,38 +180,21 @@ class Launched:
             later = min(2 * again_s, MAX_SWEEP_S)
             self._sweeping = asyncio.get_running_loop().call_later(again_s, self._sweep_leftovers, later)
 
-    async def _abandon(self, sandbox: Sandbox, number: int) -> None:
+    async def _abandon(self, sandbox: Sandbox) -> None:
         with contextlib.suppress(SekishoError):
             await sandbox.kill_tree()
-        self._sandboxes.pop(number, None)
+        self._sandboxes.pop(sandbox.number, None)
         sandbox.close_fds()
 
     def _send(
-        self, sandbox: Sandbox, plan: Plan, pipes: Pipes, group: Group | None, channel: int | None
+        self, sandbox: Sandbox, plan: Plan, pipes: Pipes, join: tuple[str, ...], channel: int | None
     ) -> str | None:
         """Hand the plan to the launcher; returns a complaint when that is not possible."""
-        limits = plan.limits
-        request = {
-            "kind": plan.driver,
-            "mounts": [_words_of(mount) for mount in plan.mounts] if plan.has_own_root else (),
-            **_own_walls(plan, sandbox.scratch),
-            "program": plan.program,
-            "options": plan.options,
-            "command": plan.command,
-            "data": {name: base64.b64encode(content).decode() for name, content in plan.data.items()},
-            "join": () if group is None else group.join_files,
-            "rlimits": dict(limits.rlimits),
-            "inner_rlimits": dict(limits.inner_rlimits),
-            "network": plan.wants_network,
-            "staging": _staging(plan),
-        }
         if self._control is None:
             return "the launcher is gone"
         with open(os.memfd_create("sekisho"), "w+b", buffering=0) as file:  # noqa: PTH123 - it has no path
-            watching = _watching(plan, sandbox.scratch)
-            file.write(f"{json.dumps(request)}\n{json.dumps(watching)}".encode())
-            life = _life(plan, sandbox.scratch)
-            message = json.dumps({"op": "launch", "id": sandbox.number, "life": life}).encode()
+            file.write(request_of(plan, sandbox.scratch, join))
+            message = launch_message(sandbox.number, plan, sandbox.scratch)
             extra = () if channel is None else (channel,)
             try:
                 socket.send_fds(self._control, [message], [file.fileno(), *pipes.theirs, *extra])
@@ -287,95 +267,6 @@ class Launched:
             self._leftovers.append(sandbox)
         self._sandboxes.clear()
         self._sweep_leftovers()
-
-
-def _own_walls(plan: Plan, scratch: Path | None) -> dict[str, object]:
-    """What bwrap is told by its options, for the walls that are ours; the private folder's name is known now."""
-    if plan.program:
-        return {}
-
-    def filled(text: str) -> str:
-        return _filled(text, scratch)
-
-    return {
-        "rules": [(filled(path), right) for path, right in plan.rules],
-        "environment": {name: filled(value) for name, value in plan.environment.items()},
-        "cwd": filled(plan.cwd),
-    }
-
-
-def _life(plan: Plan, scratch: Path | None) -> dict[str, object]:
-    """What the launcher itself has to know of it."""
-    limits = plan.limits
-    return {
-        "kind": plan.driver,
-        "alarm": "alarm" in plan.data,
-        "inner_rlimits": dict(limits.inner_rlimits),
-        "guard_bytes": limits.memory_bytes if limits.memory_by == "guard" else 0,
-        "guard_cpu_percent": limits.cpu_percent if limits.cpu_by == "guard" else 0,
-        "guard_pids": limits.pids + limits.own_processes if limits.pids_by != "cgroup" else 0,
-        "owner": plan.staging.owner,
-        "scratch": "" if scratch is None else str(scratch),
-        "scratch_bytes": plan.scratch_bytes if scratch is not None else 0,
-    }
-
-
-def _watching(plan: Plan, scratch: Path | None) -> dict[str, object]:
-    """What its watcher has to know."""
-    return {
-        "kind": plan.driver,
-        "refusals": {str(call): error for call, error in plan.refusals.items()},
-        "watched": {number: (one.paths, one.flags, one.mode) for number, one in plan.watched.items()},
-        "places": _places(plan, scratch),
-        "covers": [(one.path, one.source) for one in plan.mounts if covers_proc(_words_of(one))],
-    }
-
-
-def _words_of(mount: Mount) -> dict[str, object]:
-    return {
-        "kind": mount.kind,
-        "path": mount.path,
-        "source": mount.source,
-        "size": mount.size,
-        "mode": mount.mode,
-    }
-
-
-def _places(plan: Plan, scratch: Path | None) -> tuple[tuple[str, str], ...]:
-    """What lies where, for who watches which paths the plugin tries."""
-    if plan.has_own_root:
-        return places_of(plan.mounts)
-    return places_of_rules(((_filled(path, scratch), right) for path, right in plan.rules), plan.mounts)
-
-
-def _filled(text: str, scratch: Path | None) -> str:
-    return text if scratch is None else text.replace(SCRATCH, str(scratch), 1)
-
-
-def _staging(plan: Plan) -> dict[str, object]:
-    """What is to be prepared before the walls are raised."""
-    bound = [mount for mount in plan.mounts if mount.kind in {"read", "write"} and not is_kernel_own(mount)]
-    return {
-        "owner": plan.staging.owner,
-        "mapped": plan.staging.mapped,
-        "sources": [mount.source for mount in bound] if plan.has_own_root else [],
-        "writable": [mount.source for mount in bound if mount.kind == "write"],
-        "overlays": [
-            {
-                "path": one.path,
-                "upper": one.upper,
-                "work": one.work,
-                "size": one.size,
-                "tag": overlay_tag(one.upper or plan.name),
-            }
-            for one in plan.staging.overlays
-        ],
-    }
-
-
-def is_kernel_own(mount: Mount) -> bool:
-    """A part of /proc is the sandbox's own, and cannot be prepared before there is one."""
-    return mount.source.startswith("/proc/")
 
 
 def _complaint(stderr_fd: int) -> str:
