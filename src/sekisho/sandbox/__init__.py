@@ -19,7 +19,8 @@ from sekisho.sandbox.running.forked import ForkedLauncher
 from sekisho.sandbox.running.limits import Usage
 from sekisho.sandbox.running.sandbox import Exit, GateSockets, Sandbox
 from sekisho.sandbox.running.violations import Denied, Violation
-from sekisho.sandbox.warm.start import Running, Warm, make_ready
+from sekisho.sandbox.warm.preparation import make_ready
+from sekisho.sandbox.warm.start import Running, Warm
 
 __all__ = [
     "APPARMOR_PROFILE",

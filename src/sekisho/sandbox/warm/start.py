@@ -1,4 +1,4 @@
-"""A plugin that is forked inside its walls: raises them once, with a fork server in them, and starts plugins from it.
+"""A plugin that is started warm: forked inside its walls, which are raised once with a fork server in them.
 
 Guarantees
 - the walls are those of the ordinary start, drawn by the same plan, for this plugin alone;
@@ -7,44 +7,22 @@ Guarantees
 - a plugin that crashes gets new walls too, with another address layout, so that no attack on it learns from the last;
 - when anything about it fails, the ordinary start happens, and the log says why, once.
 
-What the fork server says is believed as little as the plugin: it lives behind the same walls. It is never asked for
-anything but starts and ends.
+Whether a plugin can be started so says `preparation`; one set of walls with what lives in it is `walls`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import os
 import socket
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Protocol
 
-from sekisho.errors import SekishoError, Unavailable
+from sekisho.errors import SekishoError
 from sekisho.sandbox.plans.plan import Plan
-from sekisho.sandbox.plans.spec import INNER_HOME, SandboxSpec, WarmStart
-from sekisho.sandbox.running.sandbox import Exit, GateSockets, Pipes, Sandbox, close_fds
+from sekisho.sandbox.running.sandbox import Exit, GateSockets, Sandbox
 from sekisho.sandbox.running.violations import Denied, Violation
-from sekisho.sandbox.warm.interpreter import PythonCommand, read_command, uses_sdk
+from sekisho.sandbox.warm.walls import Unfit, Walls
 
-__all__ = ["DEFAULT_PRELOAD", "Running", "Warm", "make_ready"]
-
-ZYGOTE: Final = Path(__file__).with_name("zygote.py")
-DEFAULT_PRELOAD: Final = (
-    "anyio._backends._asyncio",
-    "mcp.server",
-    "mcp.server.stdio",
-    "mcp.server.fastmcp",
-    "mcp.server.mcpserver",
-)
-READY_S: Final = 20.0  # an SDK is imported in half a second; on a busy machine it takes a few
-FORK_S: Final = 5.0
-END_S: Final = 1.0  # a fork server that has not ended its plugin by then never will
-MAX_MESSAGE_BYTES: Final = 64 << 10
-MAX_TAIL_BYTES: Final = 2000
+__all__ = ["Running", "Warm"]
 
 
 class Running(Protocol):
@@ -81,46 +59,6 @@ class Raises(Protocol):
         """Raise those of a plan; `channel` is a descriptor that its program inherits."""
 
 
-def make_ready(
-    spec: SandboxSpec, program: tuple[str, ...], preload: tuple[str, ...] | None
-) -> tuple[SandboxSpec, bytes] | None:
-    """The spec and the first message of a fork server, for a command that Python runs; else None.
-
-    Args:
-        spec: the plugin.
-        program: its command with an absolute program, as the host finds it.
-        preload: modules to import; None stands for the SDK, if the plugin uses it.
-    """
-    command = read_command(program)
-    if command is None or preload == ():
-        return None
-    if preload is None and not uses_sdk(command, spec.cwd or INNER_HOME):
-        return None
-    message = _first_message(command, DEFAULT_PRELOAD if preload is None else preload)
-    if len(message) > MAX_MESSAGE_BYTES:
-        return None
-    room = sum(len(os.fsencode(word)) + 1 for word in command.words)
-    warm = WarmStart(interpreter=command.interpreter, code=ZYGOTE.read_bytes(), room=room)
-    return replace(spec, warm=warm), message
-
-
-def _first_message(command: PythonCommand, preload: tuple[str, ...]) -> bytes:
-    return json.dumps(
-        {
-            "mode": command.mode,
-            "target": command.target,
-            "argv": command.argv,
-            "command": command.words,
-            "preload": preload,
-            "scratch": ["/tmp", "/dev/shm", INNER_HOME],  # noqa: S108 - inside the wall
-        }
-    ).encode()
-
-
-class _Unfit(Exception):
-    """Why this plugin is not started warm."""
-
-
 class Warm:
     """Starts one plugin again and again. A context: leaving it tears its walls down."""
 
@@ -132,7 +70,7 @@ class Warm:
         self._warm = warm
         self._message = message
         self._log = log
-        self._walls: _Walls | None = None
+        self._walls: Walls | None = None
         self._is_given_up = False
         self.raised = 0  # how often walls were raised
 
@@ -149,7 +87,7 @@ class Warm:
         if self._walls is None and not self._is_given_up:
             try:
                 self._walls = await self._raise_walls()
-            except (_Unfit, SekishoError) as error:
+            except (Unfit, SekishoError) as error:
                 await self._give_up(error)
 
     async def start(self) -> Running:
@@ -163,12 +101,12 @@ class Warm:
         if self._walls is not None:
             try:
                 return await self._walls.fork()
-            except _Unfit:
+            except Unfit:
                 await self._tear_down()
         try:
             self._walls = await self._raise_walls()
             return await self._walls.fork()
-        except (_Unfit, SekishoError) as error:
+        except (Unfit, SekishoError) as error:
             await self._give_up(error)
             return await self._driver.launch(self._plain)
 
@@ -178,7 +116,7 @@ class Warm:
         self._log("plugin_not_warm", plugin=self._plain.name, reason=str(error))
         await self._tear_down()
 
-    async def _raise_walls(self) -> _Walls:
+    async def _raise_walls(self) -> Walls:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
@@ -188,7 +126,7 @@ class Warm:
             ours.close()
             raise
         self.raised += 1
-        walls = self._walls = _Walls(sandbox, ours)
+        walls = self._walls = Walls(sandbox, ours)
         loaded = await walls.wait_ready(self._message)
         self._log("plugin_walls_raised", plugin=self._plain.name, raised=self.raised, loaded=loaded)
         return walls
@@ -197,202 +135,3 @@ class Warm:
         walls, self._walls = self._walls, None
         if walls is not None:
             await walls.close()
-
-
-class _Walls:
-    """One set of walls with its fork server, and at most one plugin."""
-
-    def __init__(self, sandbox: Sandbox, channel: socket.socket) -> None:
-        self.sandbox = sandbox
-        self._channel = channel
-        self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[list[str]] = self._loop.create_future()
-        self._forked: asyncio.Future[None] | None = None
-        self._life: _Life | None = None
-        self._is_open = True
-        self._is_heard = True
-        self.is_spoiled = False
-        self._tail = bytearray()
-        self._loop.add_reader(channel, self._hear)
-        for fd in (sandbox.stdout_fd, sandbox.stderr_fd):
-            self._loop.add_reader(fd, self._drain, fd)
-        sandbox.when_ended(self._over)
-
-    async def wait_ready(self, message: bytes) -> list[str]:
-        """Until the fork server has imported what it should; returns the modules."""
-        try:
-            self._channel.send(message)
-            async with asyncio.timeout(READY_S):
-                return await self._ready
-        except (OSError, TimeoutError) as error:
-            raise _Unfit(f"its fork server does not start: {_why(error)}") from error
-
-    async def fork(self) -> _Life:
-        """One plugin."""
-        if self._life is not None:
-            await self._life.kill_tree()
-        if self.is_spoiled or not (self._is_open and self._is_heard):
-            raise _Unfit("its walls are gone")
-        pipes = Pipes()
-        life = _Life(self, pipes, self.sandbox.oom_kills())
-        forked = self._forked = self._loop.create_future()
-        try:
-            socket.send_fds(self._channel, [b"start"], list(pipes.theirs))
-            self._life = life
-            async with asyncio.timeout(FORK_S):
-                await forked
-        except (OSError, TimeoutError, _Unfit) as error:
-            life.close_fds()
-            raise _Unfit(f"its fork server does not answer: {_why(error)}") from error
-        except BaseException:
-            life.close_fds()
-            raise
-        finally:
-            pipes.close_theirs()
-        return life
-
-    async def end(self, life: _Life) -> None:
-        """End the plugin and all it started: the fork server does, or the kernel does with the whole walls."""
-        with contextlib.suppress(OSError, TimeoutError):
-            if self._is_heard:
-                self._channel.send(b"end")
-                async with asyncio.timeout(END_S):
-                    await life.wait()
-                    return
-        # Where they have ended already, whoever was to be told of it may not have had its turn yet.
-        self._over(await self.sandbox.kill_tree())
-
-    async def close(self) -> None:
-        """Tear down."""
-        try:
-            await self.sandbox.kill_tree()
-        finally:
-            self._over(Exit(code=None, signal=None, reason="killed"))
-            self.sandbox.close_fds()
-
-    def _hear(self) -> None:
-        """A message of the fork server; descriptors that come with one are dropped by the kernel."""
-        try:
-            data = self._channel.recv(MAX_MESSAGE_BYTES)
-            message: dict[str, Any] = json.loads(data) if data else {}
-            self._heard(message)
-        except BlockingIOError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            message = {}
-        if not message:
-            self._is_heard = False
-            self._loop.remove_reader(self._channel)
-            self._fail("it speaks no more")
-
-    def _heard(self, message: dict[str, Any]) -> None:
-        match message.get("event"):
-            case "ready" if not self._ready.done():
-                self._ready.set_result([str(name) for name in message["loaded"]])
-            case "unfit" if not self._ready.done():
-                self._ready.set_exception(_Unfit(str(message["reason"])[:MAX_TAIL_BYTES]))
-            case "started" if self._forked is not None and not self._forked.done():
-                self._forked.set_result(None)
-            case "exit" if self._life is not None:
-                life, self._life = self._life, None
-                life.end(int(message["status"]), self.sandbox.oom_kills())
-
-    def _drain(self, fd: int) -> None:
-        """What the fork server prints; the last words are kept for the log."""
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(fd, 1 << 16)
-            self._tail += data
-            del self._tail[:-MAX_TAIL_BYTES]
-            if not data:
-                self._loop.remove_reader(fd)
-
-    def _fail(self, reason: str) -> None:
-        last = bytes(self._tail).decode("utf-8", "replace").strip()
-        error = _Unfit(f"{reason}: {last}" if last else reason)
-        for waiting in (self._ready, self._forked):
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(error)
-                waiting.exception()  # somebody else may have stopped waiting
-
-    def _over(self, how: Exit) -> None:
-        """The walls are down."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        for fd in (self._channel.fileno(), self.sandbox.stdout_fd, self.sandbox.stderr_fd):
-            self._loop.remove_reader(fd)
-        self._channel.close()
-        self._fail("its walls ended")
-        life, self._life = self._life, None
-        if life is not None:
-            life.finish(how)
-
-
-class _Life:
-    """One plugin that was forked (`Running`)."""
-
-    def __init__(self, walls: _Walls, pipes: Pipes, oom_kills: int) -> None:
-        self.stdin_fd, self.stdout_fd, self.stderr_fd = pipes.ours
-        doors = walls.sandbox.gate_sockets
-        # Copies, because the walls need theirs for the next plugin.
-        self.gate_sockets = None if doors is None else GateSockets(*(os.dup(fd) for fd in doors.fds))
-        self._walls = walls
-        self._oom_kills = oom_kills
-        self._is_killed = False
-        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-
-    def violations(self) -> tuple[Violation, ...]:
-        """What its walls refused since they stand, its lives before this one included."""
-        return self._walls.sandbox.violations()
-
-    def take_denied(self) -> tuple[Denied, ...]:
-        """Attempts on paths that its walls refused, since they were asked for last."""
-        return self._walls.sandbox.take_denied()
-
-    async def wait(self) -> Exit:
-        """Until nothing of it is left."""
-        return await asyncio.shield(self._ended)
-
-    async def kill_tree(self) -> Exit:
-        """End it now.
-
-        Raises:
-            Unavailable: the kernel did not report the end in time.
-        """
-        if not self._ended.done():
-            self._is_killed = True
-            await self._walls.end(self)
-        if not self._ended.done():
-            raise Unavailable("plugin_unavailable", "a process of the plugin did not end in time")
-        return self._ended.result()
-
-    def close_fds(self) -> None:
-        """Close the pipes and the gate sockets, for a caller that has not taken them elsewhere."""
-        close_fds(self.stdin_fd, self.stdout_fd, self.stderr_fd)
-        if self.gate_sockets is not None:
-            self.gate_sockets.close()
-
-    def end(self, status: int, oom_kills: int) -> None:
-        """The fork server says how it ended."""
-        by_signal = -status if status < 0 else None
-        how = Exit(
-            code=None if status < 0 else status,
-            signal=by_signal,
-            reason="exited" if by_signal is None else "signalled",
-        )
-        if oom_kills > self._oom_kills:
-            how = replace(how, reason="oom")
-        if by_signal is not None and not self._is_killed:
-            self._walls.is_spoiled = True
-        self.finish(how)
-
-    def finish(self, how: Exit) -> None:
-        """It has ended."""
-        if self._is_killed and how.reason != "oom":
-            how = replace(how, reason="killed")
-        if not self._ended.done():
-            self._ended.set_result(how)
-
-
-def _why(error: Exception) -> str:
-    return "too slow" if isinstance(error, TimeoutError) else str(error)
