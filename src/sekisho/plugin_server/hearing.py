@@ -2,7 +2,7 @@
 
 Guarantees that a question or a log line which names no call (stdio) goes to a client only if nobody else's call is
 under way, or was withdrawn and may still be worked on: what one client's call led to is never shown to another. Over
-HTTP it belongs to the call on whose stream it came. Between calls a log line is told only while a single scope has
+HTTP it belongs to the call on whose stream it came, and to nobody once that is over. Between calls a log line is told only while a single scope has
 called since the plugin started. Whatever belongs to nobody is refused or dropped, and counted.
 """
 
@@ -144,7 +144,7 @@ class Hearing:
         if params is None or not isinstance(level, str) or level not in LEVELS:
             return False
         frame = EventFrame(notification.method, msgspec.Raw(_encode(params)))
-        if of is not None and self._session is not None and self._session.is_waiting(of):
+        if of is not None and self._session is not None:  # of a call that was answered: nobody's
             exchange = self._call_of(self._session, of)
             return exchange is not None and _admits(exchange.log_level, level) and exchange.event(frame)
         if not self._roster.entries:

@@ -179,6 +179,23 @@ async def test_over_http_the_stream_says_whose_log_line_it_is(
     assert two.heard.empty()
 
 
+@pytest.mark.threat("T-CROSS")
+async def test_over_http_a_log_line_of_an_answered_call_is_nobodys(
+    legacy: Counter, new_caller: type[Caller]
+) -> None:
+    one = legacy.call(new_caller(context=ONE))
+    answered = await legacy.arrival()
+    await _say(legacy, {"id": answered["id"], "result": {}})
+    await one.take(Kind.RESULT)
+    two = legacy.call(new_caller(context=TWO))
+    call = await legacy.arrival()
+    await _say(legacy, _log(), of=answered["id"])
+    assert two.heard.empty()
+    assert legacy.desk._hearing.counters.events == 1
+    await _say(legacy, _log(), of=call["id"])
+    await two.take(Kind.EVENT)
+
+
 async def test_a_log_line_of_two_calls_of_one_client_goes_where_that_client_listens(
     legacy: Counter, new_caller: type[Caller]
 ) -> None:
