@@ -2,8 +2,9 @@
 
 Guarantees that a question or a log line which names no call (stdio) goes to a client only if nobody else's call is
 under way, or was withdrawn and may still be worked on: what one client's call led to is never shown to another. Over
-HTTP it belongs to the call on whose stream it came, and to nobody once that is over. Between calls a log line is told only while a single scope has
-called since the plugin started. Whatever belongs to nobody is refused or dropped, and counted.
+HTTP it belongs to the call on whose stream it came, and to nobody once that is over. Between calls a log line is told
+only while a single scope has called since the plugin started. Whatever belongs to nobody is refused or dropped, and
+counted.
 """
 
 from __future__ import annotations

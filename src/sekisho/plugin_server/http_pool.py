@@ -14,6 +14,7 @@ from typing import Final, Protocol, cast
 
 from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
 from sekisho.plugin_server.site import Doorway, Site
+from sekisho.plugin_server.unfinished import Unfinished
 from sekisho.protocol import (
     BodyChunk,
     HttpLimits,
@@ -46,8 +47,8 @@ class Reply(Protocol):
     def take_head(self, head: ResponseHead) -> None:
         """The head came."""
 
-    def take_body(self, data: bytes | memoryview) -> None:
-        """Some of the body came; as a view: all of a large one, in one of our `Places`."""
+    def take_body(self, data: bytes | memoryview) -> int:
+        """Some of the body came; as a view: all of a large one, in one of our `Places`. How much is held."""
 
     def take_messages(self, messages: Sequence[bytes]) -> None:
         """The body came: an event stream with these messages and nothing else."""
@@ -63,7 +64,13 @@ class Pool:
     """The connections to one site."""
 
     def __init__(
-        self, site: Site, doorway: Doorway, context: ssl.SSLContext | None, *, max_body_bytes: int
+        self,
+        site: Site,
+        doorway: Doorway,
+        context: ssl.SSLContext | None,
+        *,
+        max_body_bytes: int,
+        unfinished: Unfinished | None = None,
     ) -> None:
         self._site = site
         self._doorway = doorway
@@ -73,6 +80,7 @@ class Pool:
         self._open: set[Connection] = set()
         self._is_held = False
         self.limits = HttpLimits(max_head_bytes=MAX_HEAD_BYTES, max_body_bytes=max_body_bytes)
+        self.unfinished = unfinished or Unfinished()
         self.known = WholeAnswers()
         # One for all connections: it is filled and read within one callback. The loop would make one for each read.
         self.buffer = memoryview(bytearray(READ_BYTES))
@@ -175,6 +183,7 @@ class Connection:
         self._pool = pool
         self._body: memoryview | None = None  # of a large answer, and how much of it is here
         self._have = 0
+        self._held = 0  # of the answer under way, here or by whoever reads it
         self._reader = ResponseReader(pool.limits)
         self._transport: asyncio.Transport | None = None
         self._reply: Reply | None = None  # of the request under way
@@ -326,12 +335,19 @@ class Connection:
         self._reply = None
         self._is_reading = False
         self._body = None
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        if size != self._held:
+            self._pool.unfinished.change(self._held, size)
+            self._held = size
 
     def _go_on_directly(self, head: ResponseHead, begun: BodyChunk) -> bool:
         """Read the rest of a plain answer to where it belongs, if it is much; what must be judged is in the head."""
         size = int(head.headers.get("content-length", "0"))
         if head.status != 200 or not head.keep_alive or not head.is_json or size < LARGE_BYTES:
             return False
+        self._hold(size)
         self._body = self._pool.place(size)
         self._have = len(begun.data)
         self._body[: self._have] = begun.data
@@ -343,12 +359,13 @@ class Connection:
             case [ResponseHead() as head, BodyChunk() as begun] if self._go_on_directly(head, begun):
                 reply.take_head(head)
                 return
+        held = self._held
         for index, event in enumerate(events, 1):
             match event:
                 case ResponseHead():
                     reply.take_head(event)
                 case BodyChunk():
-                    reply.take_body(event.data)
+                    held = reply.take_body(event.data)
                 case ResponseEnd():
                     self._done()
                     is_alone = index == len(events) and not self._reader.in_response
@@ -357,6 +374,7 @@ class Connection:
                     return
             if self._reply is not reply:  # it was withdrawn
                 return
+        self._hold(held)
 
 
 def _closed() -> Unavailable:

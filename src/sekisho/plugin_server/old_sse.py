@@ -225,7 +225,7 @@ class _Stream:
         if head.status != 200 or not head.is_event_stream or not is_plain:
             raise RemoteProtocolError("plugin_protocol", "the MCP server opens no stream")
 
-    def take_body(self, data: bytes | memoryview) -> None:
+    def take_body(self, data: bytes | memoryview) -> int:
         """Some events."""
         messages: list[bytes] = []
         for event in self._events.feed_named(bytes(data)):
@@ -235,6 +235,7 @@ class _Stream:
                 messages.append(event.data)
         if messages:
             self._owner.heard(messages)
+        return self._events.held_bytes
 
     def take_messages(self, messages: Sequence[bytes]) -> None:
         """All of them."""
@@ -267,8 +268,9 @@ class _Posted:
         """Judge the status."""
         _check(head)
 
-    def take_body(self, data: bytes | memoryview) -> None:
+    def take_body(self, data: bytes | memoryview) -> int:
         """Not read."""
+        return 0
 
     def take_messages(self, messages: Sequence[bytes]) -> None:
         """Not read either."""

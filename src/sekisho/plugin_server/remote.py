@@ -21,6 +21,7 @@ from sekisho.plugin_server.authoriser import Authoriser, StaticHeaders
 from sekisho.plugin_server.old_sse import OldSse
 from sekisho.plugin_server.session import PluginSession
 from sekisho.plugin_server.site import Site, trusting
+from sekisho.plugin_server.unfinished import Unfinished
 from sekisho.plugin_server.upstream import Upstream
 from sekisho.protocol import JsonLimits
 
@@ -31,13 +32,15 @@ __all__ = ["Reach", "Remote", "connect_url"]
 class Reach:
     """How a URL is reached: whom TLS trusts, what is sent along, and whether its name may lead to a private network.
 
-    `trace` names what of a call's trace goes along as headers (`protocol.TRACE_NAMES`).
+    `trace` names what of a call's trace goes along as headers (`protocol.TRACE_NAMES`). `unfinished` counts for all
+    sessions with it.
     """
 
     ca_path: Path | None = None
     authoriser: Authoriser = field(default_factory=StaticHeaders)
     may_be_private: bool = False
     trace: tuple[str, ...] = ()
+    unfinished: Unfinished = field(default_factory=Unfinished)
 
 
 class _Hello(msgspec.Struct):
@@ -62,6 +65,7 @@ class Remote:
             context=self._context,
             may_be_private=reach.may_be_private,
             trace=reach.trace,
+            unfinished=reach.unfinished,
             on_session_lost=self._reopened,
             on_end=self._end,
             fall_back=self._fall_back,

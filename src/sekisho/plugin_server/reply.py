@@ -155,18 +155,18 @@ class RemoteReply:
                 "plugin_protocol", "the MCP server answers with neither JSON nor an event stream"
             )
 
-    def take_body(self, data: bytes | memoryview) -> None:
-        """Hand events on as they come."""
+    def take_body(self, data: bytes | memoryview) -> int:
+        """Hand events on as they come; how much is held of what is not complete."""
         if not isinstance(data, bytes):
             self._take_large(data)
-            return
+            return 0
         if self.is_over:
-            return
+            return 0
         if not self._is_stream:
             if self._body is None:
                 self._body = Pieces()
             self._body.add(data)
-            return
+            return self._body.size
         events = self._events
         if events is None:
             events = SseReader(self._owner.max_event_bytes, last_event_id=self.last_event_id)
@@ -179,6 +179,7 @@ class RemoteReply:
             self._hearer.receive_all(messages, self._of)
             if self.wanted is not None and not self._hearer.is_waiting(self.wanted):
                 self._owner.has_answered(self)
+        return events.held_bytes
 
     def _take_large(self, body: memoryview) -> None:
         """The whole of a large answer, as it lies; its end comes next."""
@@ -203,7 +204,7 @@ class RemoteReply:
         if head.status >= 400:
             self._owner.turned_away(self, head, body)
         elif self._is_stream and self._can_resume:
-            self._owner.broke_off(self)
+            self._break_off()
         else:
             if body and head.is_json and self.wanted is not None:
                 self._hearer.receive(body, self._of)
@@ -215,9 +216,13 @@ class RemoteReply:
         if self.is_over:
             return
         if self._is_stream and isinstance(error, Unavailable) and self._can_resume:
-            self._owner.broke_off(self)
+            self._break_off()
         else:
             self.fail(error)
+
+    def _break_off(self) -> None:
+        self._events = None  # half an event comes again, whole
+        self._owner.broke_off(self)
 
     @property
     def _can_resume(self) -> bool:

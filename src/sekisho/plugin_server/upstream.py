@@ -35,6 +35,7 @@ from sekisho.plugin_server.reopening import Reopening
 from sekisho.plugin_server.reply import RemoteReply
 from sekisho.plugin_server.site import Doorway, Site, trusting
 from sekisho.plugin_server.transport import Hearer
+from sekisho.plugin_server.unfinished import Unfinished
 from sekisho.protocol import ResponseHead
 
 __all__ = ["Upstream"]
@@ -62,6 +63,7 @@ class Upstream:
         is_our_gate: the server is a gate of ours, whose errors are the client's whatever their status.
         fall_back: asked when the server refuses `initialize` as one of the older transport does; it takes the message
             over, or says no.
+        unfinished: counts what is held of answers, here and in other sessions with the same server.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Upstream:
         on_end: Callable[[SekishoError], None] = lambda error: None,
         fall_back: Callable[[bytes, SekishoError], None] | None = None,
         is_our_gate: bool = False,
+        unfinished: Unfinished | None = None,
     ) -> None:
         if site.scheme == "https" and context is None:
             context = trusting(None)
@@ -85,7 +88,11 @@ class Upstream:
         self._authoriser = authoriser or StaticHeaders()
         self._doorway = Doorway(site, may_be_private=may_be_private)
         self._pool = Pool(
-            site, self._doorway, context if site.scheme == "https" else None, max_body_bytes=max_body_bytes
+            site,
+            self._doorway,
+            context if site.scheme == "https" else None,
+            max_body_bytes=max_body_bytes,
+            unfinished=unfinished,
         )
         self.max_event_bytes = max_body_bytes
         self._heads = RequestHeads(site, self._authoriser, trace)

@@ -60,6 +60,11 @@ class SseReader:
         self.retry_ms: int | None = None
         """How long to wait before, if the server said so."""
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of an unfinished event is kept."""
+        return self._held + self._lines.held_bytes
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream and give the data of the messages they complete, if not empty.
 

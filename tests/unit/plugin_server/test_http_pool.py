@@ -12,6 +12,7 @@ import pytest
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.plugin_server.http_pool import LARGE_BYTES, Connection, Pool
 from sekisho.plugin_server.site import Doorway, Site
+from sekisho.plugin_server.unfinished import Unfinished
 from sekisho.protocol import ResponseHead, request_head_bytes, response_bytes
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class Heard:
         if self._refuses:
             raise RemoteProtocolError("plugin_protocol", "no")
 
-    def take_body(self, data: bytes | memoryview) -> None:
+    def take_body(self, data: bytes | memoryview) -> int:
         self.said.append(f"body {bytes(data).decode()}")
+        return 0
 
     def take_messages(self, messages: Sequence[bytes]) -> None:
         self.said += [f"message {one.decode()}" for one in messages]
@@ -56,10 +58,12 @@ class Heard:
 
 
 @asynccontextmanager
-async def _pool(url: str, max_body_bytes: int = 1000) -> AsyncIterator[tuple[Pool, bytes]]:
+async def _pool(
+    url: str, max_body_bytes: int = 1000, unfinished: Unfinished | None = None
+) -> AsyncIterator[tuple[Pool, bytes]]:
     site = Site.parse(url)
     doorway = Doorway(site)
-    pool = Pool(site, doorway, None, max_body_bytes=max_body_bytes)
+    pool = Pool(site, doorway, None, max_body_bytes=max_body_bytes, unfinished=unfinished)
     try:
         yield pool, request_head_bytes("POST", site.target, site.authority, (), 0)
     finally:
@@ -216,8 +220,9 @@ class Keeper(Heard):
         super().__init__()
         self.views: list[bytes | memoryview] = []
 
-    def take_body(self, data: bytes | memoryview) -> None:
+    def take_body(self, data: bytes | memoryview) -> int:
         self.views.append(data)
+        return 0
 
 
 @pytest.mark.threat("T-CROSS")
@@ -254,6 +259,63 @@ async def test_a_large_body_whose_head_the_reply_refuses_is_not_awaited(site: Si
         _arrive(connection, LARGE_HEAD + b"\r\n" + LARGE[:5])
         assert heard.said == ["head 200", "plugin_protocol"]
         assert not connection.is_open
+
+
+class Hoarder(Heard):
+    """Keeps what it hears until all is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+
+    def take_body(self, data: bytes | memoryview) -> int:
+        self._size += len(data)
+        return 0 if isinstance(data, memoryview) else self._size
+
+
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+HALF = len(LARGE) // 2
+# What begins an answer, and what ends it.
+FORMS = {
+    "stated": (LARGE_HEAD + b"\r\n" + LARGE[:5], LARGE[5:]),
+    "chunked": (CHUNKED_HEAD + b"%x\r\n%b\r\n" % (HALF, LARGE[:HALF]), b"0\r\n\r\n"),
+    "refused": (LARGE_HEAD.replace(b"200", b"500") + b"\r\n" + LARGE[:HALF], LARGE[HALF:]),
+}
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("form", FORMS)
+async def test_answers_that_a_server_does_not_end_are_bounded_together(site: SiteOpener, form: str) -> None:
+    begun, rest = FORMS[form]
+    unfinished = Unfinished(len(LARGE))
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE), unfinished) as (pool, _):
+        connections = [await pool.connect() for _ in range(4)]
+        several = [Hoarder() for _ in connections]
+        for connection, heard in zip(connections, several, strict=True):
+            connection.start(b"", heard)
+            _arrive(connection, begun)
+        is_refused = [heard.said[-1:] == ["busy"] for heard in several]
+        assert is_refused[0] is False
+        assert is_refused[-1] is True
+        assert 0 < unfinished.size <= len(LARGE)
+        assert [connection.is_open for connection in connections] == [not one for one in is_refused]
+        for connection, heard, refused in zip(connections, several, is_refused, strict=True):
+            if not refused:
+                _arrive(connection, rest)
+                assert heard.said[-1] == "end"
+        assert unfinished.size == 0
+        for end in ("lost", "complete"):  # there is room again, also after one that was lost
+            again, heard = await pool.connect(), Hoarder()
+            again.start(b"", heard)
+            _arrive(again, begun)
+            assert unfinished.size > 0
+            if end == "lost":
+                again.abort()
+                async with asyncio.timeout(WAIT_S):
+                    await heard.over.wait()
+            else:
+                _arrive(again, rest)
+            assert unfinished.size == 0
 
 
 def _arrive(connection: Connection, data: bytes) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sekisho.errors import SekishoError
+from sekisho.errors import SekishoError, Unavailable
 from sekisho.plugin_server import Reach, connect_url
 from sekisho.plugin_server.listing import list_surface
 from sekisho.plugin_server.opening import EraMemory, ask, handshake, open_session
 from sekisho.plugin_server.remote import Remote
+from sekisho.plugin_server.unfinished import Unfinished
 from sekisho.protocol import HttpRequest, JsonLimits, response_bytes
 
 if TYPE_CHECKING:
@@ -370,3 +371,25 @@ async def test_credentials_are_prepared_before_the_first_request(site: SiteOpene
         ) as remote:
             await open_session(remote.session, EraMemory(), WAIT_S)
         assert server.requests[0].headers["authorization"] == "Bearer mine"
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_sessions_with_one_server_share_what_it_may_leave_unfinished(site: SiteOpener) -> None:
+    legacy, reach = Legacy(), Reach(unfinished=Unfinished(1000))
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1500\r\n\r\n" + b" " * 600
+    legacy.sessions = iter(["s1", "s2"])
+    legacy.call = lambda message: begun
+    async with (
+        site(legacy) as server,
+        connect_url(url=server.url, limits=LIMITS, on_list_changed=lambda: None, reach=reach) as one,
+        connect_url(url=server.url, limits=LIMITS, on_list_changed=lambda: None, reach=reach) as other,
+    ):
+        for remote in (one, other):
+            await open_session(remote.session, EraMemory(), WAIT_S)
+        waiting = asyncio.ensure_future(_call(one))
+        async with asyncio.timeout(60):
+            while reach.unfinished.size != 600:  # noqa: ASYNC110  # nobody is told of it
+                await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="does not end"):
+            await _call(other)
+        waiting.cancel()

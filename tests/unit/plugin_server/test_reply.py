@@ -76,6 +76,29 @@ def _head(status: int = 200, kind: str = "text/event-stream", **headers: str) ->
     return ResponseHead(status=status, headers={"content-type": kind} | named, keep_alive=True)
 
 
+def test_what_is_held_of_a_body_or_an_event_is_told_until_it_is_complete() -> None:
+    reply = _reply(Witness())
+    reply.take_head(_head(kind="application/json"))
+    assert [reply.take_body(b"12"), reply.take_body(b"345")] == [2, 5]
+    stream = _reply(Witness())
+    stream.take_head(_head())
+    assert [stream.take_body(b"data: 1234"), stream.take_body(b"\ndata: 5"), stream.take_body(b"\n\n")] == [
+        10,
+        12,
+        0,
+    ]
+    stream.withdraw()
+    assert stream.take_body(b"data: 1") == 0
+
+
+def test_half_an_event_is_not_kept_while_its_stream_waits_to_be_resumed() -> None:
+    reply = _reply(Witness())
+    reply.take_head(_head())
+    reply.take_body(b"id: e\ndata:\n\ndata: " + b"x" * 1000)
+    reply.take_loss(Unavailable("plugin_exited", "gone"))
+    assert reply._events is None
+
+
 def test_messages_are_handed_on_with_the_request_whose_stream_it_is() -> None:
     witness = Witness()
     reply = _reply(witness)
