@@ -10,17 +10,18 @@ from collections.abc import Callable
 
 from fuzz.values import hold, pieces
 from sekisho.errors import SekishoError
-from sekisho.protocol import LineReader, SseReader
+from sekisho.protocol import LineBuffer, LineReader, SseReader
 from sekisho.wire.frames import FrameReader, cut, frame_head, length_prefix
 
 __all__ = ["events", "frames", "lines"]
 
 LIMIT = 512
+READ_BYTES = 8  # so that a line of six bytes is large, and a place has 256
 _SEED_BYTES = 2
 
 
 def lines(data: bytes) -> None:
-    """Lines on stdio."""
+    """Lines on stdio, also as they are read from a plugin: to where they lie."""
     stream, seed = data[_SEED_BYTES:], int.from_bytes(data[:_SEED_BYTES])
     reader = LineReader(LIMIT)
 
@@ -32,6 +33,36 @@ def lines(data: bytes) -> None:
     expected = [line for line in stream.split(b"\n")[:-1] if line.strip()]
     is_too_long = any(len(line) > LIMIT for line in stream.split(b"\n"))
     _compare(feed, LineReader(LIMIT).feed, stream, seed, expected, is_refused=is_too_long)
+    _compare(_put(), _put(), stream, seed, expected, is_refused=is_too_long)
+
+
+def _put() -> Callable[[bytes], list[bytes]]:
+    """A reader that is read into; whoever is given a large line keeps it for a while."""
+    reader = LineBuffer(LIMIT, read_bytes=READ_BYTES)
+    kept: list[tuple[memoryview, bytes]] = []
+
+    def feed(piece: bytes) -> list[bytes]:
+        found: list[bytes] = []
+        while piece:
+            buffer = reader.get_buffer()
+            count = min(len(buffer), len(piece))
+            buffer[:count] = piece[:count]
+            piece = piece[count:]
+            large, behind = reader.filled(count)
+            hold(reader.held_bytes <= LIMIT, "more is held than the limit allows")
+            if large is not None:
+                line = large[0][: large[1]]
+                found.append(bytes(line))
+                kept.append((line, found[-1]))
+            found += behind
+            hold(
+                all(bytes(line) == said for line, said in kept),
+                "a line was read over while somebody looked at it",
+            )
+            del kept[:-3]
+        return found
+
+    return feed
 
 
 def events(data: bytes) -> None:

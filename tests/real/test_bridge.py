@@ -129,7 +129,12 @@ class House:
             os.close(fd)
         session = PluginSession(limits=JsonLimits(), may_ask=MAY_ASK, on_list_changed=on_list_changed)
         child = Child(session, process)
-        pipes = Pipes(receive_all=session.receive_all, on_end=child.finish, max_line_bytes=1 << 20)
+        pipes = Pipes(
+            receive_all=session.receive_all,
+            receive_large=session.receive_large,
+            on_end=child.finish,
+            max_line_bytes=1 << 20,
+        )
         session.attach(pipes)
         self.lives.append(child)
         try:

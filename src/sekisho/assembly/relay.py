@@ -248,9 +248,9 @@ class Relay:
             if asked is not None and asked.is_carried:
                 self._answer(answer.id, asked, answer, line)
 
-    def receive_large(self, line: memoryview) -> bool:
+    def receive_large(self, place: memoryview, size: int) -> bool:
         """A large one: like any other."""
-        del line
+        del place, size
         return False
 
     def is_waiting(self, ident: int | str) -> bool:

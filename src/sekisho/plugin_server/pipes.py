@@ -2,7 +2,7 @@
 
 Guarantees: a line longer than the limit ends the plugin, not us; stderr is kept only as a short tail and never mixed with
 messages; writes of one loop turn are joined; a plugin that stops reading is ended once its pipe and our bounded buffer
-are full.
+are full. A large line is passed on from where it was read to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final, cast
 import msgspec
 
 from sekisho.errors import SekishoError, Unavailable
-from sekisho.protocol import LineReader
+from sekisho.protocol import LineBuffer
 
 __all__ = ["MAX_QUEUED_BYTES", "Pipes"]
 
@@ -26,6 +26,7 @@ MAX_QUEUED_BYTES = 32 << 20  # a plugin that does not read must not fill our mem
 PIPE_BYTES = 1 << 20  # a large message must not need a switch of processes for every 64 KiB
 MAX_BEYOND_BYTES = 64 << 20  # the largest message that may begin while there is room, and many small ones
 STDERR_TAIL_BYTES = 8 << 10  # enough for a traceback
+KEEP_PLACES_S: float = 4.0  # of large lines
 
 
 class Pipes:
@@ -37,13 +38,17 @@ class Pipes:
         self,
         *,
         receive_all: Callable[[Sequence[bytes]], None],
+        receive_large: Callable[[memoryview, int], bool],
         on_end: Callable[[SekishoError], None],
         max_line_bytes: int,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
     ) -> None:
+        """`receive_all` and `receive_large` are those of a `Hearer`."""
         self._receive_all = receive_all
+        self._receive_large = receive_large
         self._on_end = on_end
-        self._lines = LineReader(max_line_bytes=max_line_bytes)
+        self._lines = LineBuffer(max_line_bytes)
+        self._is_trim_due = False
         self._max_queued = max_queued_bytes
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
@@ -62,10 +67,10 @@ class Pipes:
         self._stdin, _ = await self._loop.connect_write_pipe(
             asyncio.BaseProtocol, os.fdopen(stdin_fd, "wb", 0)
         )
-        for fd, take in ((stdout_fd, self._took_output), (stderr_fd, self._took_stderr)):
+        output = partial(_Output, self._lines.get_buffer, self._took_output, self._lost)
+        for fd, make in ((stdout_fd, output), (stderr_fd, partial(_Tail, self._took_stderr))):
             pipe = os.fdopen(fd, "rb", 0)
-            lost = self._lost if fd == stdout_fd else _ignore
-            reader, _ = await self._loop.connect_read_pipe(partial(_made, take, lost), pipe)
+            reader, _ = await self._loop.connect_read_pipe(partial(_made, make), pipe)
             self._readers.append(reader)
 
     def send(self, message: bytes) -> None:
@@ -117,16 +122,30 @@ class Pipes:
         if self._stdin.get_write_buffer_size() > self._max_queued + MAX_BEYOND_BYTES:
             self._end(Unavailable("plugin_unavailable", "the plugin does not read its input"))
 
-    def _took_output(self, data: bytes) -> None:
+    def _took_output(self, count: int) -> None:
         if self._is_ended:
             return
         try:
-            lines = self._lines.feed(data)
+            large, lines = self._lines.filled(count)
         except SekishoError as error:
             self._end(error)
             return
+        if large is not None:
+            place, size = large
+            if not self._receive_large(place, size):
+                lines.insert(0, bytes(place[:size]))
+            self._trim_later()
         if lines:
             self._receive_all(lines)
+
+    def _trim_later(self) -> None:
+        if not self._is_trim_due:
+            self._is_trim_due = True
+            self._loop.call_later(KEEP_PLACES_S, self._trim)
+
+    def _trim(self) -> None:
+        self._is_trim_due = False
+        self._lines.trim()
 
     def _took_stderr(self, data: bytes) -> None:
         self._tail += data
@@ -141,10 +160,49 @@ class Pipes:
             self._on_end(error)
 
 
-class _Reader:
-    def __init__(self, take: Callable[[bytes], None], gone: Callable[[], None]) -> None:
-        self._take = take
+class _Output:
+    """The plugin's standard output, as a protocol of the event loop that reads into our buffers."""
+
+    def __init__(
+        self, buffer: Callable[[], memoryview], took: Callable[[int], None], gone: Callable[[], None]
+    ) -> None:
+        self._buffer = buffer
+        self._took = took
         self._gone = gone
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Nothing is said into it."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return self._buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._took(nbytes)
+
+    def data_received(self, data: bytes) -> None:
+        """For asyncio's own loop, which knows a protocol with a buffer by its base class only."""
+        at = 0
+        while at < len(data):
+            buffer = self._buffer()
+            size = min(len(buffer), len(data) - at)
+            buffer[:size] = data[at : at + size]
+            at += size
+            self._took(size)
+
+    def eof_received(self) -> None:
+        """The loop closes the pipe."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._gone()
+
+
+class _Tail:
+    """Its standard error, which may end whenever it likes."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Nothing is said into it."""
@@ -156,14 +214,9 @@ class _Reader:
         """The loop closes the pipe."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self._gone()
+        """Who ends, ends its output."""
 
 
-def _made(take: Callable[[bytes], None], gone: Callable[[], None]) -> asyncio.BaseProtocol:
+def _made(make: Callable[[], _Output | _Tail]) -> asyncio.BaseProtocol:
     # it inherits nothing: a compiled class with a base that is not would be no faster than an interpreted one
-    return cast(asyncio.BaseProtocol, _Reader(take, gone))
-
-
-def _ignore() -> None:
-    """stderr may end whenever it likes."""
+    return cast(asyncio.BaseProtocol, make())

@@ -89,9 +89,9 @@ class _SecondAnswer:
                 RemoteProtocolError("plugin_protocol", "the MCP server agrees to another version than before")
             )
 
-    def receive_large(self, line: memoryview) -> bool:
+    def receive_large(self, place: memoryview, size: int) -> bool:
         """A large one: like any other."""
-        del line
+        del place, size
         return False
 
     def is_waiting(self, ident: int | str) -> bool:

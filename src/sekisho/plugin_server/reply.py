@@ -184,7 +184,7 @@ class RemoteReply:
     def _take_large(self, body: memoryview) -> None:
         """The whole of a large answer, as it lies; its end comes next."""
         self.connection = None  # it may carry another request already
-        if not self.is_over and self.wanted is not None and not self._hearer.receive_large(body):
+        if not self.is_over and self.wanted is not None and not self._hearer.receive_large(body, len(body)):
             self.take_body(bytes(body))
 
     def take_messages(self, messages: Sequence[bytes]) -> None:

@@ -277,7 +277,7 @@ class PluginSession:
 
     def receive(self, line: bytes, of: int | None = None) -> None:
         """Take one message from the plugin. Never raises: what cannot be read is counted."""
-        if len(line) >= LARGE_BYTES and self.receive_large(line):
+        if len(line) >= LARGE_BYTES and self._take_large(line, len(line)):
             return
         try:
             check_text(line, self.limits)
@@ -301,18 +301,21 @@ class PluginSession:
                 return
         self._receive_slowly(line, of)
 
-    def receive_large(self, line: bytes | memoryview) -> bool:
-        """Take a message that may be a large answer to a call, within the limit; False if it is none."""
-        found = find_answer(line) if len(line) <= self.limits.max_bytes else None
+    def receive_large(self, place: memoryview, size: int) -> bool:
+        """Take a message that may be a large answer to a call, from where it lies; False if it is none."""
+        return size >= LARGE_BYTES and self._take_large(place_of(place), size)
+
+    def _take_large(self, line: bytes | bytearray, size: int) -> bool:
+        found = find_answer(line, size) if size <= self.limits.max_bytes else None
         if found is None or found[0] in self._asked_by_us:
             return False
         ident, start, end = found
         waiter: object = self._waiting.get(ident)
         if isinstance(waiter, LargeWaiter):
             self._pop(ident)
-            waiter.take_large(line if isinstance(line, bytes) else place_of(line), start, end)
+            waiter.take_large(line, start, end)
         else:
-            self._answered(ident, bytes(line[start:end]))
+            self._answered(ident, bytes(memoryview(line)[start:end]))
         return True
 
     def _receive_slowly(self, line: bytes, of: int | None = None) -> None:

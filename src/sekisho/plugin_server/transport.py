@@ -59,10 +59,11 @@ class Hearer(Protocol):
     def receive(self, line: bytes, of: int | None = None) -> None:
         """Take one message."""
 
-    def receive_large(self, line: memoryview) -> bool:
+    def receive_large(self, place: memoryview, size: int) -> bool:
         """Take a large message from where it lies; False, and nothing happened, where it is wanted as any other.
 
-        `line` is all of one of our `Places`, and good as long as somebody looks at it.
+        `place` is all of one of our `Places`, and good as long as somebody looks at it; the message has this size, from
+        its beginning.
         """
 
     def is_waiting(self, ident: int | str) -> bool:

@@ -45,12 +45,12 @@ _ANSWER_END: Final = re.compile(rb'(?<=\}),"jsonrpc":"2\.0","id":' + _ID + rb"\}
 _RESULT_START: Final = b'{"result":{'
 
 
-def find_answer(line: bytes | memoryview) -> tuple[int, int, int] | None:
-    """Id, start and end of the result, if the line has the envelope of an answer."""
-    found = _ANSWER_START.match(line)
-    if found is not None and line[-2:] == b"}}":
-        return int(found[1]), found.end(), len(line) - 1
-    found = _ANSWER_END.search(line, len(line) - _ENVELOPE_BYTES)
+def find_answer(line: bytes | bytearray, size: int) -> tuple[int, int, int] | None:
+    """Id, start and end of the result, if what has this size at the beginning of `line` has the envelope of an answer."""
+    found = _ANSWER_START.match(line, 0, size)
+    if found is not None and line.endswith(b"}}", 0, size):
+        return int(found[1]), found.end(), size - 1
+    found = _ANSWER_END.search(line, max(size - _ENVELOPE_BYTES, 0), size)
     if found is not None and line[: len(_RESULT_START)] == _RESULT_START:
         return int(found[1]), len(_RESULT_START) - 1, found.start()
     return None

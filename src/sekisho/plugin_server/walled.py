@@ -77,6 +77,7 @@ async def connect_walled(
     session = PluginSession(limits=limits, roots=roots, may_ask=may_ask, on_list_changed=on_list_changed)
     pipes = Pipes(
         receive_all=session.receive_all,
+        receive_large=session.receive_large,
         on_end=end,
         max_line_bytes=limits.max_bytes,
         max_queued_bytes=max_queued_bytes,

@@ -48,6 +48,7 @@ from sekisho.protocol.ladder import (
     encode_header,
     envelope,
 )
+from sekisho.protocol.line_buffer import LineBuffer
 from sekisho.protocol.lines import LineReader
 from sekisho.protocol.messages import (
     Message,
@@ -98,6 +99,7 @@ __all__ = [
     "JsonLimits",
     "JsonObject",
     "JsonValue",
+    "LineBuffer",
     "LineReader",
     "Message",
     "Notification",

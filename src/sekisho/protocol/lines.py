@@ -12,7 +12,7 @@ from typing import Final
 from sekisho.errors import RemoteProtocolError
 from sekisho.protocol.pieces import Pieces
 
-__all__ = ["LineReader"]
+__all__ = ["MAX_LINE_BYTES", "LineReader", "too_long"]
 
 MAX_LINE_BYTES: Final = 16 << 20  # a plugin that never ends its line must not exhaust memory
 
@@ -55,6 +55,10 @@ class LineReader:
             return lines
         return [line for line in lines if line and not line.isspace()]
 
+    def take_held(self) -> bytes:
+        """What is kept of an unfinished line, for whoever goes on with it elsewhere."""
+        return self._held.take()
+
     def _hold(self, piece: bytes) -> None:
         self._check(self._held.size + len(piece))
         self._held.add(piece)
@@ -62,4 +66,9 @@ class LineReader:
     def _check(self, size: int) -> None:
         if size > self._limit:
             self._held.take()
-            raise RemoteProtocolError("result_too_large", f"a line is longer than {self._limit} bytes")
+            raise too_long(self._limit)
+
+
+def too_long(limit: int) -> RemoteProtocolError:
+    """The error of a line longer than this."""
+    return RemoteProtocolError("result_too_large", f"a line is longer than {limit} bytes")

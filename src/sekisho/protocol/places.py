@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["Places", "place_of"]
+__all__ = ["Places", "new_place", "place_of"]
 
 MAX_KEPT_BYTES: Final = 2 << 20  # of one: beyond, making a new one is a small part of the work
+_ASIDE: Final = 64
 
 
 class Places:
@@ -34,7 +35,7 @@ class Places:
             if len(place) >= size and not _is_seen(place):
                 del place[size:]
                 return memoryview(place)
-        place = bytearray(size)
+        place = new_place(size)
         if size <= MAX_KEPT_BYTES:
             if len(self._kept) >= self._most:
                 del self._kept[0]
@@ -44,6 +45,13 @@ class Places:
     def drop(self) -> None:
         """Keep nothing. What is looked at stays until nobody does."""
         self._kept.clear()
+
+
+def new_place(size: int) -> bytearray:
+    """An array that much can be read into quickly."""
+    place = bytearray(_ASIDE + size)
+    del place[:_ASIDE]  # which moves nothing: an array may begin anywhere in its memory
+    return place
 
 
 def place_of(view: memoryview) -> bytearray:

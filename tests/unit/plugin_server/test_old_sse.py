@@ -35,7 +35,7 @@ class Hearer:
         assert of is None
         self.said.put_nowait(line)
 
-    def receive_large(self, line: memoryview) -> bool:
+    def receive_large(self, place: memoryview, size: int) -> bool:
         return False
 
     def is_waiting(self, ident: int | str) -> bool:

@@ -17,7 +17,7 @@ from sekisho.plugin_server.pipes import (
 )
 
 WAIT_S = 5.0
-MAX_LINE_BYTES = 1000
+MAX_LINE_BYTES = 1 << 20
 
 
 class Ends:
@@ -27,7 +27,14 @@ class Ends:
         self.lines: asyncio.Queue[bytes] = asyncio.Queue()
         self.end: asyncio.Future[SekishoError] = asyncio.get_running_loop().create_future()
         self.ended_times = 0
-        self.pipes = Pipes(receive_all=self._took, on_end=self._ended, max_line_bytes=MAX_LINE_BYTES)
+        self.large: list[memoryview] = []  # kept, as if they were still to be sealed
+        self.takes_large = True
+        self.pipes = Pipes(
+            receive_all=self._took,
+            receive_large=self._took_large,
+            on_end=self._ended,
+            max_line_bytes=MAX_LINE_BYTES,
+        )
         self.stdin = self.stdout = self.stderr = -1
 
     async def open(self) -> None:
@@ -54,6 +61,12 @@ class Ends:
     def _took(self, lines: Sequence[bytes]) -> None:
         for line in lines:
             self.lines.put_nowait(line)
+
+    def _took_large(self, place: memoryview, size: int) -> bool:
+        if self.takes_large:
+            self.large.append(place[:size])
+            self.lines.put_nowait(b"large")
+        return self.takes_large
 
     def _ended(self, error: SekishoError) -> None:
         self.ended_times += 1
@@ -106,15 +119,38 @@ async def test_messages_of_one_turn_leave_in_one_write(ends: Ends) -> None:
 
 @pytest.mark.threat("T-GARBAGE")
 async def test_a_line_longer_than_the_limit_ends_the_plugin(ends: Ends) -> None:
-    os.write(ends.stdout, b"x" * (MAX_LINE_BYTES + 1))
+    await asyncio.to_thread(os.write, ends.stdout, b"x" * (MAX_LINE_BYTES + 1))
     assert (await ends.why()).code == "result_too_large"
     assert ends.lines.empty()
 
 
 async def test_a_line_as_long_as_the_limit_passes(ends: Ends) -> None:
-    os.write(ends.stdout, b"x" * MAX_LINE_BYTES + b"\n")
-    assert len(await ends.line()) == MAX_LINE_BYTES
+    await asyncio.to_thread(os.write, ends.stdout, b"x" * MAX_LINE_BYTES + b"\n")
+    assert await ends.line() == b"large"
+    assert bytes(ends.large[0]) == b"x" * MAX_LINE_BYTES
     assert not ends.end.done()
+
+
+@pytest.mark.threat("T-CROSS")
+async def test_large_lines_stay_where_they_lie_in_order_and_are_not_read_over(ends: Ends) -> None:
+    texts = [bytes([65 + number]) * (300_000 + number) for number in range(5)]
+    stream = b"".join(b"%d\n%b\n" % (number, text) for number, text in enumerate(texts)) + b"end\n"
+    await asyncio.to_thread(_write_all, ends.stdout, stream)
+    heard = [await ends.line() for _ in range(11)]
+    assert heard == [b"0", b"large", b"1", b"large", b"2", b"large", b"3", b"large", b"4", b"large", b"end"]
+    assert [bytes(view) for view in ends.large] == texts
+
+
+async def test_a_large_line_that_is_wanted_as_any_other_comes_before_those_behind_it(ends: Ends) -> None:
+    ends.takes_large = False
+    text = b"x" * 300_000
+    await asyncio.to_thread(_write_all, ends.stdout, b"a\n" + text + b"\nb\n")
+    assert [await ends.line() for _ in range(3)] == [b"a", text, b"b"]
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 async def test_the_end_of_the_output_is_the_end_of_the_plugin(ends: Ends) -> None:

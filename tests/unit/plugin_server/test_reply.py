@@ -49,7 +49,7 @@ class Witness:
         self.said.append((line, of))
         self.is_open &= line != ANSWER
 
-    def receive_large(self, line: memoryview) -> bool:
+    def receive_large(self, place: memoryview, size: int) -> bool:
         return False
 
     def is_waiting(self, ident: int | str) -> bool:

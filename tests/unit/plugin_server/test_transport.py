@@ -9,7 +9,12 @@ from sekisho.protocol import JsonLimits
 async def test_pipes_and_session_are_the_two_sides_of_the_seam() -> None:
     session = PluginSession(limits=JsonLimits())
     hearer: Hearer = session
-    pipes: Transport = Pipes(receive_all=hearer.receive_all, on_end=hearer.fail_all, max_line_bytes=100)
+    pipes: Transport = Pipes(
+        receive_all=hearer.receive_all,
+        receive_large=hearer.receive_large,
+        on_end=hearer.fail_all,
+        max_line_bytes=100,
+    )
     session.attach(pipes)
     assert session.transport is pipes
     assert (pipes.has_streams, pipes.has_room()) == (False, True)

@@ -45,7 +45,7 @@ class Caller:
         self.of.append(of)
         self.messages.put_nowait(line)
 
-    def receive_large(self, line: memoryview) -> bool:
+    def receive_large(self, place: memoryview, size: int) -> bool:
         return False
 
     def is_waiting(self, ident: int | str) -> bool:

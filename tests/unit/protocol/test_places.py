@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.protocol.places import MAX_KEPT_BYTES, Places, place_of
+from sekisho.protocol.places import MAX_KEPT_BYTES, Places, new_place, place_of
 
 
 @given(
@@ -70,3 +70,11 @@ def test_a_view_of_something_else_is_copied() -> None:
 def test_an_empty_place_is_possible() -> None:
     places = Places(1)
     assert [bytes(places.take(0)), bytes(places.take(0)), len(places.take(3))] == [b"", b"", 3]
+
+
+def test_a_new_place_is_empty_and_does_not_begin_where_its_memory_begins() -> None:
+    place = new_place(1000)
+    assert place == bytes(1000)
+    assert place.__alloc__() >= 1000 + 64
+    Places(1).take(1000)[:] = b"x" * 1000
+    assert new_place(1000) == bytes(1000)
