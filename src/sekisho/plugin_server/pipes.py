@@ -67,8 +67,8 @@ class Pipes:
         self._stdin, _ = await self._loop.connect_write_pipe(
             asyncio.BaseProtocol, os.fdopen(stdin_fd, "wb", 0)
         )
-        output = partial(_Output, self._lines.get_buffer, self._took_output, self._lost)
-        for fd, make in ((stdout_fd, output), (stderr_fd, partial(_Tail, self._took_stderr))):
+        output = partial(_Stdout, self._lines.get_buffer, self._took_output, self._lost)
+        for fd, make in ((stdout_fd, output), (stderr_fd, partial(_Stderr, self._took_stderr))):
             pipe = os.fdopen(fd, "rb", 0)
             reader, _ = await self._loop.connect_read_pipe(partial(_made, make), pipe)
             self._readers.append(reader)
@@ -160,7 +160,7 @@ class Pipes:
             self._on_end(error)
 
 
-class _Output:
+class _Stdout:
     """The plugin's standard output, as a protocol of the event loop that reads into our buffers."""
 
     def __init__(
@@ -198,7 +198,7 @@ class _Output:
         self._gone()
 
 
-class _Tail:
+class _Stderr:
     """Its standard error, which may end whenever it likes."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
@@ -217,6 +217,6 @@ class _Tail:
         """Who ends, ends its output."""
 
 
-def _made(make: Callable[[], _Output | _Tail]) -> asyncio.BaseProtocol:
+def _made(make: Callable[[], _Stdout | _Stderr]) -> asyncio.BaseProtocol:
     # it inherits nothing: a compiled class with a base that is not would be no faster than an interpreted one
     return cast(asyncio.BaseProtocol, make())
