@@ -96,9 +96,9 @@ class BehindWalls:
             self._log.warning(
                 "plugin_without_unix_sockets",
                 plugin=workload.name,
-                meaning="services listen in what it is granted, and no mount would keep it from them; block their "
+                meaning="services listen in what it is shown, and no mount would keep it from them; block their "
                 'folder, list the socket\'s own path, or write sandbox.unix_sockets = "always" or "never"',
-                sockets=list(sockets_in_reach(workload))[:MAX_SOCKETS_TOLD],
+                sockets=list(sockets_in_reach(workload, spec))[:MAX_SOCKETS_TOLD],
             )
 
     async def __aexit__(self, *exc: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ class Places:
         return self.run / "front.port"
 
     def make_folders(self) -> None:
-        """Create the folders, for us alone; a run folder somebody else made first is refused."""
+        """Create the folders, for us alone; one that is somebody else's, or that others can write, is refused."""
         for folder in (self.home, self.run, self.egress_log):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,5 +117,13 @@ class Places:
                     "config_invalid",
                     f"{folder} belongs to somebody else",
                     remedy="remove it or choose another home",
+                )
+            # A group of our own is nobody else; many systems give one to each user, and let it write.
+            others = stat.S_IWOTH | (0 if status.st_gid == os.getgid() else stat.S_IWGRP)
+            if folder != self.run and status.st_mode & others:
+                raise Misconfigured(
+                    "config_invalid",
+                    f"others can write {folder} (mode {stat.S_IMODE(status.st_mode):o})",
+                    remedy=f"look at what is in it, then type chmod go-w {folder}; or choose another home",
                 )
         self.run.chmod(0o700)

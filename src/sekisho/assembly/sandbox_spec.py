@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sekisho.assembly.enclosed import Enclosed, sketched
 from sekisho.assembly.runtimes import within_runtime
 from sekisho.assembly.telling import told
 from sekisho.config import Workload
+from sekisho.errors import Misconfigured
 from sekisho.sandbox import SandboxSpec
+from sekisho.sandbox.host.closure import brought
 from sekisho.sandbox.host.services import services_within
 
 __all__ = ["sandbox_spec", "sockets_in_reach"]
 
 
-def sockets_in_reach(workload: Workload) -> tuple[str, ...]:
+def sockets_in_reach(workload: Workload, spec: SandboxSpec) -> tuple[str, ...]:
     """Why it gets no Unix sockets, unless it has them always: the sockets it could find, or the configuration's word."""
     if workload.unix_sockets == "never":
         return ('unix_sockets = "never"',)
-    return services_within(workload.grants.files)
+    try:
+        shown = brought(spec)
+    except Misconfigured:
+        shown = ()  # whoever raises these walls is told why they cannot be
+    return services_within(spec.grants.files, shown)
 
 
 def sandbox_spec(
@@ -49,8 +56,10 @@ def sandbox_spec(
         image=workload.image,
         oci_runtime=workload.oci_runtime,
         told_paths=workload.told_paths,
-        unix_sockets=workload.unix_sockets == "always" or not sockets_in_reach(workload),
         wants_network=not workload.grants.network.is_closed,
         search_path=environment.get("PATH"),
     )
-    return within_runtime(stated, workload.runtime)
+    spec = within_runtime(stated, workload.runtime)
+    return replace(
+        spec, unix_sockets=workload.unix_sockets == "always" or not sockets_in_reach(workload, spec)
+    )

@@ -1,7 +1,7 @@
 """Commands by which a person decides: `plugins`, `review`, `approve`.
 
-Guarantees that what is approved is what was shown: the surface is read once, and with `--root` it must be the
-one a person reviewed before. Judgement is the registry's.
+Guarantees that what is approved is what was shown: everything is read once, and with `--digest` it must be what a person
+reviewed before, command line and permissions included. Judgement is the registry's.
 """
 
 from __future__ import annotations
@@ -59,13 +59,14 @@ def plugins(*, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
 def review(name: Name, *, config: ConfigFile = DEFAULT_CONFIG, json: Json = False) -> int:
     """Show what a plugin says and what changed since it was approved."""
     site = find(config)
-    page = _case(site, name).page
+    case = _case(site, name)
     for line in warnings(site.config.plugin(name)):
         note(line)
     if json:
-        say_json(page.as_json())
+        say_json({**case.page.as_json(), "digest": case.seen})
     else:
-        say(page.lines())
+        say(case.page.lines())
+        note(f"→ sekisho approve {name} --digest {case.seen}")
     return 0
 
 
@@ -79,25 +80,27 @@ def approve(
     ] = False,
     by: Annotated[str | None, Parameter(help="Who approves; else the login name.")] = None,
     root: Annotated[str | None, Parameter(help="Approve only this surface, as review printed it.")] = None,
+    digest: Annotated[
+        str | None,
+        Parameter(help="Approve only what review showed with this digest: surface, launcher, permissions."),
+    ] = None,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     json: Json = False,
 ) -> int:
     """Approve what plugins say now: their definitions, their launchers and their permissions.
 
-    Shows them all and asks once; a script says --yes, and for one plugin should say --root too. Either all of
-    them are approved or none.
+    Shows them all and asks once; a script says --yes, and for one plugin should say --digest too. Either all
+    of them are approved or none.
     """
     site = find(config)
     cases = _chosen(site, names, every=every)
-    if root is not None and (len(cases) != 1 or every):
-        raise Misconfigured("config_invalid", "--root is the surface of one plugin", remedy="name one plugin")
-    if root is not None and root != cases[0].surface.root:
-        raise Refused(
-            "definition_changed",
-            f"{cases[0].name} now shows {cases[0].surface.root}",
-            remedy=f"look again: sekisho review {cases[0].name}",
-        )
+    if root is not None or digest is not None:
+        if len(cases) != 1 or every:
+            raise Misconfigured(
+                "config_invalid", "--root and --digest are those of one plugin", remedy="name one plugin"
+            )
+        _refuse_unseen(cases[0], root, digest)
     if cases and not yes:
         _ask(cases, json)
     approver, now = by or person(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -106,6 +109,15 @@ def approve(
         update_lock(site.lock, lambda lock: reduce(LockFile.with_plugin, entries, lock))
     _tell(site, entries, json=json, is_one=len(names) == 1)
     return 0
+
+
+def _refuse_unseen(case: _Case, root: str | None, digest: str | None) -> None:
+    if root not in (None, case.surface.root) or digest not in (None, case.seen):
+        raise Refused(
+            "definition_changed",
+            f"{case.name} is not what was shown with that; it now shows {case.surface.root}",
+            remedy=f"look again: sekisho review {case.name}",
+        )
 
 
 def _chosen(site: Site, names: tuple[str, ...], *, every: bool) -> list[_Case]:
@@ -179,6 +191,11 @@ class _Case:
     lock: LockFile
     page: ReviewPage
     warnings: tuple[str, ...]
+
+    @property
+    def seen(self) -> str:
+        """The digest of what is shown, and would be approved."""
+        return _entry(self, "", "").seen
 
 
 def _case(site: Site, typed: str) -> _Case:

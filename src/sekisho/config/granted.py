@@ -18,6 +18,7 @@ from sekisho.config.program import Program
 from sekisho.config.roots import roots
 from sekisho.config.sandbox import Sandbox
 from sekisho.config.secrets import secrets_table
+from sekisho.config.widened import widened
 from sekisho.policy import SecretGrant
 from sekisho.policy.grants import FileGrant, Grants, LimitGrant, NetworkGrant
 from sekisho.policy.roots import Narrowed, Root, narrow
@@ -73,6 +74,7 @@ class Granted:
             network=self.network_policy,
             files=self.filesystem_policy,
             secrets=self.secrets,
+            widened=tuple(widened(self.sandbox, program)),
         )
         return _within_roots(granted, self.roots, is_walled=is_walled)
 
@@ -85,6 +87,7 @@ def grants_of(
     network: NetworkPolicy,
     files: FilesystemPolicy,
     secrets: tuple[SecretGrant, ...] = (),
+    widened: tuple[str, ...] = (),
 ) -> Grants:
     """The one statement of what a plugin may touch."""
     return Grants(
@@ -120,6 +123,7 @@ def grants_of(
         allowed_operations=allowed_operations,
         secrets=secrets,
         isolation=sandbox.isolation,
+        widened=widened,
     )
 
 

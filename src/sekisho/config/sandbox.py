@@ -114,7 +114,7 @@ class Sandbox:
     unix_sockets: str = setting(
         choice("auto", "always", "never"),
         "Whether it may make Unix sockets; pairs always. No mount keeps it from connecting to one that it finds: auto "
-        "refuses them where a service listens in a folder that it is granted, unless that socket's own path is listed.",
+        "refuses them where a service listens in a folder that it is shown, unless that socket's own path is listed.",
         default="auto",
     )
 

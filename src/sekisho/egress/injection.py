@@ -46,7 +46,10 @@ _LONGEST_DISGUISE: Final = (len(PLACEHOLDER_PREFIX) + 32) * len("%2573")
 _BASIC: Final = re.compile(rb"(authorization: basic[ \t]+)([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 # A plugin that chose the bytes of an answer, or how they are written, could have a secret told in pieces. A host may
 # ignore each of these, so a client has to be content without.
-_SHAPES_ANSWER: Final = (b"accept-encoding:", b"accept-charset:", b"range:", b"if-range:")
+_SHAPES_ANSWER: Final = (
+    b"accept-encoding:", b"accept-charset:", b"x-accept-charset:", b"range:", b"request-range:", b"if-range:", b"a-im:",
+)  # fmt: skip
+_ALPHABET: Final = re.compile(rb';[ \t]*charset[ \t]*=[ \t]*(?:"[^"]*"|[^,;" \t]*)', re.IGNORECASE)
 _VALUE: Final = re.compile(r"[!-~](?:[ -~]{0,8190}[!-~])?")  # longer than any header line a host takes
 # Below this a value may be a word that also stands in answers for other reasons. Masking it would change them, and
 # tell the plugin, which word was masked, what the secret is.
@@ -61,6 +64,7 @@ _IN_HTML: Final = (
     *(("", ""), ("'", "&#x%x;"), ("'", "&#0%d;"), ("'", "&#%d;")),
     *(("\"'", "&#%d;"), ("\"'+", "&#%d;"), ("'`=", "&#x%X;")),
 )
+_WIDE: Final = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _JSON_NAMES: Final = {"\\": "\\\\", '"': '\\"'}
 _HTML_NAMES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -138,7 +142,7 @@ class Injection:
         fields = [_in_field(one, in_headers, blobs) for one in fields]
         masks = _masks(usable, blobs)
         if masks:
-            fields = [one for one in fields if not one.startswith(_SHAPES_ANSWER)]
+            fields = [_without_alphabet(one) for one in fields if not one.startswith(_SHAPES_ANSWER)]
             fields.append(b"accept-encoding: identity")
         head = b"\r\n".join((line, *fields, b"", b""))
         if _holds_placeholder(head) or any(map(_holds_placeholder, map(_basic_content, fields))):
@@ -161,6 +165,11 @@ def _in_line(line: bytes, usable: Iterable[Planted]) -> bytes:
     path = _replaced(path, _quoted(_by_placeholder(usable, "path")))
     query = _replaced(query, _quoted(_by_placeholder(usable, "query")))
     return b" ".join((method, path + mark + query, version))
+
+
+def _without_alphabet(line: bytes) -> bytes:
+    """Some hosts write in the alphabet that stands beside a type in `accept`, as others do with `accept-charset`."""
+    return _ALPHABET.sub(b"", line) if line.startswith(b"accept:") else line
 
 
 def _in_field(line: bytes, values: Mapping[bytes, bytes], blobs: list[tuple[bytes, bytes]]) -> bytes:
@@ -216,7 +225,7 @@ def _masks(usable: Iterable[Planted], blobs: list[tuple[bytes, bytes]]) -> tuple
 
 
 def _spellings(value: str) -> Iterable[bytes]:
-    """How hosts write back what they were sent: as it is, in a URL, JSON, HTML, base64 or hexadecimal digits."""
+    """How hosts write back what they were sent: as it is, in a URL, JSON, HTML, base64, hex digits, wide letters."""
     plain = value.encode("ascii")
     in_urls = [quote(value, safe=safe) for safe in _SAFE_IN_URLS]
     in_urls += [one.replace("%20", "+") for one in in_urls]
@@ -225,7 +234,8 @@ def _spellings(value: str) -> Iterable[bytes]:
     in_json += [one.replace("/", "\\/") for one in in_json]
     in_html = [_escaped(value, signs, form, _HTML_NAMES) for signs, form in _IN_HTML]
     texts = (value, *in_urls, *in_json, *in_html, plain.hex(), plain.hex().upper())
-    return (*(text.encode("ascii") for text in texts), *_in_base64(plain))
+    wide = (value.encode(alphabet) for alphabet in _WIDE)
+    return (*(text.encode("ascii") for text in texts), *_in_base64(plain), *wide)
 
 
 def _escaped(text: str, signs: str, form: str, names: Mapping[str, str]) -> str:

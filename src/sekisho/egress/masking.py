@@ -4,7 +4,8 @@
   changes its length by it, so it is framed anew, in chunks.
 - A body with a content coding, which was asked for without, is decoded (`decoding`) and passed on without, as it was
   asked for: the head then tells neither the coding nor digests of what was coded, and its entity tag is a weak one. A
-  coding that cannot be read is refused before a byte of it passes. What follows an upgrade is not read and not changed.
+  coding that cannot be read is refused before a byte of it passes, and so is a part of an answer, which was asked for
+  whole. What follows an upgrade is not read and not changed.
 - A head that is malformed or too long is refused.
 
 This keeps an honest host from handing a secret to the plugin by accident (an echo, an error page, a debug header). It
@@ -19,7 +20,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from sekisho.egress.decoding import COMPRESSED, Decoder, coding_of
+from sekisho.egress.decoding import Decoder, coding_of
 from sekisho.errors import Refused
 
 __all__ = ["AnswerMask", "StreamReplacer"]
@@ -41,7 +42,7 @@ _OF_CODED: Final = (
     b"content-md5:",
     b"accept-ranges:",
 )
-_PARTIAL: Final = 206
+_PARTIAL: Final = frozenset({206, 226})  # RFC 9110 section 15.3.7; RFC 3229 section 10.4.1
 
 
 class StreamReplacer:
@@ -168,6 +169,10 @@ class AnswerMask:
             return fields
         if code < 200:
             return fields  # another head follows
+        if code in _PARTIAL and not self._is_head_only:
+            raise Refused(
+                "secret_refused", "the host gave a part of its answer, though it was asked for all of it"
+            )
         fields = self._enter_coding(code, fields)
         if self._is_head_only or code in (204, 304):
             self._state = "done"
@@ -204,8 +209,6 @@ class AnswerMask:
         if not coding:
             return fields
         if not is_bodiless:
-            if code == _PARTIAL:  # a part of what is coded cannot be read
-                raise Refused("secret_refused", COMPRESSED)
             self._decoder = Decoder(coding)
         dropped = (*_OF_CODED, b"content-length:") if is_bodiless else _OF_CODED
         kept = (one for one in fields if not one.lower().startswith(dropped))

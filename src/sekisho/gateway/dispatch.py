@@ -76,7 +76,12 @@ class Dispatcher:
         self._new_id = new_id
         self._round_key = round_key
         self.journeys = Journeys(
-            road=road, clock=clock, round_key=round_key, spend=sessions.spend, request_ids=request_ids
+            road=road,
+            clock=clock,
+            round_key=round_key,
+            spend=sessions.spend,
+            run=sessions.run,
+            request_ids=request_ids,
         )
         self._catalogue = Catalogue(Cursors(round_key))
         self.subscriptions = Subscriptions(road, house, self._catalogue, new_id, task_key=round_key)

@@ -45,10 +45,12 @@ class Journeys:
         clock: Clock,
         round_key: bytes,
         spend: Callable[[str, float, float], bool],
+        run: str = "",
         request_ids: RequestIds | None = None,
     ) -> None:
-        """`spend` is True the first time for what is good for one; `request_ids` are those of all processes."""
+        """`spend` is True the first time for what is good for one, in this `run`; `request_ids` are of all processes."""
         self._spend = spend
+        self._run = run
         self._request_ids = request_ids
         self._road = road
         self._clock = clock
@@ -215,8 +217,10 @@ class Journeys:
         is_of_approval = APPROVAL in one.kinds
         if is_of_approval or one.is_approved:
             # One question has one answer, and a yes is for one call, however often its client sends it.
-            if not self._spend(str(params["requestState"]), visit.now, MAX_AGE_S):
-                raise Refused("approval_refused", "this question was answered; call again to be asked again")
+            if one.run != self._run or not self._spend(str(params["requestState"]), visit.now, MAX_AGE_S):
+                raise Refused(
+                    "approval_refused", "this question counts no more; call again to be asked again"
+                )
             if is_of_approval and not is_yes(_object(said.get(APPROVAL))):
                 raise _said_no()
         if not is_of_approval:
@@ -233,6 +237,7 @@ class Journeys:
             state if isinstance(state, str) else None,
             kinds,
             arrived.is_approved,
+            self._run,
         )
         try:
             value["requestState"] = seal_round(self._round_key, one, self._clock.now())

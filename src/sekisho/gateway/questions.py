@@ -78,7 +78,8 @@ _PURPOSE: Final = "round"
 class Round(msgspec.Struct, frozen=True, gc=False):
     """One round of a call: `state` is the plugin's side's own, `kinds` says what each question was.
 
-    `is_approved` is set once a person said yes to this call, so that its later rounds need not ask again.
+    `is_approved` is set once a person said yes to this call, so that its later rounds need not ask again. `run` is that
+    of the house which would know if that was used before.
     """
 
     client: str
@@ -87,6 +88,7 @@ class Round(msgspec.Struct, frozen=True, gc=False):
     state: str | None
     kinds: dict[str, str]
     is_approved: bool = False
+    run: str = ""
 
 
 def kind_of(method: str, params: Mapping[str, JsonValue]) -> str:

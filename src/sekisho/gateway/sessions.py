@@ -3,11 +3,13 @@
 A ticket is bound to the client and the endpoint that opened it, expires, and can be ended; only ended ones are kept,
 in a bounded list, until they expire. A restart of the core ends no session. Several workers keep one list (decision
 0011): a session that one of them ended is ended at all of them before the client hears so. The same list remembers other
-tickets that are good for one time, until they expire.
+tickets that are good for one time, until they expire: no flood of them or of endings makes one forgotten before, and no
+restart, because it counts within one run of the house alone.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -26,6 +28,10 @@ MAX_KNOWN: Final = 4096
 MAX_ENDED: Final = (
     100_000  # remembered endings: a client that opens and ends sessions in a loop must not fill the memory
 )
+
+MAX_SPENT: Final = 200_000  # tickets that are good for one time, all used within their ten minutes
+MAX_SPENT_LIFE_S: Final = 3600.0  # none of them lives longer
+_RUN_BYTES: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,9 @@ class Session:
 class Endings(Protocol):
     """The sessions that were ended; the oldest may be forgotten when there are too many."""
 
+    run: str
+    """Names what remembers: a ticket that is good for one time counts only where its use would be known."""
+
     def add(self, ident: str, now: float) -> None:
         """A session was ended."""
 
@@ -55,7 +64,7 @@ class Endings(Protocol):
         """True when it was ended."""
 
     def spend(self, ticket: str, now: float, life_s: float) -> bool:
-        """True the first time for a ticket that is good for one; it is remembered for as long as it lives."""
+        """True the first time for a ticket that is good for one; False when there is no room to remember it."""
 
     @property
     def count(self) -> int:
@@ -70,6 +79,7 @@ class LocalEndings:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._spent: OrderedDict[str, float] = OrderedDict()
         self.count = 0
+        self.run = secrets.token_urlsafe(_RUN_BYTES)
 
     def add(self, ident: str, now: float) -> None:
         """A session was ended."""
@@ -84,11 +94,12 @@ class LocalEndings:
 
     def spend(self, ticket: str, now: float, life_s: float) -> bool:
         """True the first time."""
-        while self._spent and (len(self._spent) >= self._limit or next(iter(self._spent.values())) <= now):
+        while self._spent and next(iter(self._spent.values())) <= now:
             self._spent.popitem(last=False)
-        is_new = ticket not in self._spent
+        if ticket in self._spent or len(self._spent) >= MAX_SPENT:
+            return False
         self._spent[ticket] = now + life_s
-        return is_new
+        return True
 
 
 class SharedEndings:
@@ -97,6 +108,7 @@ class SharedEndings:
     def __init__(self, memory: SharedMemory) -> None:
         self._memory = memory
         self._table = memory.endings
+        self.run = memory.run
 
     @property
     def count(self) -> int:
@@ -106,9 +118,15 @@ class SharedEndings:
     def add(self, ident: str, now: float) -> None:
         """A session was ended; all workers know it when this returns."""
         digest = self._memory.digest(ident.encode())
+        until_ns, now_ns = _until_ns(now, MAX_AGE_S), int(now * 1e9)
         self._memory.mutex.acquire()
         try:
-            self._place(digest, now, MAX_AGE_S)
+            if self._table.place(digest, until_ns, now_ns) < 0:
+                # The oldest ending gives way. Whatever ends soon may be a ticket that must not be good again.
+                oldest = self._table.soonest(digest, after=_until_ns(now, MAX_SPENT_LIFE_S))
+                if oldest >= 0:
+                    self._table.set_until(oldest, 0)
+                    self._table.place(digest, until_ns, now_ns)
             self._memory.count_ending()
         finally:
             self._memory.mutex.release()
@@ -116,23 +134,18 @@ class SharedEndings:
     def spend(self, ticket: str, now: float, life_s: float) -> bool:
         """True the first time, at whatever worker."""
         digest = self._memory.digest(b"spent " + ticket.encode())
+        until_ns, now_ns = _until_ns(now, life_s), int(now * 1e9)
         self._memory.mutex.acquire()
         try:
             known = self._table.find(digest)
-            is_new = known < 0 or self._table.until(known) <= int(now * 1e9)
             if known < 0:
-                self._place(digest, now, life_s)
-            elif is_new:
-                self._table.set_until(known, _until_ns(now, life_s))
+                return self._table.place(digest, until_ns, now_ns) >= 0
+            if self._table.until(known) > now_ns:
+                return False
+            self._table.set_until(known, until_ns)
+            return True
         finally:
             self._memory.mutex.release()
-        return is_new
-
-    def _place(self, digest: bytes, now: float, life_s: float) -> None:
-        until_ns, now_ns = _until_ns(now, life_s), int(now * 1e9)
-        if self._table.place(digest, until_ns, now_ns) < 0:
-            self._table.set_until(self._table.soonest(digest), 0)
-            self._table.place(digest, until_ns, now_ns)
 
     def __contains__(self, ident: str) -> bool:
         # an entry that has lapsed belongs to a ticket that has lapsed too, so that its time need not be looked at
@@ -207,6 +220,11 @@ class Sessions:
     def spend(self, ticket: str, now: float, life_s: float) -> bool:
         """True the first time for a ticket that is good for one."""
         return self._ended.spend(ticket, now, life_s)
+
+    @property
+    def run(self) -> str:
+        """Which run of the house remembers them."""
+        return self._ended.run
 
     def is_ended(self, ident: str) -> bool:
         """Was this session ended?"""

@@ -5,7 +5,8 @@ Guarantees
   the start, not a store.
 - Every worker has a place of its own, held by a lock on a file that ends with its process; `is_alive` asks for it.
 - Whoever finds nobody else there makes lock and places anew, so that what a crash left cannot stay locked. Rates
-  and ended sessions stay: a restart gives nobody a fresh limit and no session back its life.
+  and ended sessions stay: a restart gives nobody a fresh limit and no session back its life. It gives the run a new
+  name: who lost power may have lost what was noted last.
 
 With one worker none of this exists. Knows bytes and places; `shared_limits`, `berths`, `seats`, `budgets`, `request_ids`
 and `sessions` know meanings.
@@ -41,6 +42,8 @@ PLACE_WAIT_S: Final = 1.0
 _MAGIC: Final = b"sekisho/shared/3"
 _SALT_AT: Final = 16
 _SALT_BYTES: Final = 16
+_RUN_AT: Final = 32
+_RUN_BYTES: Final = 16
 _MUTEX_AT: Final = 64
 _ENDINGS_AT: Final = 128
 _COUNTERS_AT: Final = 256
@@ -78,6 +81,7 @@ class SharedMemory:
         file = self._keep(_open_private(self._folder / "core.shared"))
         if _claim(file):
             _prepare(file)
+            os.pwrite(file, secrets.token_bytes(_RUN_BYTES), _RUN_AT)
             self._map(file)
             self._start_anew()
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -105,6 +109,8 @@ class SharedMemory:
         self.counters = memoryview(self.memory).cast("q")
         self.mutex = RobustMutex(self.memory, _MUTEX_AT)
         self.salt = bytes(self.memory[_SALT_AT : _SALT_AT + _SALT_BYTES])
+        self.run = self.memory[_RUN_AT : _RUN_AT + _RUN_BYTES].hex()
+        """Names the time since all workers began, or began again together."""
         self.rates = SharedTable(self.memory, self.counters, _TABLES_AT, BUCKETS)
         self.endings = SharedTable(self.memory, self.counters, _TABLES_AT + _TABLE_BYTES, BUCKETS)
         self.requests = SharedTable(self.memory, self.counters, _REQUESTS_AT, BUCKETS)

@@ -117,9 +117,10 @@ class SharedTable:
 
     # for both
 
-    def soonest(self, digest: bytes) -> int:
-        """The place in this digest's bucket that ends first."""
-        return min(self.neighbours(digest), key=self.until)
+    def soonest(self, digest: bytes, *, after: int) -> int:
+        """The place in this digest's bucket that ends first of those that end after this, or -1."""
+        places = [place for place in self.neighbours(digest) if self.until(place) > after]
+        return min(places, key=self.until, default=-1)
 
     def neighbours(self, digest: bytes) -> range:
         """The places of this digest's bucket."""

@@ -89,14 +89,18 @@ def _python_entry(package: PackageSpec, tree: Path, wanted: str | None) -> Entry
 
 
 def _dist_info(package: PackageSpec, site: Path) -> Path:
-    for folder in sorted(site.glob("*.dist-info")):
-        name, _, version = folder.name.removesuffix(".dist-info").partition("-")
-        if normal_python_name(name) != normal_python_name(package.name):
-            continue
+    wanted = normal_python_name(package.name)
+    found = [
+        one for one in site.glob("*.dist-info") if normal_python_name(one.name.partition("-")[0]) == wanted
+    ]
+    if len(found) > 1:  # a dependency can bring a folder of any name, and with it another program
+        raise Refused("package_refused", f"several of the packages say that they are {package}")
+    for folder in found:
+        version = folder.name.removesuffix(".dist-info").partition("-")[2]
         fields = dict(
             re.findall(r"(?m)^(Name|Version):[ \t]*(\S+)[ \t]*$", _text(folder / "METADATA")[:4096])
         )
-        is_it = normal_python_name(fields.get("Name", "")) == normal_python_name(package.name)
+        is_it = normal_python_name(fields.get("Name", "")) == wanted
         versions = (version, fields.get("Version", ""))
         if is_it and all(is_same_release(one, package.version) for one in versions):
             return folder

@@ -1,8 +1,9 @@
 """A package's tree on the disk: read and judged before it is believed, made read-only, looked at again before a start.
 
 Guarantees
-- `take` refuses a tree with anything but folders, plain files and links that stay inside, or with a set-uid bit, and
-  one with more files or bytes than allowed; what it accepts is read-only for everybody, with one date;
+- `take` refuses a tree with anything but folders, plain files and links that stay inside, or with a set-uid bit or a
+  file that has another name (through which it could be written later), and one with more files or bytes than allowed;
+  what it accepts is read-only for everybody, with one date;
 - nothing is followed: a link is read as a link, and each file is opened in its folder's own descriptor;
 - `look` compares every name, kind and mode with the manifest, and each file with what the kernel said of it when it
   was last hashed: a changed file has another time of change, which nobody but the kernel can set. What does not agree
@@ -220,6 +221,8 @@ def _kind(path: str, status: os.stat_result) -> EntryKind:
         return "l"
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise Refused("package_refused", f"the package has something that is no file: {path[:80]}")
+    if stat.S_ISREG(mode) and status.st_nlink != 1:
+        raise Refused("package_refused", f"the package has a file that has other names, too: {path[:80]}")
     if mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
         raise Refused("package_refused", f"the package has a set-uid or set-gid bit: {path[:80]}")
     if stat.S_ISDIR(mode):

@@ -35,11 +35,21 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def ensure_folder(path: Path) -> None:
-    """Make a folder only its owner may enter."""
+    """Make a folder only its owner may enter; one that is there is refused if others can put something into it.
+
+    Whoever can put a key of their own there needs to read none of ours.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = path.stat()
     except OSError as error:
         raise _unavailable(path, error) from error
+    if facts.st_uid not in (os.geteuid(), 0) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Misconfigured(
+            "key_unavailable",
+            f"others can put keys into {path} (mode {stat.S_IMODE(facts.st_mode):o})",
+            remedy="replace what is in it, because it may not be yours, and keep it at mode 700",
+        )
 
 
 def write_private(path: Path, data: bytes) -> None:

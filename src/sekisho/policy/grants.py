@@ -151,7 +151,11 @@ class LimitGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grants:
-    """Everything one plugin may touch."""
+    """Everything one plugin may touch.
+
+    `widened`: further settings by which more is within its walls, or other code, in the words of the file. Each is
+    enforced where it is read; here they stand to be shown and approved.
+    """
 
     network: NetworkGrant = NetworkGrant()
     files: FileGrant = FileGrant()
@@ -160,6 +164,7 @@ class Grants:
     allowed_operations: tuple[str, ...] = ()
     secrets: tuple[SecretGrant, ...] = ()
     isolation: str = "strict"
+    widened: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = (*self.environment, *(one.name for one in self.secrets))

@@ -126,6 +126,8 @@ def grants_digest(grants: Grants) -> str:
         network["endpoints"] = [*sorted(f"{host}:{port}" for host, port in grants.network.endpoints)]
     if grants.isolation != "strict":
         reach["isolation"] = grants.isolation
+    if grants.widened:
+        reach["widened"] = [*sorted(grants.widened)]
     if grants.secrets:
         reach["secrets"] = [*sorted(one.reach for one in grants.secrets)]
     return digest("sekisho/grants/1", canonical_bytes(reach))

@@ -62,15 +62,17 @@ class LockedPlugin:
     @property
     def check(self) -> str:
         """A digest over the whole entry, so that editing any field of it is noticed."""
-        entry: JsonValue = {
-            "name": self.name,
-            "argv": list(self.argv),
-            "grants": self.grants,
-            "root": self.root,
-            "approved_by": self.approved_by,
-            "approved_at": self.approved_at,
-        }
-        return digest("sekisho/lock/1", canonical_bytes(entry))
+        whom: dict[str, JsonValue] = {"approved_by": self.approved_by, "approved_at": self.approved_at}
+        return digest("sekisho/lock/1", canonical_bytes(self._what | whom))
+
+    @property
+    def seen(self) -> str:
+        """A digest over what is approved, without by whom and when: what a person saw."""
+        return digest("sekisho/seen/1", canonical_bytes(self._what))
+
+    @property
+    def _what(self) -> dict[str, JsonValue]:
+        return {"name": self.name, "argv": list(self.argv), "grants": self.grants, "root": self.root}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

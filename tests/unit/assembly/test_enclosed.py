@@ -90,7 +90,30 @@ def test_where_a_service_listens_in_a_grant_there_are_no_unix_sockets_unless_the
         if listens:
             service.bind(str(folder / "s"))
         assert sandbox_spec(wanted, {}).unix_sockets is has_them
-        assert bool(sockets_in_reach(wanted)) is (listens or word == "never")
+        assert bool(sockets_in_reach(wanted, sandbox_spec(wanted, {}))) is (listens or word == "never")
+
+
+@pytest.mark.threat("T-READ-HOST")
+@pytest.mark.parametrize("listens", [True, False])
+@pytest.mark.parametrize("way", ["command", "runtime_paths"])
+def test_a_service_that_listens_in_what_its_program_brings_counts_too(
+    tmp_path: Path, workload: Workload, way: str, listens: bool
+) -> None:
+    modules = tmp_path.resolve() / "node_modules"
+    (modules / ".cache").mkdir(parents=True)
+    script = modules / "server.js"
+    script.touch()
+    wanted = replace(workload, command=(*workload.command, str(script)))
+    if way == "runtime_paths":
+        wanted = replace(workload, runtime_paths=(modules,))
+    with socket.socket(socket.AF_UNIX) as service:
+        if listens:
+            service.bind(str(modules / ".cache" / "d.sock"))
+        assert sandbox_spec(wanted, {}).unix_sockets is not listens
+
+
+def test_walls_of_a_program_that_is_not_here_can_still_be_read(workload: Workload) -> None:
+    assert sandbox_spec(replace(workload, command=("/nowhere/at/all",)), {}).unix_sockets
 
 
 @pytest.mark.parametrize("name", TRUST_VARIABLES)

@@ -57,6 +57,35 @@ def test_a_run_folder_that_points_elsewhere_is_refused(tmp_path: Path) -> None:
         places.make_folders()
 
 
+@pytest.mark.threat("T-READ-CORE")
+@pytest.mark.parametrize(
+    ("mode", "is_own_group", "is_refused"),
+    [
+        (0o777, True, True),
+        (0o1777, True, True),
+        (0o770, False, True),
+        (0o775, True, False),
+        (0o755, False, False),
+        (0o700, True, False),
+    ],
+)
+def test_a_home_that_others_can_write_is_refused(
+    tmp_path: Path, mode: int, is_own_group: bool, is_refused: bool
+) -> None:
+    places = _places(tmp_path / "home")
+    places.home.mkdir()
+    if not is_own_group and os.geteuid() != 0:
+        pytest.skip("only root gives a folder to a group that it is not in")
+    os.chown(places.home, -1, os.getgid() + (not is_own_group))
+    places.home.chmod(mode)
+    if not is_refused:
+        places.make_folders()
+        return
+    with pytest.raises(Misconfigured, match="others can write"):
+        places.make_folders()
+    assert not places.run.exists()
+
+
 def test_a_home_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Misconfigured, match="cannot be created"):

@@ -100,6 +100,30 @@ def test_a_surface_that_changed_after_the_review_is_not_approved(
     assert not (home.parent / "sekisho.lock").exists()
 
 
+@pytest.mark.threat("T-RUGPULL")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('["add"]', '["add", "delete"]'),
+        ('name = "notes"', 'name = "notes"\nsandbox.unix_sockets = "always"'),
+        ('name = "notes"', 'name = "notes"\nsandbox.max_memory_mb = 1024'),  # bounds cost alone
+        ("", ""),
+    ],
+)
+def test_permissions_that_changed_after_the_review_are_not_approved(
+    typed: Type, home: Path, listed: Listed, before: str, after: str
+) -> None:
+    listed("adds a note")
+    digest = typed("review", "notes", "--json").json["digest"]
+    assert typed("review", "notes").err.splitlines()[-1] == f"→ sekisho approve notes --digest {digest}"
+    path = Path("sekisho.toml")
+    path.write_text(path.read_text().replace(before, after, 1))
+    answer = typed("approve", "notes", "--yes", "--digest", digest, "--json")
+    is_refused = "delete" in after or "always" in after
+    assert answer.status == is_refused
+    assert (home.parent / "sekisho.lock").exists() is not is_refused
+
+
 @pytest.mark.parametrize("words", [("approve", "notes", "--json"), ("approve", "notes")])
 def test_a_script_does_not_approve_by_silence(
     typed: Type, home: Path, listed: Listed, words: tuple[str, ...]
@@ -221,7 +245,7 @@ def test_all_means_every_plugin_that_waits_for_it(typed: Type, home: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("one", "--all"), ("one", "two", "--root", "sha256:x"), ("--all", "--root", "sha256:x")]
+    "words", [(), ("one", "--all"), ("one", "two", "--root", "sha256:x"), ("--all", "--digest", "sha256:x")]
 )
 def test_names_and_all_and_a_root_that_do_not_fit_are_refused(
     typed: Type, home: Path, words: tuple[str, ...]

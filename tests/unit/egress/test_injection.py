@@ -225,12 +225,57 @@ def test_answers_are_asked_for_without_compression_where_a_secret_may_be_told() 
 
 
 @pytest.mark.threat("T-SECRET")
-@pytest.mark.parametrize("line", [b"Range: bytes=0-9", b"If-Range: x", b"ACCEPT-CHARSET: utf-16"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Range: bytes=0-9",
+        b"Request-Range: bytes=0-9",  # Apache still takes it for the same
+        b"If-Range: x",
+        b"A-IM: range",
+        b"ACCEPT-CHARSET: utf-16",
+        b"X-Accept-Charset: utf-16",
+    ],
+)
 def test_a_plugin_does_not_choose_in_which_pieces_a_secret_may_be_told(line: bytes) -> None:
     found = prepared(b"GET / HTTP/1.1", line)
     assert not [one for one in lines(found) if one.startswith(line.lower().partition(b":")[0] + b":")]
     away = prepared(b"GET / HTTP/1.1", line, target=Target(host="other.example", port=80))
     assert [one for one in lines(away) if one.lower() == line.lower()]
+
+
+@pytest.mark.threat("T-SECRET")
+@pytest.mark.parametrize(
+    ("sent", "goes_out"),
+    [
+        (b"text/plain;charset=utf-16", b"text/plain"),
+        (b'a/b ; Charset = "ibm037" ; q=0.5, text/html', b"a/b  ; q=0.5, text/html"),
+        (b"a/b;charset=utf-16;charset=ibm037,*/*;charset=", b"a/b,*/*"),
+        (b"text/plain;q=0.5, */*;level=1", b"text/plain;q=0.5, */*;level=1"),
+    ],
+)
+def test_a_plugin_does_not_choose_the_alphabet_of_what_may_tell_a_secret(
+    sent: bytes, goes_out: bytes
+) -> None:
+    assert b"accept: " + goes_out in lines(prepared(b"GET / HTTP/1.1", b"Accept: " + sent))
+    away = prepared(b"GET / HTTP/1.1", b"Accept: " + sent, target=Target(host="other.example", port=80))
+    assert b"accept: " + sent in lines(away)
+    assert b"content-type: a/b;charset=x" in lines(
+        prepared(b"GET / HTTP/1.1", b"Content-Type: a/b;charset=x")
+    )
+
+
+@pytest.mark.threat("T-SECRET")
+@pytest.mark.parametrize("alphabet", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_letters_of_two_or_four_bytes_hide_nothing(alphabet: str) -> None:
+    found = prepared(b"GET / HTTP/1.1", b"X: " + MARK)
+    mask = StreamReplacer(found.masks)
+    said = f"before {VALUE} behind".encode(alphabet)
+    shown = mask.feed(said[:30]) + mask.feed(said[30:]) + mask.finish()
+    assert MARK in shown
+    rest = shown.replace(MARK, b"").replace(
+        b"\0", b""
+    )  # letters of one byte order lie between those of the other
+    assert rest == b"before  behind"
 
 
 def test_a_secret_that_is_a_common_word_is_put_in_but_not_searched_in_answers() -> None:

@@ -199,9 +199,14 @@ def test_one_that_is_cut_short_is_not_ended() -> None:
 
 
 @pytest.mark.threat("T-SECRET")
-def test_a_part_of_a_coded_answer_is_refused_unread() -> None:
-    with pytest.raises(Refused, match="compressed"):
-        masked(coded("gzip", gzip.compress(BODY)).replace(b"200 OK", b"206 Partial Content"))
+@pytest.mark.parametrize("status", [b"206 Partial Content", b"226 IM Used"])
+def test_a_part_of_an_answer_is_refused_unread(status: bytes) -> None:
+    plain = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+    for answer in (coded("gzip", gzip.compress(BODY)), plain):
+        with pytest.raises(Refused, match="a part of its answer"):
+            masked(answer.replace(b"200 OK", status))
+    head = plain[:-3].replace(b"200 OK", status)
+    assert masked(head, is_head_only=True) == head  # says only how long a part would be
 
 
 def test_where_no_body_comes_the_head_is_that_of_the_body_that_would() -> None:

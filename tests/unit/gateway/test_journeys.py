@@ -283,6 +283,27 @@ def test_a_question_is_answered_once_and_a_yes_is_for_one_call(held: Kit, first:
 
 
 @pytest.mark.threat("T-REPLAY")
+def test_a_yes_counts_in_the_run_it_was_asked_in_and_an_answer_to_a_plugin_in_any(held: Kit) -> None:
+    again = type(held)()
+    again.approver.says = "ask"
+    client = modern(held)
+    state = client.send("tools/call", CALL).result["requestState"]
+    yes = {"requestState": state, "inputResponses": {"sekisho-approval": YES}}
+    assert modern(again).send("tools/call", {**CALL, **yes}).code == "approval_refused"
+    for is_approved in (True, False):
+        if not is_approved:
+            held.approver.says = again.approver.says = "yes"
+        said = client.send("tools/call", {**CALL, **yes} if is_approved else CALL)
+        reply(held, ROUND)
+        further = {"requestState": said.result["requestState"], "inputResponses": ANSWERS}
+        said = modern(again).send("tools/call", {**CALL, **further})
+        if not is_approved:
+            reply(again, DONE)
+        assert said.code == ("approval_refused" if is_approved else "ok")
+    assert len(again.line.frames) == 1
+
+
+@pytest.mark.threat("T-REPLAY")
 def test_a_later_round_of_an_approved_call_is_sent_once_and_others_as_often_as_before(kit: Kit) -> None:
     for is_asked, codes in ((True, ["ok", "approval_refused"]), (False, ["ok", "ok"])):
         kit.approver.says = "ask" if is_asked else "yes"

@@ -8,7 +8,7 @@ import pytest
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway import Sessions, sessions
-from sekisho.gateway.sessions import Endings, LocalEndings, SharedEndings
+from sekisho.gateway.sessions import MAX_SPENT_LIFE_S, Endings, LocalEndings, SharedEndings
 from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.protocol import PluginName
 
@@ -105,12 +105,64 @@ def test_the_shared_memory_of_ended_sessions_is_bounded(tmp_path: Path) -> None:
     ident = held.open("aya", CALC, "2025-06-18", NOW)
     bucket = memory.digest(ident.encode())[:4]
     filler = 0
-    while memory.endings.place(bucket + filler.to_bytes(12, "big"), int((NOW + filler + 1) * 1e9), 0) >= 0:
+    first = NOW + MAX_SPENT_LIFE_S + 11
+    while memory.endings.place(bucket + filler.to_bytes(12, "big"), int((first + filler) * 1e9), 0) >= 0:
         filler += 1
     held.close(ident, "aya", CALC, NOW)
     assert refusal(held, ident) == "session_unknown"
     assert memory.endings.find(bucket + bytes(12)) == -1  # what would have lapsed first gave way
     memory.close()
+
+
+@pytest.mark.threat("T-REPLAY")
+def test_no_flood_of_endings_makes_what_was_spent_good_again(tmp_path: Path) -> None:
+    memory = SharedMemory(tmp_path, 0)
+    held = Sessions(bytes(32), SharedEndings(memory))
+    ident = held.open("aya", CALC, "2025-06-18", NOW)
+    bucket = memory.digest(ident.encode())[:4]
+    spent = [bucket + number.to_bytes(12, "big") for number in range(33)]
+    # a bucket full of what was spent, as its time is written
+    assert [memory.endings.place(one, int((NOW + 610) * 1e9), 0) >= 0 for one in spent] == [
+        *[True] * 32,
+        False,
+    ]
+    held.close(ident, "aya", CALC, NOW)
+    assert all(memory.endings.find(one) >= 0 for one in spent[:32])
+    memory.close()
+
+
+@pytest.mark.threat("T-REPLAY")
+def test_what_could_not_be_remembered_is_not_good_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_SPENT", 2)
+    memory = SharedMemory(tmp_path, 0)
+    shared, local = SharedEndings(memory), LocalEndings(2)
+    bucket = memory.digest(b"spent c")[:4]
+    for number in range(32):
+        memory.endings.place(bucket + number.to_bytes(12, "big"), int((NOW + 60) * 1e9), 0)
+    assert [local.spend(one, NOW, 60) for one in "aba"] == [True, True, False]
+    for kept in (shared, local):
+        assert not kept.spend("c", NOW, 60)
+        assert kept.spend("c", NOW + 100, 60)  # there is room again
+        assert not kept.spend("c", NOW + 100, 60)
+    memory.close()
+
+
+@pytest.mark.threat("T-REPLAY")
+def test_a_run_has_one_name_for_all_its_workers_and_no_other_run_has_it(tmp_path: Path) -> None:
+    seen = {LocalEndings().run, LocalEndings().run}
+    for _ in range(2):
+        memories = [SharedMemory(tmp_path, worker, 2) for worker in range(2)]
+        runs = {Sessions(bytes(32), SharedEndings(memory)).run for memory in memories}
+        memories[0].close()
+        memories[0] = SharedMemory(tmp_path, 0, 2)  # one worker of several is started again
+        runs.add(SharedEndings(memories[0]).run)
+        assert len(runs) == 1
+        seen |= runs
+        for memory in memories:
+            memory.close()
+    assert len(seen) == 4
 
 
 @pytest.mark.threat("T-REPLAY")
@@ -126,7 +178,5 @@ def test_what_is_good_for_one_time_is_spent_once_until_it_has_lapsed(tmp_path: P
         assert not one.spend("b", NOW + 59, 60)
         assert other.spend("a", NOW + 3600, 60)
         assert not one.spend("a", NOW + 3600, 60)
-    assert local.spend("c", NOW + 3600, 60)
-    assert local.spend("d", NOW + 3600, 60)  # bounded: the oldest is forgotten
     for memory in memories:
         memory.close()

@@ -48,7 +48,7 @@ def test_a_bucket_full_of_living_entries_takes_no_other_until_one_lapses() -> No
     assert placed[:32] == list(range(32))
     assert set(placed[32:]) == {-1}
     assert held.place(same[40], 99, 9) == -1
-    assert held.soonest(same[40]) == 0
+    assert [held.soonest(same[40], after=after) for after in (0, 10, 40, 41)] == [0, 1, 31, -1]
     assert held.place(same[40], 99, 10) == 0
     assert held.find(same[0]) == -1
 

@@ -44,6 +44,25 @@ def test_the_script_with_the_packages_own_name_is_run(tmp_path: Path) -> None:
     assert entry.command[:4] == ("{python}", "-I", "-S", "-c")
 
 
+@pytest.mark.threat("T-PACKAGE")
+@pytest.mark.parametrize("name", ["Mcp_Server_Time-1.0.0", "mcp.server.time-1.0", "MCP_SERVER_TIME-9"])
+def test_a_dependency_that_says_it_is_the_package_does_not_choose_the_program(
+    tmp_path: Path, name: str
+) -> None:
+    _wheel(tmp_path, "[console_scripts]\nmcp-server-time = mcp_server_time:main\n")
+    other = tmp_path / "site" / "another-1.0.0.dist-info"
+    other.mkdir()  # as every dependency has
+    find_entry(TIME, tmp_path, None)
+    theirs = tmp_path / "site" / f"{name}.dist-info"
+    theirs.mkdir()
+    (theirs / "METADATA").write_text("Name: mcp-server-time\nVersion: 1.0.0\n", encoding="utf-8")
+    (theirs / "entry_points.txt").write_text(
+        "[console_scripts]\nmcp-server-time = evil:main\n", encoding="utf-8"
+    )
+    with pytest.raises(Refused, match="several of the packages"):
+        find_entry(TIME, tmp_path, None)
+
+
 def test_the_command_runs_that_function_with_the_trees_modules_only(tmp_path: Path) -> None:
     _wheel(tmp_path, "[console_scripts]\nmcp-server-time = package.app:Main.run [extra]\n")
     (tmp_path / "site" / "package").mkdir()

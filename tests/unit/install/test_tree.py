@@ -102,6 +102,14 @@ def _link_out(root: Path) -> None:
     (root / "lib" / "link").symlink_to("../../secret")
 
 
+def _another_name(root: Path) -> None:
+    os.link(root / "lib" / "code.py", root.parent / "kept")
+
+
+def _another_name_in_it(root: Path) -> None:
+    os.link(root / "lib" / "code.py", root / "lib" / "more.py")
+
+
 def _control_character(root: Path) -> None:
     (root / "a\nb").write_bytes(b"")
 
@@ -137,8 +145,8 @@ def _deep(root: Path, levels: int = 1200) -> None:
 @pytest.mark.parametrize(
     "attack",
     [
-        _fifo, _unix_socket, _set_uid, _set_gid_folder, _absolute_link, _link_out, _control_character, _no_unicode,
-        _too_many, _too_large,
+        _fifo, _unix_socket, _set_uid, _set_gid_folder, _absolute_link, _link_out, _another_name, _another_name_in_it,
+        _control_character, _no_unicode, _too_many, _too_large,
     ],
 )  # fmt: skip
 def test_a_tree_with_something_no_package_needs_is_refused(

@@ -34,6 +34,31 @@ def test_a_private_file_others_may_touch_is_refused(tmp_path: Path, loose: int) 
     assert caught.value.code == "key_unavailable"
 
 
+@pytest.mark.threat("T-MITM")
+@pytest.mark.parametrize("loose", [0o777, 0o722, 0o770, 0o1777])
+def test_a_folder_into_which_others_can_put_keys_is_refused_and_one_they_can_look_at_is_not(
+    tmp_path: Path, loose: int
+) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    folder.chmod(loose)
+    with pytest.raises(Misconfigured, match="others can put keys") as caught:
+        files.write_private(folder / "key", b"secret")
+    assert caught.value.code == "key_unavailable"
+    folder.chmod(0o755)
+    files.write_private(folder / "key", b"secret")
+
+
+def test_a_folder_of_keys_that_somebody_else_owns_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives a folder away")
+    folder = tmp_path / "keys"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 4321, -1)
+    with pytest.raises(Misconfigured, match="others can put keys"):
+        files.ensure_folder(folder)
+
+
 def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
     path = tmp_path / "page"
     files.write_public(path, b"one")

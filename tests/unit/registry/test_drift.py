@@ -149,6 +149,12 @@ def test_a_secret_opened_tls_or_weaker_walls_change_the_permissions_and_their_ab
     )
 
 
+def test_what_widens_the_walls_besides_is_part_of_what_was_approved_in_any_order() -> None:
+    one, other = (grants_digest(Grants(widened=words)) for words in (("a = 1", "b = 2"), ("b = 2", "a = 1")))
+    assert one == other
+    assert len({one, GRANTS, grants_digest(Grants(widened=("a = 1",)))}) == 3
+
+
 def test_learning_is_a_wider_reach_and_speed_is_none() -> None:
     plain = NetworkGrant(allowed_domains=("example.com",))
     digest = grants_digest(Grants(network=plain))

@@ -22,7 +22,7 @@ from sekisho.sandbox.host.trail import SYSTEM_FOLDERS, Trail, which
 from sekisho.sandbox.mount import is_below
 from sekisho.sandbox.plans.spec import DEFAULT_SEARCH_PATH, Closure, Link, SandboxSpec, unavailable
 
-__all__ = ["mounts_below", "survey", "zone_name"]
+__all__ = ["brought", "mounts_below", "survey", "zone_name"]
 
 _SYSTEM_FILES: Final = (
     "/etc/ld.so.cache",
@@ -63,11 +63,7 @@ def survey(spec: SandboxSpec) -> Closure:
     Raises:
         Misconfigured: a path or the program is missing, or a granted path leads elsewhere.
     """
-    trail = Trail(spec.search_path or DEFAULT_SEARCH_PATH)
-    argv = spec.argv if spec.image else _follow_command(spec, trail)  # an image brings its own programs
-    system, links = _system() if not spec.image else _NOTHING
-    for path in spec.runtime_paths:
-        trail.follow_listed(path)
+    argv, trail, system, links = _shown(spec)
     files = spec.grants.files
     listed = tuple(dict.fromkeys((*files.read_only_paths, *files.writable_paths)))
     for path in listed:
@@ -87,6 +83,21 @@ def survey(spec: SandboxSpec) -> Closure:
         files=tuple(path for path in map(os.path.normpath, files.writable_paths) if not Path(path).is_dir()),
         mounts_below=mounts_below(files.writable_paths) if files.persist != "direct" else (),
     )
+
+
+def brought(spec: SandboxSpec) -> tuple[str, ...]:
+    """What it is shown of this host because its program needs it; raises Misconfigured."""
+    _, trail, system, _ = _shown(spec)
+    return (*system, *trail.folders)
+
+
+def _shown(spec: SandboxSpec) -> tuple[tuple[str, ...], Trail, tuple[str, ...], tuple[Link, ...]]:
+    trail = Trail(spec.search_path or DEFAULT_SEARCH_PATH)
+    argv = spec.argv if spec.image else _follow_command(spec, trail)  # an image brings its own programs
+    system, links = _system() if not spec.image else _NOTHING
+    for path in spec.runtime_paths:
+        trail.follow_listed(path)
+    return argv, trail, system, links
 
 
 def _follow_command(spec: SandboxSpec, trail: Trail) -> tuple[str, ...]:

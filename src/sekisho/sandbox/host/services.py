@@ -1,4 +1,4 @@
-"""Which services of this host listen, by a Unix socket, in what a plugin is granted.
+"""Which services of this host listen, by a Unix socket, in what a plugin is shown.
 
 A mount does not keep anybody from connecting to a socket, also one that is read-only: the kernel asks for the right to
 write to the socket alone. An overlay does, because a socket in it is another one, and so does a cover. Whoever is told of
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,12 @@ TABLE: Final = Path("/proc/net/unix")
 _BOUND: Final = re.compile(r"(?:[0-9A-Fa-f]+:? ){6} *[0-9]+ (/.*)")  # six numbers, the inode, the path
 
 
-def services_within(files: FileGrant) -> tuple[str, ...]:
-    """Paths of sockets that a plugin with this grant could reach, but for those that are listed by their own path."""
+def services_within(files: FileGrant, brought: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Paths of sockets that a plugin with this grant could reach, but for those that are listed by their own path.
+
+    `brought` is what it is shown of this host besides, because its program needs it.
+    """
+    files = replace(files, read_only_paths=(*files.read_only_paths, *brought))
     listed = {os.path.normpath(path) for path in (*files.read_only_paths, *files.writable_paths)}
     if not listed:
         return ()

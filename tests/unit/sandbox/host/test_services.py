@@ -53,6 +53,16 @@ def test_what_is_named_covered_or_elsewhere_is_none(folder: Path, more: dict[str
     assert services_within(FileGrant(**grant)) == ()  # type: ignore[arg-type]  # by name, as a file states it
 
 
+@pytest.mark.threat("T-READ-HOST")
+def test_a_socket_in_what_a_program_brings_counts_like_one_in_a_grant(folder: Path) -> None:
+    assert services_within(FileGrant(), (str(folder),)) == (f"{folder}/in ner/s", f"{folder}/log")
+    assert services_within(FileGrant(), (str(folder / "in ner"), str(folder / "log"))) == (
+        f"{folder}/in ner/s",
+    )
+    covered = FileGrant(blocked_paths=(f"{folder}/in ner", f"{folder}/log"))
+    assert services_within(covered, (str(folder),)) == ()
+
+
 def test_a_table_that_cannot_be_read_is_no_proof_that_nobody_listens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
