@@ -15,7 +15,7 @@ from typing import Final
 __all__ = ["READY_S", "running", "wait_approved"]
 
 READY_S: Final = 60.0
-STOP_S: Final = 20.0
+STOP_S: Final = 60.0
 
 
 @contextlib.contextmanager

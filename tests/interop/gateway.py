@@ -20,7 +20,7 @@ __all__ = ["SEKISHO", "Gateway", "GatewayFailed"]
 
 READY_S: Final = 60.0
 STAND_S: Final = 60.0  # ten servers start at once, some of them in several seconds
-STOP_S: Final = 5.0  # what `up` promises
+STOP_S: Final = 60.0  # `up` kills after three seconds; a busy machine is slow to bury
 COMMAND_S: Final = 60.0
 HEAD: Final = """\
 home = {home}

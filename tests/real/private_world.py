@@ -140,7 +140,7 @@ class Program:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(

@@ -153,7 +153,7 @@ PLUGIN = textwrap.dedent(
             urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
         )
         try:
-            with opener.open(url, timeout=10) as answer:
+            with opener.open(url, timeout=60) as answer:
                 return "%d %d" % (answer.status, len(answer.read()))
         except OSError as error:
             return "refused: " + str(getattr(error, "reason", error))

@@ -135,10 +135,10 @@ class Pipe:
         assert self.process.stdout is not None
         self.process.stdin.close()
         try:
-            return self.process.wait(10)
+            return self.process.wait(60)
         finally:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process.stdout.close()
 
 

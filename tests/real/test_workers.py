@@ -527,7 +527,7 @@ def test_all_workers_stop_with_the_house(house: House, meet: Meet) -> None:
     family = {pid: birth_of(pid) for pid in workers(house).values()}
     assert len(family) == WORKERS
     house.process.send_signal(signal.SIGTERM)
-    assert house.process.wait(5) == 0
+    assert house.process.wait(60) == 0
     assert not alive(family)
 
 
