@@ -24,14 +24,14 @@ META = {
 }
 
 
-def wait_first_call(way: Way, process: subprocess.Popen[bytes], *, tool: str = "echo") -> None:
+def wait_first_call(way: Way, process: subprocess.Popen[bytes]) -> None:
     """Return as soon as the tool has answered; raises when it does not in time."""
-    wait_until_good(lambda: _call(way, way.tool.format(tool)), process)
+    wait_until_good(lambda: _call(way), process)
 
 
-def is_served(way: Way, tool: str = "echo") -> bool:
+def is_served(way: Way) -> bool:
     """Whether one call, made now, is answered well."""
-    return not _call(way, way.tool.format(tool))
+    return not _call(way)
 
 
 def wait_until_good(ask: Callable[[], str], process: subprocess.Popen[bytes]) -> None:
@@ -49,9 +49,10 @@ def wait_until_good(ask: Callable[[], str], process: subprocess.Popen[bytes]) ->
     raise BenchFailed(f"no good answer in {LIMIT_S:.0f} s: {said[:300]}")
 
 
-def _call(way: Way, tool: str) -> str:
+def _call(way: Way) -> str:
     """Nothing when the answer is the right one, else the answer."""
     text = "a first call"
+    tool = way.tool.format("echo")
     params = {"name": tool, "arguments": {"text": text}, "_meta": META}
     headers = {
         "Content-Type": "application/json",

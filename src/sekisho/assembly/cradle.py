@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -52,9 +51,7 @@ class Cradle:
         self._open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         """End it."""
         self._close()
 

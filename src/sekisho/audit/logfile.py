@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from sekisho.errors import Misconfigured, Tampered, Unavailable
+from sekisho.keys.files import sync_folder
 
-__all__ = ["LogFile", "foreign", "sync_folder"]
+__all__ = ["LogFile", "foreign"]
 
 
 class LogFile:
@@ -159,12 +160,3 @@ def foreign(path: Path) -> Misconfigured:
 
 def _refused(problem: OSError) -> Unavailable:
     return Unavailable("log_unavailable", f"the log cannot be written: {problem.strerror}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

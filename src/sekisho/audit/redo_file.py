@@ -24,7 +24,7 @@ from typing import Final, Self
 
 from sekisho.audit.clerk import Clerk
 from sekisho.audit.hand import Told
-from sekisho.audit.logfile import LogFile, sync_folder
+from sekisho.audit.logfile import LogFile
 from sekisho.audit.redo import (
     BLOCK_BYTES,
     HEAD_BYTES,
@@ -36,6 +36,7 @@ from sekisho.audit.redo import (
     read_entries,
     seal,
 )
+from sekisho.keys.files import sync_folder
 
 __all__ = ["FILE_BLOCKS", "RedoFile", "reach", "replay"]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -43,7 +42,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         return f"Question({self.server.issuer})"
 
 
-def page_for(question: Question, extra: Sequence[tuple[str, str]] = ()) -> str:
+def page_for(question: Question) -> str:
     """The URL a person opens to log in."""
     page = question.server.authorization_page()
     digest = hashlib.sha256(question.verifier.encode("ascii")).digest()
@@ -54,7 +53,6 @@ def page_for(question: Question, extra: Sequence[tuple[str, str]] = ()) -> str:
         ("state", question.state),
         ("code_challenge", base64.urlsafe_b64encode(digest).rstrip(b"=").decode()),
         ("code_challenge_method", "S256"),
-        *extra,
     ]
     if question.resource:
         parameters.append(("resource", question.resource))

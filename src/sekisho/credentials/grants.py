@@ -176,7 +176,6 @@ def read_client(body: bytes, *, asked_method: str, redirect_uri: str) -> Client:
         secret=secret,
         method=method,
         redirect_uri=redirect_uri,
-        is_registered=True,
     )
 
 

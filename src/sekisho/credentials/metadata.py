@@ -51,13 +51,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     authorization_endpoint: str | None = None
     registration_endpoint: str | None = None
     scopes_supported: list[str] | None = None
-    grant_types_supported: list[str] | None = None
     token_endpoint_auth_methods_supported: list[str] | None = None
     token_endpoint_auth_signing_alg_values_supported: list[str] | None = None
     code_challenge_methods_supported: list[str] | None = None
     client_id_metadata_document_supported: bool = False
     authorization_response_iss_parameter_supported: bool = False
-    dpop_signing_alg_values_supported: list[str] | None = None
 
     def authorization_page(self) -> str:
         """Where a person logs in; raises `Refused` where a stolen code could be used."""

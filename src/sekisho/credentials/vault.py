@@ -45,7 +45,6 @@ class Client(_Secretive, frozen=True, kw_only=True):
     secret: str = ""
     method: str = "none"
     redirect_uri: str = ""
-    is_registered: bool = False  # by dynamic registration, so it belongs to its issuer and may be made anew
 
 
 class Tokens(_Secretive, frozen=True, kw_only=True):

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from sekisho.egress.ledger import PASSED_SUFFIX
@@ -40,9 +39,7 @@ class LedgerFollower:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         with ExitStack() as stack:
             for file in self._files:
                 stack.callback(file.close)

@@ -32,7 +32,7 @@ from sekisho.egress.names import SyntheticNames, answer
 from sekisho.egress.outlet import Outlet, SystemResolver
 from sekisho.egress.proxy import Journey
 from sekisho.egress.share import Share
-from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
+from sekisho.egress.stream import Stream
 from sekisho.egress.tunnel import Target
 from sekisho.policy import NetworkGrant, is_listed
 
@@ -56,7 +56,6 @@ class EgressGate:
         outlet: Outlet | None = None,
         share: Share | None = None,
         custody: Callable[[], Custody | None] = nothing_held,
-        idle_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self._custody = custody
         self._plugin = plugin
@@ -65,7 +64,6 @@ class EgressGate:
         self._resolver = SystemResolver()
         self._outlet = Outlet(network, resolve=self._resolver) if outlet is None else outlet
         self._share = Share() if share is None else share
-        self._idle_s = idle_s
         self._names = SyntheticNames()
 
     async def serve(self, sockets: GateSockets) -> None:
@@ -142,7 +140,6 @@ class EgressGate:
             outlet=self._outlet,
             on_event=self._on_event,
             custody=self._custody,
-            idle_s=self._idle_s,
         )
 
     def _target_of(self, client: Stream, port: int) -> Target | None:

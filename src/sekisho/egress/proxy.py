@@ -30,7 +30,7 @@ from sekisho.egress.injection import PlaceholderWatch, names_placeholder
 from sekisho.egress.outlet import Outlet
 from sekisho.egress.relay import relay
 from sekisho.egress.retry import Greetings
-from sekisho.egress.stream import IDLE_TIMEOUT_S, Stream
+from sekisho.egress.stream import Stream
 from sekisho.egress.tls_stream import TlsStream, carry
 from sekisho.egress.tunnel import (
     OTHER_HOST,
@@ -65,7 +65,6 @@ class Journey:
         outlet: Outlet,
         on_event: Callable[[EgressEvent], None],
         custody: Callable[[], Custody | None] = nothing_held,
-        idle_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self._custody = custody
         self._is_secure = False  # what the plugin sends came inside TLS that ends here
@@ -73,7 +72,6 @@ class Journey:
         self._client = client
         self._outlet = outlet
         self._on_event = on_event
-        self._idle_s = idle_s
         self._kind: Kind = "connection"
         self._target = Target(host="", port=0)
         self._host: Stream | None = None
@@ -128,7 +126,7 @@ class Journey:
         self._answer = _silence  # after the 200 a line of text would be taken for the host's answer
         await self._client.write(_ESTABLISHED)
         if self._target.host == LOCALHOST:
-            await relay(self._client, host, idle_s=self._idle_s)
+            await relay(self._client, host)
         elif self._target.port == _HTTP_PORT and not await self._client.look(_begins_tls):
             await self._http()
         else:
@@ -142,7 +140,7 @@ class Journey:
             return
         host = await self._opened()
         self._answer = _silence
-        await relay(self._client, host, idle_s=self._idle_s, watch=Greetings(self._target.host))
+        await relay(self._client, host, watch=Greetings(self._target.host))
 
     async def _check_greeting(self) -> None:
         """Inside TLS the host that was asked for must be named, plainly and alone."""
@@ -179,7 +177,7 @@ class Journey:
             after = await self._exchange(request)
             if after == "switched" and self._host is not None:
                 carry_on = carry if self._is_secure else relay
-                await carry_on(self._client, self._host, idle_s=self._idle_s)
+                await carry_on(self._client, self._host)
             if after != "kept":
                 return
             self._report("", allowed=True)
@@ -195,7 +193,7 @@ class Journey:
         if custody is None:
             host = await self._opened()
             self._answer = _silence
-            return await exchange(self._client, host, request, idle_s=self._idle_s)
+            return await exchange(self._client, host, request)
         prepared = custody.injection.prepare(request, is_secure=self._is_secure)
         host = await self._opened()
         in_words, said = self._answer, self._client.sent
@@ -207,7 +205,6 @@ class Journey:
                 prepared.request,
                 masks=prepared.masks,
                 watch=PlaceholderWatch().feed,
-                idle_s=self._idle_s,
             )
         except Refused:
             if self._client.sent == said:

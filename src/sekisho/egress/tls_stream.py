@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from sekisho.egress.stream import OPENING_TIMEOUT_S, Stream
+from sekisho.egress.stream import IDLE_TIMEOUT_S, OPENING_TIMEOUT_S, Stream
 
 __all__ = ["TlsStream"]
 
@@ -128,7 +128,7 @@ class TlsStream(Stream):
                 await self._below.write(data)
 
 
-async def carry(plugin: Stream, host: Stream, *, idle_s: float) -> None:
+async def carry(plugin: Stream, host: Stream, *, idle_s: float = IDLE_TIMEOUT_S) -> None:
     """Carry bytes both ways, unread, until the host ends, a side breaks, or nothing moves for `idle_s`.
 
     What `relay` does for sockets, for what is inside TLS.

@@ -9,7 +9,6 @@ came here, which is less than an even share. Counts only; who is cut, the front 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from sekisho.errors import Unavailable
@@ -50,13 +49,10 @@ class LocalBudget:
 class SharedBudget:
     """The budget of all workers, as one of them sees it."""
 
-    def __init__(
-        self, memory: SharedMemory, most: int, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, memory: SharedMemory, most: int) -> None:
         self._memory = memory
         self._most = most
         self._share = most // memory.workers
-        self._clock = clock
         self._looked_at = float("-inf")
 
     def keep(self, size: int) -> bool:
@@ -87,7 +83,7 @@ class SharedBudget:
         return size > self._share and self.is_exceeded()
 
     def _free_the_dead(self) -> None:
-        now = self._clock()
+        now = time.monotonic()
         if now - self._looked_at >= LOOK_FOR_DEAD_S:
             self._looked_at = now
             self._memory.free_the_dead()

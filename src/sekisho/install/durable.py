@@ -7,7 +7,9 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-__all__ = ["read_file", "replace_file", "sync_folder"]
+from sekisho.keys.files import sync_folder
+
+__all__ = ["read_file", "replace_file"]
 
 MAX_FILE_BYTES: Final = 64 << 20  # a manifest of a million files is larger than any we would have made
 
@@ -31,12 +33,3 @@ def replace_file(path: Path, content: bytes) -> None:
         made.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -25,10 +25,11 @@ import msgspec
 
 from sekisho.errors import Misconfigured, Refused, Tampered, Unavailable
 from sekisho.install.active import Active, read_active, write_active
-from sekisho.install.durable import read_file, replace_file, sync_folder
+from sekisho.install.durable import read_file, replace_file
 from sekisho.install.kept import Kept, Receipt, entries_of, open_kept
 from sekisho.install.manifest import Digests, digests_of, write_manifest
 from sekisho.install.tree import Stamp, TreeLimits, hash_all, look, remove_tree, stamps_of, sync_all, take
+from sekisho.keys.files import sync_folder
 
 __all__ = ["Step", "Store"]
 

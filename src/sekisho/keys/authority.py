@@ -41,7 +41,7 @@ class Authority:
     private_key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def create(cls, trust_domain: str, now: float, life_s: float = AUTHORITY_LIFE_S) -> Authority:
+    def create(cls, trust_domain: str, now: float) -> Authority:
         """Make a new authority for `trust_domain`."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name(
@@ -55,7 +55,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(_moment(now - CLOCK_SKEW_S))
-            .not_valid_after(_moment(now + life_s))
+            .not_valid_after(_moment(now + AUTHORITY_LIFE_S))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(key_usage(signs_certificates=True), critical=True)
             .add_extension(identifier, critical=False)

@@ -24,6 +24,7 @@ __all__ = [
     "random_bytes",
     "read_private",
     "read_public",
+    "sync_folder",
     "write_private",
     "write_public",
 ]
@@ -75,6 +76,15 @@ def read_public(path: Path) -> bytes:
 def random_bytes(count: int) -> bytes:
     """Fresh key material."""
     return secrets.token_bytes(count)
+
+
+def sync_folder(path: Path) -> None:
+    """A rename is durable only when its folder is (fsync(2), notes)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -131,17 +141,9 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _unavailable(path, error) from error
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unavailable(path: Path, error: OSError) -> Misconfigured:

@@ -137,9 +137,9 @@ def host(path: str, attributes: int) -> int:
     return tree
 
 
-def open_plain(path: str, flags: int = 0) -> int:
+def open_plain(path: str) -> int:
     """A descriptor that only names the file; a link anywhere on the way is refused."""
-    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC | flags, 0, RESOLVE_NO_SYMLINKS)
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
     try:
         return call("openat2", AT_FDCWD, os.fsencode(path), how, len(how))
     except OSError as error:

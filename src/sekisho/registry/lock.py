@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from sekisho.errors import Misconfigured, Tampered
+from sekisho.keys.files import sync_folder
 from sekisho.protocol.canonical import canonical_bytes, digest
 from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName, plugin_name
@@ -220,15 +221,6 @@ def write_durably(path: Path, data: bytes, *, mode: int) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """A rename is durable only when its folder is (fsync(2), notes)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _entry(name: str, fields: object) -> LockedPlugin:

@@ -23,9 +23,10 @@ from typing import Final
 import msgspec
 
 from sekisho.errors import Misconfigured, ProtocolError, Refused, SekishoError, Tampered, Unavailable
+from sekisho.keys.files import sync_folder
 from sekisho.protocol.json_text import JsonValue
 from sekisho.protocol.names import PluginName
-from sekisho.registry.lock import sync_folder, write_durably
+from sekisho.registry.lock import write_durably
 from sekisho.registry.surface import (
     Listing,
     Surface,

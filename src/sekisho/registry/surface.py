@@ -94,11 +94,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One definition: `text` is what is served, `canonical` is what is pinned, both from the same value."""
+    """One definition: `text` is what is served, `digest` is of its canonical bytes, and pinned."""
 
     id: ItemId
     text: bytes
-    canonical: bytes
     digest: str
 
     def value(self) -> JsonValue:
@@ -266,9 +265,7 @@ def _unusable(what: str) -> RemoteProtocolError:
 
 def _item(key: ItemId, value: JsonValue) -> Item:
     canonical = canonical_bytes(value)
-    return Item(
-        id=key, text=msgspec.json.encode(value), canonical=canonical, digest=_item_digest(key, canonical)
-    )
+    return Item(id=key, text=msgspec.json.encode(value), digest=_item_digest(key, canonical))
 
 
 def _item_digest(key: ItemId, canonical: bytes) -> str:

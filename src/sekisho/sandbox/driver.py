@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 from sekisho.sandbox.plans.plan import Plan
@@ -34,9 +33,7 @@ class Driver(Protocol):
     async def __aenter__(self) -> Self:
         """Make ready."""
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         """Kill what runs."""
 
     async def probe(self) -> Capabilities:

@@ -80,10 +80,6 @@ class Logger:
         except (OSError, ValueError):  # a closed stream raises ValueError
             self.lost += 1
 
-    def debug(self, name: str, /, **fields: Value) -> None:
-        """An event that only a person who looks for a fault wants to see."""
-        self.event(name, Level.DEBUG, **fields)
-
     def info(self, name: str, /, **fields: Value) -> None:
         """An event of normal life."""
         self.event(name, Level.INFO, **fields)

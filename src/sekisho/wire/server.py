@@ -64,10 +64,8 @@ class Listener:
         on_answer: Callable[[AnswerFrame], None] = lambda answer: None,
         on_refused: Callable[[SekishoError], None] = lambda error: None,
         revoked: Revocations | None = None,
-        socket_mode: int = 0o600,
     ) -> None:
         self.address = address
-        self._socket_mode = socket_mode
         gate = HandshakeGate([peer], clock=clock, revoked=revoked)
         self._context = server_context(identity, ca_pem, gate)
         self._identity = identity
@@ -106,7 +104,7 @@ class Listener:
     async def serve(self) -> None:
         """Take channels until cancelled."""
         loop = asyncio.get_running_loop()
-        sock = _bind(self.address, self._socket_mode)
+        sock = _bind(self.address)
         if isinstance(self.address, TcpAddress):
             self.address = TcpAddress(host=self.address.host, port=sock.getsockname()[1])
         try:
@@ -205,7 +203,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return (facts.st_mtime_ns, facts.st_ino)
 
 
-def _bind(address: Address, mode: int) -> socket.socket:
+def _bind(address: Address) -> socket.socket:
     try:
         if isinstance(address, TcpAddress):
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -216,7 +214,7 @@ def _bind(address: Address, mode: int) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(address.path)
-            path.chmod(mode)  # before listen: nobody can connect through a looser mode
+            path.chmod(0o600)  # before listen: nobody can connect through a looser mode
         except OSError:
             sock.close()
             raise

@@ -141,7 +141,6 @@ def test_a_registered_client_is_who_the_server_says() -> None:
     said = {"client_id": "a", "client_secret": "s", "token_endpoint_auth_method": "client_secret_post"}
     client = read_client(json.dumps(said).encode(), asked_method="none", redirect_uri="http://127.0.0.1:1/c")
     assert (client.client_id, client.secret, client.method) == ("a", "s", "client_secret_post")
-    assert client.is_registered
 
 
 def test_a_form_is_encoded_as_browsers_do() -> None:

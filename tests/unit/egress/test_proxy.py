@@ -47,9 +47,7 @@ class Scene:
         self.dialled: list[tuple[str, int]] = []
         self.events: list[EgressEvent] = []
         outlet = Outlet(NETWORK, resolve=self._resolve, dial=self._dial, is_allowed_address=is_public)
-        self.journey = Journey(
-            plugin="a", client=Stream(near), outlet=outlet, on_event=self.events.append, idle_s=5
-        )
+        self.journey = Journey(plugin="a", client=Stream(near), outlet=outlet, on_event=self.events.append)
 
     async def say(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._plugin, data)

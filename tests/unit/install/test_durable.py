@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.install import durable
-from sekisho.install.durable import read_file, replace_file, sync_folder
+from sekisho.install.durable import read_file, replace_file
 
 
 def test_a_file_is_replaced_as_a_whole_and_nothing_else_stays(tmp_path: Path) -> None:
@@ -38,10 +38,3 @@ def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(durable, "MAX_FILE_BYTES", 4)
     (tmp_path / "note").write_bytes(b"123456")
     assert read_file(tmp_path / "note") == b"1234"
-
-
-def test_a_folder_can_be_synced_and_a_file_is_none(tmp_path: Path) -> None:
-    sync_folder(tmp_path)
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(NotADirectoryError):
-        sync_folder(tmp_path / "file")

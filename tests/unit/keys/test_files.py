@@ -120,3 +120,10 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> No
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(Misconfigured, match="not a file"):
             files.read_public(path)
+
+
+def test_a_folder_can_be_synced_and_a_file_is_none(tmp_path: Path) -> None:
+    files.sync_folder(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        files.sync_folder(tmp_path / "file")

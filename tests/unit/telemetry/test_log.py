@@ -59,7 +59,7 @@ def test_a_stream_that_is_no_terminal_gets_json() -> None:
 def test_less_than_the_level_is_not_written() -> None:
     stream = io.StringIO()
     log = logger(stream, level="WARNING")
-    log.debug("a")
+    log.event("a", Level.DEBUG)
     log.info("b")
     log.event("c")
     log.warning("d")

@@ -11,10 +11,10 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from sekisho.errors import Unavailable
+from sekisho.keys.files import sync_folder
 from sekisho.sandbox.drafts.beneath import open_root, opened, remove_tree
 from sekisho.sandbox.drafts.draft import Drafts
 
@@ -92,7 +92,7 @@ def write_journal(drafts: Drafts, state: State, roots: Sequence[Root]) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.rename(drafts.place / _JOURNAL)
-    _sync(drafts.place)
+    sync_folder(drafts.place)
 
 
 def read_journal(drafts: Drafts) -> tuple[str, list[Root]]:
@@ -116,9 +116,4 @@ def read_journal(drafts: Drafts) -> tuple[str, list[Root]]:
 def remove_journal(drafts: Drafts) -> None:
     """Nothing is under way any more."""
     (drafts.place / _JOURNAL).unlink()
-    _sync(drafts.place)
-
-
-def _sync(folder: Path) -> None:
-    with opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
-        os.fsync(fd)
+    sync_folder(drafts.place)

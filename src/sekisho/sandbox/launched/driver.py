@@ -21,7 +21,6 @@ import os
 import socket
 import subprocess
 import sys
-from types import TracebackType
 from typing import Final, Self
 
 from sekisho.errors import SekishoError
@@ -84,9 +83,7 @@ class Launched:
         await self._start_launcher()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         """Kill every sandbox, then the launcher."""
         for sandbox in list(self._sandboxes.values()):
             with contextlib.suppress(SekishoError):

@@ -19,7 +19,6 @@ import asyncio
 import os
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import Final, Self
 
 from sekisho.errors import SekishoError
@@ -75,9 +74,7 @@ class Oci:
         await self._engine.sweep(frozenset({owner_of(os.getpid())}))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         """Kill every container."""
         reserve, self._reserve, self._has_reserve = self._reserve, None, False
         if reserve is not None:

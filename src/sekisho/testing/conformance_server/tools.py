@@ -58,9 +58,9 @@ def _always(result: Json) -> Tool:
     return run
 
 
-def _asking(key: str, question: Json, *, seal: bool = False) -> Tool:
+def _asking(key: str, question: Json) -> Tool:
     async def run(exchange: Exchange, _arguments: Json, _hub: Hub) -> Json:
-        return told((await exchange.ask({key: question}, seal=seal))[key])
+        return told((await exchange.ask({key: question}))[key])
 
     return run
 
