@@ -545,6 +545,6 @@ def test_another_gateway_does_not_get_a_part_of_our_calls(
             timeout=30,
             check=False,
         )
-        assert second.returncode == 2, second.stderr
-        assert "cannot listen" in second.stderr
+        assert second.returncode, second.stderr
+        assert "Misconfigured: cannot listen" in second.stderr
         assert ("one_worker" in second.stderr) == (worker == "None")

@@ -9,11 +9,11 @@ page judges nothing. Below: `surface`, `drift`; above: `cli`, which prints `line
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from sekisho.detect.difference import difference
 from sekisho.detect.hidden import hidden_characters, visible, visible_json
 from sekisho.errors import RemoteProtocolError
 from sekisho.policy.grants import Grants, NetworkGrant
@@ -158,9 +158,8 @@ def _readable(value: JsonValue) -> str:
 
 def _difference(old: str, new: str) -> tuple[str, ...]:
     whole = 1 << 20  # every line of context: a reviewer sees the definition, not a keyhole
-    return tuple(
-        difflib.unified_diff(old.splitlines(), new.splitlines(), "approved", "now", lineterm="", n=whole)
-    )
+    lines = tuple(difference(old.splitlines(), new.splitlines(), context=whole))
+    return ("--- approved", "+++ now", *lines) if lines else ()
 
 
 def _problems(key: ItemId, item: Item | None) -> tuple[str, ...]:

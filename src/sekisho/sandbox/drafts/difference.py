@@ -6,16 +6,16 @@ characters are shown by code point), and that no content makes it long or slow. 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Final
 
+from sekisho.detect.difference import difference
 from sekisho.detect.hidden import visible
 
 __all__ = ["MAX_TEXT_BYTES", "text_difference", "text_of"]
 
 MAX_TEXT_BYTES: Final = 256 << 10
-MAX_LINES: Final = 4_000  # comparing is quadratic at worst
+MAX_LINES: Final = 4_000
 MAX_SHOWN: Final = 400
 
 
@@ -42,8 +42,7 @@ def text_difference(old: bytes, new: bytes) -> tuple[str, ...] | None:
 
 def _lines(then: str, now: str) -> Iterator[str]:
     # Split at line feeds alone: other separators are characters that a reader must see.
-    before, after = _split(then), _split(now)
-    for line in list(difflib.unified_diff(before, after, lineterm=""))[2:]:
+    for line in difference(_split(then), _split(now)):
         yield visible(line, keep="\t")
 
 
