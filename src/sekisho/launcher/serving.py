@@ -30,7 +30,6 @@ from sekisho.launcher.births import Births
 from sekisho.launcher.children import (
     Child,
     end_inner,
-    is_guarded,
     kill_tree,
     set_limits_as,
     status_member,
@@ -38,17 +37,16 @@ from sekisho.launcher.children import (
 )
 from sekisho.launcher.farewells import Farewells
 from sekisho.launcher.forking import AT_FORK
-from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive, resident, threads, tree
-from sekisho.launcher.occupied import is_over
-from sekisho.launcher.reserve import Expected, Reserve
+from sekisho.launcher.guard import Guard
+from sekisho.launcher.kernel import close_others, die_with_parent, entitle, receive
+from sekisho.launcher.reserve import Expected
+from sekisho.launcher.standby import Standby
 from sekisho.launcher.watcher import Watcher
 
 __all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner"]
 
 ENTRY: Final = __file__.removesuffix("serving.py") + "__main__.py"
-SCRATCH_ROUNDS: Final = 5  # periods between two looks at a private folder
 LATER_S: Final = 0.01  # two forks and the end of a process take two milliseconds of a processor
-GUARD_PERIOD_S: Final = 0.05  # 20 Hz: a 400 MB hog passes 128 MB by less than a third
 
 
 def fork_off() -> tuple[int, socket.socket]:
@@ -93,12 +91,9 @@ class Launcher:
         self._poll.register(control, select.POLLIN)
         self._births = Births(self._poll, self._fail)
         self._farewells = Farewells(self._poll, self._send, self._leave)
-        self._reserve: Reserve | None = None
-        self._watcher: Watcher | None = None
-        self._expected: Expected | None = None
+        self._standby = Standby(control, self._farewells.dismiss)
+        self._guard = Guard(self._children)
         self._tidy_at: float | None = None
-        self._guard_at = 0.0
-        self._rounds = 0
 
     def serve(self) -> None:
         """Until the owner's end closes: then everything is killed."""
@@ -111,8 +106,7 @@ class Launcher:
                 kill_tree(child)
 
     def _turn(self) -> bool:
-        guarded = any(map(is_guarded, self._children.values()))
-        ready = {fd for fd, _ in self._poll.poll(self._wait_ms(guarded))}
+        ready = {fd for fd, _ in self._poll.poll(self._wait_ms())}
         now = time.monotonic()
         for child in list(self._children.values()):
             self._attend(child, ready)
@@ -121,16 +115,13 @@ class Launcher:
         self._farewells.attend(ready, now)
         if self._tidy_at is not None and now >= self._tidy_at:
             self._tidy()
-        if guarded and now >= self._guard_at:
-            self._guard_at = now + GUARD_PERIOD_S
-            self._guard()
+        self._guard.attend(now)
         return self._receive() if self._control.fileno() in ready else True
 
-    def _wait_ms(self, guarded: bool) -> float | None:
+    def _wait_ms(self) -> float | None:
         """Until something is due, whoever says nothing."""
-        due = (self._births.due_at, self._farewells.due_at, self._tidy_at)
-        wait_s = [GUARD_PERIOD_S] if guarded else []
-        wait_s += [max(0.0, at - time.monotonic()) for at in due if at is not None]
+        due = (self._births.due_at, self._farewells.due_at, self._guard.due_at, self._tidy_at)
+        wait_s = [max(0.0, at - time.monotonic()) for at in due if at is not None]
         return min(wait_s) * 1000 + 1 if wait_s else None
 
     def _attend(self, child: Child, ready: set[int]) -> None:
@@ -161,8 +152,8 @@ class Launcher:
                     for fd in fds:
                         os.close(fd)
             case "expect":
-                self._expected = Expected(message["kind"], message["program"])
-                self._expect()
+                self._standby.expect(Expected(message["kind"], message["program"]))
+                self._fork_ahead()
             case "kill" if message["id"] in self._children:
                 kill_tree(self._children[message["id"]])
             case "kill":
@@ -171,8 +162,8 @@ class Launcher:
 
     def _launch(self, launch_id: int, life: dict[str, Any], fds: list[int]) -> None:
         """Hand it to a child and to a watcher, which work on it beside each other; what becomes of it is heard later."""
-        reserve = self._told(launch_id, fds)
-        watcher = self._watching(fds[0], reserve.gate) if life["alarm"] else None
+        reserve = self._standby.child(launch_id, fds)
+        watcher = self._standby.watcher(fds[0], reserve.gate) if life["alarm"] else None
         self._births.begin(
             Child(
                 id=launch_id,
@@ -194,28 +185,6 @@ class Launcher:
             )
         )
 
-    def _told(self, launch_id: int, fds: list[int]) -> Reserve:
-        """A child that has its launch: the one that waited for it, or a new one."""
-        reserve, self._reserve = self._reserve, None
-        if reserve is not None:
-            if reserve.tell(launch_id, fds):
-                return reserve
-            reserve.drop()
-        reserve = Reserve.fork(self._control)
-        reserve.tell(launch_id, fds)
-        return reserve
-
-    def _watching(self, request: int, gate: socket.socket) -> Watcher:
-        """A watcher that has its launch, likewise."""
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            if watcher.tell(request, gate):
-                return watcher
-            self._farewells.dismiss(watcher)
-        watcher = Watcher.fork()
-        watcher.tell(request, gate)
-        return watcher
-
     def _leave(self) -> None:
         """One has ended, and its owner has been told: what costs processor time waits until it has heard."""
         self._tidy_at = time.monotonic() + LATER_S
@@ -223,16 +192,12 @@ class Launcher:
     def _tidy(self) -> None:
         self._tidy_at = None
         self._farewells.tidy()
-        self._expect()
+        self._fork_ahead()
 
-    def _expect(self) -> None:
-        """Have a child and a watcher ready, while nobody runs: whoever ended may be started again."""
-        if self._children or self._births or self._expected is None:
-            return
-        if self._reserve is None:
-            self._reserve = Reserve.fork(self._control, self._expected)
-        if self._watcher is None:
-            self._watcher = Watcher.fork()
+    def _fork_ahead(self) -> None:
+        """While nobody runs: whoever ended may be started again."""
+        if not (self._children or self._births):
+            self._standby.fork()
 
     def _stands(self, child: Child) -> None:
         """All its walls do but those that bwrap raises; where no listener may be had, the silent filter stands."""
@@ -360,25 +325,6 @@ class Launcher:
             kill_tree(child)
         else:
             self._tell(**message, id=child.id)
-
-    def _guard(self) -> None:
-        self._rounds += 1
-        for child in self._children.values():
-            if (
-                child.scratch
-                and not self._rounds % SCRATCH_ROUNDS
-                and is_over(child.scratch, child.scratch_bytes)
-            ):
-                child.is_full = True
-                kill_tree(child)
-            members = list(tree(child.pid)) if is_guarded(child) else []
-            if child.throttle is not None and child.started:
-                child.throttle.turn(members, time.monotonic())
-            if child.guard_pids and sum(map(threads, members)) > child.guard_pids:
-                kill_tree(child)  # RLIMIT_NPROC says nothing to root, so we count as well
-            elif child.guard_bytes and sum(map(resident, members)) > child.guard_bytes:
-                child.exceeded = True
-                kill_tree(child)
 
     def _tell(self, **message: object) -> None:
         self._send(message)
