@@ -65,16 +65,12 @@ def test_a_core_says_when_it_is_ready_and_stops_on_sigterm(
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("command", ["up", "core"])
-def test_a_core_that_cannot_begin_is_told_to_a_program_in_json(quiet_core: Path, command: str) -> None:
+def test_a_core_that_cannot_begin_is_told_to_a_program_in_json(quiet_core: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        quiet_core.write_text(
-            quiet_core.read_text().replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}")
-        )
-        words = [command, "--config", str(quiet_core), "--json"]
-        ended = subprocess.run(
-            [sys.executable, "-c", MAIN, *words], capture_output=True, timeout=READY_S, check=False
-        )
+        port = taken.getsockname()[1]
+        quiet_core.write_text(quiet_core.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        line = [sys.executable, "-c", MAIN, "up", "--config", str(quiet_core), "--json"]
+        ended = subprocess.run(line, capture_output=True, timeout=READY_S, check=False)
     told = [json.loads(line) for line in ended.stderr.splitlines()]  # each line is JSON
     [error] = [line["error"] for line in told if "error" in line]
     assert (ended.returncode, set(error)) == (2, {"code", "message", "remedy"})
