@@ -135,7 +135,9 @@ class Core:
             on_change=self._standing_changed,
             trust_on_first_use=trust_on_first_use and self._duties.leads,
         )
-        self._trust = Trust(self._config, self._keys, self._memory, issuer_failed=self._issuer_failed)
+        self._trust = Trust(
+            self._config, self._keys, self._memory, run=self._places.run, issuer_failed=self._issuer_failed
+        )
         self._household = Household(
             self._config,
             self._trust.authentication,
@@ -190,6 +192,7 @@ class Core:
                 self._door.close()
             self._plugins.close()
             await journal.close()
+            self._trust.close()
 
     async def _open(self, group: asyncio.TaskGroup, journal: Journal) -> None:
         duties, plugins = self._duties, self._config.plugins

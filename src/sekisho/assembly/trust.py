@@ -1,7 +1,7 @@
 """Whose tokens the core believes, from one configuration file to the next.
 
 Guarantees that a configuration which cannot be honoured changes nothing, that issuers' keys survive a reload which does
-not concern them (they may not be reached just now), and that no reload forgets a proof that was shown.
+not concern them (they may not be reached just now), and that no reload and no restart forgets a proof that was shown.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from asyncio import TaskGroup
 from collections.abc import Callable
+from pathlib import Path
 
 from sekisho.assembly.authentication import Authentication, authentication
 from sekisho.assembly.issuers import Issuers
 from sekisho.config import CoreConfig
 from sekisho.errors import SekishoError
 from sekisho.gateway import SharedMemory, SharedReplay
-from sekisho.keys import KeyFolder, Replay, SeenProofs, TokenBook, load_token_book
+from sekisho.keys import KeyFolder, TokenBook, load_token_book
 
 __all__ = ["Trust"]
 
@@ -29,13 +30,18 @@ class Trust:
         keys: KeyFolder,
         memory: SharedMemory | None,
         *,
+        run: Path,
         issuer_failed: Callable[[str, SekishoError], None],
     ) -> None:
+        """`memory` is what several workers share; one alone keeps the proofs it saw in the folder `run` all the same."""
         self._auth = config.auth
         self._keys = keys
         self._memory = memory
+        self._run = run
+        self._own: SharedMemory | None = None
         self._issuers = Issuers(config.auth.issuers, tell=issuer_failed)
-        self._replay: Replay | None = None
+        self.replay: SharedReplay | None = None
+        """Remembers proofs from when the first issuer is configured."""
         self._tokens = load_token_book(keys)
         self.authentication = self._built(config, self._tokens)
 
@@ -43,6 +49,13 @@ class Trust:
         """Begin to ask the issuers for their keys; that ends with the group."""
         self._issuers.open(group)
         self.look(time.time())
+
+    def close(self) -> None:
+        """Let go of what was opened here."""
+        if self.replay is not None:
+            self.replay.close()
+        if self._own is not None:
+            self._own.close()
 
     def look(self, now: float) -> None:
         """Take up what changed: keys of issuers, tokens that were taken back."""
@@ -70,6 +83,9 @@ class Trust:
         return is_same
 
     def _built(self, config: CoreConfig, tokens: TokenBook) -> Authentication:
-        if config.auth.issuers and self._replay is None:  # one for good
-            self._replay = SeenProofs() if self._memory is None else SharedReplay(self._memory)
-        return authentication(config, self._keys, tokens, self._issuers, time.time, replay=self._replay)
+        if config.auth.issuers and self.replay is None:  # one for good
+            memory = self._memory
+            if memory is None:
+                memory = self._own = SharedMemory(self._run, 0, 1)
+            self.replay = SharedReplay(memory)
+        return authentication(config, self._keys, tokens, self._issuers, time.time, replay=self.replay)

@@ -8,8 +8,8 @@ Guarantees
   and ended sessions stay: a restart gives nobody a fresh limit and no session back its life. It gives the run a new
   name: who lost power may have lost what was noted last.
 
-With one worker none of this exists. Knows bytes and places; `shared_limits`, `berths`, `seats`, `budgets`, `request_ids`
-and `sessions` know meanings.
+With one worker none of this exists, but for the proofs of possession that it saw. Knows bytes and places;
+`shared_limits`, `berths`, `seats`, `budgets`, `request_ids` and `sessions` know meanings.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ def _prepare(file: int) -> None:
         raise Misconfigured(
             "config_invalid",
             f"the workers' shared file cannot be made: {error.strerror}",
-            remedy="free 16 MiB on the disk of the home folder, or set core_server.workers = 1",
+            remedy="free 16 MiB on the disk of the home folder",
         ) from error
 
 

@@ -97,5 +97,5 @@ def _make(descriptor: int, size: int) -> None:
         raise Misconfigured(
             "config_invalid",
             f"the workers' memory of proofs cannot be made: {error.strerror}",
-            remedy="free 24 MiB on the disk of the home folder, or set core_server.workers = 1",
+            remedy="free 24 MiB on the disk of the home folder",
         ) from error
