@@ -3,7 +3,7 @@
 An honest client calls at a steady rate, alone and then during each flood; floods come from a process of their own, so
 that they cost the honest client nothing but what the gateway makes it pay. Prints p50 and p99 and the ratio to the
 idle p99 of the same round; the goal is at most 2. On a machine with few cores the flood's own processor time is part
-of what is measured.
+of what is measured: how much it is says the same flood against a process that accepts connections and never reads.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--only", default="")
     parser.add_argument("--flood", nargs=3, metavar=("NAME", "PORT", "TOKEN"), help=argparse.SUPPRESS)
+    parser.add_argument("--deaf", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.deaf:
+        _accept_for_ever()
     if options.flood:
         name, port, token = options.flood
-        FLOODS[name](int(port), token)
+        FLOODS[name][0](int(port), token)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         _measure(Path(folder), options)
@@ -55,21 +58,26 @@ def main(arguments: Sequence[str]) -> int:
 def _measure(folder: Path, options: argparse.Namespace) -> None:
     plugin = stdio_plugin("e", [sys.executable, ECHO], ECHO, tools=("echo", "slow"))
     config = write_config(folder / "house", [plugin], durability="written")
-    with house(config) as gate:
+    with contextlib.ExitStack() as stack:
+        gate = stack.enter_context(house(config))
         token = _second_client(folder / "house" / "state", gate)
         names = [name for name in FLOODS if options.only in name]
-        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+        found: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
+        deaf_port = int(stack.enter_context(_process(folder, "--deaf")))
         for _ in range(options.rounds):
             for name in names:
-                idle = _latencies(gate, token, options.seconds)
-                with _flooding(name, gate, folder):
-                    busy = _latencies(gate, token, options.seconds)
-                found[name].append((_at(busy, 50), _at(busy, 99), _at(busy, 99) / _at(idle, 99)))
+                idle = _at(_latencies(gate, token, options.seconds), 99)
+                found[name].append(())
+                for port in (gate.port, deaf_port) if FLOODS[name][1] else (gate.port,):
+                    with _process(folder, "--flood", name, str(port), gate.token):
+                        busy = _latencies(gate, token, options.seconds)
+                    found[name][-1] += (_at(busy, 50), _at(busy, 99), _at(busy, 99) / idle)
         for name, rounds in found.items():
-            p50, p99, ratio = (statistics.median(column) for column in zip(*rounds, strict=True))
+            p50, p99, ratio, *elsewhere = (statistics.median(column) for column in zip(*rounds, strict=True))
             verdict = "met" if ratio <= GOAL else "missed"
+            beside = f"  ({elsewhere[2]:.2f} when the flood goes elsewhere)" if elsewhere else ""
             print(
-                f"{name:24} p50 {p50 * 1e3:7.2f} ms  p99 {p99 * 1e3:7.2f} ms  {ratio:5.2f} x idle  {verdict}"
+                f"{name:24} p50 {p50 * 1e3:7.2f} ms  p99 {p99 * 1e3:7.2f} ms  {ratio:5.2f} x idle  {verdict}{beside}"
             )
 
 
@@ -108,12 +116,11 @@ def _latencies(gate: House, token: str, seconds: float) -> list[float]:
 
 
 @contextlib.contextmanager
-def _flooding(name: str, gate: House, folder: Path) -> Iterator[None]:
-    words = [sys.executable, "-m", "bench.floods", "--flood", name, str(gate.port), gate.token]
+def _process(folder: Path, *words: str) -> Iterator[str]:
+    """This program in another role, from its first line, which is given, to the end of the block."""
     log = folder / "flood.txt"
-    with running(words, log) as process:
-        first_line(process, log)
-        yield
+    with running([sys.executable, "-m", "bench.floods", *words], log) as process:
+        yield first_line(process, log)
         process.kill()
 
 
@@ -141,6 +148,16 @@ def _call(token: str, text: str, tool: str = "e__echo", **more: object) -> bytes
         "Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n"
         f"Mcp-Method: tools/call\r\nMcp-Name: {tool}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
+
+
+def _accept_for_ever() -> None:
+    """Where a flood goes that is to cost nobody more than its own processor time."""
+    guests: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as server:
+        print(server.getsockname()[1], flush=True)
+        while True:
+            guests.append(server.accept()[0])
+            del guests[: -2 * CONNECTIONS]
 
 
 # The floods; each says one line when it has begun, and goes on until it is killed
@@ -226,16 +243,22 @@ def _hello(token: str) -> bytes:
     return f"{head}Accept: application/json, text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-_BODY = f"{HEAD}Authorization: Bearer TOKEN\r\nContent-Length: 9000000\r\n\r\n".encode()
-FLOODS: dict[str, Callable[[int, str], None]] = {
-    "silent connections": _crowd(b""),
-    "slow heads": _crowd(HEAD.encode(), b"X: a\r\n"),
-    "big heads": _crowd(HEAD.encode() + b"X: " + b"a" * 31_000, b"a"),
-    "slow bodies": _crowd(_BODY + b"x" * 1000, b"x" * 10),
-    "slow readers": _crowd(_call("TOKEN", "x" * 300_000)),
-    "wrong tokens": _hammer(lambda _token: _hello("sk-" + "A" * 43)),
-    "sessions": _hammer(_hello),
-    "pipelined": _hammer(lambda token: _call(token, "x") * 200),
+_WRONG = "sk-" + "A" * 43
+_LONG = f"{HEAD}Authorization: Bearer TOKEN\r\nContent-Length: 9000000\r\n"
+_BODY = f"{_LONG}Content-Type: application/json\r\n\r\n".encode()
+# The second is true of those who send the same to whoever does not answer.
+FLOODS: dict[str, tuple[Callable[[int, str], None], bool]] = {
+    "silent connections": (_crowd(b""), True),
+    "slow heads": (_crowd(HEAD.encode(), b"X: a\r\n"), True),
+    "big heads": (_crowd(HEAD.encode() + b"X: " + b"a" * 31_000, b"a"), True),
+    "slow bodies": (_crowd(_BODY + b"x" * 1000, b"x" * 10), True),
+    "slow pieces": (_crowd(_BODY + b"x" * 1000, b"x" * 1500), True),
+    "refused bodies": (_crowd(f"{_LONG}\r\n".encode() + b"x" * 1000, b"x" * 10), False),
+    "slow readers": (_crowd(_call("TOKEN", "x" * 300_000)), False),
+    "wrong tokens": (_hammer(lambda _token: _hello(_WRONG)), False),
+    "strangers": (_crowd(b"", _hello(_WRONG)), True),
+    "sessions": (_hammer(_hello), False),
+    "pipelined": (_hammer(lambda token: _call(token, "x") * 200), False),
 }
 
 

@@ -18,7 +18,7 @@ from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
 from sekisho.gateway.occupancy import WORTH_COUNTING, FrontLimits, Occupancy
 from sekisho.gateway.outgoing import NEVER, Outgoing
-from sekisho.gateway.pace import CRUMB_BYTES, Crumbs, Turns
+from sekisho.gateway.pace import CRUMB_BYTES, STRANGERS_AT_ONCE, Crumbs, Few, Turns
 from sekisho.gateway.seats import Seats
 from sekisho.gateway.visit import CLIENT_GONE, Withdrawable
 from sekisho.keys import Pending, Principal, certificate_shown
@@ -28,9 +28,11 @@ __all__ = ["Connection", "Front"]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1; curl waits a second for it
 READ_BYTES: Final = 256 << 10
+STRANGERS_BYTES: Final = 16 << 10  # so much is read, and kept until its turn comes, of whom nobody knows
 READ_AT_ONCE: Final = 4  # requests that came together; the next ones in a later turn
 KEEP_ALIVE_S: Final = 15.0  # proxies cut streams that are quiet for 30 to 120 seconds
 LINGER_S: Final = 1.0  # for the rest of a body that nobody reads
+_LONG_AGO: Final = 0.0
 CUT_S: Final = 0.05  # between an answer and the cut of a TLS connection that still sends
 
 
@@ -52,9 +54,11 @@ class Front:
         self.occupancy = Occupancy(limits, seats=seats, budget=budget, ask_for_room=ask_for_room)
         self.crumbs = Crumbs()
         self.turns = Turns()
+        self.strangers = Few(STRANGERS_AT_ONCE)
         # One for all connections: it is filled and read within one callback. Letting the loop make a buffer for
         # every read would cost more than the read.
         self.buffer = memoryview(bytearray(READ_BYTES))
+        self.small_buffer = self.buffer[:STRANGERS_BYTES]
 
     def connect(self) -> asyncio.BaseProtocol:
         """A protocol for a new connection."""
@@ -86,6 +90,7 @@ class Connection:
         "_reader",
         "_transport",
         "_under_way",
+        "_unheard",
         "_waiting",
         "certificate",
         "client",
@@ -108,6 +113,7 @@ class Connection:
         self._is_on_clock = False
         self._is_let_in = False
         self._is_streaming = False
+        self._unheard = b""  # of a stranger whose turn has not come
         self._farewell: SekishoError | None = None
         self._under_way: Withdrawable | None = None
         self._loop = asyncio.get_running_loop()
@@ -138,16 +144,23 @@ class Connection:
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the loop puts what it reads."""
         del sizehint
-        return self._front.buffer
+        return self._front.buffer if self.client is not None else self._front.small_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """So much was put there."""
-        if not self._is_closing and self._farewell is None:  # else nobody reads it
-            self._read(bytes(self._front.buffer[:nbytes]))
+        self.data_received(bytes(self._front.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """The same for a loop that has a buffer of its own."""
-        if not self._is_closing and self._farewell is None:
+        if self._is_closing or self._farewell is not None:  # nobody reads it
+            self._count_crumb(len(data), _LONG_AGO)
+        elif self._unheard or (self.client is None and not self._front.strangers.count(self._loop.time())):
+            # of a crowd of strangers each is heard in its turn, so that nobody waits for all of them
+            self._unheard += data
+            self.rest()
+            self._count_held()
+            self._line_up()
+        else:
             self._read(data)
 
     def pause_writing(self) -> None:
@@ -223,13 +236,12 @@ class Connection:
 
     def rest(self) -> None:
         """Read nothing for a moment; what comes meanwhile is read in one piece."""
-        if not self._is_closing:
+        if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def read_again(self) -> None:
         """The moment is over."""
-        is_asked = not self._is_closing and self._out.read_by == NEVER
-        if is_asked and not self._transport.is_closing():
+        if self._out.read_by == NEVER and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def go_on(self) -> bool:
@@ -237,9 +249,10 @@ class Connection:
         self._is_in_line = False
         if self._is_closing:
             return False
-        if self._reader.has_rest and self._farewell is None:
+        if (self._unheard or self._reader.has_rest) and self._farewell is None:
             self.read_again()  # unless still more is left
-            self._read(b"")
+            data, self._unheard = self._unheard, b""
+            self._read(data)
             self._count_held()
         else:
             self._next()
@@ -292,13 +305,13 @@ class Connection:
             self._give_up(error)
             return
         if len(requests) == 1 and reader.is_idle and not self._is_answering and not self._waiting:
-            self._front.turns.came_alone = True
+            if self.client is not None:
+                self._front.turns.came_alone = True
             self._answer(requests[0])  # nearly always
             return
         if self._is_on_clock and not requests and not self._waiting:
             # one more crumb of what is on the clock already
-            if 0 < len(data) < CRUMB_BYTES:
-                self._front.crumbs.count(self)
+            self._count_crumb(len(data), self.deadline - self._limits.request_timeout_s)
             if reader.is_waited_for:
                 return
             if self._is_let_in:
@@ -307,6 +320,11 @@ class Connection:
         self._queue(requests)
         if reader.problem is not None and self._farewell is None:
             self._give_up(reader.problem)
+
+    def _count_crumb(self, size: int, begun: float) -> None:
+        """So little came of what began then."""
+        if 0 < size < CRUMB_BYTES:
+            self._front.crumbs.count(self, begun)
 
     def _queue(self, requests: list[HttpRequest]) -> None:
         waiting = self._waiting
@@ -327,9 +345,9 @@ class Connection:
     def _line_up(self) -> None:
         """What is left is done in later turns: a piece in each, between those of others."""
         is_next = bool(self._waiting or self._farewell is not None) and not self._is_answering
-        if (is_next or self._reader.has_rest) and not self._is_in_line:
+        if (is_next or self._unheard or self._reader.has_rest) and not self._is_in_line:
             self._is_in_line = True
-            self._front.turns.join(self)
+            self._front.turns.join(self, is_known=self.client is not None)
 
     def _judge_head(self) -> None:
         """A request has begun; its body is taken only from whom the door lets in."""
@@ -353,7 +371,7 @@ class Connection:
 
     def _count_held(self) -> None:
         """Count what is kept for this connection: what it has not sent whole, what waits, what it leaves unread."""
-        arrived = self._reader.held_bytes + self._waiting_bytes
+        arrived = len(self._unheard) + self._reader.held_bytes + self._waiting_bytes
         self._front.occupancy.hold(self, arrived + self._out.held_bytes)
 
     @property

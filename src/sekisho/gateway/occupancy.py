@@ -10,6 +10,7 @@ more of a connection than `Occupant` says.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,6 +23,8 @@ __all__ = ["WORTH_COUNTING", "FrontLimits", "Occupancy", "Occupant"]
 
 LOOKS_PER_TIMEOUT: Final = 20  # how often deadlines are compared within the shortest of them
 LONGEST_LOOK_S: Final = 0.5
+END_AT_ONCE: Final = 16  # of those that came together and are late together; the next ones END_S later
+END_S: Final = 0.005
 ASK_S: Final = 0.005  # how often the other workers are asked for room
 WORTH_COUNTING: Final = 64 << 10  # bytes that one connection may hold without being counted
 
@@ -92,6 +95,7 @@ class Occupancy:
         shortest_s = min(limits.request_timeout_s, limits.send_timeout_s, limits.idle_timeout_s)
         self._look_s = min(shortest_s / LOOKS_PER_TIMEOUT, LONGEST_LOOK_S)
         self._timer: asyncio.TimerHandle | None = None
+        self._late: deque[Occupant] = deque()
 
     @property
     def count(self) -> int:
@@ -184,13 +188,19 @@ class Occupancy:
             self._ask_others()
 
     def _look_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._look_s, self._look)
+        wait_s = END_S if self._late else self._look_s
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._look)
 
     def _look(self) -> None:
-        """End what is late; where nobody is left no timer is needed."""
+        """End some of those that are late; where nobody is left no timer is needed."""
         self._timer = None
         now = asyncio.get_running_loop().time()
-        for one in [one for one in self._all if one.is_late(now)]:
-            one.expire(now)
+        late = self._late
+        if not late:
+            late.extend(one for one in self._all if one.is_late(now))
+        for _ in range(min(len(late), END_AT_ONCE)):
+            one = late.popleft()
+            if one in self._all and one.is_late(now):
+                one.expire(now)
         if self._all:
             self._look_later()

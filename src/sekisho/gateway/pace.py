@@ -11,15 +11,16 @@ import asyncio
 from collections import deque
 from typing import Final, Protocol
 
-__all__ = ["CRUMBS_AT_ONCE", "CRUMB_BYTES", "Crumbs", "Turns"]
+__all__ = ["CRUMBS_AT_ONCE", "CRUMB_BYTES", "STRANGERS_AT_ONCE", "Crumbs", "Few", "Turns"]
 
 YIELD_S: Final = 0.002  # how long a small call is on its way
-CRUMB_BYTES: Final = 1 << 10  # a smaller piece of an unfinished request costs more than it brings
+CRUMB_BYTES: Final = 16 << 10  # a smaller piece of an unfinished request costs more than it brings
 CRUMBS_AT_ONCE: Final = 32  # in one WHILE_S; whoever sends more of them is not read for a while
+STRANGERS_AT_ONCE: Final = 16  # in one WHILE_S; more pieces of them stand in line
 WHILE_S: Final = 0.01
-TICK_S: Final = 0.002
-READ_AGAIN: Final = 2  # of those that rest, after each TICK_S
-MOST_TICKS: Final = 320  # that anybody rests
+TICK_S: Final = 0.005
+MOST_TICKS: Final = 400  # that anybody rests
+YOUNG_S: Final = 0.25  # an honest request that comes in pieces is whole by then, or has time
 
 
 class Paced(Protocol):
@@ -35,21 +36,37 @@ class Paced(Protocol):
         """The moment is over."""
 
 
-class Turns:
-    """The line of those who have something left to do; each stands in it once.
+class Few:
+    """Says of each thing that happens whether it is one of the first `most` in its WHILE_S."""
 
-    `came_alone` is set by whoever answers a request that stands behind nobody: the line waits a moment then, and does not
-    take from it the processors that it needs on its way.
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count, self._since = 0, 0.0
+
+    def count(self, now: float) -> bool:
+        """It happened."""
+        if now - self._since >= WHILE_S:
+            self._since, self._count = now, 0
+        self._count += 1
+        return self._count <= self._most
+
+
+class Turns:
+    """The lines of those who have something left to do, known clients' and strangers'; each stands in one once.
+
+    `came_alone` is set by whoever answers a known client's request that stands behind nobody: the lines wait a moment
+    then, and do not take from it the processors that it needs on its way.
     """
 
     def __init__(self) -> None:
         self.came_alone = False
-        self._line: deque[Paced] = deque()
+        self._known: deque[Paced] = deque()
+        self._strangers: deque[Paced] = deque()
         self._is_due = False
 
-    def join(self, one: Paced) -> None:
+    def join(self, one: Paced, *, is_known: bool) -> None:
         """Go on in a later turn, behind those who came before."""
-        self._line.append(one)
+        (self._known if is_known else self._strangers).append(one)
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._turn)
@@ -62,11 +79,11 @@ class Turns:
             self._serve()
 
     def _serve(self) -> None:
-        line = self._line
-        while line and not line.popleft().go_on():
-            pass
-        self._is_due = bool(line)
-        if line:
+        for line in (self._known, self._strangers):
+            while line and not line.popleft().go_on():
+                pass
+        self._is_due = bool(self._known or self._strangers)
+        if self._is_due:
             asyncio.get_running_loop().call_soon(self._turn)
 
 
@@ -74,26 +91,29 @@ class Crumbs:
     """Small pieces of unfinished requests, of all connections."""
 
     def __init__(self) -> None:
-        self._count, self._since = 0, 0.0
-        self._resting: deque[Paced] = deque()
+        self._few = Few(CRUMBS_AT_ONCE)
+        # those who rest: requests that have begun a moment ago are not to wait behind a crowd that trickles for long
+        self._young: deque[Paced] = deque()
+        self._old: deque[Paced] = deque()
 
-    def count(self, one: Paced) -> None:
-        """One came. Beyond a bound it rests, and all who trickle do as long as any rests: calls keep their turns."""
+    def count(self, one: Paced, begun: float) -> None:
+        """One came, of a request that began then. Beyond a bound it rests; all who trickle do as long as any rests."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if now - self._since >= WHILE_S:
-            self._since, self._count = now, 0
-        self._count += 1
-        if self._count <= CRUMBS_AT_ONCE and not self._resting:
+        if self._few.count(now) and not self._is_anybody_resting:
             return
-        one.rest()
-        self._resting.append(one)
-        if len(self._resting) == 1:
+        if not self._is_anybody_resting:
             loop.call_later(TICK_S, self._read_again)
+        one.rest()
+        (self._young if now - begun < YOUNG_S else self._old).append(one)
+
+    @property
+    def _is_anybody_resting(self) -> bool:
+        return bool(self._young or self._old)
 
     def _read_again(self) -> None:
-        resting = self._resting
-        for _ in range(min(len(resting), READ_AGAIN + len(resting) // MOST_TICKS)):
-            resting.popleft().read_again()
-        if resting:
+        for line in (self._young, self._old):
+            for _ in range(min(len(line), 1 + len(line) // MOST_TICKS)):
+                line.popleft().read_again()
+        if self._is_anybody_resting:
             asyncio.get_running_loop().call_later(TICK_S, self._read_again)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.gateway.connecting import a_call, answers, join, large, limits, modern, raw, turn
+from tests.unit.gateway.connecting import Wire, a_call, answers, join, large, limits, modern, raw, turn
 
 from sekisho.gateway import Front
-from sekisho.gateway.front import READ_AT_ONCE
-from sekisho.gateway.pace import CRUMBS_AT_ONCE
+from sekisho.gateway.front import READ_AT_ONCE, Connection
+from sekisho.gateway.pace import CRUMB_BYTES, CRUMBS_AT_ONCE, STRANGERS_AT_ONCE
 from sekisho.policy import RateRule
 from sekisho.protocol import HttpLimits, JsonLimits
 
@@ -25,7 +26,7 @@ async def test_a_request_in_pieces_is_answered_once_it_is_whole(kit: Kit) -> Non
     for byte in modern(kit, "tools/list"):
         assert wire.sent == b""
         connection.data_received(bytes([byte]))
-    assert wire.statuses == [200]
+    assert await answers(kit, wire, 1) == [200]
     assert not wire.is_closing()
 
 
@@ -311,19 +312,21 @@ async def test_requests_that_come_together_take_turns_with_everybody_else(kit: K
     kit.change(client_rate=RateRule(per_minute=6000))
     front = Front(kit.door, limits())
     crowd = [join(front) for _ in range(6)]
-    for connection, _ in crowd:
-        connection.data_received(modern(kit, "tools/list") * 9)
-    answered = [0]
     connection, wire = join(front)
+    for one, _ in (*crowd, (connection, wire)):  # now they are known
+        one.data_received(modern(kit, "tools/list"))
+    for one, _ in crowd:
+        one.data_received(modern(kit, "tools/list") * 8)
+    answered = [6]
     async with asyncio.timeout(20):
         while answered[-1] < 54:
             if len(answered) == 20:
                 connection.data_received(modern(kit, "tools/list"))
-                assert wire.statuses == [200]  # at once: it stands behind nobody
+                assert wire.statuses == [200, 200]  # at once: it stands behind nobody
             await asyncio.sleep(0)
             answered.append(sum(len(wire.statuses) for _, wire in crowd))
             assert answered[-1] - answered[-2] <= 1
-    assert answered[19] < 20
+    assert answered[19] < 26
     assert answered[19] == answered[20]  # and the line waits a moment for it
     assert all(wire.statuses == [200] * 9 for _, wire in crowd)
     assert not any(wire.is_paused or wire.is_closing() for _, wire in crowd)
@@ -409,39 +412,106 @@ async def test_crumbs_of_a_head_do_not_put_its_deadline_off(kit: Kit) -> None:
         connection.data_received(message[at : at + 1])
     assert connection.deadline == due
     connection.data_received(message[60:])
-    assert wire.statuses == [200]
+    assert await answers(kit, wire, 1) == [200]
+
+
+def let_in(kit: Kit, front: Front) -> tuple[Connection, Wire]:
+    """A known client that has begun to send a body."""
+    connection, wire = join(front)
+    connection.data_received(modern(kit, "tools/list") + large(kit, 1 << 20)[:1000])
+    return connection, wire
+
+
+def unknown(kit: Kit, front: Front) -> tuple[Connection, Wire]:
+    """A stranger whose body was refused and still comes."""
+    connection, wire = join(front)
+    connection.data_received(large(kit, token=None)[:-900])
+    return connection, wire
 
 
 @pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("begin", [let_in, unknown])
+@pytest.mark.parametrize("size", [1, 1500, CRUMB_BYTES - 1])
 async def test_of_a_crowd_that_trickles_most_are_not_read_for_a_while_and_all_are_read_again(
-    kit: Kit,
+    kit: Kit, begin: Callable[[Kit, Front], tuple[Connection, Wire]], size: int
 ) -> None:
-    front = Front(kit.door, limits())
-    crowd = [join(front) for _ in range(8 * CRUMBS_AT_ONCE)]
-    for connection, _ in crowd:
-        connection.data_received(b"POST /mcp HTTP/1.1\r\n")
+    kit.change(client_rate=RateRule(per_minute=60_000))
+    front = Front(kit.door, limits(http=HttpLimits(max_body_bytes=1 << 24), max_connections_per_client=1024))
+    crowd = [begin(kit, front) for _ in range(4 * CRUMBS_AT_ONCE)]
+    for _, wire in crowd:
+        await answers(kit, wire, 1)
     for connection, _ in crowd:  # hundreds within a few milliseconds
-        connection.data_received(b"X: a\r\n")
+        connection.data_received(b"x" * size)
     assert any(wire.is_paused for _, wire in crowd)
-    assert not crowd[0][1].is_paused
-    async with asyncio.timeout(20):
-        while any(wire.is_paused for _, wire in crowd):  # noqa: ASYNC110  # what passes is time alone
+    async with asyncio.timeout(60):
+        while any(wire.is_paused and not wire.is_closing() for _, wire in crowd):  # noqa: ASYNC110  # time alone passes
             await asyncio.sleep(0)
 
 
 async def test_whoever_sends_a_few_crumbs_or_large_pieces_is_always_read(kit: Kit) -> None:
-    roomy = limits(http=HttpLimits(max_body_bytes=1 << 20))
-    front = Front(kit.door, roomy)
+    front = Front(kit.door, limits(http=HttpLimits(max_body_bytes=1 << 22)))
     slow, slow_wire = join(front)
     slow.data_received(large(kit, 3000)[:1000])
     for _ in range(CRUMBS_AT_ONCE):
         slow.data_received(b"x")
     large_one, large_wire = join(front)
-    large_one.data_received(large(kit, 900_000)[:1000])
+    large_one.data_received(large(kit, 4_000_000)[:1000])
     for _ in range(2 * CRUMBS_AT_ONCE):
-        large_one.data_received(b"x" * 10_000)
+        large_one.data_received(b"x" * CRUMB_BYTES)
     assert not slow_wire.is_paused
     assert not large_wire.is_paused
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_crowd_of_strangers_is_heard_one_after_the_other_and_known_clients_at_once(kit: Kit) -> None:
+    front = Front(kit.door, limits())
+    known, known_wire = join(front)
+    known.data_received(modern(kit, "tools/list"))
+    crowd = [join(front) for _ in range(20 * STRANGERS_AT_ONCE)]
+    wrong = raw(kit.modern_request("tools/list", token=None))
+    while not any(wire.is_paused for _, wire in crowd):
+        for connection, wire in crowd:
+            if not wire.is_paused:
+                connection.data_received(wrong)
+    waiting = [(connection, wire) for connection, wire in crowd if wire.is_paused]
+    connection, wire = waiting[0]
+    connection.data_received(wrong)  # the loop had it already: it is heard behind the one before
+    known.data_received(modern(kit, "tools/list"))
+    assert known_wire.statuses == [200, 200]
+    async with asyncio.timeout(60):
+        while any(wire.is_paused for _, wire in waiting):
+            before = sum(wire.is_paused for _, wire in waiting)
+            await asyncio.sleep(0)
+            assert before - sum(wire.is_paused for _, wire in waiting) <= 1
+    for _, wire in waiting[1:]:
+        assert (await answers(kit, wire, 1))[0] == 401
+    assert await answers(kit, waiting[0][1], 2) == [401, 401]
+
+
+async def test_one_stranger_after_the_other_is_heard_at_once(kit: Kit) -> None:
+    front = Front(kit.door, limits())
+    for _ in range(STRANGERS_AT_ONCE):
+        connection, wire = join(front)
+        connection.data_received(modern(kit, "tools/list"))
+        assert wire.statuses == [200]
+
+
+def put_off(kit: Kit, front: Front) -> tuple[Connection, Wire]:
+    """A stranger who came together with many others, and whose turn has not come."""
+    while True:
+        connection, wire = join(front)
+        connection.data_received(modern(kit, "tools/list"))
+        if wire.is_paused:
+            return connection, wire
+
+
+async def test_a_stranger_that_is_gone_before_its_turn_is_not_heard(kit: Kit) -> None:
+    kit.change(client_rate=RateRule(per_minute=60_000))
+    front = Front(kit.door, limits(max_connections_per_client=1024))
+    (gone, gone_wire), (_, wire) = put_off(kit, front), put_off(kit, front)
+    gone.connection_lost(None)
+    assert await answers(kit, wire, 1) == [200]
+    assert gone_wire.statuses == []
 
 
 async def test_a_body_behind_an_answered_request_is_judged_without_more_bytes(kit: Kit) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.gateway.connecting import a_call, join, large, limits, modern, raw, turn
 
 from sekisho.gateway import Front, SharedBudget, SharedMemory, SharedSeats
-from sekisho.gateway.occupancy import WORTH_COUNTING, Occupancy
+from sekisho.gateway.occupancy import END_AT_ONCE, WORTH_COUNTING, Occupancy
 from sekisho.protocol import HttpLimits
 
 if TYPE_CHECKING:
@@ -40,6 +40,29 @@ class Silent:
 
     def abort(self) -> None:
         self.ended.set()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_crowd_that_is_late_together_is_ended_a_few_at_a_time_and_whole() -> None:
+    occupancy = Occupancy(limits(idle_timeout_s=0.01))
+    now = asyncio.get_running_loop().time()
+    crowd = [Silent(occupancy, now) for _ in range(5 * END_AT_ONCE)]
+    for one in crowd:
+        assert occupancy.enter(one)
+    async with asyncio.timeout(60):
+        while before := occupancy.count:
+            await asyncio.sleep(0)
+            assert before - occupancy.count <= END_AT_ONCE
+            if before == 3 * END_AT_ONCE:  # one is gone, and one has sent something
+                crowd = [one for one in crowd if not one.ended.is_set()]
+                occupancy.leave(crowd[0])
+                crowd[1].deadline = now + 3600
+                break
+        gone, early, *late = crowd
+        for one in late:
+            await one.ended.wait()
+    assert not gone.ended.is_set()
+    assert not early.ended.is_set()
 
 
 @pytest.mark.threat("T-FLOOD")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sekisho.gateway.pace import CRUMBS_AT_ONCE, Crumbs, Turns
+from sekisho.gateway.pace import CRUMBS_AT_ONCE, Crumbs, Few, Turns
 
 pytestmark = pytest.mark.threat("T-FLOOD")
 
@@ -43,7 +43,7 @@ class Again(Guest):
     def go_on(self) -> bool:
         did = super().go_on()
         if self.left:
-            self.turns.join(self)
+            self.turns.join(self, is_known=True)
         return did
 
 
@@ -58,17 +58,29 @@ async def test_one_piece_is_done_in_each_turn_of_the_loop_and_everybody_comes_in
     for name in "abc":
         guest = Again(name, 3, done.append)
         guest.turns = turns
-        turns.join(guest)
+        turns.join(guest, is_known=True)
     await turns_of_the_loop(12, lambda: seen.append(len(done)))
     assert "".join(done) == "abcabcabc"
     assert all(after - before <= 1 for before, after in zip([0, *seen], seen, strict=False))
     assert seen[-1] == 9
 
 
+async def test_strangers_have_a_line_of_their_own() -> None:
+    turns, done = Turns(), list[str]()
+    for name in "xyz":
+        turns.join(Guest(name, 1, done.append), is_known=False)
+    turns.join(Guest("a", 1, done.append), is_known=True)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done[:2] == ["a", "x"]
+    await turns_of_the_loop(6, lambda: None)
+    assert done == ["a", "x", "y", "z"]
+
+
 async def test_whoever_has_nothing_left_costs_nobody_a_turn() -> None:
     turns, done = Turns(), list[str]()
     for left in (0, 0, 0, 1):
-        turns.join(Guest("x", left, done.append))
+        turns.join(Guest("x", left, done.append), is_known=True)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert done == ["x"]
@@ -77,7 +89,7 @@ async def test_whoever_has_nothing_left_costs_nobody_a_turn() -> None:
 async def test_a_line_that_ran_empty_begins_anew() -> None:
     turns, done = Turns(), list[str]()
     for _ in range(3):
-        turns.join(Guest("x", 1, done.append))
+        turns.join(Guest("x", 1, done.append), is_known=True)
         await turns_of_the_loop(3, lambda: None)
     assert done == ["x"] * 3
 
@@ -86,7 +98,7 @@ async def test_the_line_waits_a_moment_for_who_came_alone_and_is_not_put_off_for
     turns, done = Turns(), list[str]()
     guest = Again("x", 5, done.append)
     guest.turns = turns
-    turns.join(guest)
+    turns.join(guest, is_known=True)
     turns.came_alone = True
     await asyncio.sleep(0)
     assert done == []
@@ -100,7 +112,7 @@ async def test_of_a_crowd_that_trickles_a_few_are_read_at_a_time_and_all_come_ag
     crumbs = Crumbs()
     crowd = [Guest(str(number), 0, list[str]().append) for number in range(3 * CRUMBS_AT_ONCE)]
     for one in crowd:
-        crumbs.count(one)
+        crumbs.count(one, 0.0)
     assert not any(one.is_resting for one in crowd[:CRUMBS_AT_ONCE])
     assert all(one.is_resting for one in crowd[CRUMBS_AT_ONCE:])
     fewest = sum(one.is_resting for one in crowd)
@@ -115,5 +127,25 @@ async def test_of_a_crowd_that_trickles_a_few_are_read_at_a_time_and_all_come_ag
 async def test_a_few_crumbs_are_always_read() -> None:
     crumbs, guest = Crumbs(), Guest("x", 0, list[str]().append)
     for _ in range(CRUMBS_AT_ONCE):
-        crumbs.count(guest)
+        crumbs.count(guest, 0.0)
     assert not guest.is_resting
+
+
+async def test_a_request_that_began_a_moment_ago_does_not_rest_behind_all_that_take_long() -> None:
+    crumbs, told = Crumbs(), list[str]()
+    crowd = [Guest(str(number), 0, told.append) for number in range(20 * CRUMBS_AT_ONCE)]
+    for one in crowd:
+        crumbs.count(one, 0.0)
+    young = Guest("young", 0, told.append)
+    crumbs.count(young, asyncio.get_running_loop().time())
+    resting = {one.name for one in (*crowd, young) if one.is_resting}
+    async with asyncio.timeout(60):
+        while (now := {one.name for one in (*crowd, young) if one.is_resting}) == resting:  # noqa: ASYNC110  # time passes
+            await asyncio.sleep(0)
+    assert "young" in resting - now
+
+
+def test_few_are_so_many_in_a_moment_and_as_many_in_the_next() -> None:
+    few = Few(3)
+    assert [few.count(now) for now in (1.0, 1.001, 1.002, 1.003, 1.009)] == [True, True, True, False, False]
+    assert [few.count(now) for now in (1.02, 1.021, 1.022, 1.023)] == [True, True, True, False]
