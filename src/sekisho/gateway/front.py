@@ -18,7 +18,7 @@ from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
 from sekisho.gateway.occupancy import WORTH_COUNTING, FrontLimits, Occupancy
 from sekisho.gateway.outgoing import NEVER, Outgoing
-from sekisho.gateway.pace import CRUMB_BYTES, STRANGERS_AT_ONCE, Crumbs, Few, Turns
+from sekisho.gateway.pace import CRUMB_BYTES, Crumbs, Strangers, Turns
 from sekisho.gateway.seats import Seats
 from sekisho.gateway.visit import CLIENT_GONE, Withdrawable
 from sekisho.keys import Pending, Principal, certificate_shown
@@ -54,7 +54,7 @@ class Front:
         self.occupancy = Occupancy(limits, seats=seats, budget=budget, ask_for_room=ask_for_room)
         self.crumbs = Crumbs()
         self.turns = Turns()
-        self.strangers = Few(STRANGERS_AT_ONCE)
+        self.strangers = Strangers()
         # One for all connections: it is filled and read within one callback. Letting the loop make a buffer for
         # every read would cost more than the read.
         self.buffer = memoryview(bytearray(READ_BYTES))
@@ -154,12 +154,16 @@ class Connection:
         """The same for a loop that has a buffer of its own."""
         if self._is_closing or self._farewell is not None:  # nobody reads it
             self._count_crumb(len(data), _LONG_AGO)
-        elif self._unheard or (self.client is None and not self._front.strangers.count(self._loop.time())):
+        elif self._unheard or (
+            self.client is None and not self._front.strangers.may_speak(self._loop.time())
+        ):
             # of a crowd of strangers each is heard in its turn, so that nobody waits for all of them
             self._unheard += data
             self.rest()
             self._count_held()
-            self._line_up()
+            if not self._is_in_line:
+                self._is_in_line = True
+                self._front.strangers.join(self)
         else:
             self._read(data)
 
@@ -262,9 +266,12 @@ class Connection:
 
     def admit(self, client: str) -> bool:
         """Take note of who speaks; False, and this connection ends, when the client has too many."""
+        is_new = self.client is None
         if not self._front.occupancy.introduce(self, client):
             self._is_last = True
             return False
+        if is_new:
+            self._front.strangers.one_is_known()
         return True
 
     def begin(self, data: bytes) -> bool:
@@ -345,9 +352,9 @@ class Connection:
     def _line_up(self) -> None:
         """What is left is done in later turns: a piece in each, between those of others."""
         is_next = bool(self._waiting or self._farewell is not None) and not self._is_answering
-        if (is_next or self._unheard or self._reader.has_rest) and not self._is_in_line:
+        if (is_next or self._reader.has_rest) and not self._is_in_line:
             self._is_in_line = True
-            self._front.turns.join(self, is_known=self.client is not None)
+            self._front.turns.join(self)
 
     def _judge_head(self) -> None:
         """A request has begun; its body is taken only from whom the door lets in."""

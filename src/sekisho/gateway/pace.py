@@ -11,12 +11,15 @@ import asyncio
 from collections import deque
 from typing import Final, Protocol
 
-__all__ = ["CRUMBS_AT_ONCE", "CRUMB_BYTES", "STRANGERS_AT_ONCE", "Crumbs", "Few", "Turns"]
+__all__ = ["CRUMBS_AT_ONCE", "CRUMB_BYTES", "STRANGERS_AT_ONCE", "Crumbs", "Few", "Strangers", "Turns"]
 
 YIELD_S: Final = 0.002  # how long a small call is on its way
 CRUMB_BYTES: Final = 16 << 10  # a smaller piece of an unfinished request costs more than it brings
 CRUMBS_AT_ONCE: Final = 32  # in one WHILE_S; whoever sends more of them is not read for a while
-STRANGERS_AT_ONCE: Final = 16  # in one WHILE_S; more pieces of them stand in line
+STRANGERS_AT_ONCE: Final = (
+    8  # pieces in one WHILE_S, of those who are still strangers then; more stand in line
+)
+HEARD_AT_ONCE: Final = 4  # of those in line, after each TICK_S
 WHILE_S: Final = 0.01
 TICK_S: Final = 0.005
 MOST_TICKS: Final = 400  # that anybody rests
@@ -50,23 +53,26 @@ class Few:
         self._count += 1
         return self._count <= self._most
 
+    def discount(self) -> None:
+        """It was none of them."""
+        self._count = max(0, self._count - 1)
+
 
 class Turns:
-    """The lines of those who have something left to do, known clients' and strangers'; each stands in one once.
+    """The line of those who have something left to do; each stands in it once.
 
-    `came_alone` is set by whoever answers a known client's request that stands behind nobody: the lines wait a moment
-    then, and do not take from it the processors that it needs on its way.
+    `came_alone` is set by whoever answers a known client's request that stands behind nobody: the line waits a moment
+    then, and does not take from it the processors that it needs on its way.
     """
 
     def __init__(self) -> None:
         self.came_alone = False
-        self._known: deque[Paced] = deque()
-        self._strangers: deque[Paced] = deque()
+        self._line: deque[Paced] = deque()
         self._is_due = False
 
-    def join(self, one: Paced, *, is_known: bool) -> None:
+    def join(self, one: Paced) -> None:
         """Go on in a later turn, behind those who came before."""
-        (self._known if is_known else self._strangers).append(one)
+        self._line.append(one)
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._turn)
@@ -79,12 +85,41 @@ class Turns:
             self._serve()
 
     def _serve(self) -> None:
-        for line in (self._known, self._strangers):
-            while line and not line.popleft().go_on():
-                pass
-        self._is_due = bool(self._known or self._strangers)
-        if self._is_due:
+        line = self._line
+        while line and not line.popleft().go_on():
+            pass
+        self._is_due = bool(line)
+        if line:
             asyncio.get_running_loop().call_soon(self._turn)
+
+
+class Strangers:
+    """The line of connections that have shown no token yet: a few speak at once, and then a few every TICK_S."""
+
+    def __init__(self) -> None:
+        self._few = Few(STRANGERS_AT_ONCE)
+        self._line: deque[Paced] = deque()
+
+    def may_speak(self, now: float) -> bool:
+        """One has something to say; False when it is to stand in line with it."""
+        return self._few.count(now)
+
+    def one_is_known(self) -> None:
+        """What it said was who it is: however many do so, none takes another's place."""
+        self._few.discount()
+
+    def join(self, one: Paced) -> None:
+        """Go on behind those who came before."""
+        self._line.append(one)
+        if len(self._line) == 1:
+            asyncio.get_running_loop().call_later(TICK_S, self._serve)
+
+    def _serve(self) -> None:
+        line = self._line
+        for _ in range(min(len(line), HEARD_AT_ONCE)):
+            line.popleft().go_on()
+        if line:
+            asyncio.get_running_loop().call_later(TICK_S, self._serve)
 
 
 class Crumbs:

@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from sekisho.gateway.pace import CRUMBS_AT_ONCE, Crumbs, Few, Turns
+from sekisho.gateway.pace import (
+    CRUMBS_AT_ONCE,
+    HEARD_AT_ONCE,
+    STRANGERS_AT_ONCE,
+    Crumbs,
+    Few,
+    Strangers,
+    Turns,
+)
 
 pytestmark = pytest.mark.threat("T-FLOOD")
 
@@ -43,7 +51,7 @@ class Again(Guest):
     def go_on(self) -> bool:
         did = super().go_on()
         if self.left:
-            self.turns.join(self, is_known=True)
+            self.turns.join(self)
         return did
 
 
@@ -58,29 +66,17 @@ async def test_one_piece_is_done_in_each_turn_of_the_loop_and_everybody_comes_in
     for name in "abc":
         guest = Again(name, 3, done.append)
         guest.turns = turns
-        turns.join(guest, is_known=True)
+        turns.join(guest)
     await turns_of_the_loop(12, lambda: seen.append(len(done)))
     assert "".join(done) == "abcabcabc"
     assert all(after - before <= 1 for before, after in zip([0, *seen], seen, strict=False))
     assert seen[-1] == 9
 
 
-async def test_strangers_have_a_line_of_their_own() -> None:
-    turns, done = Turns(), list[str]()
-    for name in "xyz":
-        turns.join(Guest(name, 1, done.append), is_known=False)
-    turns.join(Guest("a", 1, done.append), is_known=True)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert done[:2] == ["a", "x"]
-    await turns_of_the_loop(6, lambda: None)
-    assert done == ["a", "x", "y", "z"]
-
-
 async def test_whoever_has_nothing_left_costs_nobody_a_turn() -> None:
     turns, done = Turns(), list[str]()
     for left in (0, 0, 0, 1):
-        turns.join(Guest("x", left, done.append), is_known=True)
+        turns.join(Guest("x", left, done.append))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert done == ["x"]
@@ -89,7 +85,7 @@ async def test_whoever_has_nothing_left_costs_nobody_a_turn() -> None:
 async def test_a_line_that_ran_empty_begins_anew() -> None:
     turns, done = Turns(), list[str]()
     for _ in range(3):
-        turns.join(Guest("x", 1, done.append), is_known=True)
+        turns.join(Guest("x", 1, done.append))
         await turns_of_the_loop(3, lambda: None)
     assert done == ["x"] * 3
 
@@ -98,7 +94,7 @@ async def test_the_line_waits_a_moment_for_who_came_alone_and_is_not_put_off_for
     turns, done = Turns(), list[str]()
     guest = Again("x", 5, done.append)
     guest.turns = turns
-    turns.join(guest, is_known=True)
+    turns.join(guest)
     turns.came_alone = True
     await asyncio.sleep(0)
     assert done == []
@@ -149,3 +145,39 @@ def test_few_are_so_many_in_a_moment_and_as_many_in_the_next() -> None:
     few = Few(3)
     assert [few.count(now) for now in (1.0, 1.001, 1.002, 1.003, 1.009)] == [True, True, True, False, False]
     assert [few.count(now) for now in (1.02, 1.021, 1.022, 1.023)] == [True, True, True, False]
+    few.discount()
+    few.discount()
+    assert [few.count(now) for now in (1.024, 1.025)] == [True, False]
+    few.discount()
+    assert few.count(2.0)
+    few.discount()
+    few.discount()  # of the moment before
+    assert [few.count(2.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_strangers_who_become_known_take_nobody_s_place() -> None:
+    strangers = Strangers()
+    for _ in range(3 * STRANGERS_AT_ONCE):
+        assert strangers.may_speak(1.0)
+        strangers.one_is_known()
+    assert [strangers.may_speak(1.0) for _ in range(STRANGERS_AT_ONCE + 1)] == [True] * STRANGERS_AT_ONCE + [
+        False
+    ]
+
+
+async def test_a_few_strangers_are_heard_at_a_time_in_the_order_they_came() -> None:
+    strangers, done = Strangers(), list[str]()
+    names = [str(number) for number in range(5 * HEARD_AT_ONCE)]
+    for name in names:
+        strangers.join(Guest(name, 1, done.append))
+    assert done == []
+    async with asyncio.timeout(60):
+        while len(done) < len(names):
+            before = len(done)
+            await asyncio.sleep(0)
+            assert len(done) - before <= HEARD_AT_ONCE
+    assert done == names
+    strangers.join(Guest("again", 1, done.append))  # a line that ran empty begins anew
+    async with asyncio.timeout(60):
+        while done[-1] != "again":  # noqa: ASYNC110  # what passes is time alone
+            await asyncio.sleep(0)
