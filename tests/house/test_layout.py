@@ -14,6 +14,10 @@ ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
     ),
     "detect/verdicts": ("tests/unit/detect", "values without behaviour; the tests of the scanner build them"),
     "errors": ("tests/house", "a table and its families; test_errors.py compares them with page and source"),
+    "gateway/guest": (
+        "tests/unit/gateway",
+        "protocols without behaviour; a connection is tested in test_front.py",
+    ),
     "gateway/stages": ("tests", "values without behaviour; the tests of checkpoint build every one"),
     "protocol/client_values": ("tests/unit/protocol", "values without behaviour; their readers build them"),
     "protocol/http_values": ("tests/unit/protocol", "values without behaviour; their readers build them"),

@@ -9,6 +9,7 @@ from sekisho.gateway.door import Door
 from sekisho.gateway.freight import Freight, FreightLimits
 from sekisho.gateway.front import Front
 from sekisho.gateway.guard import loopback_names
+from sekisho.gateway.guest import Guest
 from sekisho.gateway.ids import CallIds
 from sekisho.gateway.occupancy import FrontLimits
 from sekisho.gateway.reception import DoorRules
@@ -33,7 +34,7 @@ from sekisho.gateway.stages import (
     Sealed,
 )
 from sekisho.gateway.status import StatusPage
-from sekisho.gateway.visit import Guest, Visit
+from sekisho.gateway.visit import Visit
 
 __all__ = [
     "GATE",

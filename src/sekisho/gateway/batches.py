@@ -20,10 +20,11 @@ from typing import Final
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.freight import LARGE_BYTES, Freight
+from sekisho.gateway.guest import Withdrawable
 from sekisho.gateway.passage import Desk, Stead, serve_request, take_word
 from sekisho.gateway.reception import DoorRules, Pass
 from sekisho.gateway.sessions import Session
-from sekisho.gateway.visit import Visit, Withdrawable
+from sekisho.gateway.visit import Visit
 from sekisho.protocol import (
     BATCHES,
     ClientMessage,

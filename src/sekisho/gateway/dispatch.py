@@ -18,6 +18,7 @@ from sekisho.gateway.catalogue import Catalogue
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.cursors import Cursors
 from sekisho.gateway.gathering import Gathering
+from sekisho.gateway.guest import Withdrawable
 from sekisho.gateway.journeys import Journeys
 from sekisho.gateway.methods import METHODS, Wanted, params_of, read_wanted, refuse_near_names
 from sekisho.gateway.owners import prompt_target
@@ -29,7 +30,7 @@ from sekisho.gateway.stages import Arrived, Call, Refusal
 from sekisho.gateway.subscriptions import Subscriptions
 from sekisho.gateway.tasks import TASK_METHODS, capability_missing, open_task, task_params
 from sekisho.gateway.tracing import with_trace
-from sekisho.gateway.visit import Visit, Withdrawable
+from sekisho.gateway.visit import Visit
 from sekisho.protocol import (
     ClientRequest,
     Envelope,

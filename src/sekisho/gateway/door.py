@@ -25,6 +25,7 @@ from sekisho.gateway.confines import keep_answer_within
 from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
 from sekisho.gateway.freight import LARGE_BYTES, STRANGERS, too_much
+from sekisho.gateway.guest import Guest, Withdrawable
 from sekisho.gateway.old_sse import OldStreams, serve_old
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
@@ -35,7 +36,7 @@ from sekisho.gateway.sayings import Clock
 from sekisho.gateway.seats import Seats
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.stages import Refusal
-from sekisho.gateway.visit import Guest, Streams, Visit, Withdrawable
+from sekisho.gateway.visit import Streams, Visit
 from sekisho.keys import Pending, Principal
 from sekisho.protocol import (
     ClientNotification,

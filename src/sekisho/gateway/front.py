@@ -16,11 +16,11 @@ from sekisho.errors import Refused, SekishoError, Unavailable
 from sekisho.gateway.budgets import Budget
 from sekisho.gateway.door import Door
 from sekisho.gateway.events import COMMENT
+from sekisho.gateway.guest import CLIENT_GONE, Withdrawable
 from sekisho.gateway.occupancy import WORTH_COUNTING, FrontLimits, Occupancy
 from sekisho.gateway.outgoing import NEVER, Outgoing
 from sekisho.gateway.pace import CRUMB_BYTES, Crumbs, Strangers, Turns
 from sekisho.gateway.seats import Seats
-from sekisho.gateway.visit import CLIENT_GONE, Withdrawable
 from sekisho.keys import Pending, Principal, certificate_shown
 from sekisho.protocol import HttpRequest, RequestReader
 

@@ -19,6 +19,7 @@ from sekisho.errors import Refused, RemoteProtocolError, SekishoError
 from sekisho.gateway.approvals import APPROVAL, approval_form, is_yes
 from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras, spread
 from sekisho.gateway.freight import LARGE_BYTES, too_much
+from sekisho.gateway.guest import Withdrawable
 from sekisho.gateway.questions import GATEWAY, MAX_AGE_S, Round, open_round, read_answers, seal_round
 from sekisho.gateway.remarks import Question
 from sekisho.gateway.request_ids import RequestIds
@@ -26,7 +27,7 @@ from sekisho.gateway.road import Outcome, Road
 from sekisho.gateway.sayings import Clock
 from sekisho.gateway.stages import Answered, Arrived, Call, Held, Refusal
 from sekisho.gateway.tasks import TASK_METHODS, MadeTask, seal_task
-from sekisho.gateway.visit import Visit, Withdrawable
+from sekisho.gateway.visit import Visit
 from sekisho.protocol import META_CALL, JsonObject, JsonValue
 
 __all__ = ["Journeys"]

@@ -21,11 +21,12 @@ from typing import Final
 from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailable
 from sekisho.gateway.batches import read_batch, start_batch
 from sekisho.gateway.events import LAST_CHUNK, endpoint_event
+from sekisho.gateway.guest import Withdrawable
 from sekisho.gateway.passage import Desk, Stead, serve_request, take_word
 from sekisho.gateway.reception import Pass
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.subscriptions import Listener, Subscriptions
-from sekisho.gateway.visit import Streams, Visit, Withdrawable
+from sekisho.gateway.visit import Streams, Visit
 from sekisho.protocol import (
     ClientNotification,
     ClientRequest,

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.dispatch import Dispatcher
+from sekisho.gateway.guest import Guest, Withdrawable
 from sekisho.gateway.sessions import Session
-from sekisho.gateway.visit import Guest, Visit, Withdrawable
+from sekisho.gateway.visit import Visit
 from sekisho.keys import Pending, Principal
 from sekisho.protocol import (
     ClientNotification,

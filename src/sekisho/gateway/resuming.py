@@ -24,7 +24,7 @@ from typing import Final
 
 from sekisho.errors import Refused, SekishoError
 from sekisho.gateway.events import LAST_CHUNK, marked_event, priming_event
-from sekisho.gateway.visit import CLIENT_GONE, Guest, Withdrawable
+from sekisho.gateway.guest import CLIENT_GONE, Guest, Withdrawable
 from sekisho.keys import Pending, Principal
 
 __all__ = ["ResumableStream", "ResumableStreams"]

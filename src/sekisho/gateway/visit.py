@@ -7,13 +7,14 @@ how bytes leave is the guest's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from sekisho.errors import LocalProtocolError, PluginError, RateLimited, Refused, SekishoError
+from sekisho.errors import LocalProtocolError, PluginError, SekishoError
 from sekisho.gateway import answers
+from sekisho.gateway.error_answers import headers_of, own_error, plugins_error
 from sekisho.gateway.events import (
     LAST_CHUNK,
     LAST_STREAM_HEAD,
@@ -22,74 +23,24 @@ from sekisho.gateway.events import (
     last_event,
     progress_events,
 )
+from sekisho.gateway.guest import Copies, Copy, Guest, Withdrawable
 from sekisho.gateway.questions import question_id
 from sekisho.gateway.remarks import Question
 from sekisho.gateway.seats import LocalSeats, Seats
-from sekisho.keys import METADATA_HEADERS, PREFLIGHT_HEADERS, Challenges, Pending, Principal
+from sekisho.keys import METADATA_HEADERS, PREFLIGHT_HEADERS, Challenges, Principal
 from sekisho.protocol import (
     PluginName,
-    error_bytes,
     notification_bytes,
     request_bytes,
     response_bytes,
     result_bytes,
 )
 
-__all__ = ["CLIENT_GONE", "Copies", "Copy", "Guest", "Streams", "Visit", "Withdrawable"]
+__all__ = ["Streams", "Visit"]
 
 WORTH_PARTING: Final = 64 << 10  # bytes; joining less costs less than telling the kernel of several places
 _encode: Final = msgspec.json.Encoder().encode
 _SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
-
-
-class Guest(Protocol):
-    """The connection that a request came by."""
-
-    client: str | None
-    """Who was last seen on it."""
-    certificate: str | None
-    """Of the client, as `keys.certificate_shown` tells it."""
-    shown: Principal | Pending | None
-    """Who sent the head of the request that is still arriving: a proof of possession counts only once."""
-
-    def admit(self, client: str) -> bool:
-        """Take note of who speaks; False when this client has too many connections."""
-
-    def begin(self, data: bytes) -> bool:
-        """Send a piece of an answer; False when the client does not keep up, and then nothing was sent."""
-
-    def answer(self, data: bytes) -> None:
-        """Send the whole answer, or its last piece."""
-
-    def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send the whole of a large answer, which lies in several places."""
-
-
-class Withdrawable(Protocol):
-    """Something under way that ends early when its client is gone."""
-
-    def withdraw(self, reason: SekishoError) -> None:
-        """End it."""
-
-
-class Copy(Guest, Protocol):
-    """A stream that its client can take up again, in the place of its connection."""
-
-    owner: Withdrawable
-    """What ends when nobody comes back."""
-
-    def open(self, head: bytes, data: bytes) -> bool:
-        """Begin."""
-
-    def holds(self, reason: SekishoError) -> bool:
-        """True when nothing is withdrawn for this reason, since the client may come back."""
-
-
-class Copies(Protocol):
-    """Begins streams that can be taken up again (`resuming`)."""
-
-    def start(self, guest: Guest, client: str, session: str, owner: Withdrawable, *, is_call: bool) -> Copy:
-        """One to this connection."""
 
 
 class Streams:
@@ -308,23 +259,17 @@ class Visit:
 
     def refuse(self, error: SekishoError) -> None:
         """Answer with an error."""
+        ident, modern = self.request_id, self.modern
         if isinstance(error, PluginError):
-            self._relay(error)
-            return
-        body = error_bytes(self.request_id, error, call_id=self.call_id, number=self._number(error))
+            body, status = plugins_error(error, ident, self.call_id, self.method, modern=modern)
+        else:
+            body, status = own_error(error, ident, self.call_id, modern=modern)
         if self.is_streaming:
             self._end(body)
             return
-        status = error.info.http_status
-        if not self.modern and self.request_id is not None and error.code in _MODERN_STATUS_CODES:
-            status = 200  # to a legacy client 404 means that its session is gone, 400 that it is unreadable
-        headers: list[tuple[str, str]] = []
+        headers = headers_of(error, status)
         if self.challenges is not None:
             headers += self.challenges.headers(error, self.target, self.now)
-        if status == 405:
-            headers.append(("Allow", "GET, POST, DELETE"))
-        if isinstance(error, RateLimited):
-            headers.append(("Retry-After", str(max(1, round(error.retry_after_s + 0.5)))))
         self.guest.answer(response_bytes(status, body, headers=headers, close=not self.keep_alive))
 
     def hang_up(self) -> None:
@@ -336,22 +281,6 @@ class Visit:
             self._end(result_bytes(self._ident, _encode(end)))
         else:
             self._close_stream(LAST_CHUNK)
-
-    def _relay(self, error: PluginError) -> None:
-        """The plugin's own error, which `returns` judged."""
-        told = msgspec.json.decode(error.body)
-        told["data"]["call"] = self.call_id
-        if self.method == "resources/read" and told["code"] in _NOT_FOUND:
-            told["code"] = _NOT_FOUND[1] if self.modern else _NOT_FOUND[0]
-        body = b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (_encode(self.request_id), _encode(told))
-        if self.is_streaming:
-            self._end(body)
-            return
-        status = _MODERN_STATUS.get(told["code"], 200) if self.modern else 200
-        self.guest.answer(response_bytes(status, body, close=not self.keep_alive))
-
-    def _number(self, error: SekishoError) -> int:
-        return _NOT_FOUND[0] if error.code == "resource_unknown" and not self.modern else error.info.rpc_code
 
     def _send(self, data: bytes) -> bool:
         if self.is_over or not self.takes_streams:
@@ -397,10 +326,3 @@ class Visit:
         if self.request_id is None:
             raise LocalProtocolError("internal", "a result needs the id of its request")
         return self.request_id
-
-
-# Told by the connection, and by it alone; whoever may come back is known by it.
-CLIENT_GONE: Final = Refused("cancelled", "the client closed the connection")
-_MODERN_STATUS_CODES: Final = frozenset({"method_unknown", "plugin_unknown", "capability_missing"})
-_NOT_FOUND: Final = (-32002, -32602)  # a resource that is not there: until 2025-11-25, and since
-_MODERN_STATUS: Final = {-32601: 404, -32020: 400, -32021: 400, -32022: 400}

@@ -16,7 +16,7 @@ from sekisho.protocol import BATCHES, JsonLimits
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Ear, Kit, Reply
 
-    from sekisho.gateway.visit import Withdrawable
+    from sekisho.gateway.guest import Withdrawable
 
 
 def session(kit: Kit, revision: str = BATCHES, capabilities: Any = None) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sekisho.errors import Refused
 from sekisho.gateway import resuming
 from sekisho.gateway.events import LAST_CHUNK, event, last_event, progress_events
+from sekisho.gateway.guest import CLIENT_GONE
 from sekisho.gateway.resuming import (
     MAX_AWAY_OF_CLIENT,
     MAX_ENDED,
@@ -19,7 +20,6 @@ from sekisho.gateway.resuming import (
     ResumableStream,
     ResumableStreams,
 )
-from sekisho.gateway.visit import CLIENT_GONE
 
 READS = {"accept": "application/json, text/event-stream"}
 OPEN = {"accept": "text/event-stream"}
