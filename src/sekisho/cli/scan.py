@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json as plain_json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -38,7 +39,7 @@ def scan(file: Lines, *, json: Json = False) -> int:
     A verdict is "refuse" (a rule of that severity is met, or the gate does not read such a text; "code" says why),
     "note" or "pass". Ends with 1 when a line is "unjudged".
     """
-    scanner = Scanner(RULES)
+    scanner = _scanner()
     is_complete = True
     for number, line in enumerate(_lines(file), start=1):
         verdict = {"line": number, **_judge(line, scanner)}
@@ -48,6 +49,12 @@ def scan(file: Lines, *, json: Json = False) -> int:
         else:
             say([as_line(verdict | {"rules": ",".join(verdict["rules"])})])
     return 0 if is_complete else 1
+
+
+@cache
+def _scanner() -> Scanner:
+    """Of all rules; compiling them takes most of a second."""
+    return Scanner(RULES)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -52,20 +52,26 @@ def _authentication(config: CoreConfig) -> Authentication:
     )
 
 
+@pytest.fixture(scope="module")
+def rules_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled by the first house, read by the others."""
+    return tmp_path_factory.mktemp("rules") / "rules"
+
+
 @pytest.fixture
-def household(tmp_path: Path) -> Household:
+def household(tmp_path: Path, rules_file: Path) -> Household:
     config = _config("read")
-    return Household(config, _authentication(config), _desk(config, tmp_path), rules_file=tmp_path / "rules")
+    return Household(config, _authentication(config), _desk(config, tmp_path), rules_file=rules_file)
 
 
 def test_the_house_is_built_once_while_nothing_changes(household: Household) -> None:
     assert household.house() is household.house()
 
 
-def test_a_changed_standing_is_seen_at_the_next_call(tmp_path: Path) -> None:
+def test_a_changed_standing_is_seen_at_the_next_call(tmp_path: Path, rules_file: Path) -> None:
     config = _config("read")
     desk = _desk(config, tmp_path)
-    household = Household(config, _authentication(config), desk, rules_file=tmp_path / "rules")
+    household = Household(config, _authentication(config), desk, rules_file=rules_file)
     before = household.house()
     desk.refresh_lock(force=True)
     assert household.house() is not before
