@@ -24,6 +24,7 @@ from sekisho.wire import decode_context
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
 
+NOW = 1_800_000_000.0  # of the kit
 TOOLS = ("add", "erase", "broken", "nothing")
 
 
@@ -85,7 +86,11 @@ def test_a_call_to_a_plugin_that_keeps_state_names_whose_instance_takes_it(kit: 
 @pytest.mark.threat("T-NOTOKEN")
 @pytest.mark.parametrize(
     ("principal", "code"),
-    [(None, "token_missing"), (Principal(client="aya", expires_at=1_799_999_999.0), "token_invalid")],
+    [
+        (None, "token_missing"),
+        (Principal(client="aya", expires_at=NOW - 1), "token_invalid"),
+        (Principal(client="aya", expires_at=NOW), "token_invalid"),
+    ],
 )
 def test_without_a_valid_token_nobody_is_named_and_nothing_is_charged(
     kit: Kit, principal: Principal | None, code: str
@@ -178,6 +183,23 @@ def test_the_rate_of_client_and_plugin_are_charged_together_or_not_at_all(kit: K
     twin = kit.arrived(plugin=kit.other, tool="erase", arguments=b"{}")
     assert kit.code(judge(twin, kit.house)) == "ok"
     assert kit.code(judge(twin, kit.house)) == "rate_limited"
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize(("later_s", "code"), [(0.0, "rate_limited"), (0.5, "rate_limited"), (1.1, "ok")])
+def test_a_call_that_comes_a_moment_too_early_is_too_early(kit: Kit, later_s: float, code: str) -> None:
+    kit.change(client_rate=RateRule(per_minute=60, burst=1))
+    assert kit.code(judge(kit.arrived(), kit.house)) == "ok"
+    assert kit.code(judge(kit.arrived(now=NOW + later_s), kit.house)) == code
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_arguments_of_the_most_bytes_pass_and_one_more_does_not(kit: Kit) -> None:
+    arrived = kit.arrived()
+    kit.change(max_argument_bytes=len(arrived.call.arguments))
+    assert kit.code(judge(arrived, kit.house)) == "ok"
+    kit.change(max_argument_bytes=len(arrived.call.arguments) - 1)
+    assert kit.code(judge(arrived, kit.house)) == "arguments_too_large"
 
 
 @pytest.mark.requirement("A2.2")

@@ -68,6 +68,7 @@ WITHIN = [
     "/app/trusted/x=y",
     "https://api.example.com/a;v=1/b,c?x=1,2&u=https://other.example",
     "https://api.example.com/x,https://api.example.com/y",
+    "/etc/" + "a" * 5000,  # longer than what any kernel opens
 ]
 OUTSIDE = [
     "/app/trusted2",
@@ -81,6 +82,12 @@ OUTSIDE = [
     "/etc/passwd",
     "~/x",
     "~",
+    "~/../x",
+    "~somebody/../x",
+    "$HOME/../x",
+    "%TEMP%/../x",
+    "\\\\server/../x",
+    "C:\\..\\x",
     "C:\\app\\trusted",
     "\\\\server\\app",
     "../app/trusted",
@@ -92,6 +99,8 @@ OUTSIDE = [
     "file:///app/trusted/%2e%2e/x",
     "file:///app/trusted/?/../../x",
     "file:../x",
+    "file:x/../app/trusted",
+    "file:///app/trusted/x\\y",
     "file:main.py",  # /main.py for whoever reads addresses as browsers do
     "file:etc/passwd",
     "/app/trusted/{..,x}/../etc",
