@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.gateway.offering import offering
+from tests.unit.gateway.speaking import offer
 
 from sekisho.detect import Inspection
 from sekisho.errors import RateLimited, Refused, ScopeMissing, Unavailable
 from sekisho.gateway import Answered, Refusal, Sealed, judge, release
-from sekisho.gateway.caller import NO_EXTRAS, Caller, Extras
-from sekisho.gateway.stages import Arrived
+from sekisho.gateway.caller import NO_EXTRAS, TASKS, Caller, Extras
+from sekisho.gateway.stages import Arrived, Call
+from sekisho.gateway.tasks import Task
 from sekisho.keys import Principal, ScopePolicy
-from sekisho.policy import AccessPolicy, RateLimiter, RateRule, Rule
-from sekisho.protocol import PluginName
+from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, Rule
+from sekisho.protocol import PluginName, plugin_name
 from sekisho.wire import decode_context
 
 if TYPE_CHECKING:
     from tests.unit.gateway.conftest import Kit
 
 NOW = 1_800_000_000.0  # of the kit
+CALC = plugin_name("calc")
 TOOLS = ("add", "erase", "broken", "nothing")
 
 
@@ -200,6 +204,68 @@ def test_arguments_of_the_most_bytes_pass_and_one_more_does_not(kit: Kit) -> Non
     assert kit.code(judge(arrived, kit.house)) == "ok"
     kit.change(max_argument_bytes=len(arrived.call.arguments) - 1)
     assert kit.code(judge(arrived, kit.house)) == "arguments_too_large"
+
+
+def _of_method(method: str, what: str, *tasks: Task) -> Call:
+    """A call of a method about this prompt or resource."""
+    params: dict[str, dict[str, Any]] = {
+        "prompts/get": {"name": what},
+        "resources/read": {"uri": what},
+        "completion/complete": {"ref": {"type": "ref/prompt", "name": what}},
+        "subscriptions/listen": {"notifications": {"resourceSubscriptions": [what] if what else []}},
+    }
+    target = "*" if method == "subscriptions/listen" else what
+    return Call.of("c1", CALC, method, params[method], target=target, tasks=tasks)
+
+
+@pytest.mark.threat("T-OPERATION")
+@pytest.mark.parametrize(
+    ("method", "offered", "absent", "code"),
+    [
+        ("prompts/get", "greet", "absent", "prompt_unknown"),
+        ("completion/complete", "greet", "absent", "params_invalid"),
+        ("resources/read", "test://one", "test://absent", "resource_unknown"),
+        ("subscriptions/listen", "test://one", "test://absent", "resource_unknown"),
+    ],
+)
+def test_what_a_method_names_must_be_approved_and_granted_both(
+    kit: Kit, method: str, offered: str, absent: str, code: str
+) -> None:
+    definitions = offering("calc", prompts=["greet"], resources=["test://one"])
+    for granted, asked, expected in (
+        ({offered, absent}, offered, "ok"),
+        ({offered, absent}, absent, code),  # granted, and nobody has approved it
+        ({absent}, offered, code),  # approved, and not for this client
+    ):
+        names = frozenset(granted)
+        rule = Rule(
+            client="aya",
+            plugin=CALC,
+            operations=frozenset(),
+            methods=METHODS,
+            prompts=names,
+            resources=names,
+        )
+        offer(kit, definitions, rules=[rule])
+        arrived = Arrived(_of_method(method, asked), Principal(client="aya"), NOW)
+        assert kit.code(judge(arrived, kit.house)) == expected
+
+
+@pytest.mark.threat("T-OPERATION")
+def test_a_stream_tells_of_tasks_while_their_tool_may_be_called_and_their_plugin_may_make_them(
+    kit: Kit,
+) -> None:
+    call = _of_method("subscriptions/listen", "", Task("h", CALC, "erase", "t", 60_000))
+    caller = Caller(True, "s1", declared=frozenset({TASKS}))
+    arrived = Arrived(call, Principal(client="aya"), NOW, caller=caller)
+    may_erase = Rule(client="aya", plugin=CALC, operations=frozenset({"erase"}), methods=METHODS)
+    definitions = offering("calc", tools=[kit.erase])
+    offer(kit, definitions, rules=[may_erase], requests=frozenset({TASKS}))
+    assert kit.code(judge(arrived, kit.house)) == "ok"
+    offer(kit, definitions, rules=[may_erase], requests=frozenset())
+    assert kit.code(judge(arrived, kit.house)) == "capability_missing"
+    offer(kit, definitions, rules=[replace(may_erase, operations=frozenset())], requests=frozenset({TASKS}))
+    assert kit.code(judge(arrived, kit.house)) == "operation_not_allowed"
 
 
 @pytest.mark.requirement("A2.2")

@@ -264,3 +264,13 @@ def test_what_is_enforced_is_never_learned_and_learning_takes_nothing_away(
     assert is_learned(learning, host, port) == (
         permits(learning, host, port) and not permits(network, host, port)
     )
+
+
+def test_where_pairs_are_listed_a_port_stays_with_its_host() -> None:
+    pairs = (("a.example", 80), ("b.example", 443))
+    network = NetworkGrant(
+        allowed_domains=("a.example", "b.example"), allowed_ports=(80, 443), endpoints=pairs
+    )
+    asked = [(host, port) for host in network.allowed_domains for port in network.allowed_ports]
+    assert [one for one in asked if permits(network, *one)] == list(pairs)
+    assert all(permits(replace(network, endpoints=()), *one) for one in asked)
