@@ -13,21 +13,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-import msgspec
-
-from sekisho.audit import records
-from sekisho.detect import refusal
-from sekisho.errors import RateLimited, RemoteProtocolError, SekishoError
-from sekisho.gateway.approvals import is_yes
+from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.batches import serve_batch
 from sekisho.gateway.checkpoint import House
-from sekisho.gateway.confines import keep_answer_within
+from sekisho.gateway.client_answers import ClientAnswers
 from sekisho.gateway.dispatch import Dispatcher
 from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
 from sekisho.gateway.freight import LARGE_BYTES, STRANGERS, too_much
 from sekisho.gateway.guest import Guest, Withdrawable
 from sekisho.gateway.old_sse import OldStreams, serve_old
-from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
 from sekisho.gateway.request_ids import RequestIds
 from sekisho.gateway.resuming import ResumableStreams
@@ -46,10 +40,8 @@ from sekisho.protocol import (
     HttpRequest,
     envelope,
     parse_client_message,
-    plugin_name,
     says_trace,
 )
-from sekisho.wire import AnswerFrame
 
 __all__ = ["Door", "DoorRules", "Elsewhere"]
 
@@ -105,6 +97,12 @@ class Door:
             new_id=new_id,
             round_key=round_key,
             request_ids=request_ids,
+        )
+        self._client_answers = ClientAnswers(
+            house=house,
+            road=road,
+            hear_word=self.hear_word,
+            hear_elsewhere=None if elsewhere is None else elsewhere.hear_elsewhere,
         )
         self._old = OldStreams(sessions, self.dispatcher.subscriptions)
 
@@ -281,70 +279,8 @@ class Door:
         return self.dispatcher.journeys.hear_word(ask, scope, said_yes=said_yes)
 
     def hear_answer(self, message: ClientResponse, visit: Visit, session_of: Callable[[], Session]) -> None:
-        """What a legacy client says to a question of a plugin; its id names plugin and question."""
-        house = self._house()
-        found = read_question_id(message.id)
-        if found is None:
-            visit.accept()  # nobody asked this
-            return
-        client = visit.known_client
-        wait_s = house.limiter.admit_all(((("client", client), house.client_rate),), visit.now)
-        if wait_s > 0:  # each answer is searched and recorded
-            raise RateLimited(wait_s)
-        session = session_of()
-        if found[0] == GATEWAY:
-            word = None if message.result is None else read_answer(found[1], message.result)
-            said_yes = word is not None and is_yes(word)
-            visit.accept()
-            if not self.hear_word(found[2], session.caller.scope, said_yes) and self._elsewhere is not None:
-                self._elsewhere.hear_elsewhere(found[2], session.caller.scope, said_yes)
-            return
-        if found[0] not in house.standings or visit.endpoint not in (None, found[0]):
-            visit.accept()
-            return
-        plugin, kind, ask = plugin_name(found[0]), found[1], found[2]
-        keep_answer_within(house.standings[plugin].roots, message.result)
-        frame = self._judge_answer(message, session, kind, ask, house)
-        entry = records.event(
-            now=visit.now,
-            name="client_answered",
-            client=visit.known_client,
-            plugin=plugin,
-            question=kind,
-            said="result" if bytes(frame.result) else "error",
-        )
-
-        def recorded(problem: SekishoError | None) -> None:
-            if problem is not None:
-                visit.refuse(problem)
-                return
-            self._road.sayings.answer(plugin, frame)
-            visit.accept()
-
-        self._road.record(entry, recorded)
-
-    @staticmethod
-    def _judge_answer(
-        message: ClientResponse, session: Session, kind: str, ask: str, house: House
-    ) -> AnswerFrame:
-        scope = session.caller.scope
-        if message.result is None:
-            told = message.error or {}
-            number, words = told.get("code"), told.get("message")
-            text = msgspec.json.encode(
-                {
-                    "code": number if type(number) is int else -32603,
-                    "message": words[:1024] if isinstance(words, str) else "the client refused",
-                }
-            )
-        else:
-            text = msgspec.json.encode(read_answer(kind, message.result))
-        findings = house.inspection.judge_arguments(text)
-        if findings.refused:
-            raise refusal(findings, "arguments")
-        if message.result is None:
-            return AnswerFrame(scope, ask, error=msgspec.Raw(text))
-        return AnswerFrame(scope, ask, result=msgspec.Raw(text))
+        """What a legacy client says to a question."""
+        self._client_answers.hear(message, visit, session_of)
 
     def refuse(self, visit: Visit, error: SekishoError) -> None:
         """Record a refusal, then give it."""

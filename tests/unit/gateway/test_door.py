@@ -256,11 +256,6 @@ def test_an_id_in_flight_is_not_taken_twice(kit: Kit) -> None:
     assert len(kit.line.frames) == 2
 
 
-def test_a_response_of_the_client_is_accepted_and_leads_nowhere(kit: Kit) -> None:
-    assert kit.ask(kit.request({"jsonrpc": "2.0", "id": 1, "result": {}})).status == 202
-    assert kit.line.frames == []
-
-
 def test_the_digest_binds_every_part_of_the_call(kit: Kit) -> None:
     session = kit.open_session()
     for number, params in enumerate((CALL, CALL, {"name": "calc__add", "arguments": {"a": 2}})):
@@ -472,16 +467,3 @@ def replace_head(request: Any, head: bytes) -> Any:
     return HttpRequest(
         method=request.method, target=request.target, headers=request.headers, body=request.body, head=head
     )
-
-
-@pytest.mark.threat("T-FLOOD")
-def test_answers_to_questions_count_like_calls_and_others_cost_nothing(kit: Kit) -> None:
-    session = kit.open_session()
-    kit.change(client_rate=RateRule(per_minute=2))
-
-    def post(ident: str) -> int:
-        message = {"jsonrpc": "2.0", "id": ident, "result": {"action": "cancel"}}
-        return kit.ask(kit.request(message, session=session)).status
-
-    assert [post("nobody asked this") for _ in range(5)] == [202] * 5
-    assert [post("calc:elicitation:q1") for _ in range(3)] == [202, 202, 429]
