@@ -111,10 +111,10 @@ class Outlet:
         raise problem
 
 
-def is_outside(address: Address) -> bool:
+def is_outside(address: Address, is_away: Callable[[Address], bool] = leads_away) -> bool:
     """Is it a public address that does not belong to this machine, in itself or by the IPv4 address it carries?"""
     inner = carried_address(address)
-    return is_public(address) and leads_away(address) and (inner is None or leads_away(inner))
+    return is_public(address) and is_away(address) and (inner is None or is_away(inner))
 
 
 async def dial_address(address: Address, port: int) -> socket.socket:

@@ -137,3 +137,16 @@ async def test_the_system_resolver_reads_the_hosts_file() -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1", "::1", "10.0.0.1", "0.0.0.0"])
 def test_inside_addresses_are_not_outside(text: str) -> None:
     assert not is_outside(ip_address(text))
+
+
+@pytest.mark.threat("T-REBIND")
+@pytest.mark.parametrize("own", ["203.0.113.200", "64:ff9b::808:808", "8.8.8.8", "2600::1"])
+def test_an_address_of_this_machine_is_inside_and_so_is_one_that_carries_it(own: str) -> None:
+    def is_away(address: Address) -> bool:
+        return address != ip_address(own)
+
+    outside = {
+        text for text in ("8.8.8.8", "64:ff9b::808:808", "2600::1") if is_outside(ip_address(text), is_away)
+    }
+    inside = {"8.8.8.8": {"8.8.8.8", "64:ff9b::808:808"}}.get(own, {own})
+    assert outside == {"8.8.8.8", "64:ff9b::808:808", "2600::1"} - inside

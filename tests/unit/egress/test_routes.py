@@ -34,6 +34,12 @@ def test_only_that_there_is_no_way_counts_as_away_among_refusals() -> None:
     assert not routes._is_away(_refusal(0))
 
 
+def test_only_a_route_says_that_an_address_is_away() -> None:
+    route = struct.pack("=8BI", 2, 32, 0, 0, 254, 3, 0, 1, 0)
+    answers = {kind: struct.pack("=IHHII", 28, kind, 0, 1, 0) + route for kind in (3, 16, 24, 25, 28)}
+    assert [kind for kind, answer in answers.items() if routes._is_away(answer)] == [24]
+
+
 @given(st.binary(max_size=64))
 def test_an_answer_that_is_not_understood_means_no(data: bytes) -> None:
     is_route = data[4:6] == struct.pack("=H", 24) and len(data) >= 28 and data[23] == 1
