@@ -20,6 +20,7 @@ __all__ = ["MAX_LIST_CHARS", "bare", "begins_address", "parts"]
 
 MAX_LIST_CHARS: Final = 32 << 10  # a longer text without a blank is code or data
 MAX_PARTS: Final = 256  # no honest search path is as long
+MAX_VARIABLES: Final = 64  # `${`: for each, its end is looked for as far as the text goes
 _MAX_WRAPPINGS: Final = 6  # --out="@/x" has three
 
 _NAME: Final = r"[^\s:;,=|<>&\"'`()\\/]+"
@@ -84,6 +85,9 @@ def parts(text: str, *, is_place: bool) -> Iterator[str]:
     if len(text) > MAX_LIST_CHARS:
         if is_place and _NEXT_BEHIND.search(text):
             yield "/"
+        return
+    if text.count("${") > MAX_VARIABLES:
+        yield "/"
         return
     at = 0
     for _ in range(MAX_PARTS):

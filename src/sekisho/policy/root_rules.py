@@ -29,6 +29,8 @@ Offers = Callable[[str], bool]
 
 MAX_PATH_CHARS: Final = 4096  # PATH_MAX: no kernel opens what is longer
 MAX_LOOKS: Final = 2_000  # texts of one call that may name a place; each costs some microseconds
+# Addresses of one call that are no place of the world: whether a template of the plugin makes one costs up to 4 ms.
+MAX_OWN: Final = 100
 MAX_SCHEMA_DEPTH: Final = 32
 _WORLD: Final = frozenset(
     ("file", "http", "https", "ws", "wss", "ftp", "ftps", "sftp", "gopher", "jar", "url")
@@ -85,13 +87,14 @@ class RootRules:
         if hints is None:
             hints = self._hints[definition] = {} if schema is None else hints_of_schema(schema())
         left = MAX_LOOKS
+        own = _Counted(offers)
         for key, text, hint in _texts(arguments, "", "", hints):
             if not hint and not may_name_place(text):
                 continue
             left -= 1
             if left < 0:
                 raise Refused("root_refused", f"the arguments name more than {MAX_LOOKS} places")
-            if not self._is_within(text, hint, offers):
+            if not self._is_within(text, hint, own.offers):
                 raise _refused(f"argument {key!r}" if _SHOWN.fullmatch(key) else "an argument")
 
     def check_resource(self, uri: str) -> None:
@@ -153,6 +156,23 @@ class RootRules:
                 ):
                     return True
         return False
+
+
+class _Counted:
+    """The question whether a URI is the plugin's own, put so often and not more."""
+
+    def __init__(self, offers: Offers) -> None:
+        self._offers = offers
+        self._known: dict[str, bool] = {}
+
+    def offers(self, uri: str) -> bool:
+        """Raise Refused (`root_refused`) when too many were asked about."""
+        known = self._known.get(uri)
+        if known is None:
+            if len(self._known) >= MAX_OWN:
+                raise Refused("root_refused", f"the arguments name more than {MAX_OWN} resources")
+            known = self._known[uri] = self._offers(uri)
+        return known
 
 
 def hint_of_name(name: str) -> Hint:

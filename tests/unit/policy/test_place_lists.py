@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.policy.named_places import named_places
-from sekisho.policy.place_lists import MAX_LIST_CHARS, MAX_PARTS, bare, begins_address, parts
+from sekisho.policy.place_lists import MAX_LIST_CHARS, MAX_PARTS, MAX_VARIABLES, bare, begins_address, parts
 
 HARMLESS = [
     "and/or",
@@ -104,6 +104,14 @@ def test_a_list_longer_than_can_be_looked_at_lies_nowhere() -> None:
     assert list(parts(":".join(["/a"] * MAX_PARTS), is_place=True))[-1] == "/a"
     assert list(parts(":".join(["/a"] * (MAX_PARTS + 1)), is_place=True))[-1] == "/"
     assert list(parts("/a:/b" + "b" * MAX_LIST_CHARS, is_place=True)) == ["/"]
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("is_place", [True, False])
+def test_a_list_of_too_many_variables_lies_nowhere(is_place: bool) -> None:
+    assert list(parts(",${" * (MAX_VARIABLES + 1), is_place=is_place)) == ["/"]
+    assert list(parts(",${" * MAX_VARIABLES, is_place=is_place)) != ["/"]
+    assert "${A}/x" in parts("a,${A}/x" + ",${B}" * (MAX_VARIABLES - 1), is_place=is_place)
 
 
 def test_long_data_is_no_list() -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused
-from sekisho.policy.root_rules import MAX_LOOKS, RootRules, hint_of_name, hints_of_schema
+from sekisho.policy.root_rules import MAX_LOOKS, MAX_OWN, RootRules, hint_of_name, hints_of_schema
 from sekisho.policy.roots import Root
 
 RULES = RootRules(
@@ -306,6 +306,22 @@ def test_a_call_names_a_bounded_number_of_places_and_any_number_of_words() -> No
     RULES.check_arguments({"x": ["/app/trusted/a"] * MAX_LOOKS, "y": ["word"] * 10_000})
     with pytest.raises(Refused, match="more than 2000 places"):
         RULES.check_arguments({"x": ["/app/trusted/a"] * (MAX_LOOKS + 1)})
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_whether_an_address_is_the_plugins_own_is_asked_once_of_each_and_not_of_too_many() -> None:
+    asked: list[str] = []
+
+    def offers(uri: str) -> bool:
+        asked.append(uri)
+        return True
+
+    own = [f"memo://{number}%41" for number in range(MAX_OWN)]  # in two readings
+    RULES.check_arguments({"uri": own * 3}, offers=offers)
+    assert asked == own
+    with pytest.raises(Refused, match=f"more than {MAX_OWN} resources"):
+        RULES.check_arguments({"uri": [*own, "memo://more"]}, offers=offers)
+    assert len(asked) == 2 * MAX_OWN
 
 
 def test_without_roots_every_place_is_outside_and_words_still_pass() -> None:
