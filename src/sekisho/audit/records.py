@@ -29,6 +29,7 @@ import msgspec
 
 __all__ = [
     "RECORD_VERSION",
+    "Said",
     "commitment",
     "event",
     "intent",
@@ -39,6 +40,9 @@ __all__ = [
     "salter",
     "timestamp",
 ]
+
+# What a plugin said before its answer: "ok", or why it is not passed on; how often; and its words, a line each.
+Said = tuple[str, int, bytes | None]
 
 RECORD_VERSION: Final = 1
 MAX_TEXT_CHARS: Final = 512  # a stranger's words must not push a record over the 65,535 bytes of a log entry
@@ -153,17 +157,20 @@ def outcome(
     reason: str | None = None,
     result: bytes | memoryview | None = None,
     rules: Sequence[str] = (),
+    said: Said | None = None,
     salt: bytes | None = None,
 ) -> bytes:
     """Return the entry of how a call ended; `code` is "ok" or the code of the error the caller receives.
 
-    `rules` are the content rules that its result met.
+    `rules` are the content rules that its result met; `said` is what the plugin said of its progress together with it.
     """
     how = '"code":"ok"' if code == "ok" else f'"code":{_text(code)}'
     if reason is not None:
         how += f',"reason":{_text(reason)}'
     if result is not None:
         how += f',"result":{commitment(result, salt)}'
+    if said is not None:
+        how += f',"progress":{{{_said(said, salt)}}}'
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"outcome","call":{_call(call)},'
         f"{_parties(client, plugin, tool)},{how}{_met(rules)}}}"
@@ -177,20 +184,13 @@ def notes(
     client: str,
     plugin: str,
     tool: str,
-    code: str,
-    count: int,
-    notes: bytes | None,
+    said: Said,
     salt: bytes | None = None,
 ) -> bytes:
-    """Return the entry that a plugin spoke of its progress, `count` times; `notes` are its words, a line each.
-
-    `code` is "ok", or why they were not passed on.
-    """
-    said = "" if notes is None else f',"notes":{commitment(notes, salt)}'
-    how = '"ok"' if code == "ok" else _text(code)
+    """Return the entry that a plugin spoke before its answer."""
     return (
         f'{_HEAD}"{timestamp(now)}","kind":"notes","call":{_call(call)},'
-        f'{_parties(client, plugin, tool)},"code":{how},"count":{count}{said}}}'
+        f"{_parties(client, plugin, tool)},{_said(said, salt)}}}"
     ).encode()
 
 
@@ -237,6 +237,13 @@ def _blake3() -> Any:
 def _met(rules: Sequence[str]) -> str:
     """The content rules that were met, as a last member; nearly always there are none."""
     return f',"rules":{_encode(rules).decode()}' if rules else ""
+
+
+def _said(said: Said, salt: bytes | None) -> str:
+    code, count, words = said
+    known = "" if words is None else f',"notes":{commitment(words, salt)}'
+    how = '"ok"' if code == "ok" else _text(code)
+    return f'"code":{how},"count":{count}{known}'
 
 
 def _parties(client: str, plugin: str, tool: str) -> str:

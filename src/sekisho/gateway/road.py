@@ -15,7 +15,7 @@ from sekisho.gateway.berths import Berths
 from sekisho.gateway.checkpoint import House
 from sekisho.gateway.freight import LARGE_BYTES, Freight, too_much
 from sekisho.gateway.returns import GATE, Gate, release_error
-from sekisho.gateway.sayings import Clock, Hears, Journal, Line, Notes, Sayings
+from sekisho.gateway.sayings import Clock, Hears, Journal, Line, Sayings
 from sekisho.gateway.stages import Answered, Arrived, Held, Refusal, Sealed
 from sekisho.protocol import PluginName
 from sekisho.telemetry import Metrics
@@ -42,6 +42,7 @@ class Trip:
         "_outcome",
         "_reply",
         "_road",
+        "_said",
         "_salt",
         "_sealed",
         "_withdrawn",
@@ -57,6 +58,7 @@ class Trip:
         self._sealed = sealed
         self._salt = salt
         self._notes: list[bytes] | None = None
+        self._said: records.Said | None = None  # together with the answer
         self._line: Line | None = None
         self._number = 0
         self._outcome: Answered | Refusal | None = None
@@ -101,14 +103,15 @@ class Trip:
             self._notes.append(notes)
 
     def _pass_notes(self) -> None:
-        if self._notes is not None:
-            self._tell(self._hears.note)
-
-    def _tell(self, tell: Notes) -> None:
-        notes, self._notes = self._notes, None
+        notes = self._take_notes()
         if notes is not None and self._sealed is not None:
-            said = notes[0] if len(notes) == 1 else b"\n".join(notes)
-            self._road.sayings.note(self._sealed, said, self._salt, tell)
+            self._road.sayings.note(self._sealed, notes, self._salt, self._hears.note)
+
+    def _take_notes(self) -> bytes | None:
+        notes, self._notes = self._notes, None
+        if notes is None:
+            return None
+        return notes[0] if len(notes) == 1 else b"\n".join(notes)
 
     def _heard(self, frame: EventFrame | AskFrame) -> None:
         if self._is_settled or self._sealed is None:
@@ -124,16 +127,22 @@ class Trip:
             return
         self._is_settled = True
         self._line = None
-        if self._notes is not None:  # what was said before the answer is told before it
-            self._tell(self._hears.note_last)
-        self._outcome = self._road.arrive(self._sealed, answer, self._salt, self._recorded_outcome)
+        notes = self._take_notes()
+        if notes is not None:  # what comes together shares a record, and is told before the answer
+            self._said = self._road.sayings.judge(notes)
+        self._outcome = self._road.arrive(
+            self._sealed, answer, self._salt, self._recorded_outcome, self._said
+        )
 
     def _recorded_outcome(self, problem: SekishoError | None) -> None:
         sealed, outcome = self._sealed, self._outcome
         assert sealed is not None and outcome is not None  # noqa: S101, PT018  # `_settle` set both
         self._road.leave(sealed, outcome)
+        said = None if self._said is None else self._said[2]
         if problem is not None:
             outcome = Refusal.of(sealed.call, sealed.client, problem)
+        elif said is not None:
+            self._hears.note_last(said)
         self._reply(outcome)
 
 
@@ -261,8 +270,9 @@ class Road:
         answer: bytes | memoryview | SekishoError,
         salt: bytes,
         recorded: Callable[[SekishoError | None], None],
+        said: records.Said | None = None,
     ) -> Answered | Refusal:
-        """Judge an answer and write down how the call ended."""
+        """Judge an answer and write down how the call ended, and what was `said` together with it."""
         call = sealed.call
         outcome: Answered | Refusal
         if not isinstance(answer, SekishoError):
@@ -296,6 +306,7 @@ class Road:
                 reason=reason,
                 result=result,
                 rules=rules,
+                said=said,
                 salt=salt,
             ),
             effect=sealed.has_effect,

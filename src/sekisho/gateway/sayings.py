@@ -98,11 +98,14 @@ class Sayings:
 
     def note(self, sealed: Sealed, notes: bytes, salt: bytes, tell: Notes) -> None:
         """Judge and write down what a plugin says of its progress, then pass it on; what is refused goes no further."""
+        said = self.judge(notes)
+        done = _unheard if said[2] is None else partial(_tell_notes, tell, said[2])
+        self._write_said(sealed, said, salt, done)
+
+    def judge(self, notes: bytes) -> records.Said:
+        """What a plugin says of its progress, a line each, as it is written down and passed on."""
         judged, count = release_notes(notes, self._house()), notes.count(b"\n") + 1
-        if isinstance(judged, SekishoError):
-            self._write_said(sealed, judged.code, count, None, salt=salt)
-        else:
-            self._write_said(sealed, "ok", count, judged, salt=salt, done=partial(_tell_notes, tell, judged))
+        return (judged.code, count, None) if isinstance(judged, SekishoError) else ("ok", count, judged)
 
     def notice(
         self, sealed: Sealed, event: EventFrame, salt: bytes, tell: Callable[[str, bytes], None]
@@ -110,10 +113,10 @@ class Sayings:
         """The same for any other notification."""
         judged = release_event(sealed, event, self._house())
         if isinstance(judged, SekishoError):
-            self._write_said(sealed, judged.code, 1, None, salt=salt)
+            self._write_said(sealed, (judged.code, 1, None), salt, _unheard)
         else:
             done = partial(_tell_event, tell, event.method, judged)
-            self._write_said(sealed, "ok", 1, judged, salt=salt, done=done)
+            self._write_said(sealed, ("ok", 1, judged), salt, done)
 
     def ask(self, sealed: Sealed, ask: AskFrame, salt: bytes, hears: Hears) -> None:
         """The same for a question; one that cannot be put to the client is answered with the reason."""
@@ -122,7 +125,7 @@ class Sayings:
         if isinstance(judged, SekishoError):
             problem = judged
             turn_down = partial(self._turn_down, sealed, ask.ask, problem)
-            self._write_said(sealed, problem.code, 1, None, salt=salt, done=lambda _problem: turn_down())
+            self._write_said(sealed, (problem.code, 1, None), salt, lambda _problem: turn_down())
             return
 
         def put(problem: SekishoError | None) -> None:
@@ -133,7 +136,7 @@ class Sayings:
                 gone = Unavailable("cancelled", "the client cannot be asked now")
                 self._turn_down(sealed, ask.ask, gone)
 
-        self._write_said(sealed, "ok", 1, judged.params, salt=salt, done=put)
+        self._write_said(sealed, ("ok", 1, judged.params), salt, put)
 
     def answer(self, plugin: PluginName, frame: AnswerFrame) -> None:
         """Pass on what a client answered to a question; whoever waits for it sits at the plugin's side."""
@@ -146,16 +149,7 @@ class Sayings:
         error = msgspec.Raw(rpc_error(problem))
         self.answer(sealed.call.plugin, AnswerFrame(scope, ask, error=error))
 
-    def _write_said(
-        self,
-        sealed: Sealed,
-        code: str,
-        count: int,
-        said: bytes | None,
-        *,
-        salt: bytes,
-        done: Done | None = None,
-    ) -> None:
+    def _write_said(self, sealed: Sealed, said: records.Said, salt: bytes, done: Done) -> None:
         call = sealed.call
         self._journal.append(
             records.notes(
@@ -164,13 +158,11 @@ class Sayings:
                 client=sealed.client,
                 plugin=call.plugin,
                 tool=call.tool,
-                code=code,
-                count=count,
-                notes=said,
+                said=said,
                 salt=salt,
             ),
             effect=False,
-            done=done or _unheard,
+            done=done,
         )
 
 

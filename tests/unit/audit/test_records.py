@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from hashlib import blake2b, sha256
+from typing import Any
 
 import msgspec
 import pytest
@@ -221,14 +221,17 @@ def test_a_salt_is_the_keyed_hash_of_its_call_whichever_calls_came_before(
 
 
 def test_a_note_commits_to_what_was_passed_on_or_says_why_it_was_not() -> None:
-    said = partial(
-        records.notes, now=NOW, call="c1", client="ide", plugin="files", tool="read", salt=b"s" * 32
-    )
-    passed = json.loads(said(code="ok", count=1, notes=b'{"progress":1}'))
-    assert (passed["kind"], passed["code"], passed["count"]) == ("notes", "ok", 1)
-    assert passed["notes"] == {"sha256": sha256(b"s" * 32 + b'{"progress":1}').hexdigest(), "size": 14}
-    refused = json.loads(said(code="plugin_protocol", count=2, notes=None))
-    assert (refused["code"], "notes" in refused) == ("plugin_protocol", False)
+    known: dict[str, Any] = {"now": NOW, "call": "c1", "client": "ide", "plugin": "files", "tool": "read"}
+    for said in (("ok", 1, b'{"progress":1}'), ("plugin_protocol", 2, None)):
+        alone = json.loads(records.notes(**known, said=said, salt=b"s" * 32))
+        with_answer = json.loads(records.outcome(**known, result=b"{}", said=said, salt=b"s" * 32))
+        assert (alone["kind"], with_answer["kind"], with_answer["code"]) == ("notes", "outcome", "ok")
+        expected: dict[str, Any] = {"code": said[0], "count": said[1]}
+        if said[2] is not None:
+            expected["notes"] = {"sha256": sha256(b"s" * 32 + said[2]).hexdigest(), "size": 14}
+        assert with_answer["progress"] == expected
+        assert {name: alone[name] for name in ("code", "count", "notes") if name in alone} == expected
+    assert "progress" not in json.loads(records.outcome(**known, result=b"{}"))
 
 
 def test_more_parties_than_are_remembered_are_named_each_as_itself() -> None:

@@ -452,6 +452,46 @@ def test_what_a_plugin_says_in_one_turn_is_judged_recorded_and_told_together(kit
     assert [one["params"]["progress"] for one in events(stream)[:-1]] == list(range(6))
 
 
+@pytest.mark.threat("T-LOG")
+@pytest.mark.parametrize(
+    ("note", "code", "is_told"),
+    [
+        (b'{"progress":1}\n{"progress":2}', "ok", True),
+        (b'{"progress":1}\n{"evil":2}', "plugin_protocol", False),
+    ],
+)
+def test_what_comes_together_with_the_answer_shares_its_record(
+    kit: Kit, note: bytes, code: str, *, is_told: bool
+) -> None:
+    kit.clock.soon = lambda callback: None  # type: ignore[method-assign]
+    ear = kit.ear()
+    streamed(kit, ear)
+    kit.line.notes[1](note)
+    kit.line.reply()
+    assert (ear.pieces, ear.heard) == ([], []), "nothing is told before it is on record"
+    kit.log.settle()
+    assert kit.log.kinds == ["intent", "outcome"]
+    said = kit.log.entries[-1]["progress"]
+    assert (said["code"], said["count"], "notes" in said) == (code, 2, is_told)
+    stream = ear.heard[0].partition(b"\r\n\r\n")[2]
+    if is_told:
+        assert [one["params"]["progress"] for one in events(stream)[:-1]] == [1, 2]
+    else:
+        assert kit.reply.read(ear.heard[0]).code == "ok"
+
+
+@pytest.mark.threat("T-FULLDISK")
+def test_what_comes_together_with_the_answer_is_not_told_without_a_record(kit: Kit) -> None:
+    kit.clock.soon = lambda callback: None  # type: ignore[method-assign]
+    ear = kit.ear()
+    streamed(kit, ear)
+    kit.log.fill_up()
+    kit.line.notes[1](b'{"progress":1}')
+    kit.line.reply()
+    kit.log.settle()
+    assert (ear.pieces, kit.reply.read(ear.heard[0]).code) == ([], "log_unavailable")
+
+
 def test_only_heads_of_calls_are_kept(kit: Kit) -> None:
     for method in ("tools/list", "server/discover"):
         request = kit.modern_request(method)
