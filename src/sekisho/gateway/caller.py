@@ -229,7 +229,7 @@ def _extensions(shape: Envelope) -> frozenset[str]:
 
 def spread(meta: Mapping[str, JsonValue]) -> bytes:
     """What of a client's `_meta` is not ours: it goes to the plugin as it is, within a bound."""
-    if meta.keys() <= _USUAL_META:
+    if _USUAL_META.issuperset(meta):
         return b""
     rest = {
         name: value for name, value in meta.items() if name != "progressToken" and not name.startswith(_OURS)

@@ -73,7 +73,7 @@ def parse_client_batch(data: bytes, limits: JsonLimits, *, most: int) -> list[Cl
 def _message(value: JsonValue) -> ClientMessage:
     if type(value) is not dict:
         raise _invalid("the message is not an object")
-    if not value.keys() <= _MEMBERS:
+    if not _MEMBERS.issuperset(value):
         raise _invalid("the message has members that JSON-RPC does not know")
     if value.get("jsonrpc") != "2.0":
         raise _invalid("jsonrpc is not 2.0")
@@ -96,7 +96,7 @@ def parse_tool_call(params: JsonObject) -> ToolCall:
     Raises:
         RemoteProtocolError: `params_invalid`.
     """
-    if not params.keys() <= _CALL_MEMBERS:
+    if not _CALL_MEMBERS.issuperset(params):
         refuse_variants(params, _CALL_MEMBERS)
     name = params.get("name")
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS:

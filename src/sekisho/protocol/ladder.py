@@ -54,6 +54,7 @@ _NAMED: Final = {
 }
 _PARAMS: Final = frozenset({"_meta", "name", "uri", "arguments", "taskId"})
 _META: Final = frozenset({META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL})
+_USUAL_META: Final = _META | {"progressToken"}  # near to none of them
 _NOTHING: Final[JsonObject] = {}
 _PREFIX: Final = "=?base64?"
 _SUFFIX: Final = "?="
@@ -70,13 +71,13 @@ def envelope(headers: Mapping[str, str], message: ClientRequest | ClientNotifica
         RemoteProtocolError: `params_invalid`, `header_mismatch` or `version_unsupported`.
     """
     params = message.params
-    if not params.keys() <= _PARAMS:
+    if not _PARAMS.issuperset(params):
         refuse_variants(params, _PARAMS)
     stated = headers.get(_VERSION_HEADER)
     meta = params.get("_meta", _NOTHING)
     if not isinstance(meta, dict):
         raise RemoteProtocolError("params_invalid", "params._meta is an object")
-    if not meta.keys() <= _META:
+    if not _USUAL_META.issuperset(meta):
         refuse_variants(meta, _META)
     if META_PROTOCOL_VERSION in meta or stated in MODERN:
         return _modern(headers, message, stated, meta)

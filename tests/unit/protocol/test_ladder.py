@@ -197,8 +197,10 @@ def test_case_variants_beside_the_parameters_are_refused(key: str) -> None:
 @pytest.mark.threat("T-PARSER")
 def test_a_second_spelling_of_the_envelope_is_refused_beside_the_right_one() -> None:
     assert envelope(HEADERS, modern(traceparent="00-1-2-03")).modern
+    assert envelope(HEADERS, modern(progressToken=1)).modern
     for name in ("io.modelcontextprotocol/ClientCapabilities", "IO.modelcontextprotocol/clientcapabilities"):
         assert code_of(HEADERS, modern(**{name: {}})) == "params_invalid"
+        assert code_of(HEADERS, modern(progressToken=1, **{name: {}})) == "params_invalid"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
