@@ -37,6 +37,8 @@ Place = tuple[Literal["path", "address"], str]
 MAX_NAMES: Final = 16  # more lines are a text, such as base64 that was wrapped
 MAX_LINES: Final = 1_000
 MAX_UNESCAPES: Final = 8  # an honest text is unescaped once; what needs more is made to get past somebody
+MAX_LONG_UNESCAPES: Final = 3  # of a text that is longer than any path: each reading of it costs
+LONG_CHARS: Final = 4096
 _HINTLESS: Final = re.compile(r"[/\\~$%:\0]|\.\.|[^\x00-\x7f]")  # without one of these nothing is named
 
 _LOOK_ALIKES: Final = str.maketrans(
@@ -107,7 +109,7 @@ def _lines(text: str, hint: Hint) -> Iterator[tuple[str, Hint]]:
 
 def _readings(text: str) -> Iterator[str]:
     """The text as it is, and each way in which it may be folded or unescaped."""
-    for _ in range(MAX_UNESCAPES):
+    for _ in range(MAX_UNESCAPES if len(text) <= LONG_CHARS else MAX_LONG_UNESCAPES):
         yield text
         folded = _folded(text)
         if folded != text:
@@ -152,7 +154,8 @@ def _places(text: str, hint: Hint) -> Iterator[Place]:
     if place is not None:
         yield place
     if text[:1] == "{" and "," in text and not is_json(text):
-        yield from (found for part in _alternatives(text) if (found := _place(bare(part), "")) is not None)
+        named = (part for part in _alternatives(text) if may_name_place(part))
+        yield from (found for part in named if (found := _place(bare(part), "")) is not None)
     is_place = place is not None and (hint == "" or _place(text, "") is not None)
     for part in parts(text, is_place=is_place):
         # Behind a place even a bare slash is one.

@@ -195,6 +195,21 @@ def test_what_is_escaped_too_often_is_taken_for_a_place() -> None:
     assert kinds(text) == {"path"}
 
 
+@pytest.mark.threat("T-FLOOD")
+def test_a_text_longer_than_any_path_is_unescaped_less_often_and_lies_nowhere_beyond() -> None:
+    for length, times, found in ((10, 7, set()), (5000, 2, set()), (5000, 3, {"path"}), (10, 8, {"path"})):
+        text = "a" * length + "%41"
+        for _ in range(times - 1):
+            text = text.replace("%", "%25")
+        assert kinds(text) == found, (length, times)
+
+
+@given(st.text(alphabet="{},/.ab~$%:\\ ", max_size=30))
+def test_an_alternative_that_is_passed_over_names_nothing(text: str) -> None:
+    if not may_name_place(text):
+        assert kinds(text) == set()
+
+
 @given(st.text(max_size=40), st.integers(0, 4))
 def test_escaping_hides_no_path(tail: str, times: int) -> None:
     text = "/etc/" + "".join(one for one in tail if one.isprintable())
