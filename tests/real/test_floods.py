@@ -140,6 +140,19 @@ def test_strangers_are_cut_while_they_still_hold_on(flooded: House, honest: str)
         assert all(one.is_cut() for one in strangers)
 
 
+def test_strangers_that_come_together_are_all_told_and_nobody_waits_for_all_of_them(
+    flooded: House, honest: str
+) -> None:
+    wrong = request(flooded, body=b"{}", token="sk-" + "A" * 43)
+    with others_are_served(flooded, honest) as check, crowd(flooded, 60, wrong) as strangers:
+        for one in strangers:  # once more, while the first is still waiting for its turn
+            with contextlib.suppress(OSError):
+                one.send(wrong)
+        check()
+        told = [one.answer() for one in strangers]
+    assert {one.code for one in told if one is not None} == {"token_invalid"}  # None: it made room
+
+
 def test_a_client_with_a_token_cannot_fill_memory_with_bodies(flooded: House, honest: str) -> None:
     start = request(flooded, body=b"x" * 9_000_000)[:-8_000_000]
     with others_are_served(flooded, honest) as check, crowd(flooded, 50, start):
