@@ -14,20 +14,20 @@ from pathlib import Path
 
 from sekisho.assembly.core import Core
 from sekisho.assembly.running import run_until_stopped
+from sekisho.audit import Journal
 from sekisho.errors import Refused, SekishoError
 from sekisho.gateway import (
-    GATE,
     Answered,
     Approved,
     Arrived,
+    Door,
+    Front,
     Gate,
     House,
     Identified,
     Inspected,
     Permitted,
     Refusal,
-    Road,
-    RoadJournal,
     Sealed,
 )
 from sekisho.keys import Principal
@@ -82,9 +82,9 @@ class Silence:
 class OpenCore(Core):
     """A core whose road leads past the gate."""
 
-    def _make_road(self, journal: RoadJournal, gate: Gate = GATE) -> Road:
-        del journal, gate
-        return super()._make_road(Silence(), Gate(judge, release))
+    def _make_gate(self, journal: Journal) -> tuple[Door, Front]:
+        del journal
+        return self._gatehouse.open(Silence(), Gate(judge, release))
 
 
 def main(arguments: list[str]) -> None:

@@ -1,8 +1,9 @@
 """The core process: gate, log, registry and keys; no plugin code, and nobody asked but plugin servers and issuers.
 
 One process, or one of several workers that share the port and everything that limits, ends or records a call
-(decision 0011). Here its parts are made and joined, opened in order, and told of a new configuration. What a worker
-does beside serving calls is its `Duties`; what it looks at every second is its `Upkeep`.
+(decision 0011). Here its parts are made and joined, opened in order, and told of a new configuration. The gate itself is
+made in the `Gatehouse`; what a worker does beside serving calls is its `Duties`, what it looks at every second its
+`Upkeep`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from sekisho.assembly.clock import LoopClock
 from sekisho.assembly.duties import tell_supervisor
 from sekisho.assembly.follower import LEADER, Onlooker
+from sekisho.assembly.gatehouse import Gatehouse
 from sekisho.assembly.household import (
     Household,
-    berth_limits,
     door_rules,
     dossiers,
-    freight_limits,
-    front_limits,
     needs_restart,
 )
 from sekisho.assembly.identities import DEFAULT_CLIENT, ensure_all
@@ -37,29 +35,15 @@ from sekisho.assembly.running import run_until_stopped, worker_count
 from sekisho.assembly.tallies import Tallies
 from sekisho.assembly.trust import Trust
 from sekisho.assembly.upkeep import Upkeep
-from sekisho.audit import Journal, records
+from sekisho.audit import Journal
 from sekisho.config import check_paths, load_core
 from sekisho.errors import SekishoError
 from sekisho.gateway import (
-    GATE,
-    CallIds,
     Desk,
     Door,
-    Freight,
     Front,
-    Gate,
-    LocalBerths,
-    LocalEndings,
-    Road,
-    RoadJournal,
-    Sessions,
-    SharedBerths,
-    SharedBudget,
-    SharedEndings,
     SharedLimiter,
     SharedMemory,
-    SharedRequestIds,
-    SharedSeats,
     Standing,
     StatusPage,
 )
@@ -97,7 +81,6 @@ class Core:
         if worker is None and self._config.core_server.workers != 1:
             self._log.warning("one_worker", meaning="several workers are started by sekisho up only")
         self._metrics = Metrics()
-        self._clock = LoopClock()
         self._door: Door | None = None
         self._front: Front | None = None
         self._keys = KeyFolder(self._places.keys, self._config.core_server.trust_domain)
@@ -160,6 +143,16 @@ class Core:
             ),
             agree_on_replacement=self._duties.agree_on_replacement,
         )
+        self._gatehouse = Gatehouse(
+            config=lambda: self._config,
+            rules=lambda: self._rules,
+            keys=self._keys,
+            household=self._household,
+            lines=self._plugins.lines,
+            memory=self._memory,
+            duties=self._duties,
+            metrics=self._metrics,
+        )
         self._status_url: str | None = None
         self._upkeep = Upkeep(
             config=lambda: self._config,
@@ -197,8 +190,7 @@ class Core:
     async def _open(self, group: asyncio.TaskGroup, journal: Journal) -> None:
         duties, plugins = self._duties, self._config.plugins
         self._logbook.record("core_started", {} if duties.leads else {"worker": self._worker})
-        self._door = door = self._make_door(journal)
-        self._front = front = self._make_front(door)
+        self._door, self._front = door, front = self._make_gate(journal)
         duties.start()
         self._trust.open(group)
         self._plugins.open_all(group)
@@ -214,50 +206,8 @@ class Core:
         if duties.leads:
             self._say_ready(self._listener.url(port))
 
-    def _make_road(self, journal: RoadJournal, gate: Gate = GATE) -> Road:
-        memory, berths = self._memory, berth_limits(self._config)
-        return Road(
-            house=self._household.house,
-            lines=self._plugins.lines,
-            journal=journal,
-            metrics=self._metrics,
-            clock=self._clock,
-            berths=LocalBerths(berths) if memory is None else SharedBerths(memory, berths),
-            freight=Freight(
-                freight_limits(self._config), None if memory is None else SharedSeats(memory, "bytes")
-            ),
-            # Who only has the log cannot test guesses about what was asked or answered.
-            salt_of=records.salter(self._keys.ensure_secret("audit-salt")),
-            gate=gate,
-        )
-
-    def _make_door(self, journal: Journal) -> Door:
-        memory, limits = self._memory, self._config.limits
-        endings = LocalEndings(limits.max_ended_sessions) if memory is None else SharedEndings(memory)
-        return Door(
-            rules=lambda: self._rules,
-            house=self._household.house,
-            road=self._make_road(journal),
-            sessions=Sessions(self._keys.ensure_secret("sessions"), endings),
-            clock=self._clock,
-            new_id=CallIds(),
-            round_key=self._keys.ensure_secret("rounds"),
-            elsewhere=self._duties,
-            streams=None if memory is None else SharedSeats(memory, "stream"),
-            request_ids=None if memory is None else SharedRequestIds(memory),
-        )
-
-    def _make_front(self, door: Door) -> Front:
-        memory, limits = self._memory, front_limits(self._config)
-        if memory is None:
-            return Front(door, limits)
-        return Front(
-            door,
-            limits,
-            seats=SharedSeats(memory, "connection"),
-            budget=SharedBudget(memory, limits.max_held_bytes),
-            ask_for_room=self._duties.ask_for_room,
-        )
+    def _make_gate(self, journal: Journal) -> tuple[Door, Front]:
+        return self._gatehouse.open(journal)
 
     async def _listen(self, front: Front, port: int | None) -> int:
         if port is not None:

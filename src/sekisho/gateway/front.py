@@ -292,14 +292,22 @@ class Connection:
         if self._transport.is_closing():
             self._is_answering = False
             return
-        self._sent(self._out.send(data))
+        is_whole = self._out.send(data)
+        if self._out.read_by != NEVER:  # it did not leave at once
+            self._count_held()
+        if is_whole:
+            self._answered()
 
     def answer_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
         """The same for a large whole answer, which lies in several places."""
         if self._transport.is_closing():
             self._is_answering = False
             return
-        self._sent(self._out.send_parts(parts))
+        is_whole = self._out.send_parts(parts)
+        if self._out.read_by != NEVER:
+            self._count_held()
+        if is_whole:
+            self._answered()
 
     # reading
 
@@ -409,12 +417,6 @@ class Connection:
         self._out.flush()
         if self._out.read_by != NEVER:  # it did not leave at once
             self._count_held()
-
-    def _sent(self, is_whole: bool) -> None:
-        if self._out.read_by != NEVER:  # it did not leave at once
-            self._count_held()
-        if is_whole:
-            self._answered()
 
     def _answered(self) -> None:
         self._is_answering = self._is_on_clock = self._is_let_in = self._is_streaming = False

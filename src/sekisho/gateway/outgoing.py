@@ -51,7 +51,9 @@ class Outgoing:
         """Send the pieces that were begun."""
         data, self._begun = self._begun, b""
         if data:
-            self._write(data)
+            self._transport.write(data)
+            if self.read_by != NEVER:
+                self._unread_bytes += len(data)
 
     def send(self, data: bytes) -> bool:
         """Send a whole answer, or its last piece; False when there is a rest, to be sent by `resume`."""
@@ -61,7 +63,9 @@ class Outgoing:
             # Given all at once to the TLS layer, which tells nobody how much has left, it would be there in three copies.
             self._unsent = memoryview(data)
             return self._send_more()
-        self._write(data)
+        self._transport.write(data)
+        if self.read_by != NEVER:  # it did not leave at once
+            self._unread_bytes += len(data)
         return True
 
     def send_parts(self, parts: Sequence[bytes | memoryview]) -> bool:
@@ -88,8 +92,3 @@ class Outgoing:
             self._transport.write(self._unsent[:TLS_PIECE])
             self._unsent = self._unsent[TLS_PIECE:]
         return not self._unsent
-
-    def _write(self, data: bytes) -> None:
-        self._transport.write(data)
-        if self.read_by != NEVER:  # it did not leave at once
-            self._unread_bytes += len(data)
