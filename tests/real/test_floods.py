@@ -153,6 +153,20 @@ def test_strangers_that_come_together_are_all_told_and_nobody_waits_for_all_of_t
     assert {one.code for one in told if one is not None} == {"token_invalid"}  # None: it made room
 
 
+def test_a_slow_but_honest_client_is_heard_in_a_crowd_that_trickles(flooded: House, honest: str) -> None:
+    good = call(flooded, "m__mirror", token=honest, v=1)
+    size = len(good) // 6 + 1
+    with crowd(flooded, 40, HEAD) as strangers, connected(flooded) as (slow,):
+        for at in range(0, len(good), size):
+            for one in strangers:
+                with contextlib.suppress(OSError):
+                    one.send(b"X: a\r\n")
+            slow.send(good[at : at + size])
+        answer = slow.answer()
+    assert answer is not None
+    assert answer.code == "ok"
+
+
 def test_a_client_with_a_token_cannot_fill_memory_with_bodies(flooded: House, honest: str) -> None:
     start = request(flooded, body=b"x" * 9_000_000)[:-8_000_000]
     with others_are_served(flooded, honest) as check, crowd(flooded, 50, start):
