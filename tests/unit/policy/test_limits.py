@@ -1,11 +1,14 @@
 """GCRA: exact at the burst, exact after it, all or nothing, bounded."""
 
+from collections.abc import Callable, Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured
 from sekisho.policy import RateLimiter, RateRule
+from sekisho.policy.limits import next_arrival
 
 NOW = 1_900_000_000.25
 INSTANTS = st.lists(st.floats(min_value=0, max_value=600), max_size=60).map(sorted)
@@ -51,6 +54,25 @@ def test_a_refused_call_costs_nothing() -> None:
     for _ in range(50):
         assert limiter.admit("a", rule, NOW + 0.5) == pytest.approx(0.5)
     assert limiter.admit("a", rule, NOW + 1.0) == 0.0
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("form", [list, tuple])
+def test_of_several_keys_the_one_that_waits_longest_decides_wherever_it_stands(
+    form: Callable[[Iterable[tuple[str, RateRule]]], Iterable[tuple[str, RateRule]]],
+) -> None:
+    rules = {"wide": RateRule(per_minute=60, burst=9), "slow": RateRule(per_minute=6, burst=1)}
+    for keys in (("wide", "slow"), ("slow", "wide")):
+        limiter = RateLimiter()
+        charges = form((key, rules[key]) for key in keys)
+        assert limiter.admit_all(charges, NOW) == 0.0
+        assert limiter.admit_all(charges, NOW) == pytest.approx(10)
+
+
+def test_time_in_which_nobody_calls_is_not_saved_up() -> None:
+    rule, now_ns = RateRule(per_minute=60, burst=3), int(NOW * 1e9)
+    for before in (0, now_ns - 1, now_ns):
+        assert next_arrival(before, rule, now_ns) == now_ns + rule.interval_ns
 
 
 def test_charging_two_keys_is_all_or_nothing() -> None:
