@@ -39,12 +39,12 @@ from sekisho.audit import Journal
 from sekisho.config import check_paths, load_core
 from sekisho.errors import SekishoError
 from sekisho.gateway import (
-    Desk,
     Door,
     Front,
     SharedLimiter,
     SharedMemory,
     Standing,
+    Standings,
     StatusPage,
 )
 from sekisho.keys import KeyFolder, Revocations, ensure_bearer
@@ -111,7 +111,7 @@ class Core:
             port_without_leader=self._listener.port_without_leader,
             log=self._log,
         )
-        self._desk = Desk(
+        self._standings = Standings(
             dossiers=dossiers(self._config),
             shelf=Shelf(home) if self._duties.leads else Onlooker(home),
             lock_path=self._places.lock,
@@ -124,7 +124,7 @@ class Core:
         self._household = Household(
             self._config,
             self._trust.authentication,
-            self._desk,
+            self._standings,
             rules_file=self._places.content_rules,
             limiter=None if self._memory is None else SharedLimiter(self._memory),
         )
@@ -135,7 +135,7 @@ class Core:
             revoked=self._revoked,
             hears=PluginReports(
                 tell_state=partial(self._tell_supervisor, "plugin_state"),
-                desk=self._desk,
+                standings=self._standings,
                 metrics=self._metrics,
                 log=self._log,
                 logbook=self._logbook,
@@ -159,7 +159,7 @@ class Core:
             keys=self._keys,
             revoked=self._revoked,
             trust=self._trust,
-            desk=self._desk,
+            standings=self._standings,
             duties=self._duties,
             listener=self._listener,
             metrics=self._metrics,
@@ -259,7 +259,7 @@ class Core:
             self._front.occupancy.make_room()
 
     def _read_approvals(self) -> None:
-        self._desk.refresh_lock()
+        self._standings.refresh_lock()
 
     def _problems(self, journal: Journal) -> dict[str, str]:
         problems = {} if journal.problem is None else {"audit": journal.problem.message}

@@ -16,7 +16,6 @@ from sekisho.gateway import (
     Approvals,
     BerthLimits,
     Decision,
-    Desk,
     DoorRules,
     Dossier,
     FreightLimits,
@@ -24,6 +23,7 @@ from sekisho.gateway import (
     House,
     Inspected,
     Limiter,
+    Standings,
     loopback_names,
 )
 from sekisho.policy import METHODS, AccessPolicy, RateLimiter, RateRule, RootRules, Rule
@@ -68,12 +68,12 @@ class Household:
         self,
         config: CoreConfig,
         authentication: Authentication,
-        desk: Desk,
+        standings: Standings,
         *,
         rules_file: Path,
         limiter: Limiter | None = None,
     ) -> None:
-        self._desk = desk
+        self._standings = standings
         self._limiter: Limiter = limiter or RateLimiter()
         self._config = config
         self._authentication = authentication
@@ -83,7 +83,7 @@ class Household:
 
     def house(self) -> House:
         """What judgements read now."""
-        if self._house.standings is not self._desk.standings:
+        if self._house.standings is not self._standings.current:
             self._house = self._build()
         return self._house
 
@@ -93,7 +93,7 @@ class Household:
             self._inspection = open_inspection(config, self._rules_file)
         self._config = config
         self._authentication = authentication
-        self._desk.reconfigure(dossiers(config))
+        self._standings.reconfigure(dossiers(config))
         self._house = self._build()
 
     def _build(self) -> House:
@@ -121,7 +121,7 @@ class Household:
             limiter=self._limiter,
             client_rate=RateRule(per_minute=config.security.rate_limit_per_minute),
             session_rate=RateRule(per_minute=config.limits.max_new_sessions_per_minute),
-            standings=self._desk.standings,
+            standings=self._standings.current,
             approvals=approvals,
             max_argument_bytes=config.security.max_request_bytes,
             result_limits=_json_limits(config.limits, config.limits.max_line_bytes),
@@ -130,7 +130,7 @@ class Household:
 
 
 def dossiers(config: CoreConfig) -> Mapping[PluginName, Dossier]:
-    """What the desk has to know of each plugin."""
+    """What the standings are judged by, of each plugin."""
     return {plugin_name(one.name): _dossier(config, one) for one in config.plugins.servers}
 
 

@@ -1,7 +1,7 @@
-"""What plugin servers say over their lines, told to whom it concerns: desk, metrics, running log, audit log.
+"""What plugin servers say over their lines, told to whom it concerns: standings, metrics, running log, audit log.
 
 Guarantees that a denial is acknowledged to its plugin server only once it is in the log. Decides nothing: what a changed
-surface means is judged by the desk.
+surface means is judged by `Standings`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sekisho.assembly.logbook import Logbook
 from sekisho.errors import SekishoError
-from sekisho.gateway import Desk
+from sekisho.gateway import Standings
 from sekisho.protocol import PluginName
 from sekisho.registry import Listing
 from sekisho.telemetry import Logger, Metrics
@@ -26,7 +26,7 @@ class PluginReports:
     def __init__(
         self,
         *,
-        desk: Desk,
+        standings: Standings,
         metrics: Metrics,
         log: Logger,
         logbook: Logbook,
@@ -34,7 +34,7 @@ class PluginReports:
         tell_state: Callable[[PluginName, str, str], None],
     ) -> None:
         self._tell_state = tell_state
-        self._desk = desk
+        self._standings = standings
         self._metrics = metrics
         self._log = log
         self._logbook = logbook
@@ -53,7 +53,7 @@ class PluginReports:
             templates=tuple(bytes(one) for one in frame.templates),
             tree=frame.tree,
         )
-        self._desk.report(name, listing, time.time())
+        self._standings.report(name, listing, time.time())
         self._noticed_approval()  # it may have been approved on first use
 
     def took_state(self, name: PluginName, frame: StateFrame) -> None:
@@ -62,7 +62,7 @@ class PluginReports:
         self._metrics.plugin_state(name, is_up=frame.state in ("ready", "idle"), restarts=frame.restarts)
         say = self._log.warning if frame.detail else self._log.info  # a detail is why it does not run
         if frame.detail:
-            self._desk.ended(name)
+            self._standings.ended(name)
         self._tell_state(name, frame.state, frame.detail)
         say("plugin_state", plugin=name, state=frame.state, detail=frame.detail, restarts=frame.restarts)
 

@@ -21,7 +21,7 @@ from sekisho.assembly.trust import Trust
 from sekisho.audit import Journal
 from sekisho.config import CoreConfig
 from sekisho.errors import Misconfigured
-from sekisho.gateway import Desk, Door
+from sekisho.gateway import Door, Standings
 from sekisho.keys import KeyFolder, Revocations
 from sekisho.telemetry import Logger, Metrics
 
@@ -41,7 +41,7 @@ class Upkeep:
     keys: KeyFolder
     revoked: Revocations
     trust: Trust
-    desk: Desk
+    standings: Standings
     duties: Duties
     listener: Listener
     metrics: Metrics
@@ -59,7 +59,7 @@ class Upkeep:
             if now - trimmed > TRIM_S and resident_bytes() > MUCH_MEMORY:
                 trimmed = now
                 give_back()
-            if self.desk.refresh_lock():
+            if self.standings.refresh_lock():
                 self.duties.noticed_approval()
             self.metrics.audit_healthy(journal.healthy)
             self.keys.refresh_revoked(self.revoked)

@@ -4,7 +4,6 @@ from sekisho.gateway.approvals import Approvals, Decision
 from sekisho.gateway.berths import BerthLimits, Berths, LocalBerths, SharedBerths
 from sekisho.gateway.budgets import SharedBudget
 from sekisho.gateway.checkpoint import House, Limiter, Standing, judge
-from sekisho.gateway.desk import Desk, Dossier
 from sekisho.gateway.door import Door
 from sekisho.gateway.freight import Freight, FreightLimits
 from sekisho.gateway.front import Front
@@ -33,6 +32,7 @@ from sekisho.gateway.stages import (
     Refusal,
     Sealed,
 )
+from sekisho.gateway.standings import Dossier, Standings
 from sekisho.gateway.status import StatusPage
 from sekisho.gateway.visit import Visit
 
@@ -47,7 +47,6 @@ __all__ = [
     "Call",
     "CallIds",
     "Decision",
-    "Desk",
     "Door",
     "DoorRules",
     "Dossier",
@@ -79,6 +78,7 @@ __all__ = [
     "SharedRequestIds",
     "SharedSeats",
     "Standing",
+    "Standings",
     "StatusPage",
     "Visit",
     "judge",

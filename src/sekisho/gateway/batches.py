@@ -21,7 +21,7 @@ from typing import Final
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.gateway.freight import LARGE_BYTES, Freight
 from sekisho.gateway.guest import Withdrawable
-from sekisho.gateway.passage import Desk, Stead, serve_request, take_word
+from sekisho.gateway.passage import Serves, Stead, serve_request, take_word
 from sekisho.gateway.reception import DoorRules, Pass
 from sekisho.gateway.sessions import Session
 from sekisho.gateway.visit import Visit
@@ -133,14 +133,14 @@ class _Part(Stead):
 
 
 def serve_batch(
-    desk: Desk, request: HttpRequest, visit: Visit, known: Pass, session_of: Callable[[], Session]
+    door: Serves, request: HttpRequest, visit: Visit, known: Pass, session_of: Callable[[], Session]
 ) -> Withdrawable | None:
     """Serve a POST that is no single message; raises what it is refused with as a whole."""
     if "mcp-session-id" not in request.headers:
         raise RemoteProtocolError("batch_refused", _NOT_HERE)
     session = session_of()
     messages = read_batch(request.body, session, known.rules)
-    return start_batch(desk, messages, visit, session, request)
+    return start_batch(door, messages, visit, session, request)
 
 
 def read_batch(body: bytes, session: Session, rules: DoorRules) -> list[ClientMessage]:
@@ -154,7 +154,7 @@ def read_batch(body: bytes, session: Session, rules: DoorRules) -> list[ClientMe
 
 
 def start_batch(
-    desk: Desk,
+    door: Serves,
     messages: list[ClientMessage],
     visit: Visit,
     session: Session,
@@ -163,17 +163,17 @@ def start_batch(
     hear: Callable[[ClientNotification], None] | None = None,
 ) -> Batch:
     """Serve each message; the visit is answered once all of them are. `hear` is told of notifications, too."""
-    batch = Batch(visit, len(messages), desk.dispatcher.freight)
+    batch = Batch(visit, len(messages), door.dispatcher.freight)
     for at, message in enumerate(messages):
         ident = message.id if isinstance(message, ClientRequest) else None
-        part = batch.part(at, desk.new_id(), ident)
+        part = batch.part(at, door.new_id(), ident)
         try:
             if isinstance(message, ClientRequest):
-                batch.carry(at, serve_request(desk, message, part, session, request))
+                batch.carry(at, serve_request(door, message, part, session, request))
                 continue
-            take_word(desk, message, part, lambda: session, request)
+            take_word(door, message, part, lambda: session, request)
             if hear is not None and isinstance(message, ClientNotification):
                 hear(message)
         except SekishoError as error:
-            desk.refuse(part, error)
+            door.refuse(part, error)
     return batch

@@ -22,7 +22,7 @@ from sekisho.errors import Refused, RemoteProtocolError, SekishoError, Unavailab
 from sekisho.gateway.batches import read_batch, start_batch
 from sekisho.gateway.events import LAST_CHUNK, endpoint_event
 from sekisho.gateway.guest import Withdrawable
-from sekisho.gateway.passage import Desk, Stead, serve_request, take_word
+from sekisho.gateway.passage import Serves, Stead, serve_request, take_word
 from sekisho.gateway.reception import Pass
 from sekisho.gateway.sessions import Session, Sessions
 from sekisho.gateway.subscriptions import Listener, Subscriptions
@@ -218,7 +218,7 @@ class _Reply(Stead):
 
 
 def serve_old(
-    desk: Desk, streams: OldStreams, request: HttpRequest, visit: Visit, known: Pass
+    door: Serves, streams: OldStreams, request: HttpRequest, visit: Visit, known: Pass
 ) -> Withdrawable | None:
     """Serve one request of this transport: a GET opens a stream, a POST names it."""
     ident = known.old or ""
@@ -233,24 +233,24 @@ def serve_old(
     except RemoteProtocolError as error:
         if error.code != "batch_refused":
             raise
-        _serve_batch(desk, stream, visit, request, known)
+        _serve_batch(door, stream, visit, request, known)
         return None
     if isinstance(message, ClientRequest):
         inner = stream.receive(visit, message.id)
         visit.accept()
         try:
             session = None if message.method == "initialize" else stream.session(inner.now)
-            stream.carry(inner, serve_request(desk, message, inner, session, request))
+            stream.carry(inner, serve_request(door, message, inner, session, request))
         except SekishoError as error:
-            desk.refuse(inner, error)
+            door.refuse(inner, error)
         return None
-    take_word(desk, message, visit, lambda: stream.session(visit.now), request)
+    take_word(door, message, visit, lambda: stream.session(visit.now), request)
     if isinstance(message, ClientNotification):
         stream.hear(message, visit.now)
     return None
 
 
-def _serve_batch(desk: Desk, stream: OldStream, visit: Visit, request: HttpRequest, known: Pass) -> None:
+def _serve_batch(door: Serves, stream: OldStream, visit: Visit, request: HttpRequest, known: Pass) -> None:
     """A batch was posted: refused where it is posted, answered by one event of the stream."""
     session = stream.session(visit.now)
     messages = read_batch(request.body, session, known.rules)
@@ -259,11 +259,11 @@ def _serve_batch(desk: Desk, stream: OldStream, visit: Visit, request: HttpReque
         stream.hear(message, visit.now)
 
     if not any(isinstance(one, ClientRequest) for one in messages):
-        start_batch(desk, messages, visit, session, request, hear=hear)
+        start_batch(door, messages, visit, session, request, hear=hear)
         return
     inner = stream.receive(visit, None)
     visit.accept()
-    stream.carry(inner, start_batch(desk, messages, inner, session, request, hear=hear))
+    stream.carry(inner, start_batch(door, messages, inner, session, request, hear=hear))
 
 
 def _address(endpoint: PluginName | None, ident: str) -> str:

@@ -25,10 +25,10 @@ from sekisho.protocol import (
     envelope,
 )
 
-__all__ = ["Desk", "Stead", "serve_request", "take_word"]
+__all__ = ["Serves", "Stead", "serve_request", "take_word"]
 
 
-class Desk(Protocol):
+class Serves(Protocol):
     """What the door does for every front."""
 
     dispatcher: Dispatcher
@@ -69,14 +69,14 @@ class Stead:
 
 
 def serve_request(
-    desk: Desk, message: ClientRequest, visit: Visit, session: Session | None, request: HttpRequest
+    door: Serves, message: ClientRequest, visit: Visit, session: Session | None, request: HttpRequest
 ) -> Withdrawable | None:
     """Begin to answer a request; only `initialize` has no session."""
-    return desk.dispatcher.serve(message, visit, session, _legacy(request, message), request)
+    return door.dispatcher.serve(message, visit, session, _legacy(request, message), request)
 
 
 def take_word(
-    desk: Desk,
+    door: Serves,
     message: ClientNotification | ClientResponse,
     visit: Visit,
     session_of: Callable[[], Session],
@@ -84,10 +84,10 @@ def take_word(
 ) -> None:
     """What has no answer of its own: it is accepted or refused."""
     if isinstance(message, ClientResponse):
-        desk.hear_answer(message, visit, session_of)
+        door.hear_answer(message, visit, session_of)
         return
     _legacy(request, message)
-    desk.notice(message, visit, session_of())
+    door.notice(message, visit, session_of())
     visit.accept()
 
 

@@ -16,7 +16,7 @@ from sekisho.assembly.household import (
     unapplied,
 )
 from sekisho.config import BindAddress, CoreConfig, CoreServer, PluginEntry, Plugins, Security
-from sekisho.gateway import Desk
+from sekisho.gateway import Standings
 from sekisho.keys import Challenges, Credentials, ScopePolicy, TokenBook
 from sekisho.protocol import plugin_name
 from sekisho.registry import Shelf
@@ -35,8 +35,8 @@ def _config(*operations: str, **changes: object) -> CoreConfig:
     return CoreConfig(plugins=Plugins(servers=(entry,)), **changes)  # type: ignore[arg-type]
 
 
-def _desk(config: CoreConfig, tmp_path: Path) -> Desk:
-    return Desk(
+def _standings(config: CoreConfig, tmp_path: Path) -> Standings:
+    return Standings(
         dossiers=dossiers(config),
         shelf=Shelf(tmp_path),
         lock_path=tmp_path / "sekisho.lock",
@@ -61,7 +61,7 @@ def rules_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def household(tmp_path: Path, rules_file: Path) -> Household:
     config = _config("read")
-    return Household(config, _authentication(config), _desk(config, tmp_path), rules_file=rules_file)
+    return Household(config, _authentication(config), _standings(config, tmp_path), rules_file=rules_file)
 
 
 def test_the_house_is_built_once_while_nothing_changes(household: Household) -> None:
@@ -70,12 +70,12 @@ def test_the_house_is_built_once_while_nothing_changes(household: Household) -> 
 
 def test_a_changed_standing_is_seen_at_the_next_call(tmp_path: Path, rules_file: Path) -> None:
     config = _config("read")
-    desk = _desk(config, tmp_path)
-    household = Household(config, _authentication(config), desk, rules_file=rules_file)
+    standings = _standings(config, tmp_path)
+    household = Household(config, _authentication(config), standings, rules_file=rules_file)
     before = household.house()
-    desk.refresh_lock(force=True)
+    standings.refresh_lock(force=True)
     assert household.house() is not before
-    assert household.house().standings is desk.standings
+    assert household.house().standings is standings.current
 
 
 @pytest.mark.threat("T-OPERATION")

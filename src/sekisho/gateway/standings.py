@@ -1,7 +1,7 @@
-"""The desk: what each plugin is worth right now.
+"""The standing of every plugin: whether its calls may pass, and by which definitions they are judged.
 
-A plugin server reports the whole surface of its plugin; the desk keeps every surface it ever saw, compares it with
-`sekisho.lock`, and tells the gate whether calls may pass. Rules:
+A plugin server reports the whole surface of its plugin. Every surface that was ever seen is kept and compared with
+`sekisho.lock`; what comes of it is read by the gate. Rules:
 - a plugin without an entry in the lock is quarantined;
 - any difference in any byte of any definition, in the command, in the files of a package or in what it may touch stops
   its calls at once;
@@ -36,7 +36,7 @@ from sekisho.registry import (
     update_lock,
 )
 
-__all__ = ["Desk", "Dossier"]
+__all__ = ["Dossier", "Standings"]
 
 _CHANGED: Final = "changed since it was approved"
 _NOT_YET: Final = "has not reported yet"
@@ -58,7 +58,7 @@ class Dossier:
     roots: RootRules | None = None
 
 
-class Desk:
+class Standings:
     """Keeps the standing of every plugin."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Desk:
         self._lock: LockFile | SekishoError = LockFile()
         self._lock_stamp: tuple[int, int, int] | None = None
         # What is known of every plugin now, replaced as a whole; read several times for each call.
-        self.standings: Mapping[PluginName, Standing] = {}
+        self.current: Mapping[PluginName, Standing] = {}
         self.refresh_lock(force=True)
 
     def reconfigure(self, dossiers: Mapping[PluginName, Dossier]) -> None:
@@ -105,14 +105,14 @@ class Desk:
                 return  # listed again, as at every health check
         except SekishoError as error:
             self._surfaces[name] = error
-        self.standings = {**self.standings, name: self._standing(self._dossiers[name])}
+        self.current = {**self.current, name: self._standing(self._dossiers[name])}
         self._announce(name)
 
     def ended(self, name: PluginName) -> None:
         """A plugin ended, or refused us; if nothing is known of it yet, clients are told that it does not start."""
         if name in self._dossiers and name not in self._surfaces and name not in self._ended:
             self._ended.add(name)
-            self.standings = {**self.standings, name: self._standing(self._dossiers[name])}
+            self.current = {**self.current, name: self._standing(self._dossiers[name])}
 
     def refresh_lock(self, *, force: bool = False) -> bool:
         """Read the lock file again if it changed; True when it did."""
@@ -150,13 +150,13 @@ class Desk:
         )
 
     def _judge_all(self) -> None:
-        self.standings = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}
-        for name in self.standings:
+        self.current = {name: self._standing(dossier) for name, dossier in self._dossiers.items()}
+        for name in self.current:
             self._announce(name)
 
     def _announce(self, name: PluginName) -> None:
         """Tell of a state that is another than the one before."""
-        standing = self.standings[name]
+        standing = self.current[name]
         problem = standing.problem
         state = "approved" if problem is None else problem.code
         if self._states.get(name) != state:

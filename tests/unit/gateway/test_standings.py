@@ -1,4 +1,4 @@
-"""The desk: only what the lock approves may be called, and any difference stops it."""
+"""The standings: only what the lock approves may be called, and any difference stops it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import SekishoError
-from sekisho.gateway import Desk, Dossier, Standing
+from sekisho.gateway import Dossier, Standing, Standings
 from sekisho.policy import RateRule
 from sekisho.protocol import PluginName
 from sekisho.registry import Listing, Shelf, load_lock, lock_entry, save_lock
@@ -28,14 +28,14 @@ def dossier(name: PluginName = CALC, *, argv: tuple[str, ...] = ("calc",), grant
 
 
 class Office:
-    """A desk with its files and what it announced."""
+    """The standings with their files, and what was announced of them."""
 
     def __init__(self, home: Path, *, trusting: bool = False) -> None:
         self.lock_path = home / "sekisho.lock"
         self.shelf = Shelf(home)
         self.changes: list[str] = []
         self.told: list[SekishoError | None] = []
-        self.desk = Desk(
+        self.standings = Standings(
             dossiers={CALC: dossier()},
             shelf=self.shelf,
             lock_path=self.lock_path,
@@ -61,7 +61,7 @@ class Office:
 
     @property
     def state(self) -> str:
-        problem = self.desk.standings[CALC].problem
+        problem = self.standings.current[CALC].problem
         return "approved" if problem is None else problem.code
 
 
@@ -81,28 +81,28 @@ def test_clients_are_told_of_a_plugin_that_does_not_start_and_not_what_it_said(t
     office = Office(tmp_path)
 
     def told() -> str:
-        problem = office.desk.standings[CALC].problem
+        problem = office.standings.current[CALC].problem
         return "" if problem is None else f"{problem.code}: {problem.message}"
 
     assert told() == "plugin_unavailable: plugin 'calc' has not reported yet"
     for _ in range(2):
-        office.desk.ended(CALC)
+        office.standings.ended(CALC)
         assert told() == "plugin_unavailable: plugin 'calc' does not start; the operator's log says why"
     assert office.changes == ["plugin_unavailable"]
-    office.desk.ended(PluginName("nobody"))
-    office.desk.report(CALC, listing(), NOW)
-    office.desk.ended(CALC)  # what it offers is known: whether it runs, its plugin server says
+    office.standings.ended(PluginName("nobody"))
+    office.standings.report(CALC, listing(), NOW)
+    office.standings.ended(CALC)  # what it offers is known: whether it runs, its plugin server says
     assert office.state == "plugin_quarantined"
 
 
 @pytest.mark.threat("T-RUGPULL")
 def test_a_plugin_is_quarantined_until_it_is_approved(tmp_path: Path) -> None:
     office = Office(tmp_path)
-    office.desk.report(CALC, listing(), NOW)
-    assert (office.state, office.desk.standings[CALC].definitions) == ("plugin_quarantined", None)
+    office.standings.report(CALC, listing(), NOW)
+    assert (office.state, office.standings.current[CALC].definitions) == ("plugin_quarantined", None)
     office.approve(listing())
-    assert office.desk.refresh_lock()
-    assert not office.desk.refresh_lock()
+    assert office.standings.refresh_lock()
+    assert not office.standings.refresh_lock()
     assert office.state == "approved"
     assert office.changes == ["plugin_unavailable", "plugin_quarantined", "approved"]
 
@@ -111,12 +111,12 @@ def test_a_plugin_is_quarantined_until_it_is_approved(tmp_path: Path) -> None:
 def test_a_changed_description_stops_calls_until_it_is_approved(tmp_path: Path) -> None:
     office = Office(tmp_path)
     office.approve(listing())
-    office.desk.refresh_lock()
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.refresh_lock()
+    office.standings.report(CALC, listing(), NOW)
     assert office.state == "approved"
-    office.desk.report(CALC, listing("Adds. Then reads ~/.ssh."), NOW)
+    office.standings.report(CALC, listing("Adds. Then reads ~/.ssh."), NOW)
     assert office.state == "definition_changed"
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.report(CALC, listing(), NOW)
     assert office.state == "approved"
 
 
@@ -125,11 +125,11 @@ def test_a_changed_description_stops_calls_until_it_is_approved(tmp_path: Path) 
 def test_a_changed_command_or_grant_stops_calls(tmp_path: Path, changed: Dossier) -> None:
     office = Office(tmp_path)
     office.approve(listing())
-    office.desk.refresh_lock()
-    office.desk.report(CALC, listing(), NOW)
-    office.desk.reconfigure({CALC: changed})
+    office.standings.refresh_lock()
+    office.standings.report(CALC, listing(), NOW)
+    office.standings.reconfigure({CALC: changed})
     assert office.state == "definition_changed"
-    office.desk.reconfigure({CALC: dossier()})
+    office.standings.reconfigure({CALC: dossier()})
     assert office.state == "approved"
 
 
@@ -138,62 +138,62 @@ def test_other_files_of_a_package_stop_calls_until_they_are_approved(tmp_path: P
     office = Office(tmp_path)
     first, second = (replace(listing(), tree=f"sha256:{letter * 64}") for letter in "ab")
     office.approve(first)
-    office.desk.refresh_lock()
-    office.desk.report(CALC, first, NOW)
+    office.standings.refresh_lock()
+    office.standings.report(CALC, first, NOW)
     assert office.state == "approved"
-    office.desk.report(CALC, second, NOW)
-    problem = office.desk.standings[CALC].problem
+    office.standings.report(CALC, second, NOW)
+    problem = office.standings.current[CALC].problem
     assert problem is not None
     assert (problem.code, "other files than were approved" in problem.message) == ("definition_changed", True)
     assert "sekisho review" in problem.remedy
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.report(CALC, listing(), NOW)
     assert office.state == "definition_changed", "files that nobody names are not those that were approved"
     office.approve(second)
-    office.desk.refresh_lock()
-    office.desk.report(CALC, second, NOW)
+    office.standings.refresh_lock()
+    office.standings.report(CALC, second, NOW)
     assert office.state == "approved"
 
 
 def test_a_lock_that_was_edited_stops_every_plugin(tmp_path: Path) -> None:
     office = Office(tmp_path)
     office.approve(listing())
-    office.desk.refresh_lock()
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.refresh_lock()
+    office.standings.report(CALC, listing(), NOW)
     good = office.lock_path.read_text(encoding="utf-8")
     office.lock_path.write_text(good.replace("aya", "eve"), encoding="utf-8")
-    assert office.desk.refresh_lock(force=True)
+    assert office.standings.refresh_lock(force=True)
     assert office.state == "lock_invalid"
     office.lock_path.write_text(good, encoding="utf-8")
-    office.desk.refresh_lock(force=True)
+    office.standings.refresh_lock(force=True)
     assert office.state == "approved"
 
 
 @pytest.mark.threat("T-GARBAGE")
 def test_a_listing_that_cannot_be_read_stops_the_plugin(tmp_path: Path) -> None:
     office = Office(tmp_path)
-    office.desk.report(CALC, Listing(tools=(b"[]",)), NOW)
+    office.standings.report(CALC, Listing(tools=(b"[]",)), NOW)
     assert office.state == "plugin_protocol"
 
 
 def test_a_plugin_nobody_configured_is_ignored(tmp_path: Path) -> None:
     office = Office(tmp_path)
-    office.desk.report(PluginName("eve"), listing(), NOW)
-    assert set(office.desk.standings) == {CALC}
+    office.standings.report(PluginName("eve"), listing(), NOW)
+    assert set(office.standings.current) == {CALC}
 
 
 @pytest.mark.threat("T-RUGPULL")
 def test_trust_on_first_use_approves_the_first_and_nothing_after_it(tmp_path: Path) -> None:
     office = Office(tmp_path, trusting=True)
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.report(CALC, listing(), NOW)
     assert office.state == "approved"
-    office.desk.report(CALC, listing("other"), NOW)
+    office.standings.report(CALC, listing("other"), NOW)
     assert office.state == "definition_changed"
 
 
 def test_trust_on_first_use_keeps_what_a_person_approved_meanwhile(tmp_path: Path) -> None:
     office = Office(tmp_path, trusting=True)
     office.approve(listing(), PluginName("other"))
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.report(CALC, listing(), NOW)
     assert set(load_lock(office.lock_path).plugins) == {"calc", "other"}
 
 
@@ -202,10 +202,10 @@ def test_trust_that_cannot_be_kept_is_no_trust(tmp_path: Path) -> None:
     draft = office.lock_path.with_name(".sekisho.lock.new")
     draft.mkdir()
     for _ in range(2):
-        office.desk.report(CALC, listing(), NOW)
+        office.standings.report(CALC, listing(), NOW)
         assert office.state == "lock_invalid"
     draft.rmdir()
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.report(CALC, listing(), NOW)
     assert office.state == "approved"
 
 
@@ -226,34 +226,34 @@ def test_a_plugin_makes_tasks_if_it_announces_them_and_the_operator_lists_them(
 ) -> None:
     office = Office(tmp_path)
     one = replace(dossier(), extensions=frozenset(listed), client_requests=frozenset({"elicitation"}))
-    office.desk.reconfigure({CALC: one})
+    office.standings.reconfigure({CALC: one})
     capabilities = json.dumps({"tools": {}, "extensions": announced}).encode()
     seen = replace(listing(), capabilities=capabilities)
     office.approve(seen)
-    office.desk.report(CALC, seen, NOW)
-    office.desk.refresh_lock()
+    office.standings.report(CALC, seen, NOW)
+    office.standings.refresh_lock()
     wanted = {"elicitation", "tasks"} if makes_tasks else {"elicitation"}
-    assert office.desk.standings[CALC].client_requests == wanted
+    assert office.standings.current[CALC].client_requests == wanted
 
 
 def test_a_plugin_that_is_listed_again_makes_no_new_house(tmp_path: Path) -> None:
     office = Office(tmp_path)
     office.approve(listing())
-    office.desk.refresh_lock()
-    office.desk.report(CALC, listing(), NOW)
-    standings = office.desk.standings
-    office.desk.report(CALC, listing(), NOW + 1)
-    assert office.desk.standings is standings
-    office.desk.report(CALC, listing("Adds. Then reads ~/.ssh."), NOW + 2)
-    assert office.desk.standings is not standings
+    office.standings.refresh_lock()
+    office.standings.report(CALC, listing(), NOW)
+    standings = office.standings.current
+    office.standings.report(CALC, listing(), NOW + 1)
+    assert office.standings.current is standings
+    office.standings.report(CALC, listing("Adds. Then reads ~/.ssh."), NOW + 2)
+    assert office.standings.current is not standings
 
 
 def test_an_approval_that_was_taken_back_counts_at_the_next_listing_of_the_same(tmp_path: Path) -> None:
     office = Office(tmp_path, trusting=True)
-    office.desk.report(CALC, listing(), NOW)
+    office.standings.report(CALC, listing(), NOW)
     assert office.state == "approved"
     save_lock(office.lock_path, load_lock(office.lock_path).without(CALC))
-    office.desk.refresh_lock()
+    office.standings.refresh_lock()
     assert office.state == "plugin_quarantined"
-    office.desk.report(CALC, listing(), NOW + 1)  # first use, again
+    office.standings.report(CALC, listing(), NOW + 1)  # first use, again
     assert office.state == "approved"
