@@ -74,8 +74,9 @@ class Endings(Protocol):
 class LocalEndings:
     """The list of the only process."""
 
-    def __init__(self, limit: int = MAX_ENDED) -> None:
+    def __init__(self, limit: int = MAX_ENDED, most_spent: int = MAX_SPENT) -> None:
         self._limit = limit
+        self._most_spent = most_spent
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._spent: OrderedDict[str, float] = OrderedDict()
         self.count = 0
@@ -96,7 +97,7 @@ class LocalEndings:
         """True the first time."""
         while self._spent and next(iter(self._spent.values())) <= now:
             self._spent.popitem(last=False)
-        if ticket in self._spent or len(self._spent) >= MAX_SPENT:
+        if ticket in self._spent or len(self._spent) >= self._most_spent:
             return False
         self._spent[ticket] = now + life_s
         return True

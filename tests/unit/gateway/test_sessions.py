@@ -132,12 +132,9 @@ def test_no_flood_of_endings_makes_what_was_spent_good_again(tmp_path: Path) -> 
 
 
 @pytest.mark.threat("T-REPLAY")
-def test_what_could_not_be_remembered_is_not_good_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sessions, "MAX_SPENT", 2)
+def test_what_could_not_be_remembered_is_not_good_at_all(tmp_path: Path) -> None:
     memory = SharedMemory(tmp_path, 0)
-    shared, local = SharedEndings(memory), LocalEndings(2)
+    shared, local = SharedEndings(memory), LocalEndings(most_spent=2)
     bucket = memory.digest(b"spent c")[:4]
     for number in range(32):
         memory.endings.place(bucket + number.to_bytes(12, "big"), int((NOW + 60) * 1e9), 0)
