@@ -64,6 +64,16 @@ def test_every_page_is_reached_from_the_readme(root: Path, pages: dict[str, str]
     assert not lonely
 
 
+def test_the_reading_order_of_a_call_names_files_that_exist(root: Path, pages: dict[str, str]) -> None:
+    """Of a table under "file of `gateway/`" the folder is known."""
+    source = root / "src" / "sekisho"
+    named = re.findall(r"`([\w/]+\.py)`", pages["docs/concepts/architecture.md"])
+    assert len(named) > 10
+    assert [
+        name for name in named if not any((at / name).exists() for at in (source, source / "gateway"))
+    ] == []
+
+
 def test_both_readmes_have_the_same_shape(pages: dict[str, str], blocks: list[tuple[str, str, str]]) -> None:
     english, japanese = pages["README.md"], pages["README.ja.md"]
 
