@@ -91,6 +91,22 @@ def verify(
         found.append(Problem(None, problem.message))
     stated = [*([] if checkpoint is None else [checkpoint]), *known]
     scan = _Scan(stated)
+    found += _read(path, scan, on_progress)
+    found += scan.finish()
+    if checkpoint is not None and scan.differs_from(checkpoint):
+        found = _located(path, checkpoint) + found
+    signed = 0 if checkpoint is None else checkpoint.size
+    return Report(
+        records=scan.records,
+        size=signed,
+        unsigned=max(0, scan.records - signed),
+        root="" if checkpoint is None else checkpoint.root.hex(),
+        problems=found[:MAX_PROBLEMS],
+    )
+
+
+def _read(path: Path, scan: _Scan, on_progress: Progress | None) -> list[Problem]:
+    """Take every record; returns what was lost in a crash."""
     try:
         reaches = reach(folder_of(path).redo)  # first: what is there is written to the log before
         with path.open("rb") as file:
@@ -104,22 +120,12 @@ def verify(
                     on_progress(scan.length, total)
         if scan.torn and _is_still_torn(path, scan.length):
             scan.problems.append(Problem(scan.records, "the last record is torn off"))
-        if reaches > total:
-            found.append(Problem(None, f"{reaches - total} bytes were lost in a crash; {_REMEDY}"))
     except OSError as problem:
         raise unreadable(path, problem) from problem
     if on_progress is not None:
         on_progress(scan.length, scan.length)
-    found += scan.finish()
-    if checkpoint is not None and scan.differs_from(checkpoint):
-        found = _located(path, checkpoint) + found
-    signed = 0 if checkpoint is None else checkpoint.size
-    return Report(
-        records=scan.records,
-        size=signed,
-        unsigned=max(0, scan.records - signed),
-        root="" if checkpoint is None else checkpoint.root.hex(),
-        problems=found[:MAX_PROBLEMS],
+    return (
+        [Problem(None, f"{reaches - total} bytes were lost in a crash; {_REMEDY}")] if reaches > total else []
     )
 
 
