@@ -218,7 +218,7 @@ def _grant_lines(grants: Grants, is_changed: bool) -> Iterator[str]:
         ("  never", files.blocked_paths),
         ("environment", grants.environment),
         ("secrets", tuple(one.reach for one in grants.secrets)),
-        ("and by", grants.widened),
+        ("widened by", grants.widened),
         ("walls", ("NONE (unsafe-none)" if grants.isolation == "unsafe-none" else grants.isolation,)),
     )
     yield f"may touch{_mark(is_changed)}"
