@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused, Tampered
+from sekisho.install import locks
 from sekisho.install.locks import (
     Wheel,
     check_npm_lock,
@@ -72,6 +73,21 @@ def test_one_changed_byte_of_a_lock_is_noticed(others: list[Wheel], data: st.Dat
 def test_a_line_that_is_no_locked_wheel_is_refused(line: str) -> None:
     with pytest.raises(Tampered):
         check_python_lock(write_python_lock([OWN]) + line.encode(), TIME)
+
+
+def test_a_lock_that_is_spelled_in_another_way_is_none_of_ours() -> None:
+    lock = write_python_lock([OWN, Wheel(name="a", version="1.0", sha256=HASH)])
+    head, first, second = lock.splitlines(keepends=True)
+    for other in (
+        b"# Another head, of the same length or of any.\n" + first + second,
+        head.swapcase() + first + second,
+        head + second + first,
+        lock[:-1],
+        lock + b"\n",
+        lock.replace(b"\n", b"\r\n"),
+    ):
+        with pytest.raises(Tampered):
+            check_python_lock(other, TIME)
 
 
 def test_a_registry_that_gives_another_version_or_another_package_is_refused() -> None:
@@ -153,17 +169,19 @@ def test_a_lock_whose_packages_all_come_from_the_registry_is_taken() -> None:
         {"version": "1.0.0", "integrity": "sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk="},
         {"version": "1.0.0", "integrity": "sha512-abc"},
         {"version": "1.0.0", "integrity": "sha512-!!!"},
-        {"resolved": "git+ssh://git@evil.example/x.git#abc", "integrity": GOOD},
-        {"resolved": "https://evil.example/x.tgz", "integrity": GOOD},
-        {"resolved": "file:../../etc", "link": True},
-        {"link": True, "integrity": GOOD},
+        {"version": "1.0.0", "integrity": "sha384-" + GOOD.removeprefix("sha512-")},
+        {"version": "1.0.0", "integrity": "sha512-" + base64.b64encode(b"x" * 63).decode()},
+        {"version": "1.0.0", "resolved": "git+ssh://git@evil.example/x.git#abc", "integrity": GOOD},
+        {"version": "1.0.0", "resolved": "https://evil.example/x.tgz", "integrity": GOOD},
+        {"version": "1.0.0", "resolved": "", "integrity": GOOD},
+        {"version": "1.0.0", "link": True, "integrity": GOOD},
         {"version": "1.0.0", "inBundle": True, "resolved": "https://evil.example/x.tgz"},
         {"version": "1.0.0", "inBundle": True},  # in whose file?
         {"version": "git+https://evil.example/x.git", "integrity": GOOD},
         {"version": "npm:evil@1.0.0", "integrity": GOOD},
         {"version": "https://evil.example/x.tgz", "integrity": GOOD},
         {"version": 1, "integrity": GOOD},
-        {"integrity": GOOD},
+        {"integrity": GOOD},  # each of these has one fault, and would be taken without it
         "1.0.0",
         None,
     ],
@@ -182,6 +200,28 @@ def test_a_dependency_from_elsewhere_or_without_a_digest_is_refused(entry: Any) 
 def test_a_package_stands_in_its_place_or_the_lock_is_refused(path: str, entry: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         check_npm_lock(_npm(**{path: entry}), EVERYTHING)
+
+
+@pytest.mark.parametrize(("said", "is_taken"), [(True, True), (1, False), ("yes", False), (False, False)])
+def test_what_comes_inside_another_package_says_so_plainly(said: object, is_taken: bool) -> None:
+    lock = _npm(**{"@a/everything/node_modules/b": {"version": "1.0.0", "inBundle": said}})
+    if is_taken:
+        assert check_npm_lock(lock, EVERYTHING) == 2
+        return
+    with pytest.raises(Refused, match="SHA-512"):
+        check_npm_lock(lock, EVERYTHING)
+
+
+def test_another_version_of_the_package_than_was_asked_for_is_refused() -> None:
+    with pytest.raises(Refused, match=r"the registry gave @a/everything '1\.2\.4' for"):
+        check_npm_lock(_npm().replace(b'"version": "1.2.3"', b'"version": "1.2.4"'), EVERYTHING)
+
+
+def test_a_lock_that_is_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "MAX_LOCK_BYTES", len(_npm()))
+    assert check_npm_lock(_npm(), EVERYTHING) == 1
+    with pytest.raises(Refused, match="too long"):
+        check_npm_lock(_npm() + b" ", EVERYTHING)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,15 @@ def test_expired_keys_make_room() -> None:
     assert len(limiter) == 1
 
 
+def test_room_is_looked_for_again_where_the_clock_jumped_back() -> None:
+    limiter, rule, before = RateLimiter(max_keys=2), RateRule(per_minute=60), NOW - 86_400
+    assert [limiter.admit(key, rule, NOW) for key in "ab"] == [0.0, 0.0]
+    assert limiter.admit("c", rule, NOW + 5) == 0.0  # it looked, and "a" and "b" were over
+    assert limiter.admit("d", rule, before) == 0.0
+    assert limiter.admit("e", rule, before + 5) == 0.0  # "d" is over, as of then
+    assert len(limiter) == 2
+
+
 def test_a_clock_that_jumps_back_costs_at_most_one_burst() -> None:
     limiter = RateLimiter()
     rule = RateRule(per_minute=60, burst=2)

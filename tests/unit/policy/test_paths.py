@@ -47,7 +47,7 @@ def test_on_a_tie_the_narrower_statement_wins() -> None:
 
 
 @pytest.mark.threat("T-READ-HOST")
-@pytest.mark.parametrize("path", ["", "a", "a/b", "/a/../etc", "/a\0b", "../a", "/a/.."])
+@pytest.mark.parametrize("path", ["", "a", "a/b", "/a/../etc", "/a\0b", "/a/\0", "../a", "/a/.."])
 def test_a_path_that_is_not_plainly_absolute_gets_nothing(path: str) -> None:
     assert verdict(FileGrant(writable_paths=("/a",)), path) == "none"
 

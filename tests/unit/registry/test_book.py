@@ -100,6 +100,8 @@ def test_a_lock_entry_whose_items_do_not_match_its_root_is_refused() -> None:
     seen = surface(ADD)
     with pytest.raises(Refused):
         Definitions.build(replace(locked(seen), items={}), seen, ALL)
+    with pytest.raises(Refused):
+        Definitions.build(replace(locked(seen), root=locked(surface()).root), seen, ALL)
 
 
 def test_a_tool_with_an_unusable_schema_is_not_listed_and_says_why() -> None:
