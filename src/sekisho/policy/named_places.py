@@ -24,15 +24,16 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from sekisho.policy.place_lists import bare, begins_address, parts
 
-__all__ = ["Hint", "Place", "climbs", "is_json", "is_scheme", "may_name_place", "named_places"]
+__all__ = ["Hint", "Place", "Spend", "climbs", "is_json", "is_scheme", "may_name_place", "named_places"]
 
 Hint = Literal["", "path", "address"]
 Place = tuple[Literal["path", "address"], str]
+Spend = Callable[[int], None]  # told of each reading that costs more than a look, in characters; may refuse
 
 MAX_NAMES: Final = 16  # more lines are a text, such as base64 that was wrapped
 MAX_LINES: Final = 1_000
@@ -49,6 +50,11 @@ _LOOK_ALIKES: Final = str.maketrans(
         **dict.fromkeys("∶꞉ː", ":"),
         "∼": "~",
     }
+)
+# Format characters of Unicode (category Cf) and their neighbours: nobody sees them, and some readers drop them.
+_UNSEEN: Final = re.compile(
+    "[\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
 )
 _ESCAPE: Final = re.compile(r"%u([0-9a-fA-F]{4})|((?:%[0-9a-fA-F]{2})+)")
 _OVERLONG: Final = re.compile(
@@ -76,15 +82,19 @@ def may_name_place(text: str) -> bool:
     return _HINTLESS.search(text) is not None
 
 
-def named_places(text: str, hint: Hint = "") -> Iterator[Place]:
+def _free(_chars: int) -> None:
+    return
+
+
+def named_places(text: str, hint: Hint = "", spend: Spend = _free) -> Iterator[Place]:
     """Every place that some reading of the text names."""
     seen: set[str] = set()
     for line, line_hint in _lines(text, hint):
-        for reading in _readings(line):
+        for reading in _readings(line, spend):
             if reading in seen:
                 continue
             seen.add(reading)
-            yield from _places(reading, line_hint)
+            yield from _places(reading, line_hint, spend)
 
 
 def _lines(text: str, hint: Hint) -> Iterator[tuple[str, Hint]]:
@@ -107,7 +117,7 @@ def _lines(text: str, hint: Hint) -> Iterator[tuple[str, Hint]]:
             yield from ((line.strip(_EDGES), "") for line in lines if may_name_place(line))
 
 
-def _readings(text: str) -> Iterator[str]:
+def _readings(text: str, spend: Spend) -> Iterator[str]:
     """The text as it is, and each way in which it may be folded or unescaped."""
     for _ in range(MAX_UNESCAPES if len(text) <= LONG_CHARS else MAX_LONG_UNESCAPES):
         yield text
@@ -117,6 +127,7 @@ def _readings(text: str) -> Iterator[str]:
         decoded = _unescaped(folded)
         if decoded == folded:
             return
+        spend(len(text))
         text = decoded.strip(_EDGES)
     yield "/" + text  # nobody honest escapes that often: it is taken for a place outside
 
@@ -125,7 +136,7 @@ def _folded(text: str) -> str:
     if text.isascii():
         return text
     plain = unicodedata.normalize("NFKC", text).translate(_LOOK_ALIKES)
-    return "".join(one for one in plain if unicodedata.category(one) != "Cf").strip(_EDGES)
+    return _UNSEEN.sub("", plain).strip(_EDGES)
 
 
 def _unescaped(text: str) -> str:
@@ -148,16 +159,20 @@ def _shortest(found: re.Match[bytes]) -> bytes:
     return bytes((code & 0x7F,))
 
 
-def _places(text: str, hint: Hint) -> Iterator[Place]:
+def _places(text: str, hint: Hint, spend: Spend) -> Iterator[Place]:
     text = bare(text)
     place = _place(text, hint)
     if place is not None:
+        spend(len(text))
         yield place
     if text[:1] == "{" and "," in text and not is_json(text):
+        spend(len(text))
         named = (part for part in _alternatives(text) if may_name_place(part))
         yield from (found for part in named if (found := _place(bare(part), "")) is not None)
     is_place = place is not None and (hint == "" or _place(text, "") is not None)
-    for part in parts(text, is_place=is_place):
+    for number, part in enumerate(parts(text, is_place=is_place)):
+        if number == 1:
+            spend(len(text))  # a list
         # Behind a place even a bare slash is one.
         inner = _place(bare(part), "path" if is_place else "")
         if inner is not None:

@@ -31,6 +31,8 @@ MAX_PATH_CHARS: Final = 4096  # PATH_MAX: no kernel opens what is longer
 MAX_LOOKS: Final = 2_000  # texts of one call that may name a place; each costs some microseconds
 # Addresses of one call that are no place of the world: whether a template of the plugin makes one costs up to 4 ms.
 MAX_OWN: Final = 100
+# Characters of one call that are read as places, lists of them, patterns or escapes: a thousand cost up to a millisecond.
+MAX_READ_CHARS: Final = 1 << 20
 MAX_SCHEMA_DEPTH: Final = 32
 _WORLD: Final = frozenset(
     ("file", "http", "https", "ws", "wss", "ftp", "ftps", "sftp", "gopher", "jar", "url")
@@ -87,25 +89,25 @@ class RootRules:
         if hints is None:
             hints = self._hints[definition] = {} if schema is None else hints_of_schema(schema())
         left = MAX_LOOKS
-        own = _Counted(offers)
+        own, effort = _Counted(offers), _Effort()
         for key, text, hint in _texts(arguments, "", "", hints):
             if not hint and not may_name_place(text):
                 continue
             left -= 1
             if left < 0:
                 raise Refused("root_refused", f"the arguments name more than {MAX_LOOKS} places")
-            if not self._is_within(text, hint, own.offers):
+            if not self._is_within(text, hint, own.offers, effort):
                 raise _refused(f"argument {key!r}" if _SHOWN.fullmatch(key) else "an argument")
 
     def check_resource(self, uri: str) -> None:
         """Raise Refused (`root_refused`) for the URI of a resource outside; a plugin's own schemes name no place."""
         scheme = uri.partition(":")[0].strip().lower()
         is_own = is_scheme(uri) and scheme not in _WORLD and not _any_climbs(uri)
-        if not is_own and not self._is_within(uri, "", _nothing_own):
+        if not is_own and not self._is_within(uri, "", _nothing_own, _Effort()):
             raise _refused("the resource")
 
-    def _is_within(self, text: str, hint: Hint, offers: Offers) -> bool:
-        for kind, place in named_places(text, hint):
+    def _is_within(self, text: str, hint: Hint, offers: Offers, effort: _Effort) -> bool:
+        for kind, place in named_places(text, hint, effort.spend):
             if kind == "path" and not self._holds_path(place):
                 return False
             if kind == "address" and not (self._holds_address(place) or _is_own(text, place, offers)):
@@ -173,6 +175,22 @@ class _Counted:
                 raise Refused("root_refused", f"the arguments name more than {MAX_OWN} resources")
             known = self._known[uri] = self._offers(uri)
         return known
+
+
+class _Effort:
+    """How much of one call may be read in ways that cost more than a look."""
+
+    def __init__(self) -> None:
+        self._left = MAX_READ_CHARS
+
+    def spend(self, chars: int) -> None:
+        """Raise Refused (`root_refused`) when nothing is left."""
+        self._left -= chars
+        if self._left < 0:
+            raise Refused(
+                "root_refused",
+                f"more than {MAX_READ_CHARS} characters of the arguments may name places; send less in one call",
+            )
 
 
 def hint_of_name(name: str) -> Hint:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import sys
+import unicodedata
 from urllib.parse import quote
 
 import pytest
@@ -208,6 +210,13 @@ def test_a_text_longer_than_any_path_is_unescaped_less_often_and_lies_nowhere_be
 def test_an_alternative_that_is_passed_over_names_nothing(text: str) -> None:
     if not may_name_place(text):
         assert kinds(text) == set()
+
+
+def test_no_format_character_hides_a_path() -> None:
+    unseen = [chr(code) for code in range(sys.maxunicode) if unicodedata.category(chr(code)) == "Cf"]
+    assert len(unseen) > 150
+    for one in unseen:
+        assert kinds(f"{one}/{one}etc/passwd") == {"path"}, ascii(one)
 
 
 @given(st.text(max_size=40), st.integers(0, 4))

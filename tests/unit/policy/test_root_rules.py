@@ -9,7 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sekisho.errors import Refused
-from sekisho.policy.root_rules import MAX_LOOKS, MAX_OWN, RootRules, hint_of_name, hints_of_schema
+from sekisho.policy.root_rules import (
+    MAX_LOOKS,
+    MAX_OWN,
+    MAX_READ_CHARS,
+    RootRules,
+    hint_of_name,
+    hints_of_schema,
+)
 from sekisho.policy.roots import Root
 
 RULES = RootRules(
@@ -306,6 +313,26 @@ def test_a_call_names_a_bounded_number_of_places_and_any_number_of_words() -> No
     RULES.check_arguments({"x": ["/app/trusted/a"] * MAX_LOOKS, "y": ["word"] * 10_000})
     with pytest.raises(Refused, match="more than 2000 places"):
         RULES.check_arguments({"x": ["/app/trusted/a"] * (MAX_LOOKS + 1)})
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize(
+    "unit", ["/app/trusted/x/", "{a,/app/trusted/b}", "/app/trusted/" + "a" * 120 + ":", "%41%42 "]
+)
+def test_what_costs_more_than_a_look_is_bounded_in_all_texts_together(unit: str) -> None:
+    text = unit * (20_000 // len(unit))
+    RULES.check_arguments({"x": text})
+    many = {"x": [text + str(number) for number in range(MAX_READ_CHARS // len(text) + 1)]}
+    with pytest.raises(Refused, match=f"more than {MAX_READ_CHARS} characters"):
+        RULES.check_arguments(many)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["YWJj/2E+", "a word, and/or a price of $5: 100 %. ", "道（全角）：", '["/", "x"],', "a/b{c,d}e\n"],
+)
+def test_contents_of_any_length_pass(unit: str) -> None:
+    RULES.check_arguments({"content": "[" + unit * (2 * MAX_READ_CHARS // len(unit))})
 
 
 @pytest.mark.threat("T-FLOOD")
