@@ -99,6 +99,27 @@ def test_a_call_stays_within_the_roots_and_what_deno_refuses_is_in_the_log(
     assert str(data) not in json.dumps(refused)
 
 
+@pytest.mark.requirement("B8")
+@pytest.mark.skipif(not DENO.exists(), reason="Deno is not installed; dev.py test installs it")
+@pytest.mark.parametrize("driver", ["bubblewrap", "native", "landlock"])
+def test_what_deno_refuses_is_in_the_log_where_it_asks_no_broker(
+    build: Callable[[str], House], tmp_path: Path, data: Path, driver: str
+) -> None:
+    stated = entry(tmp_path, data).replace(
+        "[plugins.servers.sandbox]\n",
+        f'working_directory = "{tmp_path.resolve()}"\n'
+        f'[plugins.servers.sandbox]\ndriver = "{driver}"\nisolation = "standard"\n',
+    )
+    house = build(common() + stated)
+    assert house.call("opener__open", path=str(data / "in" / "x.txt")).text == "in"
+    assert "--allow-read" in house.call("opener__open", steal=True).text
+    until(lambda: any(one.get("target") == "/etc/shadow" for one in house.records()), "a record of it")
+    denied = [one for one in house.records() if one.get("name") == "plugin_denied"]
+    assert {(one["wall"], one["rule"], one["target"]) for one in denied} == {
+        ("path", "filesystem_policy", "/etc/shadow")
+    }
+
+
 def test_a_module_is_a_plugin_of_the_house(build: Callable[[str], House], tmp_path: Path) -> None:
     tool = {"name": "say", "description": "Says.", "inputSchema": {"type": "object"}}
     (tmp_path / "m.wasm").write_bytes(saying('{"text": "well"}'))

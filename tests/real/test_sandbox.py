@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -777,6 +778,32 @@ async def test_a_fork_bomb_without_control_groups_is_stopped() -> None:
     async with Bubblewrap(UNLIMITED) as driver:
         ended, out, _ = await run(driver, spec(program, limits=LimitGrant(max_pids=16)))
     assert out == "refused\n" or ended.signal == signal.SIGKILL
+
+
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize("name", ["bubblewrap", "native"])
+@pytest.mark.parametrize(("wanted", "told"), [(60, ["pids"]), (5, [])])
+async def test_a_fork_bomb_is_told_where_no_control_group_counts(
+    name: DriverName, wanted: int, told: list[str]
+) -> None:
+    program = (
+        f"for _ in range({wanted}):\n"
+        "    try:\n"
+        "        if os.fork() == 0: sys.stdin.read(); os._exit(0)\n"
+        "    except OSError: break\n"
+        "print('tried', flush=True)\nsys.stdin.read()"
+    )
+    host = replace(CAN[name], cgroup="none", cgroup_parents=())
+    async with asyncio.timeout(60), (Bubblewrap if name == "bubblewrap" else Native)(host) as driver:
+        sandbox = await driver.launch(await driver.plan(spec(program, limits=LimitGrant(max_pids=16))))
+        try:
+            await asyncio.to_thread(select.select, [sandbox.stdout_fd], [], [], 50)
+            while told and not sandbox.violations():  # noqa: ASYNC110  # it is counted, and nobody is called
+                await asyncio.sleep(0.01)
+            await sandbox.kill_tree()
+        finally:
+            sandbox.close_fds()
+    assert [one.kind for one in sandbox.violations()] == told
 
 
 @pytest.mark.skipif(not HOST.enforces("cpu"), reason="no cpu control group here")

@@ -16,16 +16,19 @@ from sekisho.assembly.asking import client_requests
 from sekisho.assembly.enclosed import Enclosed, enclosed
 from sekisho.assembly.housing import housed
 from sekisho.assembly.post import Post
-from sekisho.assembly.runtimes import asks_broker, with_broker
+from sekisho.assembly.runtimes import access_of, asks_broker, with_audit, with_broker
 from sekisho.assembly.sandbox_spec import sandbox_spec, sockets_in_reach
 from sekisho.assembly.spares import Spares
 from sekisho.egress import Lease, take_lease
 from sekisho.errors import Misconfigured, Unavailable
 from sekisho.plugin_server import connect_walled, told_roots
 from sekisho.plugin_server.permission_broker import permission_broker
+from sekisho.plugin_server.permission_lines import PermissionLines
 from sekisho.plugin_server.warden import Connection
 from sekisho.sandbox import Driver, ForkedLauncher, SandboxSpec, Warm, driver_for, make_ready
+from sekisho.sandbox.deno.access import DenoAccess
 from sekisho.sandbox.host.uids import is_host_root
+from sekisho.sandbox.plans.spec import INNER_HOME
 from sekisho.telemetry import Logger
 from sekisho.wire import DenialFrame
 
@@ -53,6 +56,7 @@ class BehindWalls:
         self._driver: Driver
         self._stack = AsyncExitStack()
         self._lease: Lease | None = None
+        self._says: DenoAccess | None = None
 
     async def __aenter__(self) -> BehindWalls:
         try:
@@ -76,8 +80,10 @@ class BehindWalls:
         spec = sandbox_spec(workload, self._environment, inside)
         spec = housed(spec, workload, self._post.places, is_root=is_host_root())
         self._driver = driver_for(spec, self._launcher, self._environment)
-        access = asks_broker(workload, self._driver.name, has_sockets=spec.unix_sockets)
-        if access is not None:
+        access = access_of(workload)
+        if access is not None and not asks_broker(workload, self._driver.name, has_sockets=spec.unix_sockets):
+            spec, self._says = with_audit(spec), access
+        elif access is not None:
             folder = self._post.gate_of(0).with_suffix(".deno")
             broker = permission_broker(folder, access, self._on_denial, workload.gates)
             spec = with_broker(spec, await self._stack.enter_async_context(broker))
@@ -86,13 +92,7 @@ class BehindWalls:
         await self._stack.enter_async_context(self._driver)
         self._stack.push_async_callback(self._spares.close)
         self._start = await self._stack.enter_async_context(self._spares.listed())
-        if self._driver.name == "unsafe-none":
-            self._log.warning(
-                "plugin_without_walls",
-                plugin=workload.name,
-                meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
-            )
-        elif not spec.unix_sockets and workload.unix_sockets == "auto":
+        if not spec.unix_sockets and workload.unix_sockets == "auto":
             self._log.warning(
                 "plugin_without_unix_sockets",
                 plugin=workload.name,
@@ -125,6 +125,12 @@ class BehindWalls:
     async def connect(self, slot: int, on_list_changed: Callable[[], None]) -> AsyncIterator[Connection]:
         """One sandbox. The listed plugin is started again within its walls, a client's has walls that nobody had."""
         workload = self._post.workload
+        if self._driver.name == "unsafe-none":
+            self._log.warning(
+                "plugin_without_walls",
+                plugin=workload.name,
+                meaning='sandbox.isolation = "unsafe-none": it can do all that you can do',
+            )
         async with AsyncExitStack() as stack:
             start = self._start if not slot else await stack.enter_async_context(self._spares.fresh())
             yield await stack.enter_async_context(
@@ -139,8 +145,18 @@ class BehindWalls:
                     on_list_changed=on_list_changed,
                     on_denial=self._on_denial,
                     grant=workload.grants.limits,
+                    sift=self._sifter(),
                 )
             )
+
+    def _sifter(self) -> Callable[[bytes], bytes]:
+        """What takes Deno's own lines out of what its program prints, and tells what they say was refused."""
+        folder = self._post.workload.working_directory
+        return (
+            PermissionLines(self._says, str(folder or INNER_HOME), self._on_denial).take
+            if self._says
+            else bytes
+        )
 
     async def _starters(self, spec: SandboxSpec) -> Spares:
         """How its processes are started: with an interpreter of their own, or forked where one is warm."""

@@ -15,15 +15,17 @@ import sekisho
 from sekisho.config import Workload
 from sekisho.errors import Misconfigured
 from sekisho.plugin_server.permission_broker import BROKER_VARIABLE
+from sekisho.plugin_server.permission_lines import AUDIT_VARIABLE
 from sekisho.sandbox import SandboxSpec
 from sekisho.sandbox.deno.access import DenoAccess
 from sekisho.sandbox.deno.command import deno_access, for_deno, is_deno
 from sekisho.sandbox.plans.spec import DEFAULT_SEARCH_PATH, DriverName
 
-__all__ = ["Runtime", "asks_broker", "chosen", "with_broker", "within_runtime"]
+__all__ = ["Runtime", "access_of", "asks_broker", "chosen", "with_audit", "with_broker", "within_runtime"]
 
 Runtime = Literal["auto", "deno", "wasm"]
 MODULE: Final = ".wasm"
+STDERR: Final = "/proc/self/fd/2"
 _WITH_SOCKETS: Final[frozenset[DriverName]] = frozenset(("bubblewrap", "native", "oci"))
 
 
@@ -51,14 +53,17 @@ def within_runtime(spec: SandboxSpec, runtime: Runtime) -> SandboxSpec:
             return spec
 
 
-def asks_broker(workload: Workload, driver: DriverName, *, has_sockets: bool = True) -> DenoAccess | None:
-    """What a broker would answer by, where Deno runs and can reach one: without namespaces no socket can be made.
+def asks_broker(workload: Workload, driver: DriverName, *, has_sockets: bool = True) -> bool:
+    """Whether a Deno asks a broker, which it has to reach: without namespaces no socket can be made.
 
     A working folder is stated for a program that names things from there, and of those a broker does not learn where they
-    are: such a program is held by the flags.
+    are: such a program is held by the flags, and says on its standard error what it was asked for.
     """
-    if workload.working_directory is not None or driver not in _WITH_SOCKETS or not has_sockets:
-        return None
+    return workload.working_directory is None and driver in _WITH_SOCKETS and has_sockets
+
+
+def access_of(workload: Workload) -> DenoAccess | None:
+    """What its Deno may do; None where none runs it."""
     if chosen(workload.runtime, workload.command) != "deno":
         return None
     return deno_access(
@@ -78,6 +83,11 @@ def with_broker(spec: SandboxSpec, path: Path) -> SandboxSpec:
         environment={**spec.environment, BROKER_VARIABLE: str(path)},
         runtime_paths=(*spec.runtime_paths, str(path.parent)),
     )
+
+
+def with_audit(spec: SandboxSpec) -> SandboxSpec:
+    """The spec of a Deno that says on its standard error what it was asked for."""
+    return replace(spec, environment={**spec.environment, AUDIT_VARIABLE: STDERR})
 
 
 def _for_wasm(spec: SandboxSpec) -> SandboxSpec:

@@ -79,6 +79,7 @@ class Child:
         self.told: list[dict[str, Any]] = []
         self.due_at = 0.0
         self.is_full = False
+        self.is_crowded = False
         self.started = False
         self.exceeded = False
         self.is_adopted = False

@@ -92,7 +92,7 @@ class Launcher:
         self._births = Births(self._poll, self._fail)
         self._farewells = Farewells(self._poll, self._send, self._leave)
         self._standby = Standby(control, self._farewells.dismiss)
-        self._guard = Guard(self._children)
+        self._guard = Guard(self._children, lambda child: self._tell(event="crowded", id=child.id))
         self._tidy_at: float | None = None
 
     def serve(self) -> None:

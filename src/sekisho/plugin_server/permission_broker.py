@@ -26,7 +26,7 @@ from sekisho.errors import Misconfigured
 from sekisho.sandbox.deno.access import DenoAccess
 from sekisho.wire import DenialFrame
 
-__all__ = ["BROKER_VARIABLE", "answer", "permission_broker"]
+__all__ = ["BROKER_VARIABLE", "answer", "denial_of", "permission_broker"]
 
 BROKER_VARIABLE: Final = "DENO_PERMISSION_BROKER_PATH"
 SOCKET: Final = "broker.sock"
@@ -62,16 +62,19 @@ def answer(line: bytes, access: DenoAccess, on_denial: OnDenial) -> bytes | None
     reason = access.refusal(asked.permission, asked.value)
     if reason is None:
         return _encode({"id": asked.id, "result": "allow"}) + b"\n"
-    permission = _shown(asked.permission)
-    on_denial(
-        DenialFrame(
-            "connect" if permission == "net" else "path" if permission in _RULES else "permission",
-            _RULES.get(permission, "runtime = deno"),
-            f"{permission}: {reason}",
-            _shown(asked.value or ""),
-        )
-    )
+    on_denial(denial_of(asked.permission, asked.value or "", reason))
     return _encode({"id": asked.id, "result": "deny", "reason": f"sekisho: {reason}"}) + b"\n"
+
+
+def denial_of(permission: str, value: str, reason: str) -> DenialFrame:
+    """What Deno may not do, as a denial; both words may be a plugin's."""
+    shown = _shown(permission)
+    return DenialFrame(
+        "connect" if shown == "net" else "path" if shown in _RULES else "permission",
+        _RULES.get(shown, "runtime = deno"),
+        f"{shown}: {reason}",
+        _shown(value),
+    )
 
 
 @asynccontextmanager

@@ -42,11 +42,13 @@ class Pipes:
         on_end: Callable[[SekishoError], None],
         max_line_bytes: int,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
+        sift: Callable[[bytes], bytes] = bytes,
     ) -> None:
-        """`receive_all` and `receive_large` are those of a `Hearer`."""
+        """`receive_all` and `receive_large` are those of a `Hearer`; `sift` takes out of stderr what is not its."""
         self._receive_all = receive_all
         self._receive_large = receive_large
         self._on_end = on_end
+        self._sift = sift
         self._lines = LineBuffer(max_line_bytes)
         self._is_trim_due = False
         self._max_queued = max_queued_bytes
@@ -148,7 +150,7 @@ class Pipes:
         self._lines.trim()
 
     def _took_stderr(self, data: bytes) -> None:
-        self._tail += data
+        self._tail += self._sift(data)
         del self._tail[:-STDERR_TAIL_BYTES]
 
     def _lost(self) -> None:

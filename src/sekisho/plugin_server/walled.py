@@ -61,6 +61,7 @@ async def connect_walled(
     on_list_changed: Callable[[], None],
     on_denial: Callable[[DenialFrame], None],
     grant: LimitGrant,
+    sift: Callable[[bytes], bytes] = bytes,
 ) -> AsyncIterator[Walled]:
     """Start the plugin in its sandbox and open its pipes; leaving the context kills the whole tree.
 
@@ -81,6 +82,7 @@ async def connect_walled(
         on_end=end,
         max_line_bytes=limits.max_bytes,
         max_queued_bytes=max_queued_bytes,
+        sift=sift,
     )
     session.attach(pipes)
     line: GateLine | None = None

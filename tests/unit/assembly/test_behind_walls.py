@@ -76,6 +76,18 @@ async def test_a_launcher_is_used_when_nothing_is_missing(tmp_path: Path, waitin
         waiting.launcher.kill()
 
 
+async def test_each_start_without_walls_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = f'command = ["{sys.executable}"]\nwarm = false\nsandbox = {{ isolation = "unsafe-none" }}'
+    counts = []
+    async with BehindWalls(_post(tmp_path, rest), {}, Logger("test"), None, lambda _denial: None) as walls:
+        for _ in range(2):
+            async with walls.connect(0, lambda: None):
+                counts.append(capsys.readouterr().err.count("plugin_without_walls"))
+    assert counts == [1, 1]
+
+
 def _walls(folder: Path, rest: str, waiting: Waiting) -> BehindWalls:
     return BehindWalls(_post(folder, rest), {}, Logger("test"), waiting.launcher, lambda _denial: None)
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 import sekisho
-from sekisho.assembly.runtimes import Runtime, asks_broker, chosen, with_broker, within_runtime
+from sekisho.assembly.runtimes import (
+    Runtime,
+    access_of,
+    asks_broker,
+    chosen,
+    with_audit,
+    with_broker,
+    within_runtime,
+)
 from sekisho.config import Workload
 from sekisho.errors import Misconfigured
 from sekisho.policy.grants import FileGrant, Grants
@@ -103,20 +111,29 @@ def workload(*argv: str, cwd: Path | None = None) -> Workload:
         ("oci", ("deno", "x.ts"), None, True),
         ("landlock", ("deno", "x.ts"), None, False),
         ("unsafe-none", ("deno", "x.ts"), None, False),
-        ("bubblewrap", ("python3", "x.py"), None, False),
         ("bubblewrap", ("deno", "x.ts"), Path("/srv"), False),
     ],
 )
 def test_a_broker_is_asked_where_it_can_be_reached_and_can_judge(
     driver: DriverName, argv: tuple[str, ...], cwd: Path | None, asks: bool
 ) -> None:
-    access = asks_broker(workload(*argv, cwd=cwd), driver)
-    assert (access is not None) is asks
-    assert access is None or access.code == ("/opt/x",)
+    assert asks_broker(workload(*argv, cwd=cwd), driver) is asks
 
 
 def test_a_deno_without_unix_sockets_is_held_by_its_flags() -> None:
-    assert asks_broker(workload("deno", "x.ts"), "native", has_sockets=False) is None
+    assert not asks_broker(workload("deno", "x.ts"), "native", has_sockets=False)
+
+
+def test_what_a_deno_may_do_comes_from_its_grants_and_other_programs_are_not_asked() -> None:
+    access = access_of(workload("deno", "x.ts"))
+    assert access is not None
+    assert access.code == ("/opt/x",)
+    assert access_of(workload("python3", "x.py")) is None
+
+
+def test_where_no_broker_is_asked_deno_says_on_standard_error_what_it_was_asked_for() -> None:
+    made = with_audit(spec("deno", "run", "x.ts"))
+    assert made.environment["DENO_AUDIT_PERMISSIONS"] == "/proc/self/fd/2"
 
 
 def test_the_broker_is_named_in_the_environment_and_its_folder_is_shown() -> None:

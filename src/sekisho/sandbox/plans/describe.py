@@ -18,7 +18,7 @@ MIB: Final = 1 << 20
 
 def describe(plan: Plan) -> dict[str, JsonValue]:
     """The plan as JSON for `sekisho sandbox plan NAME --json`; environment values are left out."""
-    limits = plan.limits
+    limits, times = plan.limits, plan.granted
     return {
         "plugin": plan.name,
         "driver": plan.driver,
@@ -44,6 +44,10 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
             "pids_by": limits.pids_by,
             "cgroup": plan.cgroup_version,
             "rlimits": dict[str, JsonValue]((*limits.rlimits, *limits.inner_rlimits)),
+            "scratch_mb": dict[str, JsonValue](_scratch(plan)),
+            "execution_timeout_seconds": times.execution_timeout_s,
+            "start_timeout_seconds": times.start_timeout_s,
+            "idle_stop_seconds": times.idle_stop_s or None,
         },
         "argv": list(plan.argv),
     }
@@ -51,7 +55,7 @@ def describe(plan: Plan) -> dict[str, JsonValue]:
 
 def describe_text(plan: Plan) -> str:
     """The plan as lines for a person."""
-    limits = plan.limits
+    limits, times = plan.limits, plan.granted
     sections = (
         ("driver", [plan.driver]),
         ("command", [" ".join(plan.command)]),
@@ -70,6 +74,15 @@ def describe_text(plan: Plan) -> str:
                 f"memory {limits.memory_bytes // MIB} MiB (by {limits.memory_by})",
                 f"processes {limits.pids} (by {limits.pids_by})",
                 f"cpu {limits.cpu_percent} % (by {limits.cpu_by})",
+                *(
+                    [f"disks {limits.io_bytes_per_s // MIB} MiB a second each"]
+                    if limits.io_bytes_per_s
+                    else []
+                ),
+                *(f"open files {value} each" for name, value in limits.inner_rlimits if name == "NOFILE"),
+                *(f"{path} {size} MiB" for path, size in _scratch(plan).items()),
+                f"{times.execution_timeout_s:g} s a call, {times.start_timeout_s:g} s to start",
+                *([f"ended after {times.idle_stop_s:g} s without calls"] if times.idle_stop_s else []),
             ],
         ),
         ("unix sockets", ["its own, and any it finds" if plan.unix_sockets else "pairs alone"]),
@@ -87,6 +100,13 @@ def _destination(plan: Plan) -> str:
     if not plan.staging.overlays:
         return "the folders themselves"
     return "a draft, to be kept or discarded" if plan.staging.drafts else "memory, until the plugin ends"
+
+
+def _scratch(plan: Plan) -> dict[str, int]:
+    """What it may write that is nobody else's, and how much there, in MiB."""
+    if plan.scratch_bytes:
+        return {"private folder": plan.scratch_bytes // MIB}
+    return {one.path: one.size // MIB for one in plan.mounts if one.kind == "tmpfs" and one.size}
 
 
 def _paths(plan: Plan, *kinds: MountKind) -> list[str]:

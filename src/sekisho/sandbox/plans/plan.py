@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
+from sekisho.policy.grants import LimitGrant
 from sekisho.sandbox.calls.seccomp import MACHINES, assemble, refusals
 from sekisho.sandbox.calls.watched import TOLD, Told, Watched, watched_calls
 from sekisho.sandbox.mount import Mount
@@ -80,6 +81,7 @@ class Plan:
     staging: Staging = NOTHING
     watched: Mapping[int, Watched] = field(default_factory=dict, repr=False)
     unix_sockets: bool = True
+    granted: LimitGrant = field(default_factory=LimitGrant)  # as stated, those too that no wall holds
 
     @property
     def can_be_warm(self) -> bool:
@@ -138,6 +140,7 @@ def plan(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> Pla
         environment=environment,
         data=data,
         limits=limits_of(spec, capabilities),
+        granted=spec.grants.limits,
         wants_network=spec.wants_network,
         cgroup_parents=capabilities.cgroup_parents,
         cgroup_version=capabilities.cgroup,
@@ -176,6 +179,7 @@ def _shared(spec: SandboxSpec, capabilities: Capabilities, closure: Closure) -> 
         environment=environment,
         data=data,
         limits=limits_of(spec, capabilities),
+        granted=spec.grants.limits,
         wants_network=spec.wants_network,
         cgroup_parents=capabilities.cgroup_parents,
         cgroup_version=capabilities.cgroup,

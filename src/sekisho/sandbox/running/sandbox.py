@@ -20,7 +20,15 @@ from sekisho.errors import Unavailable
 from sekisho.sandbox.drafts.claim import give_back
 from sekisho.sandbox.running.limits import Group, Usage
 from sekisho.sandbox.running.scratch import remove_scratch
-from sekisho.sandbox.running.violations import Denied, DeniedPaths, Violation, of_calls, of_exit, of_group
+from sekisho.sandbox.running.violations import (
+    Denied,
+    DeniedPaths,
+    Violation,
+    crowded,
+    of_calls,
+    of_exit,
+    of_group,
+)
 
 __all__ = ["DOORS", "Exit", "GateSockets", "Pipes", "Sandbox", "close_fds"]
 
@@ -180,6 +188,9 @@ class Sandbox:
                     callback(of_calls({message["call"]: 1})[0])
             case "path":
                 self._denied.hear(message)
+            case "crowded":
+                before = self._counted.get("pids")
+                self._counted["pids"] = crowded(before.times if before is not None else 0)
             case "failed":
                 self._resolve(self._started, message["message"])
                 self.end(Exit(code=None, signal=None, reason="not_run"))

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from sekisho.sandbox.calls.seccomp import call_name
 from sekisho.sandbox.running.limits import Group, read_counts
 
-__all__ = ["MAX_KEPT", "Denied", "DeniedPaths", "Violation", "of_calls", "of_exit", "of_group"]
+__all__ = ["MAX_KEPT", "Denied", "DeniedPaths", "Violation", "crowded", "of_calls", "of_exit", "of_group"]
 
 MAX_KEPT: Final = 256  # denials that wait for who tells them
 
@@ -75,6 +75,11 @@ def of_calls(counts: Mapping[int, int]) -> tuple[Violation, ...]:
         Violation(kind="seccomp", what=call_name(machine, number), times=times)
         for number, times in counts.items()
     )
+
+
+def crowded(times: int) -> Violation:
+    """It has come to its limit of processes once more, as who watches in a control group's place has seen."""
+    return Violation(kind="pids", what="fork", times=times + 1)
 
 
 def of_exit(number: int | None, *, is_full: bool = False) -> tuple[Violation, ...]:

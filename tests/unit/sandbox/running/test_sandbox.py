@@ -142,3 +142,17 @@ async def test_usage_is_unknown_without_a_group(make: MakeSandbox) -> None:
 async def test_our_ends_do_not_block(make: MakeSandbox) -> None:
     sandbox = make()
     assert not any(os.get_blocking(fd) for fd in (sandbox.stdin_fd, sandbox.stdout_fd, sandbox.stderr_fd))
+
+
+async def test_what_is_watched_in_place_of_a_control_group_is_a_violation_and_stays_one(
+    make: MakeSandbox,
+) -> None:
+    sandbox = make()
+    assert sandbox.violations() == ()
+    for _ in range(2):
+        sandbox.hear({"event": "crowded", "id": 7}, [])
+    told = sandbox.violations()
+    assert [(one.kind, one.times) for one in told] == [("pids", 2)]
+    sandbox.hear(report(0), [])
+    await sandbox.wait()
+    assert sandbox.violations() == told
