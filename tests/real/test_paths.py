@@ -188,6 +188,34 @@ async def test_only_changes_are_told_where_only_they_are_asked_for(driver: Launc
     assert await denied_in(driver, program, ground, "none") == []
 
 
+@pytest.mark.threat("T-READ-HOST")
+async def test_asking_is_told_where_that_is_asked_for(driver: Launched, ground: Ground) -> None:
+    secret, kept = ground.other / "file", ground.kept / "file"
+    (ground.work / "mine").write_text("mine")
+    program = (
+        f"os.stat('{ground.work}/mine'); os.stat('{kept}'); os.chdir('{ground.work}'); os.path.exists('/no/such')\n"
+        f"os.path.exists('none'); os.fstat(0); os.utime('mine')\n"
+    )
+    if driver.name == "landlock":  # it does not refuse the one, and does not do the other
+        program += f"os.stat('{secret}'); os.utime('{kept}')\n"
+    else:
+        program += (
+            f"attempt(os.stat, '{secret}'); attempt(os.readlink, '{secret}x'); attempt(os.utime, '{kept}')\n"
+        )
+    (ground.other / "filex").symlink_to("/etc")
+    assert shown(await denied_in(driver, program, ground)) == set()
+    told = shown(await denied_in(driver, program, ground, told="asked"))
+    assert told == (
+        set()
+        if driver.name == "landlock"
+        else {
+            ("read", str(secret), "unlisted"),
+            ("read", f"{secret}x", "unlisted"),
+            ("write", str(kept), "read_only"),
+        }
+    )
+
+
 async def test_what_is_told_is_told_while_the_plugin_runs_and_each_path_once(
     driver: Launched, ground: Ground
 ) -> None:

@@ -1,8 +1,9 @@
 """Which system calls touch a path, and how: the table by which attempts on files are watched and told.
 
 Guarantees that every call which opens, makes, cuts, renames or removes a file by its path is listed, with the place of
-its arguments. Opening with O_PATH is not: it names a file and reads nothing of it. Neither is asking (`stat`, `access`,
-`readlink`): a program asks for thousands of paths, and what it learns is that nothing is there.
+its arguments. Opening with O_PATH is not: it names a file and reads nothing of it. Asking (`stat`, `access`, `readlink`)
+and setting times and attributes are heard only on request: a program asks for thousands of paths, and what it learns is
+that nothing is there.
 
 Judgement only. The filter (`seccomp`) lets these calls ring, a watcher in the launcher reads what they name, and lets
 each go on: the walls decide, the watcher tells.
@@ -17,6 +18,7 @@ from typing import Final, Literal
 from sekisho.sandbox.mount import Mount
 
 __all__ = [
+    "ASKS",
     "CHANGES",
     "OPENS",
     "RUNS",
@@ -29,8 +31,8 @@ __all__ = [
     "watched_calls",
 ]
 
-Told = Literal["all", "changes", "none"]
-TOLD: Final[tuple[Told, ...]] = ("all", "changes", "none")
+Told = Literal["asked", "all", "changes", "none"]
+TOLD: Final[tuple[Told, ...]] = ("asked", "all", "changes", "none")
 PlaceKind = Literal["read", "write", "private", "blocked", "devices", "kernel", "root", "image"]
 HERE: Final = -1  # no argument names a folder: the path starts where the process stands
 
@@ -80,6 +82,18 @@ CHANGES: Final = {
     "fchownat": Watched(paths=(("write", 0, 1),)),
 }
 
+ASKS: Final = {
+    **dict.fromkeys(("stat", "lstat", "access", "readlink", "chdir"), Watched(paths=(("read", HERE, 0),))),
+    **dict.fromkeys(
+        ("newfstatat", "statx", "faccessat", "faccessat2", "readlinkat"), Watched(paths=(("read", 0, 1),))
+    ),
+    **dict.fromkeys(
+        ("utime", "utimes", "setxattr", "lsetxattr", "removexattr", "lremovexattr"),
+        Watched(paths=(("write", HERE, 0),)),
+    ),
+    **dict.fromkeys(("utimensat", "futimesat"), Watched(paths=(("write", 0, 1),))),
+}
+
 # Where the host's file system is shared the filter refuses these, or answers as if they were done (`seccomp`): whoever
 # listens must not say "go on" to any of them. A test compares both filters call by call.
 REFUSED_WHERE_SHARED: Final = frozenset({"truncate", "chmod", "chown", "fchmodat", "fchmodat2", "fchownat"})
@@ -89,9 +103,15 @@ def watched_calls(numbers: Mapping[str, int], told: Told, *, shared: bool) -> di
     """The calls that a watcher hears of and lets through, by their numbers on one machine.
 
     Args:
-        shared: for a plugin without namespaces, whose filter refuses some of them.
+        shared: for a plugin without namespaces, whose filter refuses some of them, and whose walls refuse no asking.
     """
-    tables = {"all": (OPENS, CHANGES, RUNS), "changes": (OPENS, CHANGES), "none": ()}[told]
+    asks = {} if shared else ASKS
+    tables = {
+        "asked": (OPENS, CHANGES, RUNS, asks),
+        "all": (OPENS, CHANGES, RUNS),
+        "changes": (OPENS, CHANGES),
+        "none": (),
+    }[told]
     refused = REFUSED_WHERE_SHARED if shared else frozenset()
     return {
         numbers[name]: call

@@ -6,6 +6,7 @@ import pytest
 
 from sekisho.sandbox.calls.seccomp import ALLOWED, MACHINES
 from sekisho.sandbox.calls.watched import (
+    ASKS,
     CHANGES,
     OPENS,
     RUNS,
@@ -19,20 +20,27 @@ from sekisho.sandbox.mount import Mount
 
 def test_every_watched_call_is_one_that_the_filter_allows() -> None:
     checked = {"chmod", "creat", "fchmodat", "fchmodat2", "open", "openat"}
-    assert {*CHANGES, *OPENS, *RUNS} <= ALLOWED | checked
+    assert {*ASKS, *CHANGES, *OPENS, *RUNS} <= ALLOWED | checked
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_more_is_told_with_each_word(machine: str) -> None:
     numbers = MACHINES[machine].numbers
-    everything, changes, nothing = (set(watched_calls(numbers, told, shared=False)) for told in TOLD)
-    assert everything > changes > nothing == set()
+    asked, everything, changes, nothing = (set(watched_calls(numbers, told, shared=False)) for told in TOLD)
+    assert asked > everything > changes > nothing == set()
     assert everything - changes == {numbers["execve"], numbers["execveat"]}
+    assert asked - everything == {numbers[name] for name in ASKS if name in numbers}
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_where_asking_is_not_refused_it_is_not_told(machine: str) -> None:
+    numbers = MACHINES[machine].numbers
+    assert watched_calls(numbers, "asked", shared=True) == watched_calls(numbers, "all", shared=True)
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_every_argument_is_one_of_six(machine: str) -> None:
-    for call in watched_calls(MACHINES[machine].numbers, "all", shared=False).values():
+    for call in watched_calls(MACHINES[machine].numbers, "asked", shared=False).values():
         places = [place for _, folder, path in call.paths for place in (folder, path)]
         assert all(-1 <= place < 6 for place in (*places, call.flags, call.mode))
         assert all(path >= 0 for _, _, path in call.paths)
