@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,8 @@ from tests.real.conftest import ECHO, HOSTILE, House, common, in_time_once, plug
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A2.3")]
 
 LATEST_S = 1.0
-ATTACKS = ("escape", "phone_home", "eat_memory", "hang", "echo", "read_peer_data", "write_file")
+LISTED = "api.example.com"
+ATTACKS = ("escape", "phone_home", "front_host", "eat_memory", "echo", "read_peer_data", "write_file")
 CONFIGURATION = (
     common()
     + plugin("echo", ECHO, operations=["echo"])
@@ -40,6 +43,7 @@ CONFIGURATION = (
     )
 )
 _numbers = itertools.count()
+CALLS = frozenset({"unshare", "mount", "io_uring_setup", "keyctl"})
 _names = (f"evil-{number}.example.net" for number in _numbers)
 
 
@@ -96,14 +100,21 @@ def test_a_name_that_is_not_listed_asked_of_the_proxy(house: House) -> None:
     assert denial["plugin"] == "hostile"
 
 
+def test_another_name_in_the_greeting_of_tls_than_the_host_that_was_asked_for(house: House) -> None:
+    attack = partial(house.call, "hostile__front_host", host=LISTED, port=443, name=next(_names))
+    denial = provoke(house, "host", attack, [f"{LISTED}:443"])
+    assert denial["plugin"] == "hostile"
+    assert denial["rule"] == "network_policy"
+    assert denial["reason"] == "the TLS server name is another host"
+
+
 def test_more_memory_than_was_granted(house: House) -> None:
     denial = provoke(house, "memory", lambda: house.call("hostile__eat_memory", megabytes=400))
     assert denial["rule"] == "max_memory_mb = 96"
 
 
 def test_a_system_call_that_the_filter_refuses(house: House) -> None:
-    calls = {"unshare", "mount", "io_uring_setup", "keyctl"}
-    denial = provoke(house, "seccomp", lambda: house.call("hostile__escape"), calls)
+    denial = provoke(house, "seccomp", lambda: house.call("hostile__escape"), CALLS)
     assert denial["rule"] == "system call filter"
 
 
@@ -151,17 +162,64 @@ def instant(denial: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(denial["time"].replace("Z", "+00:00"))
 
 
-def test_it_is_recorded_within_a_second_of_the_refusal(house: House) -> None:
-    log = house.home / "egress" / "hostile.jsonl"
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of denial: its wall, a call that provokes it, and what the record names; `{new}` is new each time."""
+
+    wall: str
+    tool: str
+    arguments: dict[str, Any]
+    plugin: str = "hostile"
+    targets: tuple[str, ...] = ()
+
+
+KINDS = {
+    "DNS": Kind(
+        wall="dns", tool="phone_home", arguments={"host": "{new}.example.net", "port": 443},
+        targets=("{new}.example.net:53",),
+    ),
+    "connect": Kind(
+        wall="connect", tool="phone_home", arguments={"host": "{new}.example.net", "port": 443},
+        targets=("{new}.example.net:443",),
+    ),
+    "SNI": Kind(
+        wall="host", tool="front_host", arguments={"host": LISTED, "port": 443, "name": "{new}.example.net"},
+        targets=(f"{LISTED}:443",),
+    ),
+    "path": Kind(wall="path", tool="read_peer_data", arguments={"path": "{key}"}, targets=("{key}",)),
+    "OOM": Kind(wall="memory", tool="eat_memory", arguments={"megabytes": 400}),
+    "timeout": Kind(wall="timeout", tool="hang", arguments={}, plugin="slow"),
+    "seccomp": Kind(wall="seccomp", tool="escape", arguments={}, targets=tuple(CALLS)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_is_recorded_within_a_second_with_plugin_rule_and_reason(
+    house: House, key: Path, name: str
+) -> None:
+    kind = KINDS[name]
 
     def took_s() -> float:
-        name = next(_names)
-        attack = partial(house.call, "hostile__phone_home", host=name, port=443)
-        told = instant(provoke(house, "dns", attack, [f"{name}:53"]))
-        refused = next(line for line in log.read_text().splitlines() if name in line)
-        said = datetime.fromisoformat(refused.partition('"time":"')[2].partition('"')[0])
-        assert told.tzinfo == said.tzinfo == UTC
-        return (told - said).total_seconds()
+        new = f"kind-{uuid.uuid4().hex}"
+        tried = key.with_name(new)
+        tried.write_text("")
+
+        def filled(value: Any) -> Any:
+            return value.format(new=new, key=tried) if isinstance(value, str) else value
+
+        ended: list[datetime] = []
+
+        def attack() -> None:
+            arguments = {one: filled(value) for one, value in kind.arguments.items()}
+            house.call(f"{kind.plugin}__{kind.tool}", **arguments)
+            ended.append(datetime.now(UTC))
+
+        until(lambda: house.answers(f"{kind.plugin}__echo", text="here"), "the plugin serves")
+        denial = provoke(house, kind.wall, attack, [filled(one) for one in kind.targets])
+        assert denial["plugin"] == kind.plugin
+        assert denial["rule"]
+        assert denial["reason"]
+        return max(0.0, (instant(denial) - ended[0]).total_seconds())  # it may be there before the answer is
 
     in_time_once(took_s, LATEST_S)
 

@@ -19,7 +19,7 @@ from sekisho.cli.finding import DEFAULT_CONFIG, ConfigFile, Json, Site, find, pe
 from sekisho.cli.saying import ask, columns, note, say, say_json
 from sekisho.cli.warning import warnings
 from sekisho.config import PluginEntry
-from sekisho.errors import Misconfigured, Refused, Unavailable
+from sekisho.errors import Misconfigured, Refused, Tampered, Unavailable
 from sekisho.protocol import PluginName, plugin_name
 from sekisho.registry import (
     Drift,
@@ -243,15 +243,29 @@ def _row(site: Site, lock: LockFile, entry: PluginEntry) -> dict[str, Any]:
         "summary": "not installed" if _lacks_package(site, entry) else _summary(drift),
         "definitions": 0 if surface is None else len(surface.items),
         "allowed_operations": list(entry.allowed_operations),
-        "where": entry.upstream or _runs(entry) or entry.url,
+        "where": entry.upstream or _runs(site, entry) or entry.url,
     }
 
 
 def _lacks_package(site: Site, entry: PluginEntry) -> bool:
-    """Whether it cannot run because nothing is installed for it on this machine."""
+    """Whether it cannot run because what the file names is not installed on this machine."""
+    return entry.package is not None and entry.runs_here and _release(site, entry) is None
+
+
+def _release(site: Site, entry: PluginEntry) -> str | None:
+    """The release that runs, which after a step back is not the one that the file names; None while none does."""
     from sekisho.install.store import Store  # noqa: PLC0415 - most plugins are no packages
 
-    return entry.package is not None and entry.runs_here and Store(site.packages).active(entry.name) is None
+    store = Store(site.packages)
+    active = store.active(entry.name)
+    if active is None or active.asked != entry.package:
+        return None
+    try:
+        return store.open(active.current).receipt.package
+    except Misconfigured:
+        return None
+    except Tampered:
+        return entry.package  # which the start will refuse, and say why
 
 
 def _summary(drift: Drift | None) -> str:
@@ -268,7 +282,10 @@ def _drift(site: Site, lock: LockFile, name: PluginName, surface: Surface | None
     return compare(lock.get(name), surface, dossier.argv, dossier.grants)
 
 
-def _runs(entry: PluginEntry) -> str | None:
+def _runs(site: Site, entry: PluginEntry) -> str | None:
     if entry.package is not None:
-        return f"runs {entry.package}"
+        release = _release(site, entry) if entry.runs_here else None
+        if release in (None, entry.package):
+            return f"runs {entry.package}"
+        return f"runs {release}, rolled back from {entry.package}"
     return f"runs {entry.command[0]}" if entry.command else None

@@ -20,6 +20,7 @@ import os
 import platform
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -90,6 +91,20 @@ def phone_home(host: str, port: int) -> Report:
         except (OSError, ValueError) as error:
             tries.append(f"{name}: {_why(error)}")
     return report("phone_home", gains, tries)
+
+
+def front_host(host: str, port: int, name: str) -> Report:
+    """Reach a host by TLS while naming another one in the greeting (domain fronting)."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # an attacker takes any certificate
+    try:
+        with (
+            socket.create_connection((host, port), NETWORK_TIMEOUT_S) as connection,
+            context.wrap_socket(connection, server_hostname=name),
+        ):
+            return report("front_host", [f"{host} answered to the name {name}"], [])
+    except OSError as error:
+        return report("front_host", [], [_why(error)])
 
 
 def escape() -> Report:
@@ -413,6 +428,7 @@ ATTACKS: dict[str, tuple[Callable[..., Report], dict[str, str], str]] = {
     "read_peer_data": (read_peer_data, {"path": "string"}, "Reads another plugin's data."),
     "read_core_memory": (read_core_memory, {"pid?": "integer"}, "Reads the memory of other processes."),
     "phone_home": (phone_home, {"host": "string", "port": "integer"}, "Sends data to a host."),
+    "front_host": (front_host, {"host": "string", "port": "integer", "name": "string"}, "Hides a host."),
     "escape": (escape, {}, "Tries to leave the sandbox."),
     "fork_daemon": (fork_daemon, {"seconds": "integer"}, "Leaves a process behind."),
     "eat_memory": (eat_memory, {"megabytes": "integer"}, "Takes memory."),

@@ -17,7 +17,7 @@ from typing import Any, Final
 from tests.real.escape.drivers import DRIVERS
 from tests.real.escape.played import OURS, impediment, played
 from tests.real.escape.program import catalogue
-from tests.real.escape.report import ABSENT, HELD, PAGE, WORKS, name_of, read
+from tests.real.escape.report import ABSENT, HELD, WORKS, measured, name_of
 from tests.real.escape.twins import ABSENT as NOT_THERE
 from tests.real.escape.twins import JOBS, played_twins
 
@@ -81,7 +81,7 @@ def _play(scene: str, patience: float) -> bool:
     )
     for line in (
         *said,
-        *differences(found, read(PAGE.read_text(encoding="utf-8")).get(name_of(driver, who), {})),
+        *differences(found, measured().get(name_of(driver, who), {})),
     ):
         _say(f"    {line}")
     return not said

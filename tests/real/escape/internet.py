@@ -48,6 +48,7 @@ HOSTS: Final = f"""\
 {LAN} lan.listed.example.com intranet.decoy.example
 {OWN} own.listed.example.com
 """
+COMMIT: Final = "0123456789abcdef" * 2 + "01234567"
 NAMES: Final = ("wordpress.example.com", "other.example.com", "evil.example.net")
 
 
@@ -134,6 +135,8 @@ class _Answer(socketserver.BaseRequestHandler):
             if line.lower().startswith(b"host:"):
                 host = line[5:].strip().decode(errors="replace")
         body = f"DECOY {host} at {self.server.where(sock)}\n".encode()
+        if b"/info/refs?" in asked.split(b"\r\n")[0]:  # git, which wants the branches of a repository
+            body = f"{COMMIT}\trefs/heads/{host}\n".encode()
         is_http = b"HTTP/1." in asked
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
         sock.sendall((head if is_http else b"") + body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -43,6 +44,7 @@ class Peer:
     needs: tuple[str, ...]
     start: Start
     who: str = "user"
+    prepare: Callable[[], object] = lambda: None  # fetch what no package of the system brings
     runs_own_python: bool = False  # its image brings another interpreter than the host's
 
     def missing(self) -> list[str]:
@@ -78,10 +80,9 @@ def _firejail(scene: Scene) -> Command:
     return ["firejail", "--quiet", "--noprofile", "--private-dev"]
 
 
-def _srt(strict: bool) -> Start:
+def _srt(*, strict: bool) -> Start:
     @contextlib.contextmanager
     def start(scene: Scene, argv: Sequence[str]) -> Iterator[Command]:
-        _install_srt()
         denied = [str(scene.world.home), str(scene.base / "plugins" / "other")]
         denied += [scene.world.at["tmp_file"], scene.world.at["shm_file"]]
         domains = [f"{name}:{port}" for name in LISTED for port in (80, 443)] if strict else LISTED
@@ -97,7 +98,19 @@ def _srt(strict: bool) -> Start:
         file.write_text(json.dumps(settings))
         file.chmod(0o644)
         bin_ = SRT / "node_modules" / ".bin"
-        yield [str(bin_ / "node"), str(bin_ / "srt"), "--settings", str(file), "-c", shlex.join(argv)]
+        sockets = scene.base / "srt"  # of its own, which it makes in $TMPDIR
+        sockets.mkdir()
+        os.chown(sockets, scene.world.uid, scene.world.uid)
+        yield [
+            "env",
+            f"TMPDIR={sockets}",
+            str(bin_ / "node"),
+            str(bin_ / "srt"),
+            "--settings",
+            str(file),
+            "-c",
+            shlex.join(argv),
+        ]
 
     return start
 
@@ -113,14 +126,13 @@ def _install_srt() -> None:
     )
 
 
-def install_rootfs() -> Path:
+def _install_rootfs() -> None:
     """A minimal Debian with Python, for the images."""
     if not (ROOTFS / "usr" / "bin" / "python3").exists():
         subprocess.run(
             ["debootstrap", "--variant=minbase", "--include=python3", "bookworm", str(ROOTFS), _mirror()],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-    return ROOTFS
 
 
 def _mirror() -> str:
@@ -150,7 +162,7 @@ def _podman(*options: str) -> Start:
         try:
             yield [
                 *words, "run", "--rm", "-i", "--network", "none", "--ulimit", "nofile=4096:4096", "--ulimit",
-                "nproc=512:512", *options, *_volumes(scene), "--rootfs", str(install_rootfs().resolve()), *argv,
+                "nproc=512:512", *options, *_volumes(scene), "--rootfs", str(ROOTFS.resolve()), *argv,
             ]  # fmt: skip
         finally:
             subprocess.run([*words, "rm", "--all", "--force"], capture_output=True, check=False)
@@ -184,7 +196,7 @@ def _engine(base: Path) -> Iterator[Command]:
     """A docker service of our own, with the image in it."""
     with docker_service(base) as address:
         client = ["/usr/bin/docker", "--config", str(base), "--host", address]
-        with subprocess.Popen(["tar", "-C", str(install_rootfs()), "-c", "."], stdout=subprocess.PIPE) as tar:
+        with subprocess.Popen(["tar", "-C", str(ROOTFS), "-c", "."], stdout=subprocess.PIPE) as tar:
             done = subprocess.run(
                 [*client, "import", "-", IMAGE], stdin=tar.stdout, capture_output=True, check=False
             )
@@ -193,30 +205,30 @@ def _engine(base: Path) -> Iterator[Command]:
         yield client
 
 
+def _srt_peer(says: str, *, strict: bool) -> Peer:
+    return Peer(
+        says=says, needs=("bwrap", "npm", "socat", "rg"), start=_srt(strict=strict), prepare=_install_srt
+    )
+
+
+def _container(says: str, needs: tuple[str, ...], start: Start) -> Peer:
+    needed = (*needs, "debootstrap")
+    return Peer(
+        says=says, needs=needed, start=start, who="root", prepare=_install_rootfs, runs_own_python=True
+    )
+
+
 PEERS: Final[dict[str, Peer]] = {
     "firejail": Peer(says="firejail, no profile, private /dev", needs=("firejail",), start=_plain(_firejail)),
     "bwrap-copied": Peer(says="bwrap as usually copied", needs=("bwrap",), start=_plain(_copied)),
     "bwrap-unshared": Peer(says="bwrap, all namespaces, new session", needs=("bwrap",), start=_plain(_unshared)),
-    "srt": Peer(says="srt, two hosts listed, else default", needs=("bwrap", "npm", "socat", "rg"), start=_srt(False)),
-    "srt-strict": Peer(
-        says="srt, ports, denied folders and addresses", needs=("bwrap", "npm", "socat", "rg"), start=_srt(True)
-    ),
-    "docker": Peer(
-        says="docker default", needs=("dockerd", "debootstrap"), start=_docker(), who="root", runs_own_python=True
-    ),
-    "docker-hardened": Peer(
-        says="docker hardened", needs=("dockerd", "debootstrap"), start=_docker(*HARDENED), who="root",
-        runs_own_python=True,
-    ),
-    "podman": Peer(
-        says="podman default", needs=("podman", "debootstrap"), start=_podman(), who="root", runs_own_python=True
-    ),
-    "podman-hardened": Peer(
-        says="podman hardened", needs=("podman", "debootstrap"), start=_podman("--no-hosts", *HARDENED), who="root",
-        runs_own_python=True,
-    ),
-    "gvisor": Peer(
-        says="docker with gVisor (runsc, ptrace)", needs=("dockerd", "runsc", "debootstrap"),
-        start=_docker("--runtime", "runsc"), who="root", runs_own_python=True,
+    "srt": _srt_peer("srt, two hosts listed, else default", strict=False),
+    "srt-strict": _srt_peer("srt, ports, denied folders and addresses", strict=True),
+    "docker": _container("docker default", ("dockerd",), _docker()),
+    "docker-hardened": _container("docker hardened", ("dockerd",), _docker(*HARDENED)),
+    "podman": _container("podman default", ("podman",), _podman()),
+    "podman-hardened": _container("podman hardened", ("podman",), _podman("--no-hosts", *HARDENED)),
+    "gvisor": _container(
+        "docker with gVisor (runsc, ptrace)", ("dockerd", "runsc"), _docker("--runtime", "runsc")
     ),
 }  # fmt: skip

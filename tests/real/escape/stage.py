@@ -79,7 +79,13 @@ class Scene:
             "numbers": MACHINES[platform.machine()].numbers,
             "digests": self.world.digests,
             "only": list(only),
-            "at": {**AT, **self.world.at, "certificate": self.certificate, "patience": self.patience},
+            "at": {
+                **AT,
+                **self.world.at,
+                "certificate": self.certificate,
+                "patience": self.patience,
+                "has_cgroups": _has_cgroups(),
+            },
         }
 
     def environment(self) -> dict[str, str]:
@@ -289,6 +295,10 @@ class _Visitor:
 
 def play(request: Mapping[str, Any]) -> dict[str, Any]:
     """All probes, in one place, as one user."""
+    from tests.real.escape.peers import PEERS  # it knows this module
+
+    if request["where"] in PEERS:
+        PEERS[request["where"]].prepare()  # in the real world: the scene's has no registry
     with open_scene(request["who"], request.get("patience", 1.0)) as scene:
         given = payload(scene.config(request.get("only", ())))
         argv = (scene.inner_python, "-I", "-c", BOOT)
@@ -303,6 +313,12 @@ def play(request: Mapping[str, Any]) -> dict[str, Any]:
         if "N11" in found:
             found["N11"]["works"] = visitor.came_in
         return found
+
+
+def _has_cgroups() -> bool:
+    """Whether this process's own place among control groups is one that a prisoner could learn."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    return any(line.split(":", 2)[2] != "/" for line in lines)
 
 
 def _shown(scene: Scene, where: str, argv: Sequence[str], given: bytes) -> dict[str, Any]:

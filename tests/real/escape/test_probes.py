@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.real.escape.drivers import DRIVERS
 from tests.real.escape.played import OURS, impediment, played, working
 from tests.real.escape.program import FAMILIES, catalogue
-from tests.real.escape.report import MEASURED, PAGE, column, counts, name_of, page, read
+from tests.real.escape.report import MEASURED, PAGE, column, counts, data, measured, name_of, read
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(420)]
 
@@ -77,6 +77,16 @@ def test_without_walls_the_probes_succeed_so_that_a_failure_proves_something(
     assert least <= set(working("bare", who)), sorted(least - set(working("bare", who)))
 
 
+def test_every_probe_of_the_list_we_began_with_is_still_tried() -> None:
+    """80 against the host and 16 against the door: their numbers are kept, so that both lists can be compared."""
+    began = {"F": range(1, 24), "P": range(1, 14), "K": range(1, 28), "S": range(1, 9), "N": range(1, 12)}
+    informational = {"F19", "K23"}
+    host = {f"{letter}{number:02}" for letter, numbers in began.items() for number in numbers} - informational
+    door = {f"X{number:02}" for number in range(2, 18)}
+    assert (len(host), len(door)) == (80, 16)
+    assert host | door <= counted(dict.fromkeys(catalogue(), ""))
+
+
 def test_there_are_as_many_probes_as_we_promise() -> None:
     sizes = {letter: size for letter, (_, size) in counts({}).items()}
     assert set(sizes) == set(FAMILIES)
@@ -85,9 +95,9 @@ def test_there_are_as_many_probes_as_we_promise() -> None:
 
 
 @pytest.mark.parametrize(("driver", "who"), OURS)
-def test_the_page_says_what_was_just_seen(driver: str, who: str) -> None:
+def test_the_data_say_what_was_just_seen(driver: str, who: str) -> None:
     needs(driver)
-    told = read(PAGE.read_text(encoding="utf-8"))[name_of(driver, who)]
+    told = measured()[name_of(driver, who)]
     seen = column(driver, who)
     assert {id_ for id_, mark in told.items() if mark == "A"} == {
         id_ for id_, mark in seen.items() if mark == "A"
@@ -100,9 +110,9 @@ def test_every_probe_that_the_page_speaks_of_exists() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(catalogue())), st.sampled_from("A-."), min_size=1))
-def test_a_page_says_what_was_written(marks: dict[str, str]) -> None:
+def test_the_data_say_what_was_written(marks: dict[str, str]) -> None:
     every = dict.fromkeys(catalogue(), ".") | marks
-    assert read(page({"here (user)": every}, "")) == {"here (user)": every}
+    assert read(data({"here (user)": every})) == {"here (user)": every}
 
 
 def test_a_strict_driver_claims_no_exception() -> None:

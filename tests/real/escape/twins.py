@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 import dev
 from tests.real.escape.drivers import DRIVERS
+from tests.real.escape.internet import COMMIT
 from tests.real.escape.program import BOOT, payload
 from tests.real.escape.stage import Scene, open_scene
 
@@ -39,6 +41,21 @@ URLLIB: Final = (
     "import ssl,sys,urllib.request as u;"
     "c=ssl.create_default_context(cafile=sys.argv[1]);"
     "print(u.urlopen('https://wordpress.example.com/',context=c,timeout=20).read().decode())"
+)
+HTTPX: Final = (
+    "import sys; sys.path.insert(0, sys.argv[2]); import ssl, httpx2\n"
+    "with httpx2.Client(verify=ssl.create_default_context(cafile=sys.argv[1]), timeout=20) as client:\n"
+    "    print(client.get('https://wordpress.example.com/').text)"
+)
+HTTPX_MODULES: Final = (
+    "httpx2",
+    "httpcore2",
+    "h11",
+    "idna",
+    "anyio",
+    "certifi",
+    "truststore",
+    "typing_extensions",
 )
 PYTHON: Final = {
     "asyncio": (
@@ -127,17 +144,21 @@ def _network() -> Iterator[tuple[str, Job]]:
     fetches: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "curl": ("curl", ("-sS", "--max-time", "20", "--cacert", "{ca}", f"https://{HOST}/")),
         "urllib": ("python3", ("-I", "-c", URLLIB, "{ca}")),
+        "httpx": ("python3", ("-I", "-c", HTTPX, "{ca}", "{modules}")),
         "node fetch": ("node", ("-e", NODE_FETCH)),
         "node22 fetch": ("node22", ("-e", NODE_FETCH)),
         "deno fetch": ("deno", deno),
     }
-    for name, (program, arguments) in fetches.items():
+    listed = ("-c", "http.sslCAInfo={ca}", "ls-remote", f"https://{HOST}/repository.git")
+    every = {name: (*words, said) for name, words in fetches.items()}
+    every["git"] = ("git", listed, f"{COMMIT}\trefs/heads/{HOST}")
+    for name, (program, arguments, prints) in every.items():
         for unaware in (False, True):
             how = "without proxy variables" if unaware else "with proxy variables"
             yield (
                 f"{name}, {how}",
                 Job(
-                    program=program, arguments=arguments, prints=said, needs_network=True, is_unaware=unaware,
+                    program=program, arguments=arguments, prints=prints, needs_network=True, is_unaware=unaware,
                     environment=certificate,
                 ),
             )  # fmt: skip
@@ -176,18 +197,23 @@ def play(driver: str, who: str, patience: float) -> dict[str, str]:
         authority = scene.world.read_only / "ca.pem"
         authority.write_text(scene.certificate)
         authority.chmod(0o644)
+        modules = _copied_modules(scene.base / "modules")
         places = {job.program: _visible(scene, job.program) for job in chosen.values()}
         absent = {
             name: f"{ABSENT}{job.program} is not on this machine"
             for name, job in chosen.items()
             if places[job.program] is None
         }
+        if not (modules / "httpx2").exists():
+            absent |= {name: f"{ABSENT}httpx is not installed" for name in chosen if name.startswith("httpx")}
         jobs = {
-            name: _as_sent(scene, job, str(places[job.program]), str(authority))
+            name: _as_sent(
+                scene, job, str(places[job.program]), {"{ca}": str(authority), "{modules}": str(modules)}
+            )
             for name, job in chosen.items()
             if name not in absent
         }
-        extra = [
+        extra = [str(modules)] + [
             str(place) for place in places.values() if place is not None and not place.is_relative_to("/usr")
         ]
         shown = scene.run_driver(
@@ -212,11 +238,28 @@ def _visible(scene: Scene, program: str) -> Path | None:
     return shown
 
 
-def _as_sent(scene: Scene, job: Job, program: str, authority: str) -> dict[str, Any]:
-    filled = [word.replace("{ca}", authority) for word in job.arguments]
+def _copied_modules(folder: Path) -> Path:
+    """What httpx is made of, for the interpreter inside, which has none of it."""
+    folder.mkdir()
+    installed = Path(sysconfig.get_path("purelib"))
+    for name in HTTPX_MODULES:
+        for source in (installed / name, *installed.glob(f"{name}-*.dist-info")):
+            if source.is_dir():
+                shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        if (installed / f"{name}.py").exists():
+            shutil.copy(installed / f"{name}.py", folder)
+    return folder
+
+
+def _as_sent(scene: Scene, job: Job, program: str, words: Mapping[str, str]) -> dict[str, Any]:
+    def filled(text: str) -> str:
+        for mark, word in words.items():
+            text = text.replace(mark, word)
+        return text
+
     return {
-        **asdict(job), "argv": [program, *filled], "cwd": str(scene.world.writable),
-        "environment": {name: value.replace("{ca}", authority) for name, value in job.environment.items()},
+        **asdict(job), "argv": [program, *map(filled, job.arguments)], "cwd": str(scene.world.writable),
+        "environment": {name: filled(value) for name, value in job.environment.items()},
     }  # fmt: skip
 
 

@@ -133,7 +133,7 @@ def test_rolling_back_uses_the_package_before_although_the_file_names_another(
     told = typed("rollback", "clock", "--json").json
     assert (told["state"], told["package"]) == ("rolled back", "pypi:tool==1.0")
     assert typed("install", "clock", "--verify", "--json").json["package"] == "pypi:tool==1.0"
-    assert "runs pypi:tool==2.0" in typed("plugins").out
+    assert "runs pypi:tool==1.0, rolled back from pypi:tool==2.0" in typed("plugins").out
 
 
 @pytest.mark.parametrize(
@@ -168,3 +168,26 @@ def test_verifying_installs_nothing_and_says_so(typed: Type, store: Store, optio
     answer = typed("install", "clock", "--verify", option)
     assert answer.status == 2
     assert "contradict" in answer.err
+
+
+def test_the_list_of_plugins_says_which_release_runs_after_a_step_back(
+    store: Store, home: Path, typed: Type
+) -> None:
+    def listed() -> tuple[str, str]:
+        row = typed("plugins", "--json").json["plugins"][0]
+        return row["where"], row["summary"]
+
+    _put(store, "1.0")
+    assert listed() == ("runs pypi:tool==1.0", "never listed")
+    _configure(home, "2.0")
+    assert listed() == ("runs pypi:tool==2.0", "not installed")
+    _put(store, "2.0")
+    assert listed() == ("runs pypi:tool==2.0", "never listed")
+    assert typed("rollback", "clock").status == 0
+    assert listed() == ("runs pypi:tool==1.0, rolled back from pypi:tool==2.0", "never listed")
+    receipt = next((store.folder / "sha256").glob("*/receipt.json"))
+    receipt.chmod(0o644)
+    receipt.write_text("{}", encoding="utf-8")
+    assert typed("plugins").status == 0  # one that cannot be read is for its start to refuse
+    _configure(home, "3.0")  # another release ends the step back
+    assert listed() == ("runs pypi:tool==3.0", "not installed")

@@ -7,14 +7,17 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.real.site_certificate import write_site
 
 from sekisho.detect.hidden import hidden_characters
 from sekisho.errors import RemoteProtocolError
@@ -26,6 +29,7 @@ ATTACKS = {
     "read_peer_data",
     "read_core_memory",
     "phone_home",
+    "front_host",
     "escape",
     "fork_daemon",
     "eat_memory",
@@ -116,6 +120,35 @@ def test_a_reachable_host_is_reached_without_walls(start: Any, listener: socket.
     connection, _ = listener.accept()
     with connection:
         assert connection.recv(100) == b"hello from inside\n"
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_host_that_answers_to_another_name_counts_as_reached(
+    start: Any, listener: socket.socket, tmp_path: Path, answers: bool
+) -> None:
+    host, port = listener.getsockname()
+    named: list[str] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    write_site(tmp_path / "site.pem", "listed.example.com")
+    context.load_cert_chain(tmp_path / "site.pem")
+
+    def hear(_: Any, name: str, __: Any) -> int | None:
+        named.append(name)
+        return None if answers else ssl.ALERT_DESCRIPTION_ACCESS_DENIED
+
+    context.sni_callback = hear
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as inside:
+            inside.recv(1)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    told = attack(start("hostile"), "front_host", host=host, port=port, name="other.example.net")
+    thread.join(20)
+    assert named == ["other.example.net"]
+    assert told["succeeded"] is answers
 
 
 def test_a_proxy_that_lets_through_counts_as_a_way_out(start: Any, listener: socket.socket) -> None:

@@ -219,6 +219,14 @@ def _(there: There) -> str:
     return "became root"
 
 
+@probe("P27", "learn a place among the host's control groups (/proc/self/cgroup)")
+def _(there: There) -> str:
+    if not there.at["has_cgroups"]:
+        raise NotHere("everything stands at the top of this host's control groups")
+    places = {line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
+    return ", ".join(sorted(places - {"/"}))
+
+
 def _is_ours(pid: int) -> bool:
     """True for the process that runs the probes, and its shell; never for one that is hidden."""
     try:

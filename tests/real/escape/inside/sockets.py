@@ -176,3 +176,8 @@ def _(_: There) -> str:
 def _(there: There) -> str:
     port = f":{int(there.at['loopback_port']):04X} "
     return "seen" if port in Path("/proc/self/net/tcp").read_text() else ""
+
+
+@probe("S18", "ask the kernel for our own interfaces (netlink route; Node.js needs it)", informational=True)
+def _(_: There) -> str:
+    return _made(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
