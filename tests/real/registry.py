@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-__all__ = ["Registry", "registry", "sdist", "tarball", "wheel"]
+__all__ = ["Registry", "archive", "registry", "sdist", "tarball", "wheel"]
 
 SCRIPT: Final = "[console_scripts]\n{name} = {module}:main\n"
 
@@ -134,7 +134,7 @@ def wheel(
 def sdist(name: str, version: str, setup: str) -> bytes:
     """A source archive whose `setup.py` would run."""
     folder = f"{name}-{version}"
-    return _tar(
+    return archive(
         {
             f"{folder}/setup.py": setup.encode(),
             f"{folder}/PKG-INFO": f"Name: {name}\nVersion: {version}\n".encode(),
@@ -150,10 +150,11 @@ def tarball(name: str, version: str, files: Mapping[str, bytes], **manifest: Any
         "package/cli.js": b"#!/usr/bin/env node\nconsole.log('hello')\n",
         **files,
     }
-    return _tar(members)
+    return archive(members)
 
 
-def _tar(members: Mapping[str, bytes]) -> bytes:
+def archive(members: Mapping[str, bytes]) -> bytes:
+    """A compressed archive of files and links."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
         for path, content in members.items():

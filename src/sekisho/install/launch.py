@@ -7,7 +7,6 @@ package are read as data, bounded in size; nothing of it is imported.
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -72,20 +71,31 @@ def fill(command: tuple[str, ...], *, tree: Path, python: str, node: str) -> tup
 
 def _python_entry(package: PackageSpec, tree: Path, wanted: str | None) -> Entry:
     info = _dist_info(package, tree / SITE)
-    # Names are kept as written, and a value may hold any character: entry points are no INI file in these two points.
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=True)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]  # the documented way to keep the case of names
     try:
-        parser.read_string(_text(info / "entry_points.txt"))
-        scripts = dict(parser["console_scripts"]) if parser.has_section("console_scripts") else {}
-    except (configparser.Error, FileNotFoundError):
+        scripts = _console_scripts(_text(info / "entry_points.txt"))
+    except FileNotFoundError:
         scripts = {}
     name = _choose(package, {normal_python_name(one): one for one in scripts}, wanted)
-    found = _OBJECT.fullmatch(scripts[name].strip())
+    found = _OBJECT.fullmatch(scripts[name])
     if found is None or not _SCRIPT_NAME.fullmatch(name):
         raise Refused("package_refused", f"the program {name[:40]!a} of {package} cannot be read")
     code = _START.format(site=f"{TREE}/{SITE}", name=name, module=found[1], attribute=found[2])
     return Entry(name=name, command=(PYTHON, "-I", "-S", "-c", code))
+
+
+def _console_scripts(text: str) -> dict[str, str]:
+    """The programs of a package. Each line is split once: a reader of INI files needs hours for a line of many blanks."""
+    scripts: dict[str, str] = {}
+    section = ""
+    for line in map(str.strip, text.splitlines()):
+        name, equals, value = line.partition("=")
+        if line.startswith("["):
+            section = line
+        elif section == "[console_scripts]" and equals and not line.startswith(("#", ";")):
+            if name.rstrip() in scripts:
+                raise Refused("package_refused", f"a program is announced twice: {name[:40]!a}")
+            scripts[name.rstrip()] = value.lstrip()
+    return scripts
 
 
 def _dist_info(package: PackageSpec, site: Path) -> Path:

@@ -1,6 +1,6 @@
 """The command lines by which a package is fetched and unpacked: what each installer is told, and what it may not do.
 
-- No code of a package runs: pip takes wheels only, npm is told to run no script.
+- No code of a package runs: pip takes wheels only and may start no program, npm is told to run no script and no git.
 - Fetching may reach the registries; unpacking and compiling reach nothing, and take only files whose digest the lock
   states.
 - Nobody's configuration is read: every setting that matters is on the command line, and each installer's home is empty.
@@ -22,13 +22,27 @@ __all__ = ["LOCK_NAMES", "SITE", "Command", "fetch", "project", "unpack"]
 
 SITE: Final = "site"  # where a Python package's modules stand below its tree
 LOCK_NAMES: Final = {"npm": "package-lock.json", "pypi": "requirements.txt"}
-_PIP: Final = (
-    "-m", "pip", "--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir", "--no-color",
-)  # fmt: skip
 _NPM: Final = (
     "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error", "--omit=dev",
     "--omit-lockfile-registry-resolved", "--install-strategy=hoisted", "--fetch-retries=1",
     "--fetch-retry-mintimeout=1000",
+    # The `.npmrc` of a repository may name the program that is run as git; newer ones can be told to leave git alone.
+    "--git=/nowhere/git", "--allow-git=none",
+)  # fmt: skip
+# A dependency may be the address of a source archive or a repository at the registry's own host, and pip would build
+# it to read its metadata, wheels only or not. What else it starts only describes the machine; musl's version is asked so.
+_WITHOUT_PROGRAMS: Final = """
+import runpy, sys
+def hook(event, args):
+    if event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn"):
+        if not str(args[:1]).rpartition("/")[2].startswith("ld-musl-"):
+            raise PermissionError("no program may be started: a dependency that is no wheel is not built")
+sys.addaudithook(hook)
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+_PIP: Final = (
+    "-I", "-c", _WITHOUT_PROGRAMS, "--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
+    "--no-color",
 )  # fmt: skip
 
 # Bytecode that a package brings along could do other things than the source beside it, which is what people read.
@@ -58,7 +72,7 @@ def fetch(
     locked = ("--require-hashes", "--no-deps", "-r", str(place / LOCK_NAMES["pypi"]))
     wanted = locked if has_lock else (package.requirement,)
     argv = (
-        python, "-I", *_PIP, "download", "--only-binary=:all:", "--progress-bar=off", "--retries=1",
+        python, *_PIP, "download", "--only-binary=:all:", "--progress-bar=off", "--retries=1",
         f"--index-url={registry}", *((f"--cert={ca}",) if ca else ()), f"--dest={place / 'files'}", *wanted,
     )  # fmt: skip
     return (Command(argv=argv, cwd=place),)
@@ -72,7 +86,7 @@ def unpack(package: PackageSpec, place: Path, *, registry: str, python: str) -> 
         return (Command(argv=argv, cwd=tree, environment=_NPM_ENVIRONMENT),)
     site = tree / SITE
     install = (
-        python, "-I", *_PIP, "install", "--no-index", f"--find-links={place / 'files'}", "--require-hashes",
+        python, *_PIP, "install", "--no-index", f"--find-links={place / 'files'}", "--require-hashes",
         "--only-binary=:all:", "--no-deps", "--no-compile", "--no-warn-script-location", "--progress-bar=off",
         f"--target={site}", "-r", str(place / LOCK_NAMES["pypi"]),
     )  # fmt: skip

@@ -156,12 +156,25 @@ def test_an_entry_point_that_is_no_name_is_never_put_into_code(tmp_path: Path, l
         find_entry(TIME, tmp_path, None)
 
 
+@pytest.mark.threat("T-PACKAGE")
 @pytest.mark.parametrize(
-    "text", [None, "", "[gui_scripts]\na = b:c\n", "no section", "[console_scripts]\na = b:c\na = d:e\n"]
+    "line", ["x" + " " * 900_000 + "y = z", "[" * 900_000, "= " * 450_000, "no equals sign"]
 )
+def test_a_line_that_says_nothing_keeps_nobody_waiting(tmp_path: Path, line: str) -> None:
+    _wheel(tmp_path, f"[other]\n{line}\n[console_scripts]\n# none\n mcp-server-time=a:b \n")
+    assert "a('b')(i('a'))" in find_entry(TIME, tmp_path, None).command[-1]
+
+
+@pytest.mark.parametrize("text", [None, "", "[gui_scripts]\na = b:c\n", "no section"])
 def test_a_library_is_no_plugin(tmp_path: Path, text: str | None) -> None:
     _wheel(tmp_path, text)
     with pytest.raises(Refused, match="library"):
+        find_entry(TIME, tmp_path, None)
+
+
+def test_a_program_that_is_announced_twice_is_refused(tmp_path: Path) -> None:
+    _wheel(tmp_path, "[console_scripts]\na = b:c\na = d:e\n")
+    with pytest.raises(Refused, match="twice"):
         find_entry(TIME, tmp_path, None)
 
 

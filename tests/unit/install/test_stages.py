@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,12 +30,34 @@ def _all(*, has_lock: bool) -> list[tuple[str, ...]]:
 def test_npm_runs_no_script_and_pip_takes_no_source(has_lock: bool) -> None:
     for argv in _all(has_lock=has_lock):
         if argv[0] == "npm":
-            assert "--ignore-scripts" in argv
-        elif "pip" in argv:
+            assert {"--ignore-scripts", "--git=/nowhere/git"} <= set(argv)
+        elif "--isolated" in argv:
             assert "--only-binary=:all:" in argv
             assert {"-I", "--isolated", "--no-input"} <= set(argv)
         else:
             assert "compileall" in argv or argv[1:3] == ("-I", "-c")
+
+
+@pytest.mark.threat("T-PACKAGE")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import subprocess; subprocess.run(['/bin/true'])",
+        "import os; os.system('true')",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import os; os.posix_spawn('/bin/true', ['true'], {})",
+        "import os; os.fork() or os._exit(0)",
+    ],
+)
+def test_pip_may_start_no_program(tmp_path: Path, code: str) -> None:
+    (start,) = (argv[3] for argv in _all(has_lock=False) if "download" in argv)
+    (tmp_path / "pip.py").write_text(code)
+    words = [sys.executable, "-c", start, "--version"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "no program may be started" in done.stderr
+    (tmp_path / "pip.py").write_text("import sys; print(sys.argv[1:], __name__)\n")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("['--version'] __main__\n", 0)
 
 
 def test_unpacking_asks_no_registry_and_takes_only_what_has_its_digest() -> None:
