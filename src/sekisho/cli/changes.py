@@ -84,8 +84,13 @@ def _decide(name: str, drafts: Drafts, *, commit: bool, force: bool, digest: str
 def _show(name: str, drafts: Drafts, *, json: bool) -> int:
     from sekisho.sandbox.drafts.changes import changes_of  # noqa: PLC0415
     from sekisho.sandbox.drafts.difference import MAX_TEXT_BYTES  # noqa: PLC0415
+    from sekisho.sandbox.drafts.journal import read_journal  # noqa: PLC0415
     from sekisho.sandbox.drafts.shown import Shown, new_content_of  # noqa: PLC0415
+    from sekisho.sandbox.drafts.transaction import recover  # noqa: PLC0415
 
+    if read_journal(drafts)[0]:  # half of it would be shown, as changes that wait
+        with drafts.turn():
+            recover(drafts)
     found = [(draft, one) for draft in drafts.all() for one in changes_of(draft)]
     told, differences, rows, left_out = Shown(), list[list[str]](), list[dict[str, object]](), 0
     for draft, one in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tests.unit.cli.conftest import Type
 from sekisho.assembly.housing import drafts_of
 from sekisho.assembly.places import Places
 from sekisho.cli import changes
-from sekisho.sandbox.drafts.draft import Draft
+from sekisho.sandbox.drafts.draft import Draft, Drafts
+from sekisho.sandbox.drafts.transaction import keep
 
 
 @pytest.fixture
@@ -45,6 +47,26 @@ def test_what_was_written_is_shown_and_nothing_of_it_reaches_the_terminal_raw(
     assert "4 changes, 0 that may not be kept, 0 in conflict" in shown.err
     assert not {"\x1b", "\u202e", "\u200b"} & set(shown.out)
     assert Path(draft.folder, "changed.txt").read_text() == "old\n"
+
+
+def test_what_a_killed_commit_left_is_finished_before_anything_is_shown(typed: Type, draft: Draft) -> None:
+    drafts, left = Drafts(draft.place.parent), ["apply"] * 3
+
+    def step(name: str) -> None:
+        if name in left:
+            left.remove(name)
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if (pid := os.fork()) == 0:
+        try:
+            keep(drafts, step=step)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert "nothing written" in typed("changes", "notes").out
+    assert Path(draft.folder, "changed.txt").read_text() == "new\n"
+    assert not Path(draft.folder, "gone.txt").exists()
 
 
 def test_a_program_reads_the_same(typed: Type, draft: Draft) -> None:

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Final
 
 from sekisho.errors import Unavailable
+from sekisho.keys.files import sync_folder
 from sekisho.sandbox.drafts.beneath import open_root, opened, remove_tree
 from sekisho.sandbox.plans.staged import draft_name, overlay_tag
 
-__all__ = ["Draft", "Drafts"]
+__all__ = ["Draft", "Drafts", "write_whole"]
 
 LOOK_S: Final = 0.05
 UNMOUNT_S: Final = 5.0  # the kernel unmounts as soon as the last process of a sandbox is gone
@@ -69,8 +70,11 @@ class Draft:
     def make_ready(self, owner: int | None) -> None:
         """Make what is missing; the draft's top looks like the folder itself, since that is what the plugin sees."""
         self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (self.place / "folder").exists():
-            (self.place / "folder").write_bytes(os.fsencode(self.folder))
+        name = self.place / "folder"
+        if (
+            not name.exists() or not name.stat().st_size
+        ):  # emptied on a full disk by a release before this one
+            write_whole(name, os.fsencode(self.folder))
         with opened(open_root(self.folder)) as lower:
             found = os.fstat(lower)
         for path in (self.upper, self.work):
@@ -84,7 +88,9 @@ class Draft:
         for path in (self.upper, self.work):
             if path.exists():
                 path.rename(self.place / f"{_TRASH}{secrets.token_hex(8)}")
-        (self.place / "folder").write_bytes(os.fsencode(self.folder))
+        os.utime(
+            self.place / "folder"
+        )  # not written anew: a kill or a full disk would leave a draft of no folder
         with opened(os.open(self.place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
             os.fsync(place)
             for name in os.listdir(place):  # noqa: PTH208 - of an open folder
@@ -186,6 +192,17 @@ class Drafts:
         if not keep:
             os.close(fd)
         return fd
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file: whoever reads it finds the old or the new one, after a crash too."""
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    sync_folder(path.parent)
 
 
 def _is_mounted(tags: set[str]) -> bool:

@@ -16,14 +16,14 @@ from typing import Any, Final, Literal
 from sekisho.errors import Unavailable
 from sekisho.keys.files import sync_folder
 from sekisho.sandbox.drafts.beneath import open_root, opened, remove_tree
-from sekisho.sandbox.drafts.draft import Drafts
+from sekisho.sandbox.drafts.draft import Drafts, write_whole
 
 __all__ = ["Root", "State", "read_journal", "remove_journal", "write_journal"]
 
 MAX_JOURNAL_BYTES: Final = 256 << 20
 _JOURNAL: Final = "journal.json"
 
-State = Literal["preparing", "ready", "applied"]
+State = Literal["preparing", "ready", "applied", "discarding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,7 @@ class Root:
 def write_journal(drafts: Drafts, state: State, roots: Sequence[Root]) -> None:
     """Make the state durable."""
     text = json.dumps({"state": state, "roots": [root.as_json() for root in roots]})
-    fresh = drafts.place / f"{_JOURNAL}.new"
-    with fresh.open("wb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(drafts.place / _JOURNAL)
-    sync_folder(drafts.place)
+    write_whole(drafts.place / _JOURNAL, text.encode())
 
 
 def read_journal(drafts: Drafts) -> tuple[str, list[Root]]:
@@ -115,5 +109,5 @@ def read_journal(drafts: Drafts) -> tuple[str, list[Root]]:
 
 def remove_journal(drafts: Drafts) -> None:
     """Nothing is under way any more."""
-    (drafts.place / _JOURNAL).unlink()
+    (drafts.place / _JOURNAL).unlink(missing_ok=True)
     sync_folder(drafts.place)

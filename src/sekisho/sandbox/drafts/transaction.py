@@ -7,6 +7,8 @@ How
    certain: recovery carries the steps out again, and each of them may be carried out twice (`steps`).
 3. `applied`: all steps are done and durable; the draft is emptied, then the journal goes.
 
+What is discarded is `discarding` in the journal until every draft is empty, so that none is left for a later yes.
+
 Guarantees
 - whoever is let in after recovery sees the old state or the new one; every command about drafts and every start of the
   plugin recovers first;
@@ -83,13 +85,17 @@ def keep(drafts: Drafts, *, force: bool = False, seen: str = "", step: Step = la
     return sum(len(changes) for _, changes in found)
 
 
-def discard(drafts: Drafts) -> int:
-    """Throw away what the plugin wrote; returns how many drafts that were."""
+def discard(drafts: Drafts, *, step: Step = lambda name: None) -> int:
+    """Throw away what the plugin wrote, in all its folders; returns how many drafts that were."""
     recover(drafts)
-    found = drafts.all()
-    for draft in found:
-        draft.empty()
-    return len(found)
+    number = len(drafts.all())
+    if not number:
+        return 0
+    # On a full disk it is done without: then somebody wants to make room, and discarded in part can be discarded again.
+    with contextlib.suppress(OSError):
+        write_journal(drafts, "discarding", ())
+    _discard(drafts, step)
+    return number
 
 
 def recover(drafts: Drafts, *, step: Step = lambda name: None) -> bool:
@@ -110,6 +116,8 @@ def recover(drafts: Drafts, *, step: Step = lambda name: None) -> bool:
             _finish(drafts, roots, step)
         case "applied":
             _clear(drafts, roots, step)
+        case "discarding":
+            _discard(drafts, step)
         case _:  # another version's, perhaps: whether a draft may be emptied is not guessed
             raise Unavailable(
                 "changes_unavailable", f"the journal has a state that is unknown: {state[:40]!r}"
@@ -192,4 +200,12 @@ def _clear(drafts: Drafts, roots: Sequence[Root], step: Step) -> None:
         root.remove_stage()
         drafts.of(root.folder).empty()
     step("done")
+    remove_journal(drafts)
+
+
+def _discard(drafts: Drafts, step: Step) -> None:
+    for draft in drafts.all():
+        step("discard")
+        draft.empty()
+    step("discarded")
     remove_journal(drafts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.errors import Unavailable
-from sekisho.sandbox.drafts.draft import Drafts
+from sekisho.sandbox.drafts.draft import Drafts, write_whole
 
 
 @pytest.fixture
@@ -56,6 +56,25 @@ def test_an_emptied_draft_is_fresh_and_leaves_nothing(drafts: Drafts, folder: Pa
     draft.empty()
     assert [path.name for path in draft.place.iterdir()] == ["folder"]
     assert draft.began_ns > 0
+
+
+def test_a_draft_whose_folder_was_forgotten_learns_it_again(drafts: Drafts, folder: Path) -> None:
+    draft = drafts.of(str(folder))
+    draft.make_ready(None)
+    (draft.place / "folder").write_bytes(b"")
+    draft.make_ready(None)
+    assert drafts.all() == (draft,)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(folder: Path) -> None:
+    write_whole(folder / "file", b"old")
+    (folder / "file.new").mkdir()
+    with pytest.raises(OSError, match=r"file\.new"):
+        write_whole(folder / "file", b"new")
+    assert (folder / "file").read_bytes() == b"old"
+    (folder / "file.new").rmdir()
+    write_whole(folder / "file", b"new")
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"new"]
 
 
 def test_while_a_sandbox_has_them_nobody_else_does(drafts: Drafts) -> None:

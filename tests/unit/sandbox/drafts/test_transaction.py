@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,8 +117,8 @@ def test_what_is_kept_is_a_copy_that_nobody_else_holds(drafts: Drafts) -> None:
     assert kept.stat().st_nlink == 1
 
 
-def killed_at(drafts: Drafts, number: int) -> bool:
-    """Keep them in a process that dies at its n-th step; False when it came to its end before."""
+def killed_at(drafts: Drafts, number: int, decide: Callable[..., int] = keep) -> bool:
+    """Keep or discard them in a process that dies at its n-th step; False when it came to its end before."""
     pid = os.fork()
     if pid == 0:
         left = number
@@ -128,13 +130,45 @@ def killed_at(drafts: Drafts, number: int) -> bool:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         try:
-            keep(drafts, step=step)
+            decide(drafts, step=step)
             os._exit(0)
         finally:
             os._exit(1)
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert ended in (0, -signal.SIGKILL)
     return ended != 0
+
+
+@pytest.mark.requirement("B4.4")
+def test_what_was_begun_to_be_discarded_is_discarded_in_all_folders(drafts: Drafts) -> None:
+    before = whole(drafts)
+    number = 1
+    while killed_at(drafts, number, discard):
+        recover(drafts)
+        assert [changes_of(draft) for draft in drafts.all()] == [(), ()]
+        for draft in drafts.all():
+            draft.make_ready(None)
+            (draft.upper / "again").touch()
+        number += 1
+    assert number > 3
+    assert whole(drafts) == before
+
+
+def test_what_cannot_be_noted_on_a_full_disk_is_discarded_all_the_same(drafts: Drafts) -> None:
+    before = whole(drafts)
+
+    def discard_on_a_full_disk(drafts: Drafts, *, step: Callable[[str], None]) -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        return discard(drafts, step=step)
+
+    names = folders(drafts)
+    assert not killed_at(drafts, 100, discard_on_a_full_disk)
+    assert [changes_of(draft) for draft in drafts.all()] == [(), ()]
+    assert folders(drafts) == names
+    assert whole(drafts) == before
+    (drafts.all()[0].upper).mkdir()
+    (drafts.all()[0].upper / "later").touch()
+    assert keep(drafts) == 1
 
 
 @pytest.mark.requirement("B4.4")
