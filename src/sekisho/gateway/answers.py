@@ -126,8 +126,13 @@ def message(request_id: int | str, result: bytes) -> bytes:
 
 def response(request_id: int | str, result: bytes) -> bytes:
     """The HTTP response with a result that says all it should."""
+    return b"".join(response_parts(request_id, result))
+
+
+def response_parts(request_id: int | str, result: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """The same, as it lies in several places."""
     before = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(request_id)
-    return b"".join((_head(len(before) + len(result) + 1), before, result, b"}"))
+    return _head(len(before) + len(result) + 1), before, result, b"}"
 
 
 def _end(

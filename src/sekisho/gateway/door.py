@@ -248,7 +248,7 @@ class Door:
             self.notice(message, visit, session)
             visit.accept()
             return None
-        if request.note is not known and message.method == "tools/call" and _comes_again(request):
+        if request.note is not known and _comes_again(request):
             self.heads.keep(request, known)
         visit.takes_streams = known.takes_streams
         if session is not None and session.resumes:
@@ -289,7 +289,7 @@ class Door:
 
 
 def _comes_again(request: HttpRequest) -> bool:
-    """False for the head of a call that is another each time: it would only take the place of those that are not."""
+    """False for a head that is another each time: it would only take the place of those that are not."""
     return "dpop" not in request.headers and not says_trace(request.headers)
 
 

@@ -223,6 +223,8 @@ class Visit:
         """Answer with a result that already says what the era wants."""
         if self.is_streaming:
             self._end(answers.message(self._ident, result))
+        elif self.keep_alive and len(result) > WORTH_PARTING:
+            self.guest.answer_in_parts(answers.response_parts(self._ident, result))
         elif self.keep_alive:
             self.guest.answer(answers.response(self._ident, result))
         else:

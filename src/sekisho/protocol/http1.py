@@ -297,7 +297,7 @@ def _refuse_loose(head: bytes | bytearray, start: int, most: int) -> None:
         part = part[1:]  # its carriage return is further in front
     ends, returns = part.count(b"\r\n"), part.count(b"\r")
     is_cut = returns == ends + 1 and part[-1:] == b"\r"
-    if part.count(b"\n") != ends or (returns != ends and not is_cut) or b"\x00" in part:
+    if part.count(b"\n") != ends or (returns != ends and not is_cut) or 0 in part:
         raise malformed("the request is not well-formed HTTP/1.1")
 
 

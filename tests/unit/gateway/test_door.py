@@ -492,14 +492,35 @@ def test_what_comes_together_with_the_answer_is_not_told_without_a_record(kit: K
     assert (ear.pieces, kit.reply.read(ear.heard[0]).code) == ([], "log_unavailable")
 
 
-def test_only_heads_of_calls_are_kept(kit: Kit) -> None:
-    for method in ("tools/list", "server/discover"):
-        request = kit.modern_request(method)
-        kit.door.answer(replace_head(request, b"POST /mcp HTTP/1.1\r\n\r\n"), kit.ear())
-    assert len(kit.door.heads) == 0
-    call = kit.modern_request("tools/call", {"name": "calc__add", "arguments": {"a": 1}})
-    kit.door.answer(replace_head(call, b"POST /mcp HTTP/1.1\r\nX: call\r\n\r\n"), kit.ear())
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("tools/call", {"name": "calc__add", "arguments": {"a": 1}}),
+        ("tools/list", {}),
+        ("server/discover", {}),
+    ],
+)
+def test_the_head_of_a_request_is_kept_whatever_it_asks_for(
+    kit: Kit, method: str, params: dict[str, Any]
+) -> None:
+    request = replace_head(kit.modern_request(method, params), b"POST /mcp HTTP/1.1\r\n\r\n")
+    kit.door.answer(request, kit.ear())
     assert len(kit.door.heads) == 1
+
+
+@pytest.mark.threat("T-FLOOD")
+def test_no_head_is_kept_of_a_stranger_nor_of_what_is_no_request(kit: Kit) -> None:
+    for headers, body in (({"authorization": "Bearer wrong"}, None), ({}, b"no message")):
+        request = kit.modern_request("tools/list")
+        broken = HttpRequest(
+            method=request.method,
+            target=request.target,
+            headers={**request.headers, **headers},
+            body=request.body if body is None else body,
+            head=b"POST /mcp HTTP/1.1\r\n\r\n",
+        )
+        kit.door.answer(broken, kit.ear())
+    assert len(kit.door.heads) == 0
 
 
 def replace_head(request: Any, head: bytes) -> Any:
