@@ -21,6 +21,7 @@ class Measured:
     rounds: list[Round] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     fdatasync_us: list[float] = field(default_factory=list)
+    paced_fdatasync_us: list[float] = field(default_factory=list)
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.cold import measure_starts
-from bench.disk import fdatasync_us
-from bench.figures import difference
+from bench.disk import fdatasync_us, pause_s, waiting
 from bench.handshake import measure_handshakes
 from bench.measure import Pace, Sample, measure
 from bench.memory import measure_memory
@@ -45,7 +43,7 @@ def run(stage: Stage, plan: Plan, tell: Tell) -> Findings:
     for workload in plan.workloads:
         one = _measure(stage, plan, workload, tell)
         found.workloads.append(one)
-        found.singles |= _waiting(one)
+        found.singles |= waiting(one)
     for name, measure_single in _singles(stage, plan).items():
         tell(name)
         try:
@@ -72,6 +70,7 @@ def _measure(stage: Stage, plan: Plan, workload: Workload, tell: Tell) -> Measur
         one.rounds.append(dict(_round(stage, one, order, plan.pace, tell)))
         if workload.waits_for_disk:
             one.fdatasync_us.append(fdatasync_us(stage.folder))
+            one.paced_fdatasync_us.append(fdatasync_us(stage.folder, pause_s(one.rounds[-1])))
     return one
 
 
@@ -99,16 +98,6 @@ def _round(
             yield way, sample
         else:  # it will do no better in the next round
             one.absent[way] = f"no good answer: {sample.first_bad or 'none in time'}"
-
-
-def _waiting(one: Measured) -> dict[str, float]:
-    """What a tool with effects waits for, beside what the disk needed in the same rounds."""
-    if not one.fdatasync_us:
-        return {}
-    disk = statistics.median(one.fdatasync_us)
-    more = difference(one.rounds, "sekisho", "sekisho-written", lambda sample: sample.p50_us)
-    waits = {} if more is None else {"effects_us": more, "effects_fdatasyncs": more / disk}
-    return {"fdatasync_us": disk, **waits}
 
 
 def _names(plan: Plan) -> tuple[str, ...]:

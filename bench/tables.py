@@ -61,7 +61,8 @@ SINGLES = {
     "relay_of_plain": "the gate, of the plain relay",
     "relay_gate_cpu_s_per_gb": "the gate: processor seconds for each GB",
     "relay_plain_cpu_s_per_gb": "the plain relay: processor seconds for each GB",
-    "fdatasync_us": "one fdatasync: µs",
+    "fdatasync_us": "one fdatasync, back to back: µs",
+    "fdatasync_paced_us": "one fdatasync at the pace of a lone client: µs",
     "effects_us": 'a call with durability = "effects" over "written": µs',
 }
 NOTHING_US = 0.5  # `up` and the egress proxy have no part in a call; a line appears when they take one

@@ -143,8 +143,12 @@ TARGETS: tuple[Target, ...] = (
         figure="added p99", unit="µs", workload=EFFECTS, way="sekisho-written", against="direct", most=600,
     ),
     Target(
-        about='"effects" over "written", in units of one fdatasync',
+        about='"effects" over "written", in units of one fdatasync, back to back',
         figure="single", unit="fdatasyncs", single="effects_fdatasyncs", most=1.25,
+    ),
+    Target(
+        about="the same, of one at the pace of a lone client",
+        figure="single", unit="fdatasyncs", single="effects_paced_fdatasyncs", most=1.25,
     ),
     Target(
         about="open loop at 2,000/s: p99",

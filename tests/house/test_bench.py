@@ -16,6 +16,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # bench is no part of the package
 
+from bench.disk import fdatasync_us, pause_s, waiting
 from bench.figures import cpu_ratio, cpu_us, difference, events_per_call, middle, ratio, sibling
 from bench.main import main
 from bench.measure import Sample
@@ -158,6 +159,28 @@ def test_a_figure_reaches_its_target() -> None:
     assert (verdict.value, verdict.is_met) == (1.7, True)
     idle = next(v for v in judge([one], {"core_pss_mib": 61}) if v.target.single == "core_pss_mib")
     assert idle.is_met is False
+
+
+def test_waiting_is_told_in_units_of_both_kinds_of_fdatasync_and_the_harsher_stays_a_target() -> None:
+    workload = next(one for one in WORKLOADS if one.waits_for_disk)
+    one = Measured(workload=workload, ways=("sekisho", "sekisho-written"))
+    assert waiting(one) == {}
+    for more in (300, 320, 900):
+        one.rounds.append({"sekisho": sample(1, p50=400 + more), "sekisho-written": sample(1, p50=400)})
+        one.fdatasync_us.append(more / 2)
+        one.paced_fdatasync_us.append(more / 1.6)
+    found = waiting(one)
+    assert (found["fdatasync_us"], found["fdatasync_paced_us"], found["effects_us"]) == (160, 200, 320)
+    assert (found["effects_fdatasyncs"], found["effects_paced_fdatasyncs"]) == (2, 1.6)
+    judged = {v.target.single: v.is_met for v in judge([one], found)}
+    assert (judged["effects_fdatasyncs"], judged["effects_paced_fdatasyncs"]) == (False, False)
+
+
+def test_the_pace_is_that_of_the_calls_of_the_same_round(tmp_path: Path) -> None:
+    assert pause_s({"sekisho-written": sample(1, p50=385)}) == pytest.approx(385e-6)
+    assert pause_s({}) > 0
+    assert fdatasync_us(tmp_path, 1e-6) > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_peers_can_be_chosen_and_ours_stay() -> None:
