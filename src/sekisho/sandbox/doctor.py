@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -33,6 +34,8 @@ from sekisho.sandbox.raising import offer_of
 from sekisho.sandbox.running.limits import find_parents
 
 __all__ = ["Row", "doctor"]
+
+_LOGGED: Final = re.compile(r'^time=.*? msg="(.*)"$')  # how podman says anything at all
 
 _MEANS: Final[dict[Level, str]] = {
     "strict": "namespaces, system call filter, a root of its own, the gate",
@@ -103,13 +106,15 @@ def _containers(environment: Mapping[str, str]) -> Row:
         return Row(what=what, ok=False, detail=error.message, fix=error.remedy, needed=False)
     # as long as a start would wait for it, and with what a start would give it
     ended = run_trial([*engine.question], timeout_s=COMMAND_S, environment=engine.environment)
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-        fix = explain_here(said[0]) if engine.is_rootless else _unless_late(said[0], "start the engine")
-        return Row(what=what, ok=False, detail=f"{engine.name}: {said[0][:200]}", fix=fix, needed=False)
     lack = lack_here(ended.stdout) if engine.is_rootless else None
-    if lack is not None:
+    if lack is not None:  # also the likeliest reason why it does not answer, which it does not name
         return Row(what=what, ok=False, detail=f"{engine.name}: {lack[0]}", fix=lack[1], needed=False)
+    if ended.returncode:
+        said = (ended.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        logged = _LOGGED.search(said)
+        said = logged[1] if logged is not None else said
+        fix = explain_here(said) if engine.is_rootless else _unless_late(said, "start the engine")
+        return Row(what=what, ok=False, detail=f"{engine.name}: {said[:200]}", fix=fix, needed=False)
     refused = engine.refused(ended.stdout)
     if refused:
         detail, fix = (

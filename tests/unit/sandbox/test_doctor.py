@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,16 @@ def test_an_engine_is_asked_in_the_environment_of_whoever_asks(
         for given in ({}, {"HOME": "/home/one"})
     ]
     assert ["HOME was not set" in one for one in said] == [True, False]
+
+
+def test_an_engine_that_does_not_answer_is_quoted_in_its_words_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    podman = tmp_path / "podman"
+    podman.write_text('#!/bin/sh\necho \'time="now" level=error msg="no folder"\' >&2\nexit 125\n')
+    podman.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    rows = {row.what: row for row in doctor()}
+    if os.geteuid() == 0:  # of others it says first what they lack
+        assert rows["container engine"].detail == "podman: no folder"
+    assert rows["container engine"].fix
