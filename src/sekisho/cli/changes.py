@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -81,32 +82,47 @@ def _decide(name: str, drafts: Drafts, *, commit: bool, force: bool, digest: str
     return 0
 
 
-def _show(name: str, drafts: Drafts, *, json: bool) -> int:
+@dataclass
+class _Seen:
+    """What there was to be shown, and its digest."""
+
+    found: list[tuple[Draft, Change]]
+    digest: str = ""
+    differences: list[list[str]] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
+    left_out: int = 0
+
+
+def _look(drafts: Drafts, *, json: bool) -> _Seen:
     from sekisho.sandbox.drafts.changes import changes_of  # noqa: PLC0415
     from sekisho.sandbox.drafts.difference import MAX_TEXT_BYTES  # noqa: PLC0415
-    from sekisho.sandbox.drafts.journal import read_journal  # noqa: PLC0415
     from sekisho.sandbox.drafts.shown import Shown, new_content_of  # noqa: PLC0415
-    from sekisho.sandbox.drafts.transaction import recover  # noqa: PLC0415
 
-    if read_journal(drafts)[0]:  # half of it would be shown, as changes that wait
-        with drafts.turn():
-            recover(drafts)
-    found = [(draft, one) for draft in drafts.all() for one in changes_of(draft)]
-    told, differences, rows, left_out = Shown(), list[list[str]](), list[dict[str, object]](), 0
-    for draft, one in found:
+    seen = _Seen([(draft, one) for draft in drafts.all() for one in changes_of(draft)])
+    told = Shown()
+    for draft, one in seen.found:
         # Read once: a plugin that goes on writing must not have one content shown and another one digested.
         content = new_content_of(draft, one, MAX_TEXT_BYTES)
         told.add(draft, one, content)
         if json:
-            rows.append(_as_json(draft, one, content))
+            seen.rows.append(_as_json(draft, one, content))
         elif not _has_difference(one):
             continue
-        elif len(differences) < MAX_DIFFERENCES:
-            differences.append(list(_difference(draft, one, content)))
+        elif len(seen.differences) < MAX_DIFFERENCES:
+            seen.differences.append(list(_difference(draft, one, content)))
         else:
-            left_out += 1
+            seen.left_out += 1
+    seen.digest = told.digest
+    return seen
+
+
+def _show(name: str, drafts: Drafts, *, json: bool) -> int:
+    from sekisho.sandbox.drafts.transaction import settled  # noqa: PLC0415
+
+    seen = settled(drafts, lambda: _look(drafts, json=json))
+    found = seen.found
     if json:
-        say_json({"plugin": name, "digest": told.digest, "changes": rows})
+        say_json({"plugin": name, "digest": seen.digest, "changes": seen.rows})
         return 0
     if not found:
         say([f"{name}: nothing written that waits for you"])
@@ -117,14 +133,14 @@ def _show(name: str, drafts: Drafts, *, json: bool) -> int:
     )
     if len(found) > MAX_SHOWN:
         say([f"… and {len(found) - MAX_SHOWN} more (--json shows all)"])
-    for lines in differences:
+    for lines in seen.differences:
         say(lines)
-    if left_out:
-        say(["", f"… and the contents of {left_out} more, not shown (--json has their digests)"])
+    if seen.left_out:
+        say(["", f"… and the contents of {seen.left_out} more, not shown (--json has their digests)"])
     refused = sum(bool(one.refused) for _, one in found)
     conflicts = sum(one.conflict for _, one in found)
     note(f"{_counted(len(found))}, {refused} that may not be kept, {conflicts} in conflict")
-    note(f"→ sekisho changes {name} --commit --digest {told.digest}, or --rollback")
+    note(f"→ sekisho changes {name} --commit --digest {seen.digest}, or --rollback")
     return 0
 
 

@@ -147,3 +147,25 @@ def test_words_that_contradict_each_other_are_refused(
 def test_an_unknown_plugin_is_refused(typed: Type, home: Path) -> None:
     del home
     assert typed("changes", "nobody").status != 0
+
+
+@pytest.mark.parametrize(("killed_at", "keeps"), [("journal", False), ("apply", True), ("clear", True)])
+def test_what_was_interrupted_is_settled_before_anything_is_shown(
+    typed: Type, draft: Draft, killed_at: str, keeps: bool
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(name: str) -> None:
+        if name == killed_at and len(steps) > 1:
+            raise Killed
+        steps.append(name)
+
+    steps: list[str] = ["", ""] if killed_at != "apply" else [""]  # the second of the steps, for those
+    with pytest.raises(Killed):
+        keep(Drafts(draft.place.parent), step=kill)
+    shown = typed("changes", "notes", "--json")
+    assert len(shown.json["changes"]) == (0 if keeps else 4)
+    assert Path(draft.folder, "changed.txt").read_text() == ("new\n" if keeps else "old\n")
+    assert Path(draft.folder, "gone.txt").exists() is not keeps
+    assert not list(Path(draft.folder).glob(".*"))

@@ -26,22 +26,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
-from collections.abc import Iterator, Sequence
-from typing import Final
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from sekisho.errors import Refused, Unavailable
 from sekisho.launcher.kernel import libc
 from sekisho.sandbox.drafts.beneath import opened
 from sekisho.sandbox.drafts.changes import Change, changes_of
 from sekisho.sandbox.drafts.copies import Step, prepared
-from sekisho.sandbox.drafts.draft import Drafts
+from sekisho.sandbox.drafts.draft import LOOK_S, TURN_S, Drafts
 from sekisho.sandbox.drafts.journal import Root, read_journal, remove_journal, write_journal
 from sekisho.sandbox.drafts.shown import Shown, digest_of
 from sekisho.sandbox.drafts.steps import carry_out
 
-__all__ = ["Step", "discard", "keep", "recover"]
+__all__ = ["Step", "discard", "keep", "recover", "settled"]
 
+_T = TypeVar("_T")
+_PAUSE: Final = threading.Event()  # nobody sets it: what is waited for has no event
 PATIENT: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 
@@ -123,6 +128,54 @@ def recover(drafts: Drafts, *, step: Step = lambda name: None) -> bool:
                 "changes_unavailable", f"the journal has a state that is unknown: {state[:40]!r}"
             )
     return True
+
+
+def settled(drafts: Drafts, read: Callable[[], _T]) -> _T:
+    """What `read` finds in the drafts and their folders, none of it while somebody's steps are under way.
+
+    What was interrupted is finished or undone first. A plugin that runs is left alone: it recovered before it began.
+
+    Raises:
+        Unavailable: what was interrupted cannot be finished, or somebody goes on keeping without end.
+    """
+    deadline = time.monotonic() + TURN_S
+    while time.monotonic() < deadline:
+        before = _stamp(drafts)
+        state, _ = read_journal(drafts)
+        if state and _recovered_now(drafts):
+            continue
+        if state not in ("", "preparing"):
+            _PAUSE.wait(LOOK_S)
+            continue
+        try:
+            found = read()
+        except (OSError, Unavailable):
+            if _stamp(drafts) == before:
+                raise
+            continue
+        if _stamp(drafts) == before:
+            return found
+    raise Unavailable("changes_unavailable", "what it wrote is being kept just now", remedy="type it again")
+
+
+def _recovered_now(drafts: Drafts) -> bool:
+    try:
+        held = drafts.take()
+    except Unavailable:  # by whoever keeps or recovers them now
+        return False
+    try:
+        drafts.wait_unmounted()
+        return recover(drafts)
+    finally:
+        os.close(held)
+
+
+def _stamp(drafts: Drafts) -> int:
+    """Another one after each word of the journal: all of them are renamed into the same folder."""
+    try:
+        return drafts.place.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _written_on() -> Refused:

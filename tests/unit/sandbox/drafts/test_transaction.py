@@ -16,7 +16,7 @@ from sekisho.errors import Refused, Unavailable
 from sekisho.sandbox.drafts.changes import changes_of
 from sekisho.sandbox.drafts.draft import Draft, Drafts
 from sekisho.sandbox.drafts.shown import digest_of
-from sekisho.sandbox.drafts.transaction import discard, keep, recover
+from sekisho.sandbox.drafts.transaction import discard, keep, recover, settled
 
 Snapshot = dict[str, tuple[str, int, str]]
 
@@ -429,3 +429,48 @@ def test_no_draft_is_nothing_to_keep(tmp_path: Path) -> None:
 def test_a_draft_is_told_apart_by_its_folder(drafts: Drafts) -> None:
     assert len({draft.place for draft in drafts.all()}) == 2
     assert isinstance(drafts.all()[0], Draft)
+
+
+def test_a_reading_into_which_somebodys_keeping_fell_is_made_again(drafts: Drafts) -> None:
+    counts: list[int] = []
+
+    def read() -> int:
+        counts.append(sum(len(changes_of(draft)) for draft in drafts.all()))
+        if len(counts) == 1:
+            keep(drafts)
+        return counts[-1]
+
+    assert settled(drafts, read) == 0
+    assert counts[0] > 0
+    assert len(counts) == 2
+
+
+def test_a_reading_that_fails_for_somebodys_keeping_is_made_again_and_another_is_told(drafts: Drafts) -> None:
+    tried: list[str] = []
+
+    def read() -> str:
+        tried.append("")
+        if len(tried) == 1:
+            keep(drafts)
+            raise FileNotFoundError
+        return "read"
+
+    assert settled(drafts, read) == "read"
+
+    def broken() -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        settled(drafts, broken)
+
+
+def test_while_somebody_prepares_the_old_state_is_read_and_nobody_is_disturbed(drafts: Drafts) -> None:
+    found: list[int] = []
+
+    def look(name: str) -> None:
+        if name == "journal":
+            found.append(settled(drafts, lambda: sum(len(changes_of(draft)) for draft in drafts.all())))
+
+    with drafts.turn():
+        number = keep(drafts, step=look)
+    assert found == [number]
