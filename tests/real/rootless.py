@@ -1,7 +1,8 @@
-"""An ordinary user's podman, in a scene that makes that user: `python -m tests.real.rootless limits|doctor`, as root.
+"""What an ordinary user's walls hold, in a scene that makes that user: `python -m tests.real.rootless limits|doctor`.
 
-`limits` reads `{name: [program, limits]}` and prints `{name: how it ended and what it printed}`. `doctor` prints the row
-about container engines for a user to whom no range is lent, and again after what that row proposes was done.
+`limits DRIVER` (podman, unless one is named) reads `{name: [program, limits]}` and prints `{name: how it ended and what
+it printed}`. `doctor` prints the row about container engines for a user to whom no range is lent, and again after what
+that row proposes was done. Needs root, to make the scene.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ ASK = (
 
 def limits(scene: Scene) -> object:
     """Each program within its limits."""
+    driver = sys.argv[2] if len(sys.argv) > 2 else "oci"
     return {
-        name: scene.run_driver("oci", (scene.inner_python, "-Ic", program), b"", limits=granted)
+        name: scene.run_driver(driver, (scene.inner_python, "-Ic", program), b"", limits=granted)
         for name, (program, granted) in json.load(sys.stdin).items()
     }
 

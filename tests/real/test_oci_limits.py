@@ -5,21 +5,26 @@ which has none here, by the kernel's other means and by who watches.
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import dev
 import pytest
 from tests.real.docker_service import CLIENT, docker_lacks, docker_service
 from tests.real.escape.drivers import CONTAINER_USER
 from tests.real.escape.played import impediment
+from tests.real.limited import (
+    EXACT,
+    LIMITED,
+    PROCESSES,
+    assert_exact,
+    assert_share,
+    assert_stopped,
+    measured_as_user,
+)
 from tests.real.walled_run import PYTHON, finish, start
 
 from sekisho.errors import Misconfigured
@@ -31,70 +36,6 @@ from sekisho.sandbox.running.group_settings import disk_files
 pytestmark = [pytest.mark.real, pytest.mark.requirement("A3.2", "B5")]
 
 SCENE_S: Final = 180.0
-MEMORY_MB: Final = 96
-PERCENT: Final = 30
-# Without the pages of files that others hold as well: no group is charged twice for them, and Pythons differ by ten MiB.
-MEMORY: Final = """
-import time
-held = []
-while True:
-    held.append(bytearray(b"x") * (1 << 20))
-    resident, shared = map(int, open("/proc/self/statm").read().split()[1:3])
-    print((resident - shared) * 4096 >> 20, flush=True)
-    time.sleep(0.002)
-"""
-# Two processes burn, and children that end are counted too.
-PROCESSOR: Final = """
-import json, os, time
-begin, before = time.monotonic(), sum(os.times()[:4])
-if os.fork() == 0:
-    while time.monotonic() - begin < 2.5: pass
-    os._exit(0)
-while time.monotonic() - begin < 2.5:
-    if os.fork() == 0:
-        while time.process_time() < 0.05: pass
-        os._exit(0)
-    os.wait3(0)
-try:
-    while True: os.wait()
-except ChildProcessError:
-    pass
-print(json.dumps([sum(os.times()[:4]) - before, time.monotonic() - begin]))
-"""
-PROCESSES: Final = """
-import json, os, signal
-made = 0
-try:
-    for _ in range(100):
-        if os.fork() == 0: signal.pause()
-        made += 1
-except OSError as error:
-    print(json.dumps([made, error.strerror]), flush=True)
-"""
-SCRATCH: Final = """
-import errno, json
-written = 0
-with open("/tmp/fill", "wb", buffering=0) as file:
-    try:
-        while True: written += file.write(b"x" * 65536)
-    except OSError as error:
-        print(json.dumps([written, errno.errorcode[error.errno]]))
-"""
-FILES: Final = """
-import errno, json, os
-held = []
-try:
-    while True: held.append(os.open("/dev/null", os.O_RDONLY))
-except OSError as error:
-    print(json.dumps([max(held) + 1, errno.errorcode[error.errno]]))
-"""
-LIMITED: Final[dict[str, tuple[str, LimitGrant]]] = {
-    "memory": (MEMORY, LimitGrant(max_memory_mb=MEMORY_MB)),
-    "processor": (PROCESSOR, LimitGrant(max_memory_mb=256, max_cpu_percent=PERCENT)),
-    "processes": (PROCESSES, LimitGrant(max_memory_mb=256, max_pids=10)),
-    "scratch": (SCRATCH, LimitGrant(max_memory_mb=256, max_tmp_mb=3)),
-    "files": (FILES, LimitGrant(max_memory_mb=256, max_open_files=77)),
-}
 ENGINES: Final = ("podman", "docker")
 
 
@@ -132,44 +73,20 @@ async def measured(driver: Oci, what: str) -> tuple[str, str, str]:
     return how.reason, out, err
 
 
-@functools.cache
-def measured_alone() -> dict[str, dict[str, Any]]:
-    """The same of an ordinary user's podman, in one scene with a user of its own."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.real.rootless", "limits"], cwd=dev.ROOT, timeout=SCENE_S, check=False, text=True,
-        input=json.dumps({what: [program, asdict(limits)] for what, (program, limits) in LIMITED.items()}),
-        capture_output=True,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    found: dict[str, dict[str, Any]] = json.loads(ended.stdout)
-    return found
-
-
 def alone(what: str) -> tuple[str, str, str]:
     """The same, of one of them."""
     if missing := impediment("oci"):
         pytest.skip(missing)
-    shown = measured_alone()[what]
-    return shown["why"], shown["out"], shown["err"]
+    return measured_as_user("oci", what)
 
 
 @both
 async def test_a_memory_hog_is_stopped_at_its_limit(driver: Oci) -> None:
-    why, out, err = await measured(driver, "memory")
-    assert why == "oom", err
-    assert MEMORY_MB * 0.5 < int(out.split()[-1]) <= MEMORY_MB * 1.05
+    assert_stopped(*await measured(driver, "memory"), at_most=1.05)
 
 
 def test_without_control_groups_a_memory_hog_is_stopped_soon_after_its_limit() -> None:
-    why, out, err = alone("memory")
-    assert why == "oom", err
-    assert MEMORY_MB * 0.5 < int(out.split()[-1]) <= MEMORY_MB * 1.5
-
-
-def assert_share(out: str, err: str) -> None:
-    used, lasted = json.loads(out or "null") or pytest.fail(err)
-    # what one period lends at the beginning is no part of the share
-    assert used <= (lasted + 0.1) * PERCENT / 100 * 1.15
+    assert_stopped(*alone("memory"), at_most=1.5)
 
 
 @both
@@ -183,17 +100,7 @@ def test_without_control_groups_processor_time_is_within_15_percent_of_its_share
     assert_share(out, err)
 
 
-def assert_exact(what: str, out: str, err: str) -> None:
-    """Ten processes with the first; 3 MiB; 77 descriptors."""
-    expected = {
-        "processes": [9, "Resource temporarily unavailable"],
-        "scratch": [3 << 20, "ENOSPC"],
-        "files": [77, "EMFILE"],
-    }
-    assert json.loads(out or "null") == expected[what], err
-
-
-@pytest.mark.parametrize("what", ["processes", "scratch", "files"])
+@pytest.mark.parametrize("what", EXACT)
 @both
 async def test_what_is_counted_is_exact(driver: Oci, what: str) -> None:
     _, out, err = await measured(driver, what)
@@ -217,7 +124,7 @@ async def test_processes_of_the_same_number_elsewhere_take_nothing_from_a_plugin
     assert_exact("processes", out, err)
 
 
-@pytest.mark.parametrize("what", ["processes", "scratch", "files"])
+@pytest.mark.parametrize("what", EXACT)
 def test_without_control_groups_what_is_counted_is_exact(what: str) -> None:
     _, out, err = alone(what)
     assert_exact(what, out, err)
