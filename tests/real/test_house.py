@@ -317,6 +317,27 @@ def test_a_wrong_configuration_changes_nothing(house: House, estate: Estate, nam
         house.configure(configuration(estate))
 
 
+FAR: Final = '[[plugins.servers]]\nname = "far"\nurl = "https://127.0.0.1:9/"\nallowed_operations = ["x"]\n'
+
+
+def test_a_plugin_server_whose_keys_are_not_here_changes_nothing_and_ends_no_core(
+    build: Callable[[str], House],
+) -> None:
+    echo, two = plugin("echo", ECHO, operations=["echo"]), plugin("two", ECHO, operations=["echo"])
+    house = build(common() + echo + two)
+    house.unaffected()
+    core = house.pid("core")
+    house.configure(common() + echo + FAR)  # and two is gone: its line is drained, then new ones are opened
+    house.hang_up()
+    until(lambda: "reload_refused" in house.stderr.read_text(), "the refusal is told")
+    assert house.call("two__echo", text="a").code == "ok"
+    house.configure(common() + echo)
+    house.hang_up()
+    until(lambda: house.call("two__echo", text="a").code == "plugin_unknown", "the right file counts")
+    house.unaffected()
+    assert house.pid("core") == core
+
+
 @pytest.mark.requirement("A1.1")
 @pytest.mark.threat("T-GARBAGE", "T-HANG")
 def test_plugins_that_never_start_leave_the_other_serving(build: Callable[[str], House]) -> None:

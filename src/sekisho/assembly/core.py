@@ -273,6 +273,7 @@ class Core:
             config = load_core(self._places.config)
             check_paths(config)
             self._listener.check_authorities(config.auth.client_ca_path)
+            self._plugins.check(config)
             is_same = self._trust.reconfigure(config)  # the last that can fail
         except SekishoError as error:
             self._log.error("reload_refused", code=error.code, reason=error.message, remedy=error.remedy)

@@ -17,7 +17,7 @@ from cryptography import x509
 from sekisho.assembly.identities import core_id, plugin_id
 from sekisho.assembly.places import Places
 from sekisho.config import CoreConfig, PluginEntry
-from sekisho.errors import SekishoError
+from sekisho.errors import Misconfigured, SekishoError
 from sekisho.keys import KeyFolder, PeerRule, Revocations, spki_sha256
 from sekisho.policy import METHODS
 from sekisho.protocol import PluginName, plugin_name
@@ -70,6 +70,22 @@ class PlugLines:
         self._reported: set[PluginName] = set()
         self._all_reported = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
+
+    def check(self, config: CoreConfig) -> None:
+        """Could a line be opened to each plugin server? One that cannot must not end a core that serves the others.
+
+        Raises:
+            SekishoError: not to this one.
+        """
+        for entry in config.plugins.servers:
+            try:
+                self._peer_of(entry)
+            except (OSError, ValueError) as error:
+                raise Misconfigured(
+                    "config_invalid",
+                    f"the keys of the plugin {entry.name} cannot be read",
+                    remedy="correct cert_path and url, or copy the plugin's public keys here",
+                ) from error
 
     def open_all(self, group: asyncio.TaskGroup) -> None:
         """Open a line to every configured plugin server; they end with `close` or with the group."""

@@ -121,6 +121,9 @@ class Up:
         try:
             config = load_core(self._places.config)
             check_paths(config)
+            keys = KeyFolder(self._places.keys, config.core_server.trust_domain)
+            # Before anything changes: what failed here would not be seen as a difference the next time.
+            ensure_all(keys, config, _local(config), time.time())
         except SekishoError as error:
             self._log.error("reload_refused", code=error.code, reason=error.message, remedy=error.remedy)
             return
@@ -129,8 +132,6 @@ class Up:
             self._log.warning(
                 "restart_needed", settings=late, remedy="stop sekisho up and start it again for these"
             )
-        keys = KeyFolder(self._places.keys, config.core_server.trust_domain)
-        ensure_all(keys, config, _local(config), time.time())
         for name in _local(before):
             if name not in _local(config) or needs_restart(before.plugin(name), config.plugin(name)):
                 self._retire(name)
