@@ -153,6 +153,18 @@ def test_strangers_that_come_together_are_all_told_and_nobody_waits_for_all_of_t
     assert {one.code for one in told if one is not None} == {"token_invalid"}  # None: it made room
 
 
+def test_a_crowd_that_is_refused_in_spite_of_its_token_is_told_and_newcomers_are_served(
+    flooded: House, honest: str
+) -> None:
+    """The check of others also calls on new connections, which stand in the same line."""
+    whole = request(flooded, body=b"x" * 9000)
+    bad = whole.replace(b"Type: application/json", b"Type: text/plain", 1)[:-8000]
+    with others_are_served(flooded, honest) as check, crowd(flooded, 60, bad) as refused:
+        check()
+        told = [one.answer() for one in refused]
+    assert {one.code for one in told if one is not None} == {"http_media_type"}  # None: it made room
+
+
 def test_a_slow_but_honest_client_is_heard_in_a_crowd_that_trickles(flooded: House, honest: str) -> None:
     good = call(flooded, "m__mirror", token=honest, v=1)
     size = len(good) // 6 + 1

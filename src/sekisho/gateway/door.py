@@ -22,7 +22,7 @@ from sekisho.gateway.events import LAST_STREAM_HEAD, STREAM_HEAD
 from sekisho.gateway.freight import LARGE_BYTES, STRANGERS, too_much
 from sekisho.gateway.guest import Guest, Withdrawable
 from sekisho.gateway.old_sse import OldStreams, serve_old
-from sekisho.gateway.reception import DoorRules, Pass, admit, check_form, document_of, identify, look
+from sekisho.gateway.reception import DoorRules, Pass, admit, document_of, identify, look
 from sekisho.gateway.request_ids import RequestIds
 from sekisho.gateway.resuming import ResumableStreams
 from sekisho.gateway.road import Road
@@ -154,8 +154,7 @@ class Door:
             # whom an issuer has to be asked about may send meanwhile, within the bounds of every body
             guest.shown = found = identify(request, visit, house)
             if isinstance(found, Principal):
-                admit(visit, house, found, known.endpoint)
-                check_form(request)
+                admit(visit, house, found, known, request)
                 size = int(request.headers.get("content-length", "0"))
                 if size > LARGE_BYTES and not self.freight.has_room(found.client, size):
                     raise too_much("as many bytes of calls are under way as may be")
@@ -193,9 +192,7 @@ class Door:
     ) -> Withdrawable | None:
         """Serve a request whose sender is known now; whoever had to wait may find another house."""
         house = house or self._house()
-        admit(visit, house, principal, known.endpoint)
-        if request.note is not known:
-            check_form(request)
+        admit(visit, house, principal, known, request)
         if known.old is not None:
             self._streams.most = known.rules.max_streams_per_client
             return serve_old(self, self._old, request, visit, known)

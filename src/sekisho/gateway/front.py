@@ -92,6 +92,7 @@ class Connection:
         "_under_way",
         "_unheard",
         "_waiting",
+        "_was_answered",
         "certificate",
         "client",
         "deadline",
@@ -113,6 +114,7 @@ class Connection:
         self._is_on_clock = False
         self._is_let_in = False
         self._is_streaming = False
+        self._was_answered = False
         self._unheard = b""  # of a stranger whose turn has not come
         self._farewell: SekishoError | None = None
         self._under_way: Withdrawable | None = None
@@ -162,8 +164,7 @@ class Connection:
             self.rest()
             self._count_held()
             if not self._is_in_line:
-                self._is_in_line = True
-                self._front.strangers.join(self)
+                self._stand_among_strangers()
         else:
             self._read(data)
 
@@ -360,9 +361,17 @@ class Connection:
     def _line_up(self) -> None:
         """What is left is done in later turns: a piece in each, between those of others."""
         is_next = bool(self._waiting or self._farewell is not None) and not self._is_answering
-        if (is_next or self._reader.has_rest) and not self._is_in_line:
-            self._is_in_line = True
-            self._front.turns.join(self)
+        if not (is_next or self._reader.has_rest) or self._is_in_line:
+            return
+        if self.client is None and not self._front.strangers.may_speak(self._loop.time()):
+            self._stand_among_strangers()
+            return
+        self._is_in_line = True
+        self._front.turns.join(self)
+
+    def _stand_among_strangers(self) -> None:
+        self._is_in_line = True
+        self._front.strangers.join(self, is_new=not self._was_answered)
 
     def _judge_head(self) -> None:
         """A request has begun; its body is taken only from whom the door lets in."""
@@ -420,6 +429,7 @@ class Connection:
 
     def _answered(self) -> None:
         self._is_answering = self._is_on_clock = self._is_let_in = self._is_streaming = False
+        self._was_answered = True
         if self._is_last:
             self._is_closing = True
             self._close()

@@ -94,11 +94,17 @@ class Turns:
 
 
 class Strangers:
-    """The line of connections that have shown no token yet: a few speak at once, and then a few every TICK_S."""
+    """The line of connections that show no token: a few speak at once, and then a few every TICK_S.
+
+    Those that have not been heard yet come first: a client that comes with a token does not wait behind all those that
+    were refused. One of these is heard each time nevertheless, for a client that asked without a token and has one now.
+    """
 
     def __init__(self) -> None:
         self._few = Few(STRANGERS_AT_ONCE)
-        self._line: deque[Paced] = deque()
+        self._new: deque[Paced] = deque()
+        self._refused: deque[Paced] = deque()
+        self._is_due = False
 
     def may_speak(self, now: float) -> bool:
         """One has something to say; False when it is to stand in line with it."""
@@ -108,18 +114,25 @@ class Strangers:
         """What it said was who it is: however many do so, none takes another's place."""
         self._few.discount()
 
-    def join(self, one: Paced) -> None:
+    def join(self, one: Paced, *, is_new: bool) -> None:
         """Go on behind those who came before."""
-        self._line.append(one)
-        if len(self._line) == 1:
+        (self._new if is_new else self._refused).append(one)
+        self._come_later()
+
+    def _come_later(self) -> None:
+        if not self._is_due:
+            self._is_due = True
             asyncio.get_running_loop().call_later(TICK_S, self._serve)
 
     def _serve(self) -> None:
-        line = self._line
-        for _ in range(min(len(line), HEARD_AT_ONCE)):
+        new, refused = self._new, self._refused
+        line = refused or new
+        for _ in range(min(len(new) + len(refused), HEARD_AT_ONCE)):
             line.popleft().go_on()
-        if line:
-            asyncio.get_running_loop().call_later(TICK_S, self._serve)
+            line = new or refused
+        self._is_due = False
+        if new or refused:
+            self._come_later()
 
 
 class Crumbs:

@@ -84,16 +84,19 @@ def identify(request: HttpRequest, visit: Visit, house: House) -> Principal | Pe
     return house.credentials.identify(facts, visit.now)
 
 
-def admit(visit: Visit, house: House, principal: Principal, endpoint: PluginName | None) -> None:
-    """Take note of who is there."""
+def admit(visit: Visit, house: House, principal: Principal, known: Pass, request: HttpRequest) -> None:
+    """Take note of who is there. The connection is told last: whoever is refused stays one of the strangers to it."""
     visit.principal = principal
     visit.client = client = principal.client
-    if visit.guest.client != client and not visit.guest.admit(client):
-        visit.keep_alive = False
-        raise Unavailable("busy", "this client has as many connections as it may have")
+    endpoint = known.endpoint
     if endpoint is not None and endpoint not in house.standings:
         raise Refused("plugin_unknown", f"there is no plugin {endpoint!r}")
     visit.endpoint = endpoint
+    if request.note is not known:
+        check_form(request)
+    if visit.guest.client != client and not visit.guest.admit(client):
+        visit.keep_alive = False
+        raise Unavailable("busy", "this client has as many connections as it may have")
 
 
 def check_form(request: HttpRequest) -> None:

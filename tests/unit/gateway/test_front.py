@@ -13,7 +13,7 @@ from tests.unit.gateway.connecting import Wire, a_call, answers, join, large, li
 
 from sekisho.gateway import Front
 from sekisho.gateway.front import READ_AT_ONCE, Connection
-from sekisho.gateway.pace import CRUMB_BYTES, CRUMBS_AT_ONCE, HEARD_AT_ONCE, STRANGERS_AT_ONCE
+from sekisho.gateway.pace import CRUMB_BYTES, CRUMBS_AT_ONCE, HEARD_AT_ONCE, STRANGERS_AT_ONCE, TICK_S
 from sekisho.policy import RateRule
 from sekisho.protocol import HttpLimits, JsonLimits
 
@@ -495,6 +495,75 @@ async def test_those_who_show_who_they_are_are_heard_at_once_however_many_they_a
         connection, wire = join(front)
         connection.data_received(modern(kit, "tools/list"))
         assert wire.statuses == [200]
+
+
+def of_no_form(kit: Kit) -> bytes:
+    """The head of a request of a known client, with a body that nobody takes."""
+    request = kit.modern_request("tools/list", {"x": "x" * 1000}, headers={"content-type": "text/plain"})
+    return raw(request)[:-900]
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_crowd_that_is_refused_in_spite_of_its_token_is_heard_one_after_the_other(kit: Kit) -> None:
+    front = Front(kit.door, limits(max_connections_per_client=1024))
+    known, known_wire = join(front)
+    known.data_received(modern(kit, "tools/list"))
+    crowd = [join(front) for _ in range(10 * STRANGERS_AT_ONCE)]
+    for connection, _ in crowd:
+        connection.data_received(of_no_form(kit))
+    waiting = [wire for _, wire in crowd if wire.is_paused]
+    assert waiting
+    known.data_received(modern(kit, "tools/list"))
+    assert known_wire.statuses == [200, 200]
+    async with asyncio.timeout(60):
+        while any(wire.is_paused for wire in waiting):
+            before = sum(wire.is_paused for wire in waiting)
+            await asyncio.sleep(0)
+            assert before - sum(wire.is_paused for wire in waiting) <= HEARD_AT_ONCE
+    for _, wire in crowd:
+        assert await answers(kit, wire, 1) == [415]
+    assert {one["client"] for one in kit.log.entries if one["kind"] == "refusal"} == {"aya"}
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_stranger_s_many_requests_are_no_more_than_those_of_many_strangers(kit: Kit) -> None:
+    front = Front(kit.door, limits())
+    wrong = raw(kit.modern_request("tools/list", token=None))
+    begun = asyncio.get_running_loop().time()
+    crowd = [join(front) for _ in range(4 * STRANGERS_AT_ONCE)]
+    for connection, _ in crowd:
+        connection.data_received(wrong * 6)
+
+    def answered() -> int:
+        return sum(len(wire.statuses) for _, wire in crowd)
+
+    async with asyncio.timeout(60):
+        while (told := answered()) < 6 * len(crowd):
+            await turn(kit)
+            ticks = (
+                1 + (asyncio.get_running_loop().time() - begun) / TICK_S
+            )  # more, when this machine is slow
+            assert told <= ticks * (STRANGERS_AT_ONCE + HEARD_AT_ONCE)
+    assert all(set(wire.statuses) == {401} for _, wire in crowd)
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_newcomer_with_a_token_does_not_wait_behind_those_who_were_refused(kit: Kit) -> None:
+    front = Front(kit.door, limits())
+    wrong = raw(kit.modern_request("tools/list", token=None))
+    crowd = [join(front) for _ in range(40 * STRANGERS_AT_ONCE)]
+    for connection, _ in crowd:
+        connection.data_received(wrong)
+    for _, wire in crowd:
+        await answers(kit, wire, 1)
+    while sum(wire.is_paused for _, wire in crowd) < len(crowd) // 2:
+        for connection, wire in crowd:  # and once more: now they stand in line
+            if not wire.is_paused:
+                connection.data_received(wrong)
+    newcomer, newcomers_wire = join(front)
+    newcomer.data_received(modern(kit, "tools/list"))
+    assert await answers(kit, newcomers_wire, 1) == [200]
+    assert any(len(wire.statuses) == 1 for _, wire in crowd)
 
 
 def put_off(kit: Kit, front: Front) -> tuple[Connection, Wire]:

@@ -165,19 +165,61 @@ def test_strangers_who_become_known_take_nobody_s_place() -> None:
     ]
 
 
-async def test_a_few_strangers_are_heard_at_a_time_in_the_order_they_came() -> None:
-    strangers, done = Strangers(), list[str]()
-    names = [str(number) for number in range(5 * HEARD_AT_ONCE)]
+def heard(strangers: Strangers, done: list[str], names: list[str], *, is_new: bool) -> None:
     for name in names:
-        strangers.join(Guest(name, 1, done.append))
-    assert done == []
+        strangers.join(Guest(name, 1, done.append), is_new=is_new)
+
+
+async def all_heard(done: list[str], count: int) -> None:
+    """No more than a few in one turn."""
     async with asyncio.timeout(60):
-        while len(done) < len(names):
+        while len(done) < count:
             before = len(done)
             await asyncio.sleep(0)
             assert len(done) - before <= HEARD_AT_ONCE
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_few_strangers_are_heard_at_a_time_in_the_order_they_came(is_new: bool) -> None:
+    strangers, done = Strangers(), list[str]()
+    names = [str(number) for number in range(5 * HEARD_AT_ONCE)]
+    heard(strangers, done, names, is_new=is_new)
+    assert done == []
+    await all_heard(done, len(names))
     assert done == names
-    strangers.join(Guest("again", 1, done.append))  # a line that ran empty begins anew
-    async with asyncio.timeout(60):
-        while done[-1] != "again":  # noqa: ASYNC110  # what passes is time alone
-            await asyncio.sleep(0)
+    heard(strangers, done, ["again"], is_new=is_new)  # a line that ran empty begins anew
+    await all_heard(done, len(names) + 1)
+    assert done[-1] == "again"
+
+
+async def test_whoever_is_new_is_heard_before_all_who_were_refused() -> None:
+    strangers, done = Strangers(), list[str]()
+    heard(strangers, done, ["refused"] * 50 * HEARD_AT_ONCE, is_new=False)
+    heard(strangers, done, ["new"], is_new=True)
+    await all_heard(done, HEARD_AT_ONCE)
+    assert "new" in done[:HEARD_AT_ONCE]
+
+
+async def test_a_crowd_of_new_ones_shuts_nobody_out_who_was_refused() -> None:
+    """A client that asked without a token, and has one now."""
+    strangers, done = Strangers(), list[str]()
+    heard(strangers, done, ["new"] * 50 * HEARD_AT_ONCE, is_new=True)
+    heard(strangers, done, ["refused"], is_new=False)
+    await all_heard(done, HEARD_AT_ONCE)
+    assert "refused" in done[:HEARD_AT_ONCE]
+
+
+async def test_whoever_comes_again_from_its_turn_stands_behind_the_others() -> None:
+    strangers, done = Strangers(), list[str]()
+
+    class Back(Guest):
+        def go_on(self) -> bool:
+            super().go_on()
+            if self.left:
+                strangers.join(self, is_new=False)
+            return True
+
+    for name in "abcdefgh":
+        strangers.join(Back(name, 2, done.append), is_new=False)
+    await all_heard(done, 16)
+    assert "".join(done) == "abcdefgh" * 2

@@ -331,6 +331,28 @@ def test_a_known_client_is_told_that_there_is_no_such_plugin_and_a_stranger_is_n
     assert kit.say("ping", target="/p/nobody/mcp", token=None).code == "token_missing"
 
 
+@pytest.mark.threat("T-FLOOD")
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"headers": {"content-type": "text/plain"}}, "http_media_type"),
+        ({"headers": {"accept": "text/html"}}, "http_not_acceptable"),
+        ({"target": "/p/nobody/mcp"}, "plugin_unknown"),
+        ({}, "ok"),
+    ],
+)
+def test_a_connection_is_nobody_s_while_all_that_came_on_it_was_refused(
+    kit: Kit, fields: dict[str, Any], code: str
+) -> None:
+    ear = kit.ear()
+    kit.door.answer(kit.modern_request("tools/list", **fields), ear)
+    kit.log.settle()
+    assert kit.reply.read(ear.heard[0]).code == code
+    assert ear.client == ("aya" if code == "ok" else None)
+    records = [] if code == "ok" else ["aya"]  # say whose it was
+    assert [one["client"] for one in kit.log.entries] == records
+
+
 def test_rules_that_changed_are_asked_again(kit: Kit) -> None:
     page = {"origin": "https://desk.example"}
     assert kit.say_modern("server/discover", headers=page).code == "ok"
