@@ -4,12 +4,13 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from sekisho.egress import EgressEvent, EgressRefusal, EgressSettings, GateLine, send_gate, serve
+from sekisho.egress.share import TURN_BYTES
 from sekisho.errors import Misconfigured
 from sekisho.policy import NetworkGrant
 
@@ -225,3 +226,62 @@ async def test_all_sandboxes_of_a_plugin_share_its_connections(tmp_path: Path) -
         for _reader, writer in held:
             writer.close()
         task.cancel()
+
+
+@pytest.mark.threat("T-FLOOD")
+async def test_a_plugin_that_floods_has_its_turns_and_another_one_goes_on_between_them(
+    tmp_path: Path,
+) -> None:
+    """Sixteen downloads that never end, of one plugin; another asks and is answered meanwhile, again and again."""
+    rounds, turns = 40, 20  # of the loop, in which one question and its answer pass four sockets on each side
+    poured = 0
+
+    async def pour(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                writer.write(bytes(1 << 18))
+                await writer.drain()
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while word := await reader.read(100):
+            writer.write(word)
+        writer.close()
+
+    async def tunnel(proxy: int, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy)
+        writer.write(f"CONNECT localhost:{port} HTTP/1.1\r\n\r\n".encode())
+        assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        return reader, writer
+
+    async def swallow(reader: asyncio.StreamReader) -> None:
+        nonlocal poured
+        while data := await reader.read(1 << 18):
+            poured += len(data)
+
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        servers = [
+            await stack.enter_async_context(await asyncio.start_server(serve_one, "127.0.0.1", 0))
+            for serve_one in (pour, echo)
+        ]
+        source, other = (server.sockets[0].getsockname()[1] for server in servers)
+        network = NetworkGrant(allow_localhost=True, localhost_ports=(source, other), max_mb_per_minute=0)
+        sockets = {name: (tmp_path / name, network) for name in ("greedy", "modest")}
+        ready = asyncio.Event()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        settings = EgressSettings(sockets=sockets, log_folder=tmp_path / "log")
+        tasks = [group.create_task(serve(settings, ready=ready.set))]
+        await ready.wait()
+        greedy, modest = [await hand_off(tmp_path / name) for name in sockets]
+        floods = [await tunnel(greedy, source) for _ in range(16)]
+        tasks += [group.create_task(swallow(reader)) for reader, _ in floods]
+        reader, writer = await tunnel(modest, other)
+        before = poured
+        for number in range(rounds):
+            writer.write(b"%d\n" % number)
+            assert await reader.readline() == b"%d\n" % number
+        moved = poured - before
+        for task in tasks:
+            task.cancel()
+        for _, one in [*floods, (reader, writer)]:
+            one.transport.abort()
+    assert 0 < moved <= rounds * turns * TURN_BYTES
