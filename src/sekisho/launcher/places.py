@@ -110,28 +110,16 @@ class Places:
             and not (b"/." in path and (b"/./" in path or b"/.." in path))
         )
 
-    def shows(self, path: bytes) -> bool:
-        """Whether something is there, of which each may be read."""
-        if not self._shows_all:
-            return False
-        fd: int = _syscall(_openat2, self._root, path, _FOLLOWED, _HOW_BYTES)
-        if fd < 0:
-            return False
-        os.close(fd)
-        return True
-
     def refusal(self, wish: Wish, path: str) -> Refusal | None:
         """Why the walls refuse this, or None when they do not, or when nobody can tell."""
         if len(path) > MAX_PATH_BYTES or "\0" in path or (self._is_shared and path.startswith(OWN_ENTRIES)):
             return None
-        if wish == "read" and self.shows(os.fsencode(path)):
-            return None
         if wish in {"new", "entry"}:
             return self._of_name(wish, path)
-        where = self._find(path)
+        where = self._find(path, names=wish != "read" or not self._shows_all)
         if where:
             return self._of_file(wish, where)
-        where = walk(self._root, path) if where is None else ""
+        where = self._absent(path) if where is None else ""
         if not where:
             return None
         return self._of_name("new", where) if wish == "make" else self._of_absent(wish, where)
@@ -166,7 +154,7 @@ class Places:
             return None
         folder = self._find(above or "/")
         if folder is None:
-            folder = walk(self._root, above) or ""
+            folder = self._absent(above) or ""
             where = f"{folder.rstrip('/')}/{name}"
             return self._of_absent("write", where) and Refusal(
                 "write", where, "unlisted", on_host=folder if wish == "new" else where
@@ -185,13 +173,30 @@ class Places:
         reason: Reason = "read_only" if kind in {"read", "devices", "image"} else "unlisted"
         return Refusal("write", where, reason, on_host=where if wish == "entry" else folder)
 
-    def _find(self, path: str, how: bytes = _FOLLOWED) -> str | None:
-        """Where a path leads behind the walls; None where nothing is, and nothing where that cannot be told."""
+    def _absent(self, path: str) -> str | None:
+        """Where a path would lead if all of it were there. Most have a folder that is: only their last step is walked."""
+        above, _, name = path.rpartition("/")
+        folder = self._find(above) if above and name not in {"", ".", ".."} else None
+        if not folder:
+            return walk(self._root, path)
+        where = f"{folder.rstrip('/')}/{name}"
+        try:
+            os.readlink(where[1:], dir_fd=self._root)
+        except (OSError, ValueError):
+            return where
+        return walk(self._root, path)  # a link that leads to nothing
+
+    def _find(self, path: str, how: bytes = _FOLLOWED, *, names: bool = True) -> str | None:
+        """Where a path leads behind the walls; None where nothing is, and nothing where that cannot be told.
+
+        Args:
+            names: whether what is there is to be named; else nothing is said of it.
+        """
         fd: int = _syscall(_openat2, self._root, os.fsencode(path), how, _HOW_BYTES)
         if fd < 0:
             return None if ctypes.get_errno() in {errno.ENOENT, errno.ENOTDIR} else ""
         try:
-            return os.readlink(f"/proc/self/fd/{fd}").removeprefix(self._base) or "/"
+            return "" if not names else os.readlink(f"/proc/self/fd/{fd}").removeprefix(self._base) or "/"
         except OSError:
             return ""
         finally:

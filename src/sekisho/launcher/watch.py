@@ -47,6 +47,10 @@ LATER_S: Final = (
     0.4  # and what one that never rests has opened is looked at by then; it is told within a second
 )
 MAX_LATER: Final = 512  # paths that wait for a look
+LOOKS: Final = 16  # of them at once: who rings meanwhile waits for so many
+PAUSE_MS: Final = (
+    1  # and between them: who rang last goes on where we were, and who sleeps is woken elsewhere
+)
 UMOUNT: Final = number_of("umount2")  # of the old root, by bwrap, after the last thing that it mounts
 MAX_SEEN: Final = 4096  # paths that are known to be allowed, for as long as nothing can change them
 MAX_SEEN_BYTES: Final = 256  # of one of them: a plugin that makes them up fills a MiB at most
@@ -143,6 +147,7 @@ class _Watch:
         self._fine: set[bytes] = set()  # to read
         self._later: list[bytes] = []
         self._look_by = 0.0
+        self._is_looking = False  # not all that waits has been looked at yet
         self._heard = 0
         self._rests_until = 0.0
 
@@ -155,12 +160,7 @@ class _Watch:
         while True:
             timeout_ms = self._timeout_ms() if resting or self._ledger.due_at is not None else None
             event = 0
-            events = poll.poll(IDLE_MS if self._later else timeout_ms)
-            if self._later and (
-                not events or len(self._later) >= MAX_LATER or time.monotonic() >= self._look_by
-            ):
-                self._look()
-                timeout_ms = 0
+            events = poll.poll(PAUSE_MS if self._is_looking else IDLE_MS if self._later else timeout_ms)
             for fd, seen in events:
                 if fd == listener:
                     event = seen
@@ -173,6 +173,10 @@ class _Watch:
                     poll.unregister(listener)
             elif event:
                 break
+            if self._looks_now(is_idle=not events):
+                self._look(LOOKS)
+                self._is_looking = bool(self._later)
+                timeout_ms = 0
             if timeout_ms is None:
                 continue
             now = time.monotonic()
@@ -182,7 +186,7 @@ class _Watch:
                 poll.register(listener, select.POLLIN)
             if self._ledger.due_at is not None and now >= self._ledger.due_at:
                 self._flush(now)
-        self._look()
+        self._look(len(self._later))
         self._flush(time.monotonic(), is_last=True)
 
     def rehearse(self) -> None:
@@ -191,7 +195,7 @@ class _Watch:
         self._serve()
         self._observe(0, os.getpid(), self._calls[0], [0, ctypes.addressof(here), 0, 0, 0, 0])
         self._later.append(b"/usr/bin/none")
-        self._look()
+        self._look(LOOKS)
         self._is_resting()
         self._ledger.note(Refusal("read", "/etc/none", "unlisted"), time.monotonic())
         self._timeout_ms()
@@ -304,16 +308,23 @@ class _Watch:
         for refusal in found:
             self._ledger.note(refusal, now)
 
-    def _look(self) -> None:
-        """What nothing can change is looked at when the plugin does not wait for us."""
-        later, self._later = self._later, []
+    def _looks_now(self, *, is_idle: bool) -> bool:
+        if not self._later:
+            return False
+        return (
+            is_idle or self._is_looking or len(self._later) >= MAX_LATER or time.monotonic() >= self._look_by
+        )
+
+    def _look(self, most: int) -> None:
+        """What nothing can change is looked at when the plugin does not wait for us, so much at once."""
+        later, self._later = self._later[:most], self._later[most:]
         places, fine, now = self._places, self._fine, time.monotonic()
         if places is None:
             return
         for path in later:
             if path in fine:
                 continue
-            refusal = None if places.shows(path) else places.refusal("read", os.fsdecode(path))
+            refusal = places.refusal("read", os.fsdecode(path))
             if refusal is not None:
                 self._ledger.note(refusal, now)
             elif len(fine) < MAX_SEEN and len(path) <= MAX_SEEN_BYTES:

@@ -106,12 +106,9 @@ def test_what_only_the_host_could_move_is_still(root: int, path: bytes) -> None:
 
 def test_what_a_root_of_its_own_shows_may_be_read_and_nothing_else_is_said_of_it(root: int) -> None:
     bare = [(path, kind) for path, kind in TABLE if kind != "blocked"]
-    shows = [
-        Places(bare, root, is_shared=False).shows(path) for path in (b"/lib/file", b"/data/out", b"/none")
-    ]
-    assert shows == [True, False, False], "a link is followed from this root, not from the host's"
-    assert not Places(TABLE, root, is_shared=False).shows(b"/usr/lib/file"), "where something is covered"
-    assert not Places(bare, root, is_shared=True).shows(b"/usr/lib/file"), "where the root is the host's"
+    asked = ("/lib/file", "/data/out", "/none")
+    shown = [Places(bare, root, is_shared=False).refusal("read", path) for path in asked]
+    assert [one and one.path for one in shown] == [None, "/home/key", "/none"], "a link starts at this root"
 
 
 def test_an_image_is_read_and_never_written_and_the_hosts_own_files_are_told(
@@ -179,6 +176,16 @@ def test_a_path_is_followed_link_by_link_from_its_own_root(root: int, tmp_path: 
     (tmp_path / "data/in").symlink_to("kept/file")
     assert walk(root, "/data/in") == "/data/kept/file"
     assert walk(root, "/data/out", ("/home/",)) is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/x", "/usr/lib/x", "/data/way/x", "/usr/lib/file/x", "/a/b/x", "/data/out", "/data/way/../x"]
+)
+def test_what_is_absent_lies_where_a_walk_would_end(root: int, tmp_path: Path, path: str) -> None:
+    (tmp_path / "data/way").symlink_to("/usr/lib")
+    refusal = Places([("/", "root")], root, is_shared=False).refusal("read", path)
+    assert refusal is not None
+    assert refusal.path == walk(root, path)
 
 
 names = st.sampled_from(["..", ".", "", "usr", "data", "out", "loop", "home", "secret", "x", "tmp"])

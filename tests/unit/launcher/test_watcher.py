@@ -18,6 +18,7 @@ import pytest
 from sekisho.launcher.alarm import load, send_listener
 from sekisho.launcher.calls import call, no_new_privileges
 from sekisho.launcher.kernel import memory_file
+from sekisho.launcher.watch import MAX_LATER
 from sekisho.launcher.watcher import Watcher
 from sekisho.sandbox.calls.seccomp import MACHINES, assemble, refusals
 from sekisho.sandbox.calls.watched import watched_calls
@@ -143,6 +144,15 @@ def test_what_is_not_listed_is_told_and_what_is_listed_is_not(tmp_path: Any) -> 
         ("read", f"{tmp_path}/other/file", "unlisted"),
         ("write", f"{tmp_path}/other/file", "unlisted"),
     }
+
+
+def test_what_waits_for_a_look_is_looked_at_part_by_part_and_nothing_is_forgotten(tmp_path: Any) -> None:
+    (tmp_path / "file").write_text("")
+    more = 2 * MAX_LATER + 1
+    code, told = watch([("/usr", "read")], f"for _ in range({more}): os.close(os.open('{tmp_path}/file', 0))")
+    assert code == 0
+    found = [one["found"] for one in told if one["event"] == "path" and one["found"][1] == f"{tmp_path}/file"]
+    assert sum(times for _, _, _, times in found) == more
 
 
 def test_a_refused_call_is_refused_and_told_by_its_number(tmp_path: Any) -> None:
