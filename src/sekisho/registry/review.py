@@ -229,6 +229,8 @@ def _grant_lines(grants: Grants, is_changed: bool) -> Iterator[str]:
 def _ports(network: NetworkGrant) -> tuple[object, ...]:
     if network.endpoints:
         return tuple(f"{host}:{port}" for host, port in network.endpoints)
+    if network.mode == "learn" and not network.allowed_domains:
+        return (80, 443)
     return network.allowed_ports if network.allowed_domains else ()
 
 

@@ -198,3 +198,21 @@ def test_hosts_whose_ports_are_their_own_are_shown_with_them() -> None:
         drift=drift,
     )
     assert any("a.example:443, b.example:80" in line for line in shown.lines())
+
+
+@pytest.mark.parametrize(
+    ("network", "shown"),
+    [(NetworkGrant(mode="learn"), "ports     80, 443"), (NetworkGrant(), "ports     nothing")],
+)
+def test_who_learns_is_shown_with_the_ports_it_reaches(network: NetworkGrant, shown: str) -> None:
+    grants = Grants(network=network)
+    drift = compare(None, surface(), (), grants_digest(grants))
+    page = render(
+        plugin=PluginName("notes"),
+        grants=grants,
+        argv=(),
+        surface=surface(),
+        locked_surface=None,
+        drift=drift,
+    )
+    assert f"    {shown}" in page.lines()
