@@ -219,7 +219,8 @@ class Launcher:
     def _read_status(self, child: Child) -> None:
         chunk = os.read(child.status_fd, 65536)
         if not chunk:
-            self._poll.unregister(child.status_fd)
+            with contextlib.suppress(KeyError):  # it is read twice of whoever was killed before a word
+                self._poll.unregister(child.status_fd)
         child.status += chunk
         inner = status_member(child.status, "child-pid")
         if inner is not None and child.inner_pidfd is None:
