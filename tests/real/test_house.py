@@ -338,6 +338,24 @@ def test_a_plugin_server_whose_keys_are_not_here_changes_nothing_and_ends_no_cor
     assert house.pid("core") == core
 
 
+def test_a_file_whose_keys_could_not_be_made_counts_wholly_at_the_next_reload(
+    build: Callable[[str], House],
+) -> None:
+    echo, two = plugin("echo", ECHO, operations=["echo"]), plugin("two", ECHO, operations=["echo"])
+    house = build(common() + echo)
+    house.unaffected()
+    [made] = (house.home / "keys").glob("identities/plugin-echo/tls.key")
+    in_the_way = made.parent.with_name("plugin-two")
+    in_the_way.touch()  # a file where the folder of its keys belongs
+    house.configure(common() + echo + two)
+    house.hang_up()
+    until(lambda: "reload_refused" in house.stderr.read_text(), "the refusal is told")
+    house.unaffected()
+    in_the_way.unlink()
+    house.hang_up()
+    until(lambda: house.call("two__echo", text="a").code == "ok", "the new plugin serves")
+
+
 @pytest.mark.requirement("A1.1")
 @pytest.mark.threat("T-GARBAGE", "T-HANG")
 def test_plugins_that_never_start_leave_the_other_serving(build: Callable[[str], House]) -> None:
