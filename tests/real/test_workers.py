@@ -344,7 +344,9 @@ def test_connections_of_a_client_are_counted_at_all_workers_and_those_of_a_kille
     assert _refused(house, visits) == "busy"
     victim = server_of(house, visits[0])
     lost = sum(server_of(house, one) == victim for one in visits[:MOST])
-    kill(workers(house)[victim])
+    killed = workers(house)[victim]
+    kill(killed)
+    until(lambda: workers(house).get(victim, killed) != killed, "another has its place")
     until(lambda: is_whole(house), "the house is whole")
     for _ in range(lost):
         visits.append(Visit(house))
