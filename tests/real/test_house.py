@@ -356,6 +356,22 @@ def test_a_file_whose_keys_could_not_be_made_counts_wholly_at_the_next_reload(
     until(lambda: house.call("two__echo", text="a").code == "ok", "the new plugin serves")
 
 
+def test_many_reloads_at_once_end_with_the_last_file_and_a_whole_log(build: Callable[[str], House]) -> None:
+    echo, two = plugin("echo", ECHO, operations=["echo"]), plugin("two", ECHO, operations=["echo"])
+    house = build(common() + echo + two)
+    house.unaffected()
+    core = house.pid("core")
+    for turn in range(40):
+        house.configure(common() + echo + (two if turn % 2 else ""))
+        house.hang_up()
+        house.unaffected()  # whoever is in every file never misses a call
+    until(lambda: house.call("two__echo", text="a").code == "ok", "the last file counts")
+    assert house.pid("core") == core
+    house.stop()
+    report = verified(house)
+    assert report.ok, report.problems
+
+
 @pytest.mark.requirement("A1.1")
 @pytest.mark.threat("T-GARBAGE", "T-HANG")
 def test_plugins_that_never_start_leave_the_other_serving(build: Callable[[str], House]) -> None:
