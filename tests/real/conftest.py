@@ -135,8 +135,11 @@ class House:
         self._idents = itertools.count(2)
 
     def configure(self, configuration: str) -> None:
-        """Write the configuration file; the addresses stay, and HERE stands for this house's own."""
-        self.config.write_text(self._head + configuration.replace("HERE", self.base))
+        """Put another configuration file in place at once; the addresses stay, and HERE stands for this house's own."""
+        # written in place, half of it could be read by a reload that is under way
+        whole = self.config.with_name("sekisho.toml.new")
+        whole.write_text(self._head + configuration.replace("HERE", self.base))
+        whole.replace(self.config)
 
     def _wait_ready(self, limit_s: float) -> dict[str, Any]:
         output = self.process.stdout
