@@ -2,7 +2,7 @@
 
 Guarantees
 - what its flags refuse is told as a denial, by the same value that the flags are made of;
-- a plugin that writes beside these lines, or in front of one, hides none of them, and what it writes itself is passed on;
+- a plugin that writes beside these lines, in front of one or behind it hides none, and what it writes itself goes on;
 - what is kept of an unfinished line is bounded.
 
 Deno says what was asked for, and not what it answered; so an answer is worked out here. Three things it does not say or
@@ -12,6 +12,7 @@ cached, so that is not told; and a relative path is taken from the folder that t
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Callable
 from typing import Final
@@ -37,7 +38,7 @@ class _Asked(msgspec.Struct):
     value: str | None = None
 
 
-_asked: Final = msgspec.json.Decoder(_Asked)
+_first_of: Final = json.JSONDecoder().raw_decode
 
 
 class PermissionLines:
@@ -61,12 +62,15 @@ class PermissionLines:
         at = line.rfind(_BEGIN)
         if at < 0:
             return line + b"\n"
+        text = line[at:].decode(errors="replace")
         try:
-            asked = _asked.decode(line[at:])
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            said, end = _first_of(text)  # before the line ends, another thread may have written
+            asked = msgspec.convert(said, _Asked)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return line + b"\n"
         self._judge(asked.permission, asked.value)
-        return line[:at]
+        rest = text[end:].encode()
+        return line[:at] + (rest + b"\n" if rest else b"")
 
     def _judge(self, permission: str, value: str | None) -> None:
         if value is None or permission in _UNTOLD or (permission == "net" and "://" in value):

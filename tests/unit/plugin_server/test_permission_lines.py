@@ -99,3 +99,11 @@ def test_an_unfinished_line_is_kept_for_its_end_but_not_without_bound() -> None:
 @given(st.binary(max_size=200), st.integers(min_value=0, max_value=200))
 def test_words_are_passed_on_as_they_are_in_whatever_pieces_they_come(words: bytes, at: int) -> None:
     assert sifted(words[:at], words[at:], b"\n") == (words + b"\n", [])
+
+
+@pytest.mark.threat("T-READ-HOST")
+@pytest.mark.parametrize("behind", [b"words", b"}", b" {", b'"}', b"\xff"])
+def test_words_that_come_before_the_end_of_a_line_hide_nothing(behind: bytes) -> None:
+    said, told = sifted(line("read", "/etc/shadow")[:-1] + behind + b"\n")
+    assert [target for _, _, target in told] == ["/etc/shadow"]
+    assert said == behind.decode(errors="replace").encode() + b"\n"

@@ -141,7 +141,7 @@ def settled(drafts: Drafts, read: Callable[[], _T]) -> _T:
     deadline = time.monotonic() + TURN_S
     while time.monotonic() < deadline:
         before = _stamp(drafts)
-        state, _ = read_journal(drafts)
+        state = before[1]
         if state and _recovered_now(drafts):
             continue
         if state not in ("", "preparing"):
@@ -170,12 +170,16 @@ def _recovered_now(drafts: Drafts) -> bool:
         os.close(held)
 
 
-def _stamp(drafts: Drafts) -> int:
-    """Another one after each word of the journal: all of them are renamed into the same folder."""
+def _stamp(drafts: Drafts) -> tuple[int, str]:
+    """Another one after each word of the journal: all of them are renamed into the same folder.
+
+    Two words within one tick of the kernel's clock have the same time, but they are not the same word.
+    """
     try:
-        return drafts.place.stat().st_mtime_ns
+        moved = drafts.place.stat().st_mtime_ns
     except FileNotFoundError:
-        return 0
+        moved = 0
+    return moved, read_journal(drafts)[0]
 
 
 def _written_on() -> Refused:

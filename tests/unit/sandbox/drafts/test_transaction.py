@@ -15,6 +15,7 @@ from tests.ticking import let_the_clock_move_on
 from sekisho.errors import Refused, Unavailable
 from sekisho.sandbox.drafts.changes import changes_of
 from sekisho.sandbox.drafts.draft import Draft, Drafts
+from sekisho.sandbox.drafts.journal import write_journal
 from sekisho.sandbox.drafts.shown import digest_of
 from sekisho.sandbox.drafts.transaction import discard, keep, recover, settled
 
@@ -443,6 +444,21 @@ def test_a_reading_into_which_somebodys_keeping_fell_is_made_again(drafts: Draft
     assert settled(drafts, read) == 0
     assert counts[0] > 0
     assert len(counts) == 2
+
+
+def test_a_word_of_the_journal_within_one_tick_of_the_clock_is_noticed(drafts: Drafts) -> None:
+    found: list[int] = []
+
+    def read() -> int:
+        if not found:
+            before = drafts.place.stat().st_mtime_ns
+            write_journal(drafts, "discarding", ())
+            os.utime(drafts.place, ns=(before, before))
+        found.append(sum(len(changes_of(draft)) for draft in drafts.all()))
+        return found[-1]
+
+    assert settled(drafts, read) == 0
+    assert found[0] > 0
 
 
 def test_a_reading_that_fails_for_somebodys_keeping_is_made_again_and_another_is_told(drafts: Drafts) -> None:
