@@ -1,7 +1,7 @@
 """What is compiled keeps its meaning: mypyc drops, without a word, what it does not know of a class.
 
 `class A(Struct, frozen=True)` in a compiled module would be a class that anybody may change. So values stand in modules
-that are interpreted, and compiled ones hold functions, plain classes, dataclasses, protocols and enums.
+that are interpreted, and compiled ones hold functions, plain classes, dataclasses, named tuples, protocols and enums.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from dev import COMPILED_TESTS
 
-KNOWN_BASES: Final = {"Enum", "Exception", "Generic", "IntEnum"}
+KNOWN_BASES: Final = {"Enum", "Exception", "Generic", "IntEnum", "NamedTuple"}
 KNOWN_DECORATORS: Final = {"dataclass"}
 
 

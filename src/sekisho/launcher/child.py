@@ -23,6 +23,7 @@ __all__ = ["Ends", "become", "beyond_reach", "fill"]
 
 NEW_NETWORK: Final = "--unshare-net"
 BINDS: Final = ("--bind", "--ro-bind")
+TAKES_TWO: Final = ("--bind", "--ro-bind", "--setenv")
 SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 MFD_EXEC: Final = 0x10
 OTHERS_WRITE: Final = 0o022
@@ -100,6 +101,7 @@ def become_bwrap(
     if not request.get("is_whole"):  # else no part of the host is named in them
         refuse_links(words)
     program = request.get("copy") or beyond_reach(request["program"])
+    default_signals()  # which opens a file: behind the filter that would ring
     # In a descriptor, because a command line is public and these words hold the plugin's environment.
     options = memory_file(listed(words))
     uncovered: list[str] | None = request.get("uncovered")
@@ -114,7 +116,6 @@ def become_bwrap(
     close_others(keep)
     for fd in keep - {ends.failure, program}:
         os.set_inheritable(fd, True)
-    default_signals()
     os.umask(0o022)
     os.chdir("/")
     argv = ["bwrap", "--args", str(options), "--", *command]
@@ -132,7 +133,7 @@ def refuse_links(words: list[str]) -> None:
     while at < len(words):
         if words[at] in BINDS and os.path.realpath(words[at + 1]) != words[at + 1]:
             raise ValueError(f"{words[at + 1]} leads through a symbolic link now")
-        at += 3 if words[at] in (*BINDS, "--setenv") else 1  # a value of the environment is no option
+        at += 3 if words[at] in TAKES_TWO else 1  # a value of the environment is no option
 
 
 def beyond_reach(path: str) -> str | int:

@@ -15,13 +15,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from sekisho.launcher.calls import call
 from sekisho.launcher.folders import MOVE_FROM_EMPTY, MOVE_TO_EMPTY, beneath
 from sekisho.launcher.kernel import libc
-from sekisho.launcher.mounts import NODEV, NOSUID, RDONLY, fresh, host, open_plain
+from sekisho.launcher.mounts import NODEV, NOSUID, RDONLY, copied, fresh, open_plain
 
 __all__ = ["Covers"]
 
@@ -30,10 +31,8 @@ PROC_MAGIC: Final = 0x9FA0
 CLONE_NEWNS: Final = 0x2_0000
 COVER_BYTES: Final = 4096
 READ_ONLY: Final = NOSUID | NODEV | RDONLY
-
-
-class _FileSystem(ctypes.Structure):
-    _fields_ = (("kind", ctypes.c_long), ("rest", ctypes.c_byte * 248))
+STATFS_BYTES: Final = 256  # it has 120; its first word says what kind of file system it is
+_KIND: Final = struct.Struct("@l")
 
 
 class Covers:
@@ -44,9 +43,13 @@ class Covers:
     """
 
     def __init__(self, listed: Sequence[tuple[str, str]]) -> None:
+        sources = {source: open_plain(source) for source in {source for _, source in listed if source}}
         self._listed = [
-            (path, host(source, READ_ONLY) if source else empty_folder()) for path, source in listed
+            (path, copied(sources[source], READ_ONLY) if source else empty_folder())
+            for path, source in listed
         ]
+        for fd in sources.values():
+            os.close(fd)
         self._ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
     def place(self, pid: int, still_waits: Callable[[], bool]) -> None:
@@ -73,8 +76,8 @@ class Covers:
 def new_proc() -> int:
     """The /proc that bwrap has mounted."""
     proc = open_plain(NEW_PROC)
-    found = _FileSystem()
-    if libc.fstatfs(proc, ctypes.byref(found)) != 0 or found.kind != PROC_MAGIC:
+    found = ctypes.create_string_buffer(STATFS_BYTES)
+    if libc.fstatfs(proc, found) != 0 or _KIND.unpack_from(found) != (PROC_MAGIC,):
         raise OSError(errno.EINVAL, f"{NEW_PROC} is no /proc")
     try:
         os.readlink("self", dir_fd=proc)

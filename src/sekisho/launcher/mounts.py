@@ -29,7 +29,7 @@ from sekisho.launcher.folders import (
 )
 from sekisho.launcher.kernel import libc
 
-__all__ = ["build", "devices_of_host", "fresh", "furnish", "host", "open_plain", "seal"]
+__all__ = ["build", "copied", "devices_of_host", "fresh", "furnish", "host", "open_plain", "seal"]
 
 OPEN_TREE_CLONE: Final = 1
 OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
@@ -129,10 +129,16 @@ def take(mount: Mapping[str, Any]) -> int:
 def host(path: str, attributes: int) -> int:
     """A part of the host with everything below it, detached, and already as it shall be seen."""
     source = open_plain(path)
+    tree = copied(source, attributes)
+    os.close(source)
+    return tree
+
+
+def copied(source: int, attributes: int) -> int:
+    """The same of an open file or folder, which stays open."""
     tree = call(
         "open_tree", source, b"", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
     )  # fmt: skip
-    os.close(source)
     set_attributes(tree, attributes, AT_RECURSIVE)
     return tree
 

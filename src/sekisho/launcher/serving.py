@@ -26,6 +26,7 @@ import sys
 import time
 from typing import Any, Final
 
+import sekisho.launcher
 from sekisho.launcher.births import Births
 from sekisho.launcher.children import (
     Child,
@@ -45,7 +46,7 @@ from sekisho.launcher.watcher import Watcher
 
 __all__ = ["ENTRY", "Launcher", "fork_off", "serve_owner"]
 
-ENTRY: Final = __file__.removesuffix("serving.py") + "__main__.py"
+ENTRY: Final = sekisho.launcher.__path__[0] + "/__main__.py"  # compiled, this module has no place of its own
 LATER_S: Final = 0.01  # two forks and the end of a process take two milliseconds of a processor
 
 

@@ -185,9 +185,12 @@ def take(path: str, owner: int | None, *, needed: bool) -> int:
     source = open_plain(path)
     flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
     tree = call("open_tree", source, b"", flags)
+    if owner is None:
+        os.close(source)
+        return tree
     found = os.fstat(source)
     os.close(source)
-    if owner is not None and found.st_uid != owner:
+    if found.st_uid != owner:
         try:
             give(tree, (found.st_uid, found.st_gid), owner)
         except OSError as error:

@@ -11,6 +11,9 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from sekisho.launcher.root import covers_proc
 from sekisho.sandbox.calls.watched import places_of, places_of_rules
@@ -20,6 +23,8 @@ from sekisho.sandbox.plans.plan import Plan
 from sekisho.sandbox.plans.staged import overlay_tag
 
 __all__ = ["launch_message", "request_of"]
+
+_encode: Final = msgspec.json.Encoder().encode  # seven times as fast as the standard library's
 
 
 def launch_message(number: int, plan: Plan, scratch: Path | None) -> bytes:
@@ -36,14 +41,12 @@ def launch_message(number: int, plan: Plan, scratch: Path | None) -> bytes:
         "scratch": "" if scratch is None else str(scratch),
         "scratch_bytes": plan.scratch_bytes if scratch is not None else 0,
     }
-    return json.dumps({"op": "launch", "id": number, "life": life}).encode()
+    return _to_json({"op": "launch", "id": number, "life": life})
 
 
 def request_of(plan: Plan, scratch: Path | None, join: Sequence[str]) -> bytes:
     """A line for the child and a line for the watcher; `join` are the files by which a control group is entered."""
-    return (
-        f"{json.dumps(_for_child(plan, scratch, join))}\n{json.dumps(_for_watcher(plan, scratch))}".encode()
-    )
+    return b"\n".join(map(_to_json, (_for_child(plan, scratch, join), _for_watcher(plan, scratch))))
 
 
 def _for_child(plan: Plan, scratch: Path | None, join: Sequence[str]) -> dict[str, object]:
@@ -61,6 +64,13 @@ def _for_child(plan: Plan, scratch: Path | None, join: Sequence[str]) -> dict[st
         "network": plan.wants_network,
         "staging": _staging(plan),
     }
+
+
+def _to_json(words: dict[str, object]) -> bytes:
+    try:
+        return _encode(words)
+    except UnicodeEncodeError:  # a name of the host that is no text, which the standard library escapes
+        return json.dumps(words).encode()
 
 
 def _own_walls(plan: Plan, scratch: Path | None) -> dict[str, object]:

@@ -82,3 +82,9 @@ def test_the_launcher_watches_only_what_no_control_group_bounds() -> None:
     assert life(draw(limits=limits))["guard_bytes"] == 0
     guarded = draw(limits=limits, host=replace(HOST, cgroup="none", cgroup_parents=()))
     assert life(guarded)["guard_bytes"] == 64 << 20
+
+
+def test_a_name_of_the_host_that_is_no_text_arrives_as_it_is() -> None:
+    name = os.fsdecode(b"/srv/\xff")
+    plan = replace(draw(), command=("/bin/true", name))
+    assert read(plan, FOR_CHILD)["command"] == ["/bin/true", name]
