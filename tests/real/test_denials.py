@@ -146,13 +146,14 @@ def test_a_path_that_may_only_be_read(house: House) -> None:
     assert denial["reason"] == "write: the path is listed for reading only"
 
 
-def test_a_path_is_recorded_within_a_second_of_the_attempt(house: House, key: Path) -> None:
+@pytest.mark.parametrize("restless_s", [0, 2])
+def test_a_path_is_recorded_within_a_second_of_the_attempt(house: House, key: Path, restless_s: int) -> None:
     def took_s() -> float:
         tried = key.with_name(f"tried-{next(_numbers)}")
         tried.write_text("")
         until(lambda: house.answers("hostile__echo", text="here"), "the plugin serves")
         before = datetime.now(UTC)
-        attack = partial(house.call, "hostile__read_peer_data", path=str(tried))
+        attack = partial(house.call, "hostile__read_peer_data", path=str(tried), restless_s=restless_s)
         return (instant(provoke(house, "path", attack, [str(tried)])) - before).total_seconds()
 
     in_time_once(took_s, LATEST_S)

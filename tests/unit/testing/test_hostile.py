@@ -91,8 +91,8 @@ def test_nothing_to_read_is_reported_as_a_failure(start: Any, tmp_path: Path, to
 def test_data_of_a_peer_is_read_without_walls(start: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("PEER DATA")
     session = start("hostile")
-    for path in (tmp_path, tmp_path / "notes.txt"):
-        report = attack(session, "read_peer_data", path=str(path))
+    for path, restless_s in ((tmp_path, 0), (tmp_path / "notes.txt", 1)):
+        report = attack(session, "read_peer_data", path=str(path), restless_s=restless_s)
         assert any("PEER DATA" in gain for gain in report["detail"]["gained"])
 
 
