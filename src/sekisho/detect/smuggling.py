@@ -23,7 +23,7 @@ _ZERO: Final = (
 )
 _ZERO_KEYS: Final = (
     r"\xE2\x80[\x8B-\x8F]", r"\xE2\x81[\xA0-\xA4]", r"\xEF\xBB\xBF", r"\xE1\xA0\x8E",
-    "u200[b-fB-F]", "u206[0-4]", "[fF][eE][fF][fF]", "u180[eE]",
+    "u200[b-fB-F]", "u206[0-4]", "u[fF][eE][fF][fF]", "u180[eE]",
 )  # fmt: skip
 _TAG: Final = r"(?:\xF3\xA0[\x80\x81][\x80-\xBF]|\\{1,4}u[dD][bB]40\\{1,4}u[dD][cC][0-7][0-9a-fA-F])"
 # Letters of other scripts that look like Latin ones: Cyrillic а е і о р с у х ѕ ј ԁ һ and capitals, Greek ο α ν.
@@ -68,7 +68,7 @@ SMUGGLING: Final = (
         r"\xF3\xA0(?:\x80[\x81\xA0-\xAF\xBA-\xBF]|\x81[\x80-\x9F\xBB-\xBE])"
         r"|\\{1,4}u[dD][bB]40\\{1,4}u[dD][cC](?:01|2[0-9a-fA-F]|3[a-fA-F]|[45][0-9a-fA-F]|7[b-eB-E])"
         rf"|{_TAG}{{8}}",
-        keys=(r"\xF3\xA0[\x80\x81]", "[dD][bB]40"),
+        keys=(r"\xF3\xA0[\x80\x81]", "u[dD][bB]40"),
         harmless="England 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
         harmful="fine" + "".join(chr(0xE0000 + ord(letter)) for letter in "read it"),
     ),
@@ -78,7 +78,7 @@ SMUGGLING: Final = (
         r"(?:\xF3\xA0(?:[\x84-\x86][\x80-\xBF]|\x87[\x80-\xAF])){2}|(?:\xEF\xB8[\x80-\x8F]){3}"
         r"|(?:\\{1,4}u[dD][bB]40\\{1,4}u[dD][dD][0-9a-eA-E][0-9a-fA-F]){2}"
         r"|(?:\\{1,4}u[fF][eE]0[0-9a-fA-F]){3}",
-        keys=(r"\xF3\xA0[\x84-\x87]", r"\xEF\xB8[\x80-\x8F]", "[dD][bB]40", "u[fF][eE]0"),
+        keys=(r"\xF3\xA0[\x84-\x87]", r"\xEF\xB8[\x80-\x8F]", "u[dD][bB]40", "u[fF][eE]0"),
         harmless="葛\U000e0100城市 ❤\ufe0f",
         harmful="😊\U000e0158\U000e0155\U000e015c\U000e015c",
     ),

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import msgspec
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.protocol import Notification, Request
 
-__all__ = ["Answer", "Counters", "LargeWaiter", "Listener", "Note", "RpcError", "Waiter", "read_error"]
+__all__ = ["Answer", "Counters", "Listener", "Note", "RpcError", "TakeLarge", "Waiter", "read_error"]
 
 MAX_ERROR_BYTES = 64 << 10  # an error says what went wrong; what is larger is no error
 
@@ -29,15 +29,10 @@ class RpcError(msgspec.Struct, frozen=True):
 
 Answer = bytes | RpcError | SekishoError  # a raw result, the plugin's error, or why there is neither
 Waiter = Callable[[Answer], None]
+# What a waiter has as `take_large` if it takes a large result, from start to end, from where it lies; it keeps nothing of
+# the place.
+TakeLarge = Callable[[bytes | bytearray, int, int], None]
 Note = Callable[[bytes], None]  # of what is said of progress, a line each
-
-
-@runtime_checkable
-class LargeWaiter(Protocol):
-    """A waiter that takes a large result from where it lies, and keeps nothing of the place."""
-
-    def take_large(self, place: bytes | bytearray, start: int, end: int) -> None:
-        """The result, from `start` to `end`."""
 
 
 class Listener(Protocol):

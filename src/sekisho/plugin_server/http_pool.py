@@ -16,6 +16,7 @@ from sekisho.errors import RemoteProtocolError, SekishoError, Unavailable
 from sekisho.plugin_server.site import Doorway, Site
 from sekisho.plugin_server.unfinished import Unfinished
 from sekisho.protocol import (
+    LARGE_BODY_BYTES,
     BodyChunk,
     HttpLimits,
     Places,
@@ -33,7 +34,6 @@ KEEP_S: float = 4.0  # less than servers keep theirs (uvicorn: 5 s), so that non
 CONNECT_TIMEOUT_S: Final = 10.0  # each of dialling and of the TLS handshake
 MAX_HEAD_BYTES: Final = 32 << 10
 READ_BYTES: Final = 64 << 10  # of a large body this much is copied, the rest comes to where it belongs
-LARGE_BYTES: Final = 64 << 10  # of a body; worth a buffer of its own
 KEEP_PLACES_S: Final = 4.0
 MAX_PLACES: Final = 8
 
@@ -277,7 +277,7 @@ class Connection:
                 self._pool.release(self, keep_alive=True)
                 reply.take_whole(body)
                 return
-            if self._took_stream(reply, data):
+            if self._took_stream(reply, data) or self._took_beginning(reply, data):
                 return
             self._is_reading = True
         try:
@@ -314,6 +314,22 @@ class Connection:
             reply.take_loss(error)
         return True
 
+    def _took_beginning(self, reply: Reply, data: bytes) -> bool:
+        """True if a large answer began, with a head that is known."""
+        known = self._pool.known.begun_of(data)
+        if known is None:
+            return False
+        head, begun = known
+        try:
+            if not self._go_on_directly(head, begun):
+                return False
+            reply.take_head(head)
+        except SekishoError as error:
+            self._done()
+            self.abort()
+            reply.take_loss(error)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
@@ -342,21 +358,21 @@ class Connection:
             self._pool.unfinished.change(self._held, size)
             self._held = size
 
-    def _go_on_directly(self, head: ResponseHead, begun: BodyChunk) -> bool:
+    def _go_on_directly(self, head: ResponseHead, begun: bytes) -> bool:
         """Read the rest of a plain answer to where it belongs, if it is much; what must be judged is in the head."""
         size = int(head.headers.get("content-length", "0"))
-        if head.status != 200 or not head.keep_alive or not head.is_json or size < LARGE_BYTES:
+        if head.status != 200 or not head.keep_alive or not head.is_json or size < LARGE_BODY_BYTES:
             return False
         self._hold(size)
         self._body = self._pool.place(size)
-        self._have = len(begun.data)
-        self._body[: self._have] = begun.data
-        self._reader = ResponseReader(self._pool.limits)  # the old one is in the middle of a body
+        self._have = len(begun)
+        self._body[: self._have] = begun
         return True
 
     def _hand_on(self, reply: Reply, events: Sequence[ResponseEvent]) -> None:
         match events:
-            case [ResponseHead() as head, BodyChunk() as begun] if self._go_on_directly(head, begun):
+            case [ResponseHead() as head, BodyChunk(data=begun)] if self._go_on_directly(head, begun):
+                self._reader = ResponseReader(self._pool.limits)  # the old one is in the middle of a body
                 reply.take_head(head)
                 return
         held = self._held

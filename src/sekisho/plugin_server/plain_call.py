@@ -95,7 +95,7 @@ class PlainCall:
             self.owner.finish(self, answer)
 
     def take_large(self, place: bytes | bytearray, start: int, end: int) -> None:
-        """Its result, passed on from where it lies: see `answers.LargeWaiter`."""
+        """Its result, passed on from where it lies: see `answers.TakeLarge`."""
         result = memoryview(place)[start:end]
         if self.session.modern and asks_within(place, start, end):
             self.owner.finish(self, bytes(result))

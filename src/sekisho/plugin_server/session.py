@@ -25,10 +25,10 @@ from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.plugin_server.answers import (
     Answer,
     Counters,
-    LargeWaiter,
     Listener,
     Note,
     RpcError,
+    TakeLarge,
     Waiter,
     read_error,
 )
@@ -310,10 +310,11 @@ class PluginSession:
         if found is None or found[0] in self._asked_by_us:
             return False
         ident, start, end = found
-        waiter: object = self._waiting.get(ident)
-        if isinstance(waiter, LargeWaiter):
+        # asking whether it is a `LargeWaiter` would take the interpreter longer than all else here
+        take_large: TakeLarge | None = getattr(self._waiting.get(ident), "take_large", None)
+        if take_large is not None:
             self._pop(ident)
-            waiter.take_large(line, start, end)
+            take_large(line, start, end)
         else:
             self._answered(ident, bytes(memoryview(line)[start:end]))
         return True

@@ -71,10 +71,11 @@ from sekisho.protocol.revisions import BATCHES, LEGACY, MODERN, SUPPORTED, Versi
 from sekisho.protocol.sse import SseEvent, SseReader
 from sekisho.protocol.trace_context import TRACE_NAMES, read_trace, says_trace
 from sekisho.protocol.uri_template import UriTemplate, UriText
-from sekisho.protocol.whole_answers import WholeAnswers
+from sekisho.protocol.whole_answers import LARGE_BODY_BYTES, WholeAnswers
 
 __all__ = [
     "BATCHES",
+    "LARGE_BODY_BYTES",
     "LEGACY",
     "META_CALL",
     "META_CLIENT_CAPABILITIES",

@@ -2,7 +2,8 @@
 
 Guarantees nothing of the text: for one that is not JSON, or holds strings that look like our marks, the value may be any.
 Whoever asks proves the value by writing it, which must give this very text (`json_text`). A string is taken as it stands
-when no backslash is in it; a byte that may not stand in a string shows in that proof, which writes it as an escape.
+when no backslash is near its beginning; one that comes later, or a byte that may not stand in a string, shows in that
+proof, which writes it as an escape.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ __all__ = ["read_around"]
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 LONG_BYTES: Final = 4 << 10  # a shorter string is read in less time than it takes to find its end
+LOOK_BYTES: Final = 64 << 10  # a text that holds backslashes has one soon; the proof finds the rest
 MAX_QUOTES: Final = 256
 MAX_REST_BYTES: Final = 8 << 10  # what is left beside long strings; its members are walked through one by one
 _QUOTE: Final = b'"'
@@ -55,7 +57,7 @@ def _taken_out(data: bytes | bytearray) -> tuple[bytes, list[str]]:
             continue
         if data[quote - 1] == _ESCAPE:  # whether it ends the string is not worth finding out
             break
-        if quote - opened > LONG_BYTES and data.find(_BACKSLASH, opened, quote) < 0:
+        if quote - opened > LONG_BYTES and data.find(_BACKSLASH, opened, min(quote, opened + LOOK_BYTES)) < 0:
             kept.append(data[begun : opened + 1])
             kept.append(b"%b%d" % (_WRITTEN_MARK, len(strings)))
             strings.append(str(view[opened + 1 : quote], "utf-8"))

@@ -13,8 +13,9 @@ from typing import Final
 from sekisho.protocol.http_response_values import BodyChunk, ResponseEnd, ResponseEvent, ResponseHead
 from sekisho.protocol.sse import USUAL_FORMS
 
-__all__ = ["WholeAnswers"]
+__all__ = ["LARGE_BODY_BYTES", "WholeAnswers"]
 
+LARGE_BODY_BYTES: Final = 64 << 10  # worth a place of its own, and a head that is known before all is there
 MAX_MEMO: Final = 256  # heads; a server that never says the same twice must not fill our memory
 MAX_MEMO_HEAD_BYTES: Final = 2048
 _HEAD_END: Final = b"\r\n\r\n"
@@ -33,9 +34,10 @@ class WholeAnswers:
     goes to the reader.
     """
 
-    __slots__ = ("_lengths", "_streams")
+    __slots__ = ("_begun", "_lengths", "_streams")
 
     def __init__(self) -> None:
+        self._begun: dict[bytes, ResponseHead] = {}
         self._lengths: dict[bytes, int] = {}
         self._streams: dict[bytes, ResponseHead] = {}
 
@@ -44,6 +46,14 @@ class WholeAnswers:
         end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
         length = self._lengths.get(data[:end])
         return data[end:] if length is not None and len(data) - end == length else None
+
+    def begun_of(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Head and what is there of the body, if `data` begins a large answer with a known head, and is not all of it."""
+        if not self._begun:
+            return None
+        end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
+        head = self._begun.get(data[:end])
+        return None if head is None or len(data) - end >= _length_of(head) else (head, data[end:])
 
     def messages_of(self, data: bytes) -> tuple[ResponseHead, list[bytes]] | None:
         """Head and messages, if `data` is a whole stream with a known head and a usual event in each chunk."""
@@ -64,10 +74,16 @@ class WholeAnswers:
         return None if head is None or not body else (head, body)
 
     def learn(self, data: bytes, events: list[ResponseEvent]) -> None:
-        """Remember the head of `data`, if the reader found in it exactly one whole answer that may be kept alive."""
+        """Remember the head of `data`, if the reader found one answer that may be kept alive, or how it begins."""
         match events:
             case [ResponseHead(status=200, keep_alive=True) as head, BodyChunk(data=body), ResponseEnd()]:
                 pass
+            case [ResponseHead(status=200, keep_alive=True) as head, BodyChunk(data=body)]:
+                self._learn_begun(data, head, body)
+                return
+            case [ResponseHead(status=200, keep_alive=True) as head]:  # many servers send it by itself
+                self._learn_begun(data, head, b"")
+                return
             case _:
                 return
         end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
@@ -80,10 +96,22 @@ class WholeAnswers:
             _make_room(self._streams)
             self._streams[data[:end]] = head
 
+    def _learn_begun(self, data: bytes, head: ResponseHead, body: bytes) -> None:
+        end = data.find(_HEAD_END, 0, MAX_MEMO_HEAD_BYTES) + len(_HEAD_END)
+        is_large = head.is_json and _length_of(head) >= max(LARGE_BODY_BYTES, len(body) + 1)
+        if is_large and end >= len(_HEAD_END) and data[end:] == body:
+            _make_room(self._begun)
+            self._begun[data[:end]] = head
+
     def forget(self) -> None:
         """Know nothing: what a head means has changed."""
+        self._begun.clear()
         self._lengths.clear()
         self._streams.clear()
+
+
+def _length_of(head: ResponseHead) -> int:
+    return int(head.headers.get("content-length", "0"))
 
 
 def _make_room(memo: dict[bytes, int] | dict[bytes, ResponseHead]) -> None:

@@ -216,8 +216,11 @@ class SealedPipe:
         for plaintext in plaintexts:
             sealed.append(prefix_of_sealed(plaintext))
             if len(plaintext) > SLICE_BYTES:
-                self._write(sealed)
-                self._write_large(plaintext)
+                before = b"".join(sealed)
+                if len(before) > INLINE_BYTES:
+                    self._write(sealed)
+                    before = b""
+                self._write_large(before, plaintext)
                 sealed = []
             else:
                 sealed.append(self.seals.seal(whole(plaintext)))
@@ -232,14 +235,20 @@ class SealedPipe:
         for piece in _joined(sealed):
             self._transport.write(piece)
 
-    def _write_large(self, plaintext: Payload) -> None:
-        size = len(plaintext) + SEAL_BYTES
-        record = self._sealed_places.take(size)
-        self.seals.seal_into(plaintext, record)
-        for at in range(0, size, SLICE_BYTES):
-            if self._is_stopped:
-                return
-            self._transport.write(record[at : at + SLICE_BYTES])
+    def _write_large(self, before: bytes, plaintext: Payload) -> None:
+        """`before` lies right before the record, so that it is no write, and no reading, of its own."""
+        start = len(before)
+        size = start + len(plaintext) + SEAL_BYTES
+        place = self._sealed_places.take(size)
+        place[:start] = before
+        self.seals.seal_into(plaintext, place[start:])
+        at = 0
+        while at < size and not self._is_stopped:
+            end = at + SLICE_BYTES
+            if size - end < INLINE_BYTES:  # so little more is not worth another write
+                end = size
+            self._transport.write(place[at:end])
+            at = end
 
 
 def _widen(transport: asyncio.Transport) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.detect.judging import SCANNER, argument, result
 
 from sekisho.detect import CLEAN, Place
+from sekisho.detect.engines import best_finder
 from sekisho.detect.smuggling import SMUGGLING
 
 ESCAPED = [
@@ -71,3 +72,10 @@ def _between(text: str, mark: str) -> str:
 )
 def test_a_disguised_order_is_found_by_its_disguise(disguised: str, rule_id: str) -> None:
     assert rule_id in SCANNER.scan(result(f"Weather: 21 degrees.\n{disguised}"), Place.RESULTS).rule_ids
+
+
+def test_hexadecimal_letters_that_no_escape_begins_with_ask_no_rule() -> None:
+    keys = [key for rule in SMUGGLING for key in rule.wire_keys]
+    assert not best_finder(keys).find(b'"00feff17FEFFdb40 DB40"')
+    assert best_finder(keys).find(rb'"\\uFEFF"')
+    assert best_finder(keys).find(rb'"\\\\udb40\\\\udc41"')

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sekisho.errors import RemoteProtocolError, SekishoError
-from sekisho.plugin_server.http_pool import LARGE_BYTES, Connection, Pool
+from sekisho.plugin_server.http_pool import Connection, Pool
 from sekisho.plugin_server.site import Doorway, Site
 from sekisho.plugin_server.unfinished import Unfinished
-from sekisho.protocol import ResponseHead, request_head_bytes, response_bytes
+from sekisho.protocol import LARGE_BODY_BYTES, ResponseHead, request_head_bytes, response_bytes
 
 if TYPE_CHECKING:
     from tests.unit.plugin_server.conftest import SiteOpener
@@ -164,11 +164,11 @@ async def test_the_head_of_a_known_stream_is_judged_each_time(site: SiteOpener) 
         await asyncio.wait_for(server.all_closed.wait(), WAIT_S)
 
 
-LARGE = b"x" * (2 * LARGE_BYTES)
+LARGE = b"x" * (2 * LARGE_BODY_BYTES)
 LARGE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(LARGE)
 
 
-@pytest.mark.parametrize("cut", [1, 100, LARGE_BYTES, len(LARGE) - 1])
+@pytest.mark.parametrize("cut", [1, 100, LARGE_BODY_BYTES, len(LARGE) - 1])
 async def test_a_large_body_is_whole_however_it_is_cut(site: SiteOpener, cut: int) -> None:
     pieces = iter([LARGE_HEAD + b"\r\n" + LARGE[:cut], LARGE[cut:], WHOLE])
     async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
@@ -200,7 +200,7 @@ async def test_a_large_body_that_ends_early_is_a_loss(site: SiteOpener) -> None:
 
 
 async def test_a_shorter_large_body_has_nothing_of_the_one_before(site: SiteOpener) -> None:
-    shorter = b"y" * (LARGE_BYTES + 1)
+    shorter = b"y" * (LARGE_BODY_BYTES + 1)
     head = LARGE_HEAD.replace(b"%d" % len(LARGE), b"%d" % len(shorter))
     async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
         connection = await pool.connect()
@@ -254,10 +254,43 @@ async def test_what_follows_a_large_body_is_an_answer_nobody_asked_for(site: Sit
 
 async def test_a_large_body_whose_head_the_reply_refuses_is_not_awaited(site: SiteOpener) -> None:
     async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
-        connection, heard = await pool.connect(), Heard(refuses=True)
+        for _ in range(2):  # the second time its head is known
+            connection, heard = await pool.connect(), Heard(refuses=True)
+            connection.start(b"", heard)
+            _arrive(connection, LARGE_HEAD + b"\r\n" + LARGE[:5])
+            assert heard.said == ["head 200", "plugin_protocol"]
+            assert not connection.is_open
+
+
+async def test_large_bodies_with_a_known_head_cost_no_parser_and_are_told_apart(site: SiteOpener) -> None:
+    bodies = [bytes([letter]) * len(LARGE) for letter in b"xyz"]
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE)) as (pool, _):
+        connection = await pool.connect()
+        for body, cut in zip(bodies, (1, 5, 0), strict=True):
+            assert (pool.known.begun_of(LARGE_HEAD + b"\r\n") is None) == (body is bodies[0])
+            heard = Heard()
+            connection.start(b"", heard)
+            for piece in (LARGE_HEAD + b"\r\n" + body[:cut], body[cut:-1], body[-1:]):
+                _arrive(connection, piece)
+            assert heard.said == ["head 200", f"body {body.decode()}", "end"]
+            assert pool.take() is connection
+        heard = Heard()
         connection.start(b"", heard)
         _arrive(connection, LARGE_HEAD + b"\r\n" + LARGE[:5])
-        assert heard.said == ["head 200", "plugin_protocol"]
+        connection.abort()
+        async with asyncio.timeout(WAIT_S):
+            await heard.over.wait()
+        assert heard.said == ["head 200", "plugin_exited"], "one that ends early is a loss"
+
+
+async def test_a_body_beyond_the_limit_is_refused_however_often_it_begins(site: SiteOpener) -> None:
+    async with site(lambda request: b"") as server, _pool(server.url, len(LARGE) - 1) as (pool, _):
+        for _ in range(2):
+            connection, heard = await pool.connect(), Heard()
+            connection.start(b"", heard)
+            _arrive(connection, LARGE_HEAD + b"\r\n" + LARGE[:5])
+            assert heard.said[-1] not in ("end", "head 200")
+            assert not connection.is_open
         assert not connection.is_open
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from sekisho.errors import Unavailable
-from sekisho.plugin_server.answers import LargeWaiter
 from sekisho.plugin_server.contexts import Contexts
 from sekisho.plugin_server.exchange import Exchange
 from sekisho.plugin_server.plain_call import PlainCall
@@ -76,7 +75,6 @@ def test_a_large_result_is_passed_on_from_where_it_lies_and_only_once() -> None:
     assert isinstance(view, memoryview)
     assert view.obj is place
     assert not scene.entries
-    assert isinstance(scene.call, LargeWaiter)
 
 
 def test_a_large_question_is_the_owners_as_bytes_of_its_own() -> None:

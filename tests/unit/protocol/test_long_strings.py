@@ -20,6 +20,7 @@ LIMITS = JsonLimits()
 
 long_strings = st.sampled_from(
     [LONG, LONG + "é", "日本" * LONG_BYTES, LONG + "\n", LONG + '"', LONG + "\\", LONG * 9]
+    + [LONG * 9 + end for end in ("\\", '"', "\n" + LONG)]  # far behind what is looked at
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
     ["\0000", "\0001", "\0"]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.protocol import (
+    LARGE_BODY_BYTES,
     BodyChunk,
     ResponseEnd,
     ResponseReader,
@@ -60,6 +61,72 @@ def test_an_answer_with_a_known_head_is_given_without_a_parser() -> None:
 )
 def test_only_the_usual_answer_is_remembered(answer: bytes) -> None:
     assert known(answer).body_of(answer) is None
+
+
+LARGE = response_bytes(200, b"[%b]" % (b"1," * (LARGE_BODY_BYTES // 2)))
+LARGE_BODY_AT = LARGE.index(b"\r\n\r\n") + 4
+
+
+@pytest.mark.parametrize("size", [LARGE_BODY_AT, LARGE_BODY_AT + 1, len(LARGE) - 1])
+def test_the_beginning_of_an_answer_with_a_known_head_is_given_without_a_parser(size: int) -> None:
+    memo = known(LARGE[:size])
+    found = memo.begun_of(LARGE[:200])
+    assert found is not None
+    head, begun = found
+    assert (head.status, head.is_json, head.headers["content-length"]) == (200, True, "65538")
+    assert begun == LARGE[LARGE_BODY_AT:200]
+    assert memo.begun_of(LARGE[:LARGE_BODY_AT]) == (head, b"")
+    assert memo.begun_of(LARGE) is None, "it is whole"
+    assert memo.begun_of(LARGE + b"x") is None, "it is more than that"
+    assert memo.begun_of(LARGE[: LARGE_BODY_AT - 1]) is None
+    assert memo.begun_of(LARGE[:200].replace(b"65538", b"65539")) is None
+    memo.forget()
+    assert memo.begun_of(LARGE[:200]) is None
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        LARGE.replace(b" 200 ", b" 202 ", 1)[:-1],
+        LARGE.replace(b"application/json", b"text/event-stream")[:-1],
+        LARGE.replace(b"1.1 200", b"1.0 200")[:-1],
+        LARGE.replace(b"Content-Length", b"Connection: close\r\nContent-Length")[:-1],
+        LARGE[:LARGE_BODY_AT].replace(b"Content-Length: 65538", b"Transfer-Encoding: chunked") + b"3\r\n[1]",
+        LARGE.replace(b"Content-Length: 65538\r\n", b"")[:-1],
+        b"HTTP/1.1 100 Continue\r\n\r\n" + LARGE[:-1],
+        LARGE.replace(b"Content-Length", b"X: %b\r\nContent-Length" % (b"x" * MAX_MEMO_HEAD_BYTES))[:-1],
+        response_bytes(200, b""),
+        response_bytes(200, b"[%b]" % (b"1" * (LARGE_BODY_BYTES - 3)))[:-1],  # not large
+        response_bytes(200, b"{}") + LARGE[:-1],
+    ],
+)
+def test_only_the_usual_beginning_is_remembered(begun: bytes) -> None:
+    assert known(begun).begun_of(begun) is None
+
+
+@pytest.mark.threat("T-GARBAGE")
+@given(
+    st.binary(max_size=5), st.integers(0, len(LARGE) - 1), st.integers(0, 3), st.integers(1, len(LARGE) + 9)
+)
+def test_a_beginning_taken_without_a_parser_is_what_the_parser_gives(
+    junk: bytes, at: int, removed: int, size: int
+) -> None:
+    memo = known(LARGE[:-1])
+    data = (LARGE[:at] + junk + LARGE[at + removed :])[:size]
+    found = memo.begun_of(data)
+    if found is not None:
+        head, *rest = ResponseReader().feed(data)
+        assert (head, b"".join(one.data for one in rest if isinstance(one, BodyChunk))) == found
+        assert not any(isinstance(one, ResponseEnd) for one in rest)
+
+
+def test_a_server_whose_large_answers_never_begin_alike_fills_no_memory() -> None:
+    memo = WholeAnswers()
+    for number in range(2 * MAX_MEMO + 1):
+        begun = LARGE.replace(b"\r\n", b"\r\nX: %d\r\n" % number, 1)[:-1]
+        memo.learn(begun, ResponseReader().feed(begun))
+    assert memo.begun_of(LARGE.replace(b"\r\n", b"\r\nX: 0\r\n", 1)[:-1]) is None
+    assert memo.begun_of(begun) is not None
 
 
 @pytest.mark.threat("T-GARBAGE")

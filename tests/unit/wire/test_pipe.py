@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sekisho.errors import LocalProtocolError, RemoteProtocolError, Tampered
 from sekisho.keys import SealPair, seals
 from sekisho.wire import pipe
-from sekisho.wire.frames import HEAD_BYTES, INLINE_BYTES, MAX_BATCH_BYTES, SEAL_BYTES, Frame, Kind, Opened
+from sekisho.wire.frames import HEAD_BYTES, INLINE_BYTES, MAX_BATCH_BYTES, Frame, Kind, Opened
 from sekisho.wire.pipe import MAX_QUEUED_BYTES, SLICE_BYTES, SealedPipe
 
 Settle = Callable[[], Awaitable[None]]
@@ -251,13 +251,33 @@ async def test_an_epoch_that_is_used_up_ends_the_channel(
     assert sink.is_aborted
 
 
-async def test_a_large_payload_goes_to_tls_in_slices_and_a_small_turn_in_one(settle: Settle) -> None:
+@pytest.mark.parametrize("more", [1, INLINE_BYTES - 100, INLINE_BYTES, SLICE_BYTES - 100])
+async def test_a_large_payload_goes_to_tls_in_slices_together_with_what_announces_it(
+    settle: Settle, more: int
+) -> None:
+    """No write is a small one: each is a record of TLS, a call of the kernel, and a reading at the other end."""
     sender, sink, receiver = pipes()
-    sender.send(Kind.RESULT, 1, b"x" * (2 * SLICE_BYTES))
+    frame = (int(Kind.RESULT), 1, b"x" * (2 * SLICE_BYTES + more))
+    sender.send(*frame)
     await settle()
-    assert [len(write) for write in sink.writes[1:]] == [SLICE_BYTES, SLICE_BYTES, SEAL_BYTES]
-    frames = [frame for write in sink.writes for frame in receiver.feed(write)]
-    assert frames == [(int(Kind.RESULT), 1, b"x" * (2 * SLICE_BYTES))]
+    *slices, last = [len(write) for write in sink.writes]
+    assert set(slices) == {SLICE_BYTES}
+    assert INLINE_BYTES <= last < SLICE_BYTES + INLINE_BYTES
+    assert [frame for write in sink.writes for frame in receiver.feed(write)] == [frame]
+
+
+@pytest.mark.parametrize(("size", "writes"), [(10, 3), (INLINE_BYTES - 200, 3), (INLINE_BYTES, 6)])
+async def test_what_was_queued_before_a_large_payload_leaves_before_it(
+    settle: Settle, size: int, writes: int
+) -> None:
+    """With its first slice if it is little; what is more is not copied there."""
+    sender, sink, receiver = pipes()
+    frames = [(CALL, 1, b"c" * size), (int(Kind.RESULT), 2, large(7)), (CALL, 3, b"d")]
+    for frame in frames:
+        sender.send(*frame)
+    await settle()
+    assert [frame for write in sink.writes for frame in receiver.feed(write)] == frames
+    assert len(sink.writes) == writes
 
 
 class Keeper(Sink):
@@ -336,7 +356,7 @@ async def test_a_payload_that_cannot_leave_at_once_is_copied(settle: Settle) -> 
 
     def write(data: bytes | bytearray | memoryview) -> None:
         sink.writes.append(bytes(data))
-        if len(sink.writes) == 2:
+        if len(sink.writes) == 1:
             for number, place in enumerate(places):
                 sender.send(Kind.RESULT, number, memoryview(place))
                 place[:] = bytes(len(place))
@@ -354,7 +374,7 @@ async def test_what_is_sent_in_the_midst_of_a_record_comes_behind_it(settle: Set
 
     def write(data: bytes | bytearray | memoryview) -> None:
         sink.writes.append(bytes(data))
-        if len(sink.writes) == 2:  # the transport can take more, and says so within its write
+        if len(sink.writes) == 1:  # the transport can take more, and says so within its write
             for frame in inner:
                 sender.send(*frame)
             sender.flush()
@@ -372,14 +392,14 @@ async def test_a_pipe_stopped_in_the_midst_of_a_record_sends_no_more_of_it(settl
 
     def write(data: bytes | bytearray | memoryview) -> None:
         sink.writes.append(bytes(data))
-        if len(sink.writes) == 2:
+        if len(sink.writes) == 1:
             sender.stop()
 
     sink.write = write  # type: ignore[method-assign]  # of this one
     sender.send(Kind.RESULT, 1, large(1))
     sender.send(Kind.RESULT, 2, large(2))
     await settle()
-    assert len(sink.writes) == 2
+    assert len(sink.writes) == 1
 
 
 async def test_a_unix_socket_gets_room_for_a_large_message() -> None:
