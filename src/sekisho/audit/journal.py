@@ -52,6 +52,8 @@ Durability = Literal["effects", "every", "written"]
 LEAVE_S: Final = 2.0  # a leader that ends waits so long for the others to end
 LEAVE_LOOK_S: Final = 0.02
 _LINE_END: Final = 0x0A
+_OBJECT: Final = 0x7B
+_QUOTE: Final = 0x22
 _NUMBER_BYTES: Final = 26  # what a number adds to an entry, at most: {"n":9223372036854775807,
 
 
@@ -153,7 +155,9 @@ class Journal:
             self._is_closed
             or len(entry) > MAX_ENTRY_BYTES - _NUMBER_BYTES
             or _LINE_END in entry
-            or entry[:2] != b'{"'
+            or len(entry) < 2
+            or entry[0] != _OBJECT
+            or entry[1] != _QUOTE
         ):
             loop.call_soon(done, self._refusal(entry))
             return

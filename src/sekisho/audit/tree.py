@@ -128,14 +128,14 @@ class Frontier:
         ]
 
 
-def _perfect_root(nodes: Sequence[bytes]) -> bytes:
+def _perfect_root(nodes: list[bytes]) -> bytes:
     """Return the root over a power of two of nodes."""
     while len(nodes) > 1:
         nodes = [_sha256(b"\x01" + nodes[i] + nodes[i + 1]).digest() for i in range(0, len(nodes), 2)]
     return nodes[0]
 
 
-def _fold(nodes: Sequence[bytes], right: bytes | None) -> bytes | None:
+def _fold(nodes: list[bytes], right: bytes | None) -> bytes | None:
     """Join the perfect subtrees of `nodes`, smallest (rightmost) first, in front of the tree `right`."""
     end = len(nodes)
     while end:
@@ -148,7 +148,7 @@ def _fold(nodes: Sequence[bytes], right: bytes | None) -> bytes | None:
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
     """Return the root over the given leaf hashes."""
-    found = _fold(leaves, None)
+    found = _fold(list(leaves), None)
     return EMPTY_ROOT if found is None else found
 
 

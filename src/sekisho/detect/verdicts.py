@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from sekisho.detect.rule import Severity
 
 __all__ = ["CLEAN", "NOTHING_FOUND", "Findings", "Verdict"]
 
 
-class Verdict(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Verdict:
     """The ids of the rules a text breaks, in the order of the rule book, and the worst they ask for."""
 
     rule_ids: tuple[str, ...]
     severity: Severity | None
 
 
-class Findings(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Findings:
     """Whether the text may not pass, and the ids of the rules it met, in the order of the rule book."""
 
     refused: bool

@@ -44,8 +44,17 @@ WORTH_KEEPING: Final = (
     4 << 10
 )  # bytes; answers of few lengths are nearly all there are, and so are their heads
 _heads: Final[dict[int, bytes]] = {}
-_COMPLETE: Final = b'"resultType":"complete"'
-_CALL: Final = b'"%b":"%%b"' % META_CALL.encode()
+_CALL: Final = b'"%b":"' % META_CALL.encode()
+_FIRST: Final = b'"_meta":{' + _CALL
+_BEHIND_META: Final = b"," + _CALL
+_BEHIND_ALL: Final = b"," + _FIRST
+# What closes a call's `_meta` and the result, in each era.
+_LEGACY_END: Final = b'"}}'
+_MODERN_END: Final = b'"},"resultType":"complete"}'
+_READ_END: Final = b'",%b},%b}' % (_WHO_ANSWERS, _KEEP_NOTHING)
+_BEFORE_ID: Final = b'{"jsonrpc":"2.0","id":'
+_BEFORE_RESULT: Final = b',"result":'
+_AROUND: Final = len(_BEFORE_ID + _BEFORE_RESULT + b"}")
 
 
 def initialize_result(version: str, house: House, client: str, endpoint: PluginName | None) -> bytes:
@@ -83,9 +92,7 @@ def list_result(array: bytes, *, modern: bool, member: str = "tools", cursor: st
 def method_result(method: str, result: bytes, call_id: str, *, has_meta: bool, modern: bool) -> bytes:
     """The result of a method that is no tool, with its call and what the newer era wants of it."""
     is_read = modern and method == "resources/read"
-    meta = _WHO_ANSWERS if is_read else b""
-    era = _KEEP_NOTHING if is_read else _COMPLETE if modern else b""
-    inner, end = _end(result, call_id, has_meta=has_meta, meta=meta, era=era)
+    inner, end = _end(result, call_id, _READ_END if is_read else _end_in(modern=modern), has_meta=has_meta)
     return result[:inner] + end
 
 
@@ -96,7 +103,7 @@ def call_result(result: bytes, call_id: str, *, has_meta: bool, modern: bool) ->
         result: Not an empty object.
         has_meta: It ends with the members of a `_meta`.
     """
-    inner, end = _end(result, call_id, has_meta=has_meta, era=_COMPLETE if modern else b"")
+    inner, end = _end(result, call_id, _end_in(modern=modern), has_meta=has_meta)
     return result[:inner] + end
 
 
@@ -104,24 +111,24 @@ def call_response(
     request_id: int | str, result: bytes, call_id: str, *, has_meta: bool, modern: bool
 ) -> bytes:
     """The HTTP response with the result of a tool, written in one piece: each joint would copy it once more."""
-    return b"".join(
-        call_response_parts(request_id, result, call_id, has_meta=has_meta, modern=modern),
-    )
+    ident = _encode(request_id)
+    inner, end = _end(result, call_id, _end_in(modern=modern), has_meta=has_meta)
+    head = _head(_AROUND + len(ident) + inner + len(end))
+    return b"".join((head, _BEFORE_ID, ident, _BEFORE_RESULT, result[:inner], end, b"}"))
 
 
 def call_response_parts(
     request_id: int | str, result: bytes | memoryview, call_id: str, *, has_meta: bool, modern: bool
-) -> tuple[bytes, bytes, bytes | memoryview, bytes]:
-    """The same, as it lies in several places."""
-    before = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(request_id)
-    size, end = _end(result, call_id, has_meta=has_meta, era=_COMPLETE if modern else b"")
-    inner = result[:size] if size < WORTH_KEEPING else memoryview(result)[:size]
-    return _head(len(before) + size + len(end) + 1), before, inner, end + b"}"
+) -> tuple[bytes, bytes, memoryview, bytes]:
+    """The same for a large one, as it lies in several places."""
+    before = _before(request_id)
+    size, end = _end(result, call_id, _end_in(modern=modern), has_meta=has_meta)
+    return _head(len(before) + size + len(end) + 1), before, memoryview(result)[:size], end + b"}"
 
 
 def message(request_id: int | str, result: bytes) -> bytes:
     """The message alone, as an event has it."""
-    return b"".join((b'{"jsonrpc":"2.0","id":', _encode(request_id), b',"result":', result, b"}"))
+    return b"".join((_before(request_id), result, b"}"))
 
 
 def response(request_id: int | str, result: bytes) -> bytes:
@@ -131,23 +138,24 @@ def response(request_id: int | str, result: bytes) -> bytes:
 
 def response_parts(request_id: int | str, result: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     """The same, as it lies in several places."""
-    before = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(request_id)
+    before = _before(request_id)
     return _head(len(before) + len(result) + 1), before, result, b"}"
 
 
-def _end(
-    result: bytes | memoryview, call_id: str, *, has_meta: bool, meta: bytes = b"", era: bytes
-) -> tuple[int, bytes]:
-    """How much of a result stays, and what takes the place of the rest: its call, `meta` in `_meta`, and `era`."""
-    said = _CALL % call_id.encode()
-    if meta:
-        said += b"," + meta
+def _before(request_id: int | str) -> bytes:
+    return _BEFORE_ID + _encode(request_id) + _BEFORE_RESULT
+
+
+def _end_in(*, modern: bool) -> bytes:
+    return _MODERN_END if modern else _LEGACY_END
+
+
+def _end(result: bytes | memoryview, call_id: str, closing: bytes, *, has_meta: bool) -> tuple[int, bytes]:
+    """How much of a result stays, and what takes the place of the rest: its call, in `_meta`, and what is behind that."""
     if has_meta:
-        size, end = len(result) - 2, b",%b}" % said
-    else:
-        comma = b"" if result == b"{}" else b","
-        size, end = len(result) - 1, b'%b"_meta":{%b}' % (comma, said)
-    return size, b"%b,%b}" % (end, era) if era else end + b"}"
+        return len(result) - 2, _BEHIND_META + call_id.encode() + closing
+    before = _BEHIND_ALL if len(result) > 2 else _FIRST
+    return len(result) - 1, before + call_id.encode() + closing
 
 
 def _head(size: int) -> bytes:

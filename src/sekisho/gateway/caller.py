@@ -21,6 +21,7 @@ from sekisho.protocol import (
     Envelope,
     JsonObject,
     JsonValue,
+    is_usual_meta,
 )
 from sekisho.wire import CallContext, encode_context
 
@@ -227,9 +228,9 @@ def _extensions(shape: Envelope) -> frozenset[str]:
     return frozenset(word for word, name in _EXTENSIONS if isinstance(listed.get(name), dict))
 
 
-def spread(meta: Mapping[str, JsonValue]) -> bytes:
+def spread(meta: JsonObject) -> bytes:
     """What of a client's `_meta` is not ours: it goes to the plugin as it is, within a bound."""
-    if _USUAL_META.issuperset(meta):
+    if is_usual_meta(meta) or _USUAL_META.issuperset(meta):
         return b""
     rest = {
         name: value for name, value in meta.items() if name != "progressToken" and not name.startswith(_OURS)

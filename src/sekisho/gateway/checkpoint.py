@@ -16,9 +16,9 @@ Rules, each of which can refuse:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from sekisho.detect import Findings, Inspection, refusal
 from sekisho.errors import RateLimited, Refused, ScopeMissing, SekishoError
@@ -49,6 +49,7 @@ __all__ = [
     "Standing",
     "authenticate",
     "judge",
+    "rate_key",
 ]
 
 LISTEN: Final = "subscriptions/listen"
@@ -56,7 +57,7 @@ MAX_STREAM_S: Final = (
     24 * 3600.0
 )  # news are listened for as long as a session may last; a client ends it sooner
 
-Charges = tuple[tuple[tuple[str, str], RateRule], ...]
+Charges = tuple[tuple[str, RateRule], ...]
 
 
 class Limiter(Protocol):
@@ -93,7 +94,7 @@ class House:
     limiter: Limiter
     client_rate: RateRule
     session_rate: RateRule
-    standings: Mapping[PluginName, Standing]
+    standings: dict[PluginName, Standing]
     approvals: Approvals
     max_argument_bytes: int
     result_limits: JsonLimits
@@ -234,14 +235,19 @@ def _not_allowed(operation: str, plugin: PluginName) -> Refused:
     return Refused("operation_not_allowed", f"{operation!r} is not an allowed operation of {plugin!r}")
 
 
+def rate_key(kind: Literal["client", "plugin", "sessions"], name: str) -> str:
+    """What is counted under a name: one text, because the hash of a pair is made anew for each look."""
+    return f"{kind}\x00{name}"
+
+
 def _limit(permitted: Permitted, house: House) -> None:
     identified = permitted.identified
     client, plugin = identified.client, identified.arrived.call.plugin
     charges = house.charges.get((client, plugin))
     if charges is None:  # both are known by now, so there are few such pairs
         charges = house.charges[client, plugin] = (
-            (("client", client), house.client_rate),
-            (("plugin", plugin), house.standings[plugin].rate),
+            (rate_key("client", client), house.client_rate),
+            (rate_key("plugin", plugin), house.standings[plugin].rate),
         )
     wait_s = house.limiter.admit_all(charges, identified.arrived.now)
     if wait_s > 0:

@@ -16,7 +16,7 @@ from sekisho.audit import records
 from sekisho.detect import refusal
 from sekisho.errors import RateLimited, SekishoError
 from sekisho.gateway.approvals import is_yes
-from sekisho.gateway.checkpoint import House
+from sekisho.gateway.checkpoint import House, rate_key
 from sekisho.gateway.confines import keep_answer_within
 from sekisho.gateway.questions import GATEWAY, read_answer, read_question_id
 from sekisho.gateway.road import Road
@@ -56,7 +56,9 @@ class ClientAnswers:
         if found is None:
             visit.accept()  # nobody asked this
             return
-        wait_s = house.limiter.admit_all(((("client", visit.known_client), house.client_rate),), visit.now)
+        wait_s = house.limiter.admit_all(
+            ((rate_key("client", visit.known_client), house.client_rate),), visit.now
+        )
         if wait_s > 0:  # each answer is searched and recorded
             raise RateLimited(wait_s)
         session = session_of()

@@ -15,7 +15,7 @@ from typing import Final
 from sekisho.errors import RateLimited, Refused, RemoteProtocolError
 from sekisho.gateway.caller import TASKS, Caller, declared_by, modern_caller
 from sekisho.gateway.catalogue import Catalogue
-from sekisho.gateway.checkpoint import House
+from sekisho.gateway.checkpoint import House, rate_key
 from sekisho.gateway.cursors import Cursors
 from sekisho.gateway.gathering import Gathering
 from sekisho.gateway.guest import Withdrawable
@@ -137,7 +137,7 @@ class Dispatcher:
         wish, capabilities = message.params.get("protocolVersion"), message.params.get("capabilities", {})
         if not isinstance(wish, str) or not isinstance(capabilities, dict):
             raise RemoteProtocolError("params_invalid", "initialize needs protocolVersion and capabilities")
-        charge = (("sessions", visit.known_client), house.session_rate)
+        charge = (rate_key("sessions", visit.known_client), house.session_rate)
         wait_s = house.limiter.admit_all((charge,), visit.now)
         if wait_s > 0:
             raise RateLimited(wait_s)

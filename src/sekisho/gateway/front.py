@@ -150,7 +150,7 @@ class Connection:
 
     def buffer_updated(self, nbytes: int) -> None:
         """So much was put there."""
-        self.data_received(bytes(self._front.buffer[:nbytes]))
+        self.data_received(self._front.buffer[:nbytes].tobytes())
 
     def data_received(self, data: bytes) -> None:
         """The same for a loop that has a buffer of its own."""

@@ -7,7 +7,7 @@ the log cannot be written nothing leaves and no result is handed out. Callbacks,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from sekisho.audit import records
 from sekisho.errors import PluginError, SekishoError, Unavailable
@@ -163,7 +163,9 @@ class Road:
         gate: Gate = GATE,
     ) -> None:
         self._gate = gate
-        self.lines = lines
+        self.lines = cast(
+            "dict[PluginName, Line]", lines
+        )  # a mapping of any kind would be asked in many more steps
         self._house = house
         self._journal = journal
         self._metrics = metrics

@@ -81,7 +81,7 @@ class Standings:
         self._lock: LockFile | SekishoError = LockFile()
         self._lock_stamp: tuple[int, int, int] | None = None
         # What is known of every plugin now, replaced as a whole; read several times for each call.
-        self.current: Mapping[PluginName, Standing] = {}
+        self.current: dict[PluginName, Standing] = {}
         self.refresh_lock(force=True)
 
     def reconfigure(self, dossiers: Mapping[PluginName, Dossier]) -> None:

@@ -7,19 +7,21 @@ and no static client's name holds a colon.
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass
 
 __all__ = ["Bound", "Principal", "RequestFacts"]
 
 
-class Bound(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class Bound:
     """Who may use a token: the holder of a certificate (RFC 8705), of a DPoP key (RFC 9449), or of both."""
 
     x5t: str | None = None
     jkt: str | None = None
 
 
-class Principal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
     """A client that showed a valid credential."""
 
     client: str
@@ -31,7 +33,8 @@ class Principal(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     bound: Bound | None = None
 
 
-class RequestFacts(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
     """What a request shows: all of it stands in its head, but the certificate, which its connection showed."""
 
     authorization: str | None

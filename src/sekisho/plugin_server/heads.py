@@ -38,10 +38,6 @@ MAX_MEMO: Final = 1024  # resources have countless names
 _SESSION_ID: Final = re.compile(
     r"[\x21-\x7e]{1,16384}"
 )  # what MCP allows; anything else could not be sent back
-# A call as `session` writes it, behind its id and before its arguments, whose name is spelled without escapes.
-_CALL: Final = re.compile(
-    rb'\{"jsonrpc":"2\.0","id":[0-9]{1,18}(,"method":"tools/call","params":\{"name":"[^"\\]{1,256}"),"arguments":'
-)
 _LENGTH_LINE: Final = b"\r\nContent-Length: %d\r\n"
 _NAMED: Final = {
     "tools/call": "name",
@@ -115,8 +111,8 @@ class RequestHeads:
         self._usual = None
         return True
 
-    def post(self, message: bytes) -> bytes:
-        """The head of a POST with this message."""
+    def post(self, message: bytes, words: bytes = b"") -> bytes:
+        """The head of a POST with this message; `words` are what all calls of its tool have in common."""
         lines = self._authoriser.headers("POST", self._url)
         usual = self._usual
         if usual is None or usual[0] is not lines:
@@ -129,7 +125,7 @@ class RequestHeads:
             )
             before, _, behind = whole.partition(_LENGTH_LINE % 1)
             usual = self._usual = (lines, before, behind)
-        own = b"" if self._is_legacy else self._lines_of(message)
+        own = b"" if self._is_legacy else self._lines_of(message, words)
         if self._trace:
             own += trace_lines(message, self._trace)
         return usual[1] + _LENGTH_LINE % len(message) + own + usual[2]
@@ -156,16 +152,15 @@ class RequestHeads:
         version = (("MCP-Protocol-Version", self._version or ""),)
         return version if self.session is None else (("Mcp-Session-Id", self.session), *version)
 
-    def _lines_of(self, message: bytes) -> bytes:
+    def _lines_of(self, message: bytes, words: bytes) -> bytes:
         """The same as `_own_lines`, found out once for each tool: in one session all calls state one version."""
-        call = None if self._plans else _CALL.match(message)
-        if call is None:
+        if not words or self._plans:
             return self._own_lines(message)
-        lines = self._calls.get(call[1])
+        lines = self._calls.get(words)
         if lines is None:
             lines = self._own_lines(message)
             if lines:  # what could not be read of one call says nothing of the next
-                _keep(self._calls, call[1], lines)
+                _keep(self._calls, words, lines)
         return lines
 
     def _own_lines(self, message: bytes) -> bytes:

@@ -230,7 +230,7 @@ class Connection:
     def buffer_updated(self, nbytes: int) -> None:
         """So much was put there."""
         if self._body is None:
-            self._received(bytes(self._pool.buffer[:nbytes]))
+            self._received(self._pool.buffer[:nbytes].tobytes())
             return
         self._have += nbytes
         reply = self._reply

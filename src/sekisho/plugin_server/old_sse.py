@@ -96,7 +96,7 @@ class OldSse:
     def withdraw(self, ident: int) -> None:
         """The message that cancels is all there is."""
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, ident: int = 0, words: bytes = b"") -> None:
         """Post one message."""
         read = msgspec.json.decode(message, type=_Id)
         posted = _Posted(self, message, read.id if read.method else None)

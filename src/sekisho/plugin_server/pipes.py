@@ -75,7 +75,7 @@ class Pipes:
             reader, _ = await self._loop.connect_read_pipe(partial(_made, make), pipe)
             self._readers.append(reader)
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, ident: int = 0, words: bytes = b"") -> None:
         """Queue one message; the messages of one loop turn leave in one write."""
         if self._stdin is None or self._is_ended:
             return

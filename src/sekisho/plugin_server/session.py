@@ -92,6 +92,7 @@ class PluginSession:
         self.counters = Counters()
         self.modern = modern
         self.send: Callable[[bytes], None] = lambda message: None
+        self._send_call: Callable[[bytes, int, bytes], None] = lambda message, ident, words: None
         self.has_room: Callable[[], bool] = lambda: True
         self.transport: Transport | None = None
         self._words = CallWords(has_roots=bool(roots))
@@ -105,6 +106,7 @@ class PluginSession:
         """From now on messages leave by this transport."""
         self.transport = transport
         self.send = transport.send
+        self._send_call = transport.send
         self.has_room = transport.has_room
 
     def agree(self, version: str) -> None:
@@ -177,7 +179,7 @@ class PluginSession:
         else:
             self._progress.expect(ident, note)
             tail = noted % ident
-        self.send(b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, head, arguments, tail))
+        self._send_call(b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, head, arguments, tail), ident, head)
         return ident
 
     def tails_of(self, stamp: Stamp) -> tuple[bytes, bytes]:

@@ -30,8 +30,12 @@ class Transport(Protocol):
     def has_streams(self) -> bool:
         """True if every request of ours has an answer stream of its own (HTTP): `of` is known, closing it cancels."""
 
-    def send(self, message: bytes) -> None:
-        """Send one message; a modern request says its version and method itself, in `params._meta` and `method`."""
+    def send(self, message: bytes, ident: int = 0, words: bytes = b"") -> None:
+        """Send one message; a modern request says its version and method itself, in `params._meta` and `method`.
+
+        Of the call of a tool its id is told, and the `words` that it has in common with all calls of that tool. Both
+        stand in the message, where whoever needs them need not look for them then.
+        """
 
     def has_room(self) -> bool:
         """False while so much is queued that no further call may be sent."""

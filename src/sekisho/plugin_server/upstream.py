@@ -126,14 +126,13 @@ class Upstream:
         """The tools, for the arguments that a modern server wants repeated in headers."""
         self._heads.use_tools(tools)
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, ident: int = 0, words: bytes = b"") -> None:
         """Post one message; its answer, if it is a request, arrives at the hearer."""
-        own = _OWN_REQUEST.match(message)
-        if own is not None and self._held is None and self._heads.version is not None:  # nearly always
-            ident = int(own[1])
+        if ident and self._held is None:  # nearly always
             reply = self._replies[ident] = RemoteReply(self, self._hearer, message, ident)
-            self._post(reply)
+            self._post(reply, words)
             return
+        own = _OWN_REQUEST.match(message)
         wanted = int(own[1]) if own is not None else _id_of(message)
         reply = self._new_reply(message, wanted)
         if self._held is not None:
@@ -272,9 +271,9 @@ class Upstream:
         if not self._is_closed and not any(reply.method == "GET" for reply in self._others):
             self._post(self._new_reply(b"", None, "GET"))
 
-    def _post(self, reply: RemoteReply) -> None:
+    def _post(self, reply: RemoteReply, words: bytes = b"") -> None:
         try:
-            head = self._heads.post(reply.message) if reply.method == "POST" else self._head(reply)
+            head = self._heads.post(reply.message, words) if reply.method == "POST" else self._head(reply)
         except SekishoError as error:
             reply.fail(error)
             return

@@ -47,6 +47,7 @@ from sekisho.protocol.ladder import (
     decode_header,
     encode_header,
     envelope,
+    is_usual_meta,
 )
 from sekisho.protocol.line_buffer import LineBuffer
 from sekisho.protocol.lines import LineReader
@@ -133,6 +134,7 @@ __all__ = [
     "envelope",
     "error_bytes",
     "header_lines",
+    "is_usual_meta",
     "joined",
     "negotiate",
     "notification_bytes",

@@ -73,16 +73,19 @@ def parse_client_batch(data: bytes, limits: JsonLimits, *, most: int) -> list[Cl
 def _message(value: JsonValue) -> ClientMessage:
     if type(value) is not dict:
         raise _invalid("the message is not an object")
-    if not _MEMBERS.issuperset(value):
+    stated, method, params = value.get("jsonrpc"), value.get("method"), value.get("params", _NOTHING)
+    # a request has these four members, nearly always; then it has no other, and no set is asked, which is dearer
+    is_usual = len(value) == 4 and bool(method) and params is not _NOTHING and "id" in value
+    if not is_usual and not _MEMBERS.issuperset(value):
         raise _invalid("the message has members that JSON-RPC does not know")
-    if value.get("jsonrpc") != "2.0":
+    if not isinstance(stated, str) or stated != "2.0":
         raise _invalid("jsonrpc is not 2.0")
-    method = value.get("method")
     if method is None:
         return _response(value)
     if not isinstance(method, str) or (method != "tools/call" and not _is_method(method)):
         raise _invalid("the method is not a method name")
-    params = value.get("params", _NOTHING)
+    if is_usual and isinstance(params, dict):
+        return ClientRequest(_id(value["id"]), method, params)
     if not isinstance(params, dict) or "result" in value or "error" in value:
         raise _invalid("params is an object, and a request has no result or error")
     if "id" not in value:
@@ -96,13 +99,13 @@ def parse_tool_call(params: JsonObject) -> ToolCall:
     Raises:
         RemoteProtocolError: `params_invalid`.
     """
-    if not _CALL_MEMBERS.issuperset(params):
-        refuse_variants(params, _CALL_MEMBERS)
     name = params.get("name")
+    arguments, meta = params.get("arguments", _NOTHING), params.get("_meta", _NOTHING)
+    # asking a set would be dearer than counting what was found
+    if ("name" in params) + (arguments is not _NOTHING) + (meta is not _NOTHING) != len(params):
+        refuse_variants(params, _CALL_MEMBERS)
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS:
         raise _bad_params("tools/call needs a name, a short string")
-    arguments = params.get("arguments", _NOTHING)
-    meta = params.get("_meta", _NOTHING)
     if not isinstance(arguments, dict) or not isinstance(meta, dict):
         raise _bad_params("arguments and _meta are objects")
     return ToolCall(name, arguments, meta)

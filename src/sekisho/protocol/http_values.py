@@ -5,7 +5,6 @@ Readers of bytes stand in `http_head` and `http1`. Every attribute is final, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +35,7 @@ class Head:  # noqa: PLW1641  # it holds dictionaries, so it has no hash
         *,
         method: str,
         target: str,
-        headers: Mapping[str, str],
+        headers: dict[str, str],
         keep_alive: bool,
         is_old: bool,
         length: int | None,
@@ -69,7 +68,7 @@ class HttpRequest:  # noqa: PLW1641  # it holds dictionaries, so it has no hash
         *,
         method: str,
         target: str,
-        headers: Mapping[str, str],
+        headers: dict[str, str],
         body: bytes = b"",
         keep_alive: bool = True,
         speaks_chunks: bool = True,
@@ -98,7 +97,7 @@ class KeptHead:
 
     __slots__ = ("headers", "length", "note", "target")
 
-    def __init__(self, target: str, headers: Mapping[str, str], length: int, note: object) -> None:
+    def __init__(self, target: str, headers: dict[str, str], length: int, note: object) -> None:
         self.target: Final = target
         self.headers: Final = headers
         self.length: Final = length

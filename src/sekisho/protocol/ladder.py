@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from typing import Final
 
 from sekisho.errors import RemoteProtocolError
@@ -34,6 +33,7 @@ __all__ = [
     "decode_header",
     "encode_header",
     "envelope",
+    "is_usual_meta",
 ]
 
 META_PROTOCOL_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
@@ -64,20 +64,21 @@ _LEGACY: Final[dict[str | None, Envelope]] = {
 _PLAIN: Final = {version: Envelope(modern=True, version=version) for version in MODERN}
 
 
-def envelope(headers: Mapping[str, str], message: ClientRequest | ClientNotification) -> Envelope:
+def envelope(headers: dict[str, str], message: ClientRequest | ClientNotification) -> Envelope:
     """Climb the ladder. Header names are lower-case, as `http1` gives them.
 
     Raises:
         RemoteProtocolError: `params_invalid`, `header_mismatch` or `version_unsupported`.
     """
     params = message.params
-    if not _PARAMS.issuperset(params):
+    # counting what nearly every message has costs less than asking a set
+    if ("name" in params) + ("arguments" in params) + ("_meta" in params) != len(params):
         refuse_variants(params, _PARAMS)
     stated = headers.get(_VERSION_HEADER)
     meta = params.get("_meta", _NOTHING)
     if not isinstance(meta, dict):
         raise RemoteProtocolError("params_invalid", "params._meta is an object")
-    if not _USUAL_META.issuperset(meta):
+    if not is_usual_meta(meta) and not _USUAL_META.issuperset(meta):
         refuse_variants(meta, _META)
     if META_PROTOCOL_VERSION in meta or stated in MODERN:
         return _modern(headers, message, stated, meta)
@@ -86,6 +87,16 @@ def envelope(headers: Mapping[str, str], message: ClientRequest | ClientNotifica
     if stated is not None and stated not in LEGACY and message.method != "initialize":
         raise VersionUnsupported(stated)
     return _LEGACY.get(stated) or Envelope(modern=False, version=stated)
+
+
+def is_usual_meta(meta: JsonObject) -> bool:
+    """True when a modern request says in its `_meta` what it must, and who its client is: nearly every one."""
+    return (
+        len(meta) == 3
+        and META_PROTOCOL_VERSION in meta
+        and META_CLIENT_CAPABILITIES in meta
+        and META_CLIENT_INFO in meta
+    )
 
 
 def encode_header(value: str) -> str:
@@ -110,7 +121,7 @@ def decode_header(value: str) -> str | None:
 
 
 def _modern(
-    headers: Mapping[str, str],
+    headers: dict[str, str],
     message: ClientRequest | ClientNotification,
     stated: str | None,
     meta: JsonObject,
@@ -141,7 +152,7 @@ def _modern(
 
 
 def _check_name_headers(
-    headers: Mapping[str, str], message: ClientRequest | ClientNotification, *, are_required: bool
+    headers: dict[str, str], message: ClientRequest | ClientNotification, *, are_required: bool
 ) -> None:
     method = headers.get("mcp-method")
     if method != message.method and (are_required or method is not None):

@@ -7,7 +7,6 @@ whatever the tool or prompt is called. Knows the grammar only; whether such a pl
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final, NewType
 
 from sekisho.errors import Misconfigured, RemoteProtocolError
@@ -20,9 +19,11 @@ ToolName = NewType("ToolName", str)
 MAX_PLUGIN_NAME: Final = 32  # it becomes part of file, socket and cgroup names
 MAX_TOOL_NAME: Final = 128  # MCP 2025-11-25, tool names
 
+MAX_KNOWN: Final = 1024  # names that were split lately
 _SEPARATOR: Final = "__"
 _PLUGIN: Final = re.compile(r"[a-z0-9](?:-?[a-z0-9])*")
 _TOOL: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_known: Final[dict[str, tuple[PluginName, ToolName]]] = {}
 
 
 def plugin_name(text: str) -> PluginName:
@@ -52,13 +53,18 @@ def joined(plugin: PluginName, name: str) -> str:
     return f"{plugin}{_SEPARATOR}{name}"
 
 
-@lru_cache(maxsize=1024)  # asked for every call, and tools are few
 def split(name: str) -> tuple[PluginName, ToolName] | None:
     """Undo `joined`; None when the text was not made by it."""
+    known = _known.get(name)  # asked for every call, and tools are few
+    if known is not None:
+        return known
     found = split_any(name)
     if found is None or not _TOOL.fullmatch(found[1]):
         return None
-    return found[0], ToolName(found[1])
+    if len(_known) >= MAX_KNOWN:
+        _known.clear()
+    made = _known[name] = (found[0], ToolName(found[1]))
+    return made
 
 
 def split_any(name: str) -> tuple[PluginName, str] | None:

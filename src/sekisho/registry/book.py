@@ -42,7 +42,7 @@ class Definitions:
 
     plugin: PluginName
     root: str
-    tools: Mapping[ToolName, Definition]
+    tools: dict[ToolName, Definition]
     unusable: Mapping[ToolName, str]
     listing: bytes
     header_plans: Mapping[ToolName, HeaderPlan] = field(default_factory=dict)

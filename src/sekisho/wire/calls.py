@@ -19,11 +19,13 @@ __all__ = ["CallFrame", "decode_call", "decode_context", "encode_call", "encode_
 
 # Wants progress, bytes of tool, digest and context, timeout; then tool, digest, context, arguments.
 _CALL: Final = struct.Struct(">BHBId")
+_CALL_BYTES: Final = 16
 _LINE_FEED: Final = 0x0A  # as a number: looking for bytes, Python raises and drops an error first
 _contexts: Final = msgspec.json.Decoder(CallContext)
 _raw: Final = msgspec.json.Decoder(msgspec.Raw)
 _NO_CONTEXT: Final = CallContext()
 _encode: Final = msgspec.json.Encoder().encode
+_isfinite: Final = math.isfinite
 
 
 class CallFrame:
@@ -76,18 +78,24 @@ def encode_call(frame: CallFrame) -> bytes:
 
 def decode_call(payload: bytes) -> CallFrame:
     """The call in a payload; raises `RemoteProtocolError`."""
+    head: tuple[
+        int, int, int, int, float
+    ]  # said to the compiler: sums and slices of what it does not know are dear
     try:
-        wants_progress, tool_size, digest_size, context_size, timeout_s = _CALL.unpack_from(payload)
-        at = _CALL.size + tool_size
-        tool = payload[_CALL.size : at].decode()
-        digest = payload[at : at + digest_size].decode()
-        at += digest_size
-        context = payload[at : at + context_size]
-        arguments = payload[at + context_size :]
-        value = bytes(_raw.decode(arguments))
+        head = _CALL.unpack_from(payload)
+        wants_progress, tool_size, digest_size, context_size, timeout_s = head
+        at = _CALL_BYTES + tool_size
+        tool = payload[_CALL_BYTES:at].decode()
+        end = at + digest_size
+        digest = payload[at:end].decode()
+        at = end + context_size
+        context = payload[end:at] if context_size else b""
+        arguments = payload[at:]
+        raw = _raw.decode(arguments)
+        value = arguments if len(raw) == len(arguments) else bytes(raw)  # else there are blanks around it
     except (struct.error, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise RemoteProtocolError("plugin_protocol", "a CallFrame cannot be read") from error
-    if wants_progress > 1 or _LINE_FEED in arguments or _LINE_FEED in context or not math.isfinite(timeout_s):
+    if wants_progress > 1 or _LINE_FEED in arguments or _LINE_FEED in context or not _isfinite(timeout_s):
         raise RemoteProtocolError("plugin_protocol", "a CallFrame says what no core says")
     return CallFrame(tool, value, digest, timeout_s, wants_progress=wants_progress == 1, context=context)
 

@@ -101,7 +101,8 @@ def cut(record: bytes) -> tuple[list[Frame], tuple[int, int] | None]:
         start = at + HEAD_BYTES
         if start > end:
             raise _broken("a frame is shorter than its head")
-        kind, call, size = _unpack(record, at)
+        head: tuple[int, int, int] = _unpack(record, at)
+        kind, call, size = head
         if kind not in _KINDS:
             raise _broken(f"frame kind {kind} is unknown")
         if size == _FOLLOWS:

@@ -17,6 +17,7 @@ from sekisho.detect import Inspection
 from sekisho.errors import RateLimited, Refused, ScopeMissing, Unavailable
 from sekisho.gateway import Answered, Refusal, Sealed, judge, release
 from sekisho.gateway.caller import NO_EXTRAS, TASKS, Caller, Extras
+from sekisho.gateway.checkpoint import rate_key
 from sekisho.gateway.stages import Arrived, Call
 from sekisho.gateway.tasks import Task
 from sekisho.keys import Principal, ScopePolicy
@@ -277,6 +278,12 @@ def test_a_call_needs_the_yes_of_the_approver(kit: Kit) -> None:
     assert kit.approver.asked == ["add", "add"]
 
 
+def test_the_limits_of_a_client_and_of_a_plugin_never_meet(kit: Kit) -> None:
+    names = ("aya", "calc", "", "\x00", "client\x00aya")
+    keys = [key for name in names for key in (rate_key("client", name), rate_key("plugin", name))]
+    assert len(set(keys)) == len(keys)
+
+
 def test_the_rules_are_asked_in_their_order(kit: Kit) -> None:
     """A call that breaks every rule is mended one rule at a time: each refusal is of the next rule."""
     wrong = b'{"a":"x"}'
@@ -287,7 +294,7 @@ def test_the_rules_are_asked_in_their_order(kit: Kit) -> None:
         client_rate=RateRule(per_minute=1, burst=1),
         standings={kit.calc: kit.standing(problem=Refused("plugin_quarantined", "test"))},
     )
-    kit.house.limiter.admit_all(((("client", "aya"), kit.house.client_rate),), kit.now)
+    kit.house.limiter.admit_all(((rate_key("client", "aya"), kit.house.client_rate),), kit.now)
     seen = [kit.code(judge(kit.arrived(token=None, arguments=wrong), kit.house))]
     seen.append(kit.code(judge(kit.arrived(arguments=wrong), kit.house)))
     kit.change(standings={kit.calc: kit.standing()})

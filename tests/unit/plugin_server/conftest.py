@@ -72,7 +72,7 @@ class Plugin:
     def use_tools(self, tools: Sequence[msgspec.Raw]) -> None:
         self.tools = [bytes(tool) for tool in tools]
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, ident: int = 0, words: bytes = b"") -> None:
         """One message of ours; the plugin is its own transport."""
         self.hear(message)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sekisho.errors import SekishoError
 from sekisho.plugin_server.authoriser import StaticHeaders
+from sekisho.plugin_server.call_words import CallWords
 from sekisho.plugin_server.heads import RequestHeads
 from sekisho.plugin_server.site import Site
 from sekisho.protocol import (
@@ -46,8 +47,8 @@ def _read(data: bytes) -> HttpRequest:
     return request
 
 
-def _sent(heads: RequestHeads, message: bytes) -> HttpRequest:
-    return _read(heads.post(message) + message)
+def _sent(heads: RequestHeads, message: bytes, words: bytes = b"") -> HttpRequest:
+    return _read(heads.post(message, words) + message)
 
 
 @pytest.mark.threat("T-PASSTHROUGH")
@@ -178,26 +179,40 @@ def _call(name: str, **meta: Any) -> bytes:
     return msgspec.json.encode({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
 
 
+def _words(name: str) -> bytes:
+    """What calls of this tool have in common, as `session` tells it."""
+    return CallWords(has_roots=False).head_of(name)
+
+
 def test_what_calls_of_a_tool_say_is_found_out_once_and_anew_with_other_tools_or_another_version() -> None:
     heads = RequestHeads(SITE, StaticHeaders())
     heads.use_version("2026-07-28")
     for name in ("read", "write", "read", 'wr"ite', "re\\ad", "täglich"):
-        said = _sent(heads, _call(name)).headers
+        said = _sent(heads, _call(name), _words(name)).headers
         assert decode_header(said["mcp-name"]) == name
         assert (said["mcp-method"], said["mcp-protocol-version"]) == ("tools/call", "2026-07-28")
     heads.use_tools([msgspec.Raw(msgspec.json.encode(TOOL))])
-    assert _sent(heads, _call("read")).headers["mcp-param-region"] == "eu"
+    assert _sent(heads, _call("read"), _words("read")).headers["mcp-param-region"] == "eu"
     heads.use_tools([])
-    assert "mcp-param-region" not in _sent(heads, _call("read")).headers
+    assert "mcp-param-region" not in _sent(heads, _call("read"), _words("read")).headers
     heads.use_version("2025-11-25")
-    assert "mcp-name" not in _sent(heads, _call("read")).headers
+    assert "mcp-name" not in _sent(heads, _call("read"), _words("read")).headers
+
+
+def test_the_second_call_of_a_tool_is_not_read_for_its_head() -> None:
+    heads = RequestHeads(SITE, StaticHeaders())
+    heads.use_version("2026-07-28")
+    first = heads.post(_call("read"), _words("read"))
+    unread = b"x" * len(_call("read"))
+    assert heads.post(unread, _words("read")) == first
+    assert b"Mcp-Name" not in heads.post(unread, _words("write"))
 
 
 def test_a_call_that_cannot_be_read_does_not_silence_the_next() -> None:
     heads = RequestHeads(SITE, StaticHeaders())
     heads.use_version("2026-07-28")
-    assert b"Mcp-Name" not in heads.post(_call("read")[:-1])
-    assert b"Mcp-Name: read" in heads.post(_call("read"))
+    assert b"Mcp-Name" not in heads.post(_call("read")[:-1], _words("read"))
+    assert b"Mcp-Name: read" in heads.post(_call("read"), _words("read"))
 
 
 @pytest.mark.threat("T-PARSER")
@@ -207,7 +222,8 @@ def test_arguments_that_look_like_a_call_do_not_name_the_tool() -> None:
     lookalike = b'{"x":{"id":1,"method":"tools/call","params":{"name":"evil","arguments":{}}}}'
     for name in ("read", 'x","arguments":{"y":"'):
         call = _call(name).replace(b'{"region":"eu"}', lookalike)
-        assert decode_header(_sent(heads, call).headers["mcp-name"]) == name
+        for words in (b"", _words(name)):
+            assert decode_header(_sent(heads, call, words).headers["mcp-name"]) == name
 
 
 @pytest.mark.threat("T-PARSER")
@@ -222,7 +238,7 @@ def test_what_is_remembered_of_one_tool_is_said_of_no_other_message(names: list[
     for name in ("read", *names):
         answer = b'{"jsonrpc":"2.0","id":7,"result":' + _call(name) + b"}"
         text = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % msgspec.json.encode(_call(name).decode())
-        for message in (_call(name), answer, text):
+        for message, words in ((_call(name), _words(name)), (answer, b""), (text, b"")):
             cold = RequestHeads(SITE, StaticHeaders())
             cold.use_version("2026-07-28")
-            assert warm.post(message) == cold.post(message)
+            assert warm.post(message, words) == cold.post(message)

@@ -39,7 +39,9 @@ class Wire:
 
     # a transport
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, ident: int = 0, words: bytes = b"") -> None:
+        if ident or words:
+            assert message.startswith(b'{"jsonrpc":"2.0","id":%d%b{' % (ident, words))
         self.sent.append(message)
 
     def has_room(self) -> bool:

@@ -252,6 +252,28 @@ async def test_calls_at_the_same_time_do_not_wait_for_each_other(site: SiteOpene
         await caller.upstream.close()
 
 
+def _quiet(request: HttpRequest) -> bytes:
+    """A legacy server: it takes notifications, and has no stream of its own."""
+    if request.method == "GET":
+        return response_bytes(405, b"")
+    return _json(request) if b'"id":' in request.body else response_bytes(202, b"")
+
+
+async def test_a_call_whose_id_is_told_goes_as_any_other_and_waits_for_the_session(site: SiteOpener) -> None:
+    opened = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+    async with site(_quiet) as server:
+        caller = Caller(server.url)
+        caller.upstream.use_version("2025-11-25")
+        caller.upstream.send(opened)
+        caller.upstream.send(REQUEST, 1, b"what such calls have in common")
+        assert await caller.message() == ANSWER
+        assert [request.body for request in server.requests][:2] == [opened, REQUEST]
+        assert caller.of == [1]
+        caller.upstream.send(REQUEST, 1, b"what such calls have in common")
+        assert await caller.message() == ANSWER
+        await caller.upstream.close()
+
+
 async def test_a_body_that_lasts_until_the_connection_closes_is_read(site: SiteOpener) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
     async with site(lambda request: head + ANSWER) as server:

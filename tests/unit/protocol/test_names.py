@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Misconfigured, RemoteProtocolError
-from sekisho.protocol import PluginName, ToolName, joined, plugin_name, split, split_any, tool_name
+from sekisho.protocol import PluginName, ToolName, joined, names, plugin_name, split, split_any, tool_name
 
 plugins = st.from_regex(r"[a-z0-9](-?[a-z0-9]){0,15}", fullmatch=True).map(plugin_name)
 tools = st.from_regex(r"[A-Za-z0-9_.\-]{1,128}", fullmatch=True).map(tool_name)
@@ -27,6 +27,13 @@ def test_whatever_splits_joins_to_the_same_text(name: str) -> None:
 @given(plugins, tools, plugins, tools)
 def test_two_tools_never_share_a_joined_name(a: PluginName, b: ToolName, c: PluginName, d: ToolName) -> None:
     assert (joined(a, b) == joined(c, d)) == ((a, b) == (c, d))
+
+
+def test_names_without_end_are_split_and_forgotten() -> None:
+    for number in range(3 * names.MAX_KNOWN):
+        assert split(f"git__tool{number}") == ("git", f"tool{number}")
+        assert split(f"git__no tool {number}") is None
+    assert len(names._known) <= names.MAX_KNOWN
 
 
 def test_a_tool_may_hold_the_separator() -> None:
