@@ -121,7 +121,12 @@ class Pool:
             ) from error
         except (OSError, TimeoutError) as error:
             raise Unavailable("plugin_unavailable", "the MCP server at this URL does not answer") from error
-        return cast(Connection, made)
+        connection = cast(Connection, made)
+        if (
+            self._is_held
+        ):  # not in `connection_made`: uvloop, and asyncio before 3.11.4, begin to read after it
+            connection.hold(is_held=True)
+        return connection
 
     def close(self) -> None:
         """End every connection; those who wait for a reply hear of it."""
@@ -153,8 +158,6 @@ class Pool:
     def opened(self, connection: Connection) -> None:
         """A connection began."""
         self._open.add(connection)
-        if self._is_held:
-            connection.hold(is_held=True)
 
     def lost(self, connection: Connection) -> None:
         """A connection ended."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from sekisho.errors import RemoteProtocolError, SekishoError
 from sekisho.plugin_server.http_pool import Connection, Pool
@@ -123,20 +124,27 @@ async def test_closing_tells_those_who_wait(site: SiteOpener) -> None:
         assert heard.said == ["plugin_exited"]
 
 
-async def test_a_pool_that_is_held_reads_nothing_until_it_is_released(site: SiteOpener) -> None:
-    async with site(lambda request: WHOLE) as server, _pool(server.url) as (pool, request):
-        kept = await pool.connect()
-        pool.hold(is_held=True)
-        replies = [Heard(), Heard()]
-        for connection, heard in zip((kept, await pool.connect()), replies, strict=True):
-            connection.start(request, heard)
-            await asyncio.wait_for(server.arrivals.get(), WAIT_S)
-        await asyncio.sleep(0)
-        assert [heard.said for heard in replies] == [[], []]
-        pool.hold(is_held=False)
-        for heard in replies:
-            await asyncio.wait_for(heard.over.wait(), WAIT_S)
-            assert heard.said[-1] in {"end", "whole {}"}
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_pool_that_is_held_reads_nothing_until_it_is_released(
+    site: SiteOpener, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def held() -> None:
+        async with site(lambda request: WHOLE) as server, _pool(server.url) as (pool, request):
+            kept = await pool.connect()
+            pool.hold(is_held=True)
+            replies = [Heard(), Heard()]
+            for connection, heard in zip((kept, await pool.connect()), replies, strict=True):
+                connection.start(request, heard)
+                await asyncio.wait_for(server.arrivals.get(), WAIT_S)
+            await asyncio.sleep(0)
+            assert [heard.said for heard in replies] == [[], []]
+            pool.hold(is_held=False)
+            for heard in replies:
+                await asyncio.wait_for(heard.over.wait(), WAIT_S)
+                assert heard.said[-1] in {"end", "whole {}"}
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(held())
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
