@@ -44,7 +44,7 @@ CHANGES: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 # caches: a server that starts opens two files a millisecond, with pauses between them in which it works.
 IDLE_MS: Final = 100
 LATER_S: Final = (
-    0.7  # and what one that never rests has opened is looked at by then; it is told within a second
+    0.8  # and what one that never rests has opened is looked at by then; it is told within a second
 )
 MAX_LATER: Final = 1024  # paths that wait for a look
 LOOKS: Final = 16  # of them at once: who rings meanwhile waits for so many
