@@ -25,7 +25,7 @@ class HeadMemo:
     again is not forgotten for those that never do, as where each request has an id of its own in a header.
     """
 
-    __slots__ = ("_heads", "_max_heads", "_max_proven", "_new", "_usual_end", "_usual_head", "_usual_kept")
+    __slots__ = ("_heads", "_max_heads", "_max_proven", "_new", "_usual_end")
 
     def __init__(self, max_heads: int = MAX_KEPT_HEADS) -> None:
         self._heads: dict[bytes, KeptHead] = {}  # that came again
@@ -33,8 +33,6 @@ class HeadMemo:
         self._max_heads = max_heads
         self._max_proven = max(1, int(max_heads * PROVEN_PART))
         self._usual_end = 0
-        self._usual_head = b""  # the one that came again last, and what is kept of it
-        self._usual_kept: KeptHead | None = None
 
     def __len__(self) -> int:
         return len(self._heads) + len(self._new)
@@ -45,7 +43,6 @@ class HeadMemo:
         if not head:
             return
         kept = KeptHead(request.target, request.headers, len(request.body), note)
-        self._usual_head, self._usual_kept = b"", None
         if head in self._heads:  # what it was found to be is old
             self._heads[head] = kept
             return
@@ -56,19 +53,17 @@ class HeadMemo:
 
     def recall(self, data: bytes) -> HttpRequest | None:
         """The one request these bytes are, when its head is kept and its body is exactly the rest."""
-        # Most heads are as long as the one before, and many are the same: comparing costs less than a hash. A kept head
-        # ends where its only empty line does, so that bytes which equal it hold no earlier one.
+        # Most heads are as long as the one before. A kept head ends where its only empty line does, so that bytes which
+        # equal it hold no earlier one.
         end = self._usual_end
         head = data[:end]
-        kept = self._usual_kept if head == self._usual_head else self._heads.get(head)
+        kept = self._heads.get(head)
         if kept is None:
             end = data.find(_END) + 4
             head = data[:end]
             kept = self._heads.get(head) or self._proven(head)
             if kept is not None:
                 self._usual_end = end
-        if kept is not None and kept is not self._usual_kept:
-            self._usual_head, self._usual_kept = head, kept
         if kept is None or len(data) - end != kept.length:
             return None
         return HttpRequest(

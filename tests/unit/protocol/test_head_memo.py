@@ -166,19 +166,6 @@ def test_a_head_that_is_judged_again_means_what_it_was_found_to_be_last() -> Non
 
 
 @pytest.mark.threat("T-PARSER")
-@given(st.lists(st.sampled_from((b"X-A: 1\r\n", b"X-A: 2\r\n", b"X-A: 33\r\n", b"X-A: 4\r\nX-B: 4\r\n"))))
-def test_heads_that_take_turns_are_told_apart_and_so_is_one_that_is_judged_again(order: list[bytes]) -> None:
-    memo = HeadMemo()
-    notes: dict[bytes, int] = {}
-    for number, line in enumerate(order):
-        [request] = RequestReader(heads=memo).feed(post(b"{}", line))
-        assert (request.note, request.body) == (notes.get(line), b"{}")
-        assert request.headers["x-a"].encode() in line
-        if number % 3 == 0:
-            memo.keep(request, number)
-            notes[line] = number
-
-
 def test_after_a_request_that_ends_the_connection_nothing_is_recalled() -> None:
     memo = taught(post(b"{}"))
     reader = RequestReader(heads=memo)
