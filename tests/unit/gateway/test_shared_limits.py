@@ -55,12 +55,20 @@ class _Crowded(SharedMemory):
         return self._like[:4] + super().digest(text)[4:]
 
 
-def crowd(folder: Path, workers: int, tries: int, plugin_burst: int) -> list[subprocess.Popen[bytes]]:
-    """Workers in processes of their own, all started and waiting for a word."""
+def crowd(
+    folder: Path, workers: int, tries: int, plugin_burst: int, last_is_later_s: float = 0.0
+) -> list[subprocess.Popen[bytes]]:
+    """Workers in processes of their own, all started and waiting for a word; the last one's clock may be later."""
     words = [sys.executable, "-Ic", WORKER, str(folder)]
     made = [
         subprocess.Popen(
-            [*words, str(worker), str(tries), str(NOW), str(plugin_burst)],
+            [
+                *words,
+                str(worker),
+                str(tries),
+                str(NOW + last_is_later_s * (worker == workers)),
+                str(plugin_burst),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -124,7 +132,8 @@ def test_a_call_refused_by_one_limit_charges_no_other(tmp_path: Path, memory: Sh
 
 @pytest.mark.threat("T-FLOOD")
 def test_a_worker_killed_in_the_middle_leaves_no_wrong_limit(tmp_path: Path, memory: SharedMemory) -> None:
-    processes = crowd(tmp_path, 3, tries=200_000, plugin_burst=500)
+    # However far the two come before they are killed, a later clock finds the bucket full again.
+    processes = crowd(tmp_path, 3, tries=200_000, plugin_burst=500, last_is_later_s=1_000.0)
     go(processes)
     limiter = SharedLimiter(memory)
     client = RateRule(per_minute=600, burst=1000)
