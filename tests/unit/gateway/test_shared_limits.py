@@ -20,6 +20,7 @@ NOW = 1_800_000_000.0
 WORKER = """
 import sys
 from pathlib import Path
+from sekisho.errors import Unavailable
 from sekisho.gateway.shared_limits import SharedLimiter
 from sekisho.gateway.shared_memory import SharedMemory
 from sekisho.policy import RateRule
@@ -31,7 +32,10 @@ sys.stdin.readline()
 admitted = 0
 for number in range(int(tries)):
     charges = ((("client", "aya"), client_rule), (("plugin", "calc"), plugin_rule))
-    admitted += limiter.admit_all(charges, float(now) + number * 1e-4) == 0.0
+    try:
+        admitted += limiter.admit_all(charges, float(now) + number * 1e-4) == 0.0
+    except Unavailable:  # whoever has the lock did not run for half a second: refused, and charged nowhere
+        pass
 print(admitted, flush=True)
 sys.stdin.readline()
 """
