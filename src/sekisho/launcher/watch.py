@@ -31,7 +31,7 @@ from sekisho.launcher.host import Host
 from sekisho.launcher.kernel import is_taken, receive
 from sekisho.launcher.ledger import Ledger, Purse
 from sekisho.launcher.places import Places, Refusal, Wish
-from sekisho.launcher.words import Memory, anchored
+from sekisho.launcher.words import anchored, read_path
 
 __all__ = ["Call", "rehearse", "watch"]
 
@@ -51,7 +51,6 @@ LOOKS: Final = 16  # of them at once: who rings meanwhile waits for so many
 PAUSE_MS: Final = (
     1  # and between them: who rang last goes on where we were, and who sleeps is woken elsewhere
 )
-RUNS: Final = {number_of("execve"), number_of("execveat")}  # by them a process gets another memory
 UMOUNT: Final = number_of("umount2")  # of the old root, by bwrap, after the last thing that it mounts
 MAX_SEEN: Final = 4096  # paths that are known to be allowed, for as long as nothing can change them
 MAX_SEEN_BYTES: Final = 256  # of one of them: a plugin that makes them up fills a MiB at most
@@ -135,7 +134,6 @@ class _Watch:
             int(number): Call([(kind, folder, at) for kind, folder, at in paths], flags, mode)
             for number, (paths, flags, mode) in request["watched"].items()
         }
-        self._memory = Memory(keeps=self._calls.keys() >= RUNS)
         self._table = [(path, kind) for path, kind in request["places"]]
         self._is_shared: bool = request["kind"] == "landlock"
         self._is_building: bool = request["kind"] == "bubblewrap"
@@ -257,8 +255,6 @@ class _Watch:
         call = self._calls.get(number)
         if call is not None and not call.is_refused(arguments):
             self._observe(key, pid, call, arguments)
-            if number in RUNS:
-                self._memory.forget()
         elif self._alarm.is_absent(number):
             self._alarm.be_absent(key)
         elif self._alarm.refuse(key, number) and self._alarm.count(number):
@@ -291,7 +287,7 @@ class _Watch:
             self._alarm.let_pass(key)
             return
         for kind, folder, at in call.paths:
-            path = self._memory.path(pid, arguments[at])
+            path = read_path(pid, arguments[at])
             wish = call.wish(kind, arguments)
             if not path or (wish == "read" and path in self._fine):
                 continue

@@ -1,25 +1,24 @@
 """What a stopped call names: read from the memory of a process that may be hostile.
 
 Guarantees that a pointer into nothing, a path without an end, a process that is gone or hides its memory gives None, and
-that no more than one path's bytes are ever read. (A page that is there and that the process itself may not read is read:
-its call fails, and is told.) The caller has to ask the kernel afterwards whether the call still waits: only then was it
-that process's memory.
+that no more than one path's bytes are ever read. The caller has to ask the kernel afterwards whether the call still
+waits: only then was it that process's memory.
 """
 
 # ruff: noqa: PTH115 - pathlib is not imported here
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import re
+import struct
 from typing import Final
 
-__all__ = ["MAX_PATH_BYTES", "Memory", "anchored"]
+__all__ = ["MAX_PATH_BYTES", "anchored", "read_path"]
 
 MAX_PATH_BYTES: Final = 4096  # PATH_MAX, its end included
 FIRST_BYTES: Final = 256  # most paths are shorter
-ADDRESS: Final = (1 << 56) - 1  # what is above is a tag, which the kernel leaves out of account too (arm64)
+PAGE: Final = 4096  # a read never crosses into a page that may not be there
 AT_FDCWD: Final = -100
 _OWN_ENTRY: Final = re.compile(
     r"/+(?:proc/+(?:self|thread-self|[0-9]+)/+(?:task/+[0-9]+/+)?(?:(?P<root>root)|cwd|fd/+(?P<fd>[0-9]{1,9}))"
@@ -27,53 +26,35 @@ _OWN_ENTRY: Final = re.compile(
 )
 
 
-class Memory:
-    """The memory of whoever rang last: one process's calls follow one another, so its memory stays open between them.
+_room: Final = bytearray(MAX_PATH_BYTES)
+_vectors: Final = bytearray(32)  # where to, how much; where from, how much: two of the kernel's iovec
+_VECTORS: Final = struct.Struct("=QQQQ")
+_room_held: Final = (ctypes.c_char * len(_room)).from_buffer(_room)
+_vectors_held: Final = (ctypes.c_char * len(_vectors)).from_buffer(_vectors)
+_room_at: Final = ctypes.addressof(_room_held)
+# What a call is given each time is converted once: conversion by `argtypes` takes longer than the call.
+_readv: Final = ctypes.PyDLL(None).process_vm_readv
+_readv.restype = ctypes.c_ssize_t
+_ours: Final = ctypes.byref(_vectors_held)
+_theirs: Final = ctypes.byref(_vectors_held, 16)
+_one: Final = ctypes.c_ulong.from_param(1)
+_no_flags: Final = ctypes.c_ulong.from_param(0)
 
-    A number that another process gets meanwhile is found out where the first one's memory is gone with it.
 
-    Args:
-        keeps: whether it does. Only where the call is heard by which a process gets another memory (`forget` then): one
-            that had its parent's until it became another program would be looked for in there.
-    """
-
-    def __init__(self, *, keeps: bool) -> None:
-        self._keeps = keeps
-        self._pid = 0
-        self._fd = -1
-
-    def path(self, pid: int, address: int) -> bytes | None:
-        """The text at an address, up to its end; None where there is none, or none that a path could have."""
-        if pid != self._pid:
-            self.forget()
-        text = self._read(pid, address, FIRST_BYTES)
-        if len(text) == FIRST_BYTES and 0 not in text:
-            text += self._read(pid, address + FIRST_BYTES, MAX_PATH_BYTES - FIRST_BYTES)
-        if not self._keeps:
-            self.forget()
-        end = text.find(0)
-        return None if end < 0 else text[:end]
-
-    def forget(self) -> None:
-        """Whoever rings next is looked up anew."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._pid, self._fd = 0, -1
-
-    def _read(self, pid: int, address: int, size: int) -> bytes:
-        """What is there, less where it ends sooner; nothing where nothing is."""
-        address &= ADDRESS
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                text = os.pread(self._fd, size, address)
-                if text:
-                    return text
-            self.forget()  # empty: nobody has this memory any more, its process became another program unheard
-        try:
-            self._fd, self._pid = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC), pid
-            return os.pread(self._fd, size, address)
-        except OSError:
-            return b""
+def read_path(pid: int, address: int) -> bytes | None:
+    """The text at an address, up to its end; None where there is none, or none that a path could have."""
+    got = 0
+    size = min(PAGE - address % PAGE, FIRST_BYTES)
+    while size:
+        _VECTORS.pack_into(_vectors, 0, _room_at + got, size, address + got & 0xFFFF_FFFF_FFFF_FFFF, size)
+        if _readv(pid, _ours, _one, _theirs, _one, _no_flags) != size:
+            return None
+        end = _room.find(b"\0", got, got + size)
+        if end >= 0:
+            return bytes(_room[:end])
+        got += size
+        size = min(PAGE - (address + got) % PAGE, MAX_PATH_BYTES - got)
+    return None
 
 
 def anchored(pid: int, folder: int | None, path: bytes) -> str | None:
