@@ -25,6 +25,7 @@ if not glance("native").alarm:
     pytest.skip("this kernel cannot report attempts on files", allow_module_level=True)
 
 KINDS: Final = {kind.name: kind for kind in (Bubblewrap, Native, Landlock)}
+OPENAT: Final = 257 if glance().machine == "x86_64" else 56
 FLOOD_S: Final = 1.0
 SLACK_S: Final = 0.1  # two looks at the processor time, and the clock's own grain
 
@@ -100,6 +101,39 @@ async def test_what_is_not_listed_is_told_however_it_is_called(driver: Launched,
     for way in ways:
         link.unlink(missing_ok=True)
         assert shown(await denied_in(driver, way, ground)) == {("read", str(secret), "unlisted")}, way
+
+
+# Both memories have a page at one address, and only the old one names there what may be opened.
+TWO_MEMORIES: Final = """
+import ctypes, mmap, signal, threading
+THERE, libc = 0x1000_0000, ctypes.CDLL(None, use_errno=True)
+libc.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long
+libc.mmap(THERE, 4096, 3, 0x10 | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+def opened(path):
+    ctypes.memmove(THERE, path + b"\\0", len(path) + 1)
+    libc.syscall({number}, -100, ctypes.c_void_p(THERE), 0, 0)
+if len(sys.argv) == 1:
+    stack = ctypes.create_string_buffer(1 << 16)
+    pause = ctypes.cast(libc.pause, ctypes.c_void_p)
+    keeper = libc.clone(pause, ctypes.c_void_p(ctypes.addressof(stack) + (1 << 16)), 0x100 | signal.SIGCHLD, None)
+    assert keeper > 0, ctypes.get_errno()
+    def run(): os.execv(sys.executable, [sys.executable, "-c", PROGRAM, "again"])
+    threading.Thread(target=run, daemon=True).start()
+    while True: opened(b"/usr/bin/env")
+opened({secret!r})
+"""
+
+
+@pytest.mark.threat("T-READ-HOST")
+async def test_what_a_plugin_opens_after_it_became_another_program_is_told(
+    driver: Launched, ground: Ground
+) -> None:
+    """Somebody keeps the memory that the plugin had before, and a thread takes its number with another memory."""
+    again = TRY + TWO_MEMORIES.format(number=OPENAT, secret=os.fsencode(ground.other / "file"))
+    for _ in range(3):
+        assert shown(await denied_in(driver, f"PROGRAM = {again!r}\nexec(PROGRAM)", ground)) == {
+            ("read", f"{ground.other}/file", "unlisted")
+        }
 
 
 async def test_what_may_only_be_read_is_told_when_it_is_to_be_changed(
@@ -239,7 +273,7 @@ async def test_hostile_memory_threads_and_long_paths_leave_the_plugin_and_its_wa
     program = (
         "import ctypes, threading\n"
         "libc = ctypes.CDLL(None)\n"
-        f"number = {257 if glance().machine == 'x86_64' else 56}\n"
+        f"number = {OPENAT}\n"
         "for pointer in (0, 1, 4096, (1 << 47) - 1, -1): libc.syscall(number, -100, ctypes.c_long(pointer), 0, 0)\n"
         "attempt(open, '/' + 'a' * 4094); attempt(open, '/' + 'b/' * 2047); attempt(open, 'x' * 300)\n"
         "attempt(lambda: os.open('x', 0, dir_fd=99)); attempt(open, b'/\\xff\\xfe'); libc.prctl(4, 0, 0, 0, 0)\n"

@@ -45,12 +45,14 @@ _COMMON: Final = {
 NUMBERS: Final = {
     "x86_64": {
         "clone": 56,
+        "execve": 59,
         "keyctl": 250,
         "setns": 308,
         "umount2": 166,
         "capset": 126,
         "pivot_root": 155,
         "seccomp": 317,
+        "execveat": 322,
         **_COMMON,
     },
     "aarch64": {
@@ -60,7 +62,9 @@ NUMBERS: Final = {
         "pivot_root": 41,
         "capset": 91,
         "clone": 220,
+        "execve": 221,
         "seccomp": 277,
+        "execveat": 281,
         **_COMMON,
     },
 }

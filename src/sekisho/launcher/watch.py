@@ -31,7 +31,7 @@ from sekisho.launcher.host import Host
 from sekisho.launcher.kernel import is_taken, receive
 from sekisho.launcher.ledger import Ledger, Purse
 from sekisho.launcher.places import Places, Refusal, Wish
-from sekisho.launcher.words import anchored, read_path
+from sekisho.launcher.words import Memory, anchored
 
 __all__ = ["Call", "rehearse", "watch"]
 
@@ -51,6 +51,7 @@ LOOKS: Final = 16  # of them at once: who rings meanwhile waits for so many
 PAUSE_MS: Final = (
     1  # and between them: who rang last goes on where we were, and who sleeps is woken elsewhere
 )
+RUNS: Final = {number_of("execve"), number_of("execveat")}  # by them a process gets another memory
 UMOUNT: Final = number_of("umount2")  # of the old root, by bwrap, after the last thing that it mounts
 MAX_SEEN: Final = 4096  # paths that are known to be allowed, for as long as nothing can change them
 MAX_SEEN_BYTES: Final = 256  # of one of them: a plugin that makes them up fills a MiB at most
@@ -59,12 +60,18 @@ REHEARSED: Final = {"0": [[["open", 0, 1]], 2, 3]}
 
 
 class Call:
-    """One call that touches a path; see `sandbox.watched`."""
+    """One call that touches a path; see `sandbox.watched`.
 
-    def __init__(self, paths: list[tuple[str, int, int]], flags: int, mode: int) -> None:
+    `is_run`: by it a process executes a program.
+    """
+
+    def __init__(
+        self, paths: list[tuple[str, int, int]], flags: int, mode: int, *, is_run: bool = False
+    ) -> None:
         self.paths = paths
         self.flags = flags
         self.mode = mode
+        self.is_run = is_run
 
     def is_refused(self, arguments: Sequence[int]) -> bool:
         """What the filter says of it: never set-uid or set-gid, where the mode means anything."""
@@ -115,6 +122,15 @@ def take_listener(gate: socket.socket) -> tuple[bytes, list[int]]:
         return b"", []
 
 
+def moved(poll: select.poll, before: int, now: int) -> int:
+    """Wait for this descriptor, if there is one, in the place of the one before; returns it."""
+    if before >= 0:
+        poll.unregister(before)
+    if now >= 0:
+        poll.register(now, select.POLLIN)
+    return now
+
+
 class _Watch:
     """The watcher's own side."""
 
@@ -130,10 +146,18 @@ class _Watch:
         self._alarm = alarm
         self._line = line
         self._gate = gate
+        watched = {int(number): one for number, one in request["watched"].items()}
+        hears_each = watched.keys() >= RUNS  # else one could be executed that we do not hear of
         self._calls = {
-            int(number): Call([(kind, folder, at) for kind, folder, at in paths], flags, mode)
-            for number, (paths, flags, mode) in request["watched"].items()
+            number: Call(
+                [(kind, folder, at) for kind, folder, at in paths],
+                flags,
+                mode,
+                is_run=hears_each and number in RUNS,
+            )
+            for number, (paths, flags, mode) in watched.items()
         }
+        self._memory = Memory()
         self._table = [(path, kind) for path, kind in request["places"]]
         self._is_shared: bool = request["kind"] == "landlock"
         self._is_building: bool = request["kind"] == "bubblewrap"
@@ -156,16 +180,11 @@ class _Watch:
         poll = select.poll()
         poll.register(self._line, select.POLLIN)
         poll.register(self._alarm.fd, select.POLLIN)
-        listener, resting = self._alarm.fd, False
+        listener, end, resting = self._alarm.fd, -1, False
         while True:
             timeout_ms = self._timeout_ms() if resting or self._ledger.due_at is not None else None
-            event = 0
             events = poll.poll(PAUSE_MS if self._is_looking else IDLE_MS if self._later else timeout_ms)
-            for fd, seen in events:
-                if fd == listener:
-                    event = seen
-                elif not self._take_word():
-                    event = select.POLLHUP
+            event = self._hear_of(events, end)
             if event & select.POLLIN:
                 self._serve()
                 resting = self._is_resting()
@@ -173,6 +192,8 @@ class _Watch:
                     poll.unregister(listener)
             elif event:
                 break
+            if self._memory.end != end:
+                end = moved(poll, end, self._memory.end)
             if self._looks_now(is_idle=not events):
                 self._look(LOOKS)
                 self._is_looking = bool(self._later)
@@ -189,11 +210,26 @@ class _Watch:
         self._look(len(self._later))
         self._flush(time.monotonic(), is_last=True)
 
+    def _hear_of(self, events: list[tuple[int, int]], end: int) -> int:
+        """What the listener has for us; all else that happened is seen to before that is taken from it."""
+        event = 0
+        for fd, seen in events:
+            if fd == self._alarm.fd:
+                event = seen
+            elif fd == end:
+                self._memory.forget()
+            elif not self._take_word():
+                event = select.POLLHUP
+        return event
+
     def rehearse(self) -> None:
         """One call of our own, which nobody waits for."""
         here = ctypes.create_string_buffer(b"/usr/../etc/none")
         self._serve()
+        self._memory.path(os.getpid(), ctypes.addressof(here))
+        self._memory.executes(os.getpid())
         self._observe(0, os.getpid(), self._calls[0], [0, ctypes.addressof(here), 0, 0, 0, 0])
+        self._memory.forget()
         self._later.append(b"/usr/bin/none")
         self._look(LOOKS)
         self._is_resting()
@@ -284,10 +320,10 @@ class _Watch:
         found: list[Refusal] = []
         places = self._places_of(pid)
         if places is None:
-            self._alarm.let_pass(key)
+            self._let_pass(key, pid, call)
             return
         for kind, folder, at in call.paths:
-            path = read_path(pid, arguments[at])
+            path = self._memory.path(pid, arguments[at])
             wish = call.wish(kind, arguments)
             if not path or (wish == "read" and path in self._fine):
                 continue
@@ -299,7 +335,7 @@ class _Watch:
             refusal = None if text is None else places.refusal(wish, text)
             if refusal is not None:
                 found.append(refusal)
-        if not self._alarm.let_pass(key):
+        if not self._let_pass(key, pid, call):
             return  # what we read may have been somebody else's
         now = time.monotonic() if found or (later and not self._later) else 0.0
         if later and not self._later:
@@ -307,6 +343,11 @@ class _Watch:
         self._later += later
         for refusal in found:
             self._ledger.note(refusal, now)
+
+    def _let_pass(self, key: int, pid: int, call: Call) -> bool:
+        if call.is_run:
+            self._memory.executes(pid)
+        return self._alarm.let_pass(key)
 
     def _looks_now(self, *, is_idle: bool) -> bool:
         if not self._later:
