@@ -41,7 +41,7 @@ ANSWERS_PER_PERIOD: Final = (
     8  # at 20 periods a second: what a ringing plugin costs us stays below one percent
 )
 MAX_KINDS: Final = 64  # different calls that are told apart for one plugin
-_NOTICE: Final = struct.Struct("=QIIiIQ6Q")
+_NOTICE: Final = struct.Struct("=QI4xi12x6Q")  # its flags, its architecture and where the caller stands are not asked for
 _EMPTY: Final = struct.Struct(f"={_NOTICE.size}x")  # the kernel takes nothing else
 _KEY: Final = struct.Struct("=Q")
 _ANSWER: Final = struct.Struct("=QqiI")
@@ -106,7 +106,7 @@ class Alarm:
             self._left -= 1
             return None
         fields = _NOTICE.unpack(self._notice)
-        return fields[0], fields[1], fields[3], fields[6:]
+        return fields[0], fields[1], fields[2], fields[3:]
 
     def still_waits(self, key: int) -> bool:
         """Whether whoever made this call waits for its answer: its process is nobody else's then."""

@@ -42,7 +42,7 @@ MAKES: Final = os.O_CREAT | 0o20000000  # O_TMPFILE without the O_DIRECTORY in i
 CHANGES: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 # A plugin that opens nothing for so long does something else. Each look takes a processor from it and finds cold
 # caches: a server that starts opens two files a millisecond, with pauses between them in which it works.
-IDLE_MS: Final = 100
+IDLE_MS: Final = 250
 LATER_S: Final = (
     0.8  # and what one that never rests has opened is looked at by then; it is told within a second
 )
