@@ -41,7 +41,9 @@ ANSWERS_PER_PERIOD: Final = (
     8  # at 20 periods a second: what a ringing plugin costs us stays below one percent
 )
 MAX_KINDS: Final = 64  # different calls that are told apart for one plugin
-_NOTICE: Final = struct.Struct("=QI4xi12x6Q")  # its flags, its architecture and where the caller stands are not asked for
+_NOTICE: Final = struct.Struct(
+    "=QI4xi12x6Q"
+)  # its flags, its architecture and where the caller stands are not asked for
 _EMPTY: Final = struct.Struct(f"={_NOTICE.size}x")  # the kernel takes nothing else
 _KEY: Final = struct.Struct("=Q")
 _ANSWER: Final = struct.Struct("=QqiI")
