@@ -103,10 +103,11 @@ async def test_what_is_not_listed_is_told_however_it_is_called(driver: Launched,
         assert shown(await denied_in(driver, way, ground)) == {("read", str(secret), "unlisted")}, way
 
 
-# Both memories have a page at one address, and only the old one names there what may be opened.
+# Both memories have a page at one address (above what a heap may be given), and only the old one names there what may be
+# opened.
 TWO_MEMORIES: Final = """
 import ctypes, mmap, signal, threading
-THERE, libc = 0x1000_0000, ctypes.CDLL(None, use_errno=True)
+THERE, libc = 0x7000_0000, ctypes.CDLL(None, use_errno=True)
 libc.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long
 libc.mmap(THERE, 4096, 3, 0x10 | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
 def opened(path):

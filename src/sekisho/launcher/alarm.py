@@ -86,6 +86,9 @@ class Alarm:
         # Of what may not be written to, `ioctl` finds so out by an exception, which costs more than all else here.
         self._notice = bytearray(_NOTICE.size)
         self._answer = bytearray(_ANSWER.size)
+        # Found once: for each call that rings, to find these by their names costs as much as what they do.
+        self._ioctl, self._clear = fcntl.ioctl, _EMPTY.pack_into
+        self._fields_of, self._fill = _NOTICE.unpack, _ANSWER.pack_into
         with contextlib.suppress(OSError):  # since Linux 6.6: who waits for whom is told to the scheduler
             fcntl.ioctl(fd, NOTIF_SET_FLAGS, SYNC_WAKE_UP)  # the number itself, no place that holds it
         self._left = ANSWERS_PER_PERIOD
@@ -101,13 +104,13 @@ class Alarm:
 
     def hear(self) -> Notice | None:
         """The one call that waits; None when whoever rang is gone, which costs as much as a refusal."""
-        _EMPTY.pack_into(self._notice, 0)
+        self._clear(self._notice, 0)
         try:
-            fcntl.ioctl(self.fd, NOTIF_RECV, self._notice)
+            self._ioctl(self.fd, NOTIF_RECV, self._notice)
         except OSError:
             self._left -= 1
             return None
-        fields = _NOTICE.unpack(self._notice)
+        fields = self._fields_of(self._notice)
         return fields[0], fields[1], fields[2], fields[3:]
 
     def still_waits(self, key: int) -> bool:
@@ -143,9 +146,9 @@ class Alarm:
         return self.counts[number] == 1
 
     def _say(self, key: int, error: int, flags: int) -> bool:
-        _ANSWER.pack_into(self._answer, 0, key, 0, error, flags)
+        self._fill(self._answer, 0, key, 0, error, flags)
         try:
-            fcntl.ioctl(self.fd, NOTIF_SEND, self._answer)
+            self._ioctl(self.fd, NOTIF_SEND, self._answer)
         except OSError:
             return False
         return True

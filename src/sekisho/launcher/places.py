@@ -110,6 +110,16 @@ class Places:
             and not (b"/." in path and (b"/./" in path or b"/.." in path))
         )
 
+    def is_there(self, path: bytes) -> bool:
+        """Whether it is there and may therefore be read; False where more has to be asked (`refusal`)."""
+        if not self._shows_all:
+            return False
+        fd: int = _syscall(_openat2, self._root, path, _FOLLOWED, _HOW_BYTES)
+        if fd < 0:
+            return False
+        os.close(fd)
+        return True
+
     def refusal(self, wish: Wish, path: str) -> Refusal | None:
         """Why the walls refuse this, or None when they do not, or when nobody can tell."""
         if len(path) > MAX_PATH_BYTES or "\0" in path or (self._is_shared and path.startswith(OWN_ENTRIES)):

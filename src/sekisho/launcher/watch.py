@@ -180,10 +180,10 @@ class _Watch:
         poll = select.poll()
         poll.register(self._line, select.POLLIN)
         poll.register(self._alarm.fd, select.POLLIN)
-        listener, end, resting = self._alarm.fd, -1, False
+        listener, end, resting, wait = self._alarm.fd, -1, False, poll.poll
         while True:
             timeout_ms = self._timeout_ms() if resting or self._ledger.due_at is not None else None
-            events = poll.poll(PAUSE_MS if self._is_looking else IDLE_MS if self._later else timeout_ms)
+            events = wait(PAUSE_MS if self._is_looking else IDLE_MS if self._later else timeout_ms)
             event = self._hear_of(events, end)
             if event & select.POLLIN:
                 self._serve()
@@ -316,33 +316,35 @@ class _Watch:
 
     def _observe(self, key: int, pid: int, call: Call, arguments: Sequence[int]) -> None:
         """Let it go on. What can change meanwhile is looked at before, all else after."""
-        later: list[bytes] = []
-        found: list[Refusal] = []
         places = self._places_of(pid)
         if places is None:
             self._let_pass(key, pid, call)
             return
+        later: bytes | None = None  # no call reads two
+        found: list[Refusal] | None = None
         for kind, folder, at in call.paths:
             path = self._memory.path(pid, arguments[at])
             wish = call.wish(kind, arguments)
             if not path or (wish == "read" and path in self._fine):
                 continue
             # What would be written to is looked at now: once the plugin is gone its devices are, and look like new files.
-            if wish == "read" and places.is_still(path):
-                later.append(path)
+            if wish == "read" and later is None and places.is_still(path):
+                later = path
                 continue
             text = anchored(pid, None if folder < 0 else arguments[folder], path)
             refusal = None if text is None else places.refusal(wish, text)
             if refusal is not None:
-                found.append(refusal)
+                found = [refusal] if found is None else [*found, refusal]
         if not self._let_pass(key, pid, call):
             return  # what we read may have been somebody else's
-        now = time.monotonic() if found or (later and not self._later) else 0.0
-        if later and not self._later:
-            self._look_by = now + LATER_S
-        self._later += later
-        for refusal in found:
-            self._ledger.note(refusal, now)
+        if later is not None:
+            if not self._later:
+                self._look_by = time.monotonic() + LATER_S
+            self._later.append(later)
+        if found is not None:
+            now = time.monotonic()
+            for refusal in found:
+                self._ledger.note(refusal, now)
 
     def _let_pass(self, key: int, pid: int, call: Call) -> bool:
         if call.is_run:
@@ -365,7 +367,7 @@ class _Watch:
         for path in later:
             if path in fine:
                 continue
-            refusal = places.refusal("read", os.fsdecode(path))
+            refusal = None if places.is_there(path) else places.refusal("read", os.fsdecode(path))
             if refusal is not None:
                 self._ledger.note(refusal, now)
             elif len(fine) < MAX_SEEN and len(path) <= MAX_SEEN_BYTES:

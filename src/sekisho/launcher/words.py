@@ -70,6 +70,7 @@ class Memory:
     """
 
     def __init__(self) -> None:
+        self._pread = os.pread  # found once: for each path that costs as much as what it does
         self.end = -1  # readable when the process whose memory stays open has ended; -1 where none does
         self._pid = 0
         self._fd = -1
@@ -98,7 +99,7 @@ class Memory:
         try:
             if self._fd < 0:
                 self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-            text = os.pread(self._fd, FIRST_BYTES, address & ADDRESS)
+            text: bytes = self._pread(self._fd, FIRST_BYTES, address & ADDRESS)
         except OSError:  # of a pointer into nothing, or of a process that hides from this way
             return read_path(pid, address)
         end = text.find(0)

@@ -22,7 +22,7 @@ ME = os.getpid()
 WORDS = b"/read/by/its/address"
 CLONE_VM = 0x100
 MAP_FIXED = 0x10
-THERE = 0x1000_0000
+THERE = 0x7000_0000  # above what a heap may be given, below all else
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = (
