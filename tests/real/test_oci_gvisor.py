@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -70,6 +71,25 @@ async def test_its_memory_is_limited_from_outside(driver: Oci) -> None:
     assert "all" not in out
     how, out, err = await finish(await start(driver, spec(GROW, LimitGrant(max_memory_mb=768))))
     assert (how.code, out) == (0, "all\n"), err
+
+
+async def test_a_memory_that_ran_out_is_told_however_late_the_engine_answers(
+    driver: Oci, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gVisor removes the group that counted as soon as the plugin has ended; the engine says it runs after that."""
+    real, late = shutil.which("podman"), tmp_path / "podman"
+    late.write_text(
+        f'#!/bin/sh\ncase "$*" in *State.Status*) for name; do :; done; {real} wait "$name" >&2;; esac\n'
+        f'exec {real} "$@"\n'
+    )
+    late.chmod(0o755)
+    with monkeypatch.context() as found:
+        found.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        async with Oci("podman", runtime=GVISOR, environment=os.environ) as slow:
+            how, out, _ = await finish(await start(slow, spec(GROW, LimitGrant(max_memory_mb=128))))
+    assert (how.reason, out) == ("oom", "")
+    how, out, err = await finish(await start(driver, spec("print('all')")))
+    assert (how.reason, out) == ("exited", "all\n"), err
 
 
 async def test_a_plugin_gets_the_processes_it_was_granted(driver: Oci) -> None:

@@ -90,6 +90,7 @@ class Container:
         has_gate = kind.can_start and "alarm" in plan.data
         self._start = f"/sekisho-{secrets.token_hex(8)}" if has_gate else ""
         self._lifeline = -1
+        self._ending: asyncio.Task[None] | None = None
         self._waiter: asyncio.Task[None] | None = None
         self._killer: asyncio.Task[None] | None = None
         self._is_made = self._is_killed = False
@@ -187,10 +188,16 @@ class Container:
             return
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             self._pidfd, self._pid = os.pidfd_open(pid), pid
+            self._ending = asyncio.get_running_loop().create_task(self._count_at_end())
             self.sandbox.count_by(group_of(pid))
             self._minder = await mind(pid, self.plan.limits, self.plan.name)
             if self.plan.wants_network:
                 self.sandbox.hear({"event": "sockets"}, await lead_out(pid, self.plan.name))
+
+    async def _count_at_end(self) -> None:
+        """Its end may come while its start is still waited for, and a runtime may remove its group at once."""
+        await readable(self._pidfd)
+        self.sandbox.keep_counts()
 
     async def _pass_gate(self, gate: ContainerGate) -> None:
         """Our start program comes to the door; nothing of the plugin runs before everything else stands."""
@@ -300,12 +307,8 @@ class Container:
 
     async def _first_of(self, client: asyncio.Future[int]) -> None:
         """Until the plugin has ended, or the client that is attached to it."""
-        if self._pidfd < 0:
-            await asyncio.wait((client,))
-            return
-        plugin = asyncio.ensure_future(readable(self._pidfd))
-        await asyncio.wait((client, plugin), return_when=asyncio.FIRST_COMPLETED)
-        plugin.cancel()
+        ends = (client,) if self._ending is None else (client, self._ending)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
 
     async def _silence(self) -> None:
         alarm, self._alarm = self._alarm, None
@@ -328,6 +331,9 @@ class Container:
                 with contextlib.suppress(ProcessLookupError):
                     helper.kill()  # what it waits for, or is attached to, is gone
                 await helper.wait()
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait((self._ending,))
         close_fds(self._pidfd, self._lifeline)
         self._pidfd = self._lifeline = -1
         self._pipes.close_theirs()
