@@ -16,7 +16,7 @@ import re
 import struct
 from typing import Final
 
-__all__ = ["MAX_PATH_BYTES", "Memory", "anchored", "read_path"]
+__all__ = ["MAX_PATH_BYTES", "Memory", "anchored"]
 
 MAX_PATH_BYTES: Final = 4096  # PATH_MAX, its end included
 FIRST_BYTES: Final = 256  # most paths are shorter

@@ -111,6 +111,24 @@ def test_what_a_root_of_its_own_shows_may_be_read_and_nothing_else_is_said_of_it
     assert [one and one.path for one in shown] == [None, "/home/key", "/none"], "a link starts at this root"
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (b"/usr/lib/file", True), (b"/lib/file", True), (b"/data/up", True), (b"/", True), (b"/usr/lib/missing", False),
+        (b"/home/key", False), (b"/data/out", False), (b"/data/loop", False), (b"/\xff\xfe", False),
+    ],
+)  # fmt: skip
+def test_what_is_there_is_read_without_a_further_question_where_nothing_is_covered(
+    root: int, path: bytes, expected: bool
+) -> None:
+    open_table = [(where, kind) for where, kind in TABLE if kind != "blocked"]
+    places = Places(open_table, root, is_shared=False)
+    assert places.is_there(path) is expected
+    assert not (expected and places.refusal("read", os.fsdecode(path)))
+    for careful in (Places(TABLE, root, is_shared=False), Places(open_table, root, is_shared=True)):
+        assert not careful.is_there(path), "a cover, or the host's own file, is there and refused"
+
+
 def test_an_image_is_read_and_never_written_and_the_hosts_own_files_are_told(
     root: int, tmp_path: Path
 ) -> None:

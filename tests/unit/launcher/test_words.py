@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sekisho.launcher.words import ADDRESS, MAX_PATH_BYTES, PAGE, Memory, anchored, read_path
+from sekisho.launcher.words import ADDRESS, MAX_PATH_BYTES, PAGE, Memory, anchored
 
 ME = os.getpid()
 WORDS = b"/read/by/its/address"
@@ -98,9 +98,12 @@ def test_a_path_is_read_to_its_end_wherever_it_lies(memory: Memory, text: bytes)
 @pytest.mark.parametrize("address", [0, 1, PAGE, (1 << 47) - 1, 1 << 63, (1 << 64) - 1])
 def test_a_pointer_into_nothing_gives_nothing_and_hides_nothing_else(memory: Memory, address: int) -> None:
     room = ctypes.create_string_buffer(WORDS)
+    memory.path(ME, address)
+    before = descriptors()
     for _ in range(3):
         assert memory.path(ME, address) is None
         assert memory.path(ME, ctypes.addressof(room)) == WORDS
+    assert descriptors() == before
 
 
 def test_what_the_kernel_does_not_look_at_of_an_address_hides_no_path() -> None:
@@ -117,6 +120,8 @@ def test_a_path_that_ends_with_its_page_is_read_and_one_that_runs_on_is_not(memo
     assert libc.munmap(ctypes.c_void_p(page + PAGE), PAGE) == 0  # of a page that is there all may be read
     ctypes.memmove(page + PAGE - 4, b"/abc", 4)
     assert memory.path(ME, page + PAGE - 4) is None
+    ctypes.memmove(page + 1, b"/" * 300 + b"\0", 301)
+    assert memory.path(ME, page + 1) == b"/" * 300
 
 
 def test_each_process_is_read_in_its_own_memory() -> None:
@@ -212,13 +217,42 @@ def test_one_that_is_gone_when_it_is_heard_of_is_no_fault() -> None:
     assert memory.path(pid, PAGE) is None
 
 
-def test_a_process_that_is_gone_gives_nothing() -> None:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert read_path(pid, 4096) is None
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_process_that_is_gone_gives_nothing(*, is_kept: bool) -> None:
+    room, memory = ctypes.create_string_buffer(WORDS), Memory()
+    pid = forked(signal.pause)
+    if is_kept:
+        memory.executes(pid)
+    assert memory.path(pid, ctypes.addressof(room)) == WORDS
+    end(pid)
+    assert memory.path(pid, ctypes.addressof(room)) is None
     assert anchored(pid, None, b"name") is None
+    memory.forget()
+
+
+def test_a_process_that_became_another_program_unheard_is_read_anew() -> None:
+    """Nobody keeps its old memory, and what nobody has reads as empty."""
+    room, memory = ctypes.create_string_buffer(WORDS), Memory()
+    ours, theirs = socket.socketpair()
+
+    def other() -> None:
+        os.dup2(theirs.fileno(), 0)
+        os.dup2(theirs.fileno(), 1)
+        theirs.recv(1)
+        os.execv("/bin/cat", ["cat"])  # noqa: S606 - no shell is wanted
+
+    with ours, theirs:
+        pid = forked(other)
+        try:
+            memory.executes(pid)
+            assert memory.path(pid, ctypes.addressof(room)) == WORDS
+            ours.send(b"go")
+            assert ours.recv(1) == b"o"  # by `cat`: the child took one letter, and gives none back
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            assert memory.path(pid, int(fields[45])) == b"cat"  # arg_start of proc(5)
+        finally:
+            end(pid)
+            memory.forget()
 
 
 def test_a_path_starts_where_the_call_says(tmp_path: Path) -> None:
